@@ -1,0 +1,128 @@
+"""Files that people write: YAML or JSON into pydantic models, with errors that name the key and the nearest known one.
+
+YAML is read with the safe loader only, so tags such as `!!python/object` are refused and never run, and expansion by
+aliases is capped.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from reasrm.errors import ConfigError
+
+__all__ = ["Config", "load_config", "nearest", "parse_config", "read_yaml"]
+
+_MAX_BYTES = 1_000_000
+_MAX_NODES = 200_000
+
+
+class Config(BaseModel):
+    """Base of every configuration model: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that `word` was probably meant to be, or None."""
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML (or JSON, its subset) file safely.
+
+    Raises:
+        ConfigError: The file is absent, too large, not UTF-8, not YAML, holds a tag, or expands without bound.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", place=str(path)) from error
+    if len(raw) > _MAX_BYTES:
+        raise ConfigError(f"is {len(raw)} bytes, more than {_MAX_BYTES}", place=str(path))
+    try:
+        text = raw.decode("utf-8-sig")
+        value = yaml.safe_load(text)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"is not UTF-8 (byte {error.start})", place=str(path)) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = str(path) if mark is None else f"{path}:{mark.line + 1}"
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"is not plain YAML: {problem}", place=place) from error
+    except RecursionError as error:
+        raise ConfigError("is nested too deeply", place=str(path)) from error
+    _count_nodes(value, str(path))
+    return value
+
+
+def _count_nodes(value: Any, place: str) -> None:
+    """Refuse alias bombs: walking the expanded value must end within a budget."""
+    stack, seen = [value], 0
+    while stack:
+        item = stack.pop()
+        seen += 1
+        if seen > _MAX_NODES:
+            raise ConfigError(f"expands to more than {_MAX_NODES} values", place=place)
+        if isinstance(item, dict):
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+
+
+def parse_config(model: type[ConfigT], value: Any, place: str) -> ConfigT:
+    """Validate a value as `model`.
+
+    Raises:
+        ConfigError: Names the first offending key, its value, what was expected, and the nearest known key.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise _explain(error, model, place) from error
+
+
+def load_config(model: type[ConfigT], path: Path) -> ConfigT:
+    """Read a file and validate it as `model`."""
+    return parse_config(model, read_yaml(path), str(path))
+
+
+def _explain(error: ValidationError, model: type[BaseModel], place: str) -> ConfigError:
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"]) or "(top level)"
+    more = "" if error.error_count() == 1 else f" (and {error.error_count() - 1} more)"
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(model)
+        guess = nearest(str(first["loc"][-1]), known)
+        remedy = f"did you mean {guess!r}?" if guess else f"known keys: {', '.join(sorted(known))}"
+        return ConfigError(f"unknown key {key!r}{more}", place=place, remedy=remedy)
+    value = repr(first.get("input"))
+    shown = value if len(value) <= 80 else value[:77] + "..."
+    return ConfigError(f"key {key!r}: {first['msg']}, got {shown}{more}", place=place)
+
+
+def _known_keys(model: type[BaseModel]) -> set[str]:
+    """Collect field names of a model and of the models it holds."""
+    keys: set[str] = set()
+    stack: list[Any] = [model]
+    seen: set[Any] = set()
+    while stack:
+        item = stack.pop()
+        if item in seen:
+            continue
+        seen.add(item)
+        if isinstance(item, type) and issubclass(item, BaseModel):
+            keys.update(item.model_fields)
+            stack.extend(field.annotation for field in item.model_fields.values())
+        else:
+            stack.extend(getattr(item, "__args__", ()))
+    return keys

@@ -1,0 +1,141 @@
+"""Where a verdict stands in a completion and what it may be: the data half of the parser.
+
+A grammar is plain data (literals and menus, no regular expressions, no code), so it can be hashed, written into a
+judge folder and read from a stranger's spec file without risk.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from reasrm.config import Config
+from reasrm.records import Verdict
+
+__all__ = ["Grammar", "MarkedGrammar", "MenuEntry", "PhraseGrammar", "RankingGrammar", "ScoreGrammar"]
+
+UpstreamRule = Literal["first_listed", "unique_anywhere", "last_anywhere", "last_position_else_anywhere"]
+
+
+class MenuEntry(Config):
+    """What one verdict literal means."""
+
+    winner: Literal["A", "B", "tie"]
+    strength: int | None = Field(default=None, ge=0, le=2)
+
+    def verdict(self) -> Verdict:
+        """Return the verdict as a record."""
+        return Verdict(self.winner, self.strength)
+
+
+class _Sectioned(Config):
+    """What all grammars share.
+
+    Args:
+        sections: Tags whose content cannot speak a verdict: the judge's rubric, solution, evaluation and quotes.
+        critique: The tag or heading that holds the critique, if the grammar marks one.
+        rubric: The tag that holds the rubric the judge wrote, if the grammar marks one.
+        thinking_end: Strings that end private thinking; only what follows the last of them is read.
+        thinking_start: Strings that open thinking; one that is never closed leaves nothing to read.
+    """
+
+    sections: tuple[str, ...] = ()
+    critique: str | None = None
+    rubric: str | None = None
+    thinking_start: tuple[str, ...] = ("<think>", "<thinking>", "[THINK]", "<|channel|>analysis<|message|>")
+    thinking_end: tuple[str, ...] = (
+        "</think>",
+        "</thinking>",
+        "[/THINK]",
+        "<|channel|>final<|message|>",
+    )
+
+
+class MarkedGrammar(_Sectioned):
+    """A menu word between two literals: `[[A]]`, `<answer>[[B]]</answer>`, `Winner: Response A`, `[RESULT] B`.
+
+    Args:
+        open: Literal before the menu word.
+        close: Literal after it; a newline stands for the end of the line.
+        menu: Menu word → meaning. Case, surrounding space and Markdown emphasis do not matter.
+        tag: If given, the verdict counts only inside `<tag>…</tag>`.
+        heading: If given, only what follows the last line holding this heading counts.
+        line_start: The open literal counts only at the start of a line.
+        upstream: How the suite's own script reads, for `--verdict-policy upstream`.
+    """
+
+    kind: Literal["marked"] = "marked"
+    open: str = Field(min_length=1)
+    close: str = Field(min_length=1)
+    menu: dict[str, MenuEntry] = Field(min_length=1)
+    tag: str | None = None
+    heading: str | None = None
+    line_start: bool = False
+    upstream: UpstreamRule | None = None
+
+
+class PhraseGrammar(_Sectioned):
+    """Whole phrases: `Output (a) is better`.
+
+    Args:
+        phrases: Phrase → meaning, found anywhere after thinking.
+        whole: Phrase → meaning, counting only when it is the whole answer.
+        upstream: How the suite's own script reads.
+    """
+
+    kind: Literal["phrase"] = "phrase"
+    phrases: dict[str, MenuEntry] = Field(min_length=1)
+    whole: dict[str, MenuEntry] = Field(default_factory=dict)
+    upstream: UpstreamRule | None = None
+
+
+class ScoreGrammar(_Sectioned):
+    """A number between two literals: `[[7]]`, `[RESULT] 4`.
+
+    Args:
+        open: Literal before the number.
+        close: Literal after it; a newline stands for the end of the line.
+        minimum: Smallest allowed score.
+        maximum: Largest allowed score.
+        integer: Whether fractions are off the menu.
+        line_start: The open literal counts only at the start of a line.
+        upstream: How the suite's own script reads.
+    """
+
+    kind: Literal["score"] = "score"
+    open: str = Field(min_length=1)
+    close: str = Field(min_length=1)
+    minimum: float
+    maximum: float
+    integer: bool = True
+    line_start: bool = False
+    upstream: UpstreamRule | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ScoreGrammar:
+        if self.minimum >= self.maximum:
+            raise ValueError(f"minimum {self.minimum:g} is not below maximum {self.maximum:g}")
+        return self
+
+
+class RankingGrammar(_Sectioned):
+    """One JSON object with a score per candidate and the ranking, best first (RewardAnything's output contract).
+
+    Args:
+        scores_key: Key of the object of scores by candidate name.
+        ranking_key: Key of the list of names, best first.
+        minimum: Smallest allowed score.
+        maximum: Largest allowed score.
+    """
+
+    kind: Literal["ranking"] = "ranking"
+    scores_key: str = "scores"
+    ranking_key: str = "best-to-worst"
+    minimum: float = 1
+    maximum: float = 5
+
+
+Grammar = Annotated[
+    MarkedGrammar | PhraseGrammar | ScoreGrammar | RankingGrammar, Field(discriminator="kind")
+]

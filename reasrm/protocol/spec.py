@@ -1,0 +1,134 @@
+"""`JudgeSpec`: everything about how a judge is asked and how its answer is read, in one hashed, immutable object.
+
+The spec travels unchanged from data generation through training into the exported judge folder. Two judges with the
+same weights and different specs are different judges; `JudgeSpec.hash` tells them apart.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from reasrm.config import Config, load_config, nearest, parse_config, read_yaml
+from reasrm.errors import ConfigError
+from reasrm.hashing import digest
+from reasrm.protocol.grammar import Grammar, MarkedGrammar, PhraseGrammar, RankingGrammar, ScoreGrammar
+
+__all__ = ["JudgeSpec", "MessageTemplate", "SamplingDefaults", "builtin_specs", "load_spec"]
+
+Protocol = Literal["pairwise", "pointwise", "listwise"]
+
+
+class MessageTemplate(Config):
+    """One message of the prompt: a role and a Jinja template (see `reasrm.protocol.prompts` for its variables)."""
+
+    role: Literal["system", "user"]
+    text: str = Field(min_length=1, pattern="^[^\ue000\ue001]*$")
+
+
+class SamplingDefaults(Config):
+    """How the judge samples unless told otherwise."""
+
+    temperature: float = Field(default=0.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=4096, gt=0)
+
+
+class JudgeSpec(Config):
+    """A judge protocol.
+
+    Args:
+        name: Short name, `[a-z0-9-]`.
+        description: One sentence for people; not part of the hash.
+        source: Where the structure, tags and grammar come from; not part of the hash.
+        protocol: `pairwise`, `pointwise` or `listwise`.
+        messages: The prompt.
+        grammar: Where the verdict stands and what it may be.
+        allowed_verdicts: Verdicts that count for a pairwise judge; others on the menu become `off_menu`.
+        requires: Optional row fields that this spec cannot do without.
+        sampling: Defaults of generation.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    description: str = ""
+    source: str = ""
+    protocol: Protocol
+    messages: tuple[MessageTemplate, ...] = Field(min_length=1)
+    grammar: Grammar
+    allowed_verdicts: tuple[Literal["A", "B", "tie"], ...] = ("A", "B", "tie")
+    requires: tuple[Literal["rubric", "principle", "reference"], ...] = ()
+    sampling: SamplingDefaults = SamplingDefaults()
+
+    @model_validator(mode="after")
+    def _fits(self) -> JudgeSpec:
+        wanted: dict[str, tuple[type, ...]] = {
+            "pairwise": (MarkedGrammar, PhraseGrammar),
+            "pointwise": (ScoreGrammar,),
+            "listwise": (RankingGrammar,),
+        }
+        if not isinstance(self.grammar, wanted[self.protocol]):
+            kinds = " or ".join(t.model_fields["kind"].default for t in wanted[self.protocol])  # type: ignore[attr-defined]
+            raise ValueError(f"protocol {self.protocol!r} needs a grammar of kind {kinds}")
+        return self
+
+    @cached_property
+    def hash(self) -> str:
+        """Sixteen hex digits that change when anything changes that a judge's behaviour depends on."""
+        return digest(self.model_dump(mode="json", exclude={"name", "description", "source"}))
+
+    @cached_property
+    def structural(self) -> tuple[str, ...]:
+        """Literals that mean something in this protocol, which candidate text must not be able to speak."""
+        grammar = self.grammar
+        tags = [*grammar.sections]
+        if isinstance(grammar, MarkedGrammar) and grammar.tag:
+            tags.append(grammar.tag)
+        words = [f"<{tag}>" for tag in tags] + [f"</{tag}>" for tag in tags]
+        words += [*grammar.thinking_start, *grammar.thinking_end]
+        if isinstance(grammar, MarkedGrammar):
+            closing = "" if grammar.close == "\n" else grammar.close
+            gap = " " if grammar.close == "\n" else ""
+            words += [f"{grammar.open}{gap}{word}{closing}" for word in grammar.menu]
+            words += [grammar.heading] if grammar.heading else []
+        elif isinstance(grammar, PhraseGrammar):
+            words += [*grammar.phrases]
+        elif isinstance(grammar, ScoreGrammar) and grammar.close != "\n":
+            low, high = int(grammar.minimum), int(grammar.maximum)
+            words += [f"{grammar.open}{n}{grammar.close}" for n in range(low, high + 1)]
+        return tuple(dict.fromkeys(words))
+
+
+def builtin_specs() -> tuple[str, ...]:
+    """Return the names of the specs that ship with the package, sorted."""
+    folder = resources.files("reasrm.protocol").joinpath("specs")
+    return tuple(sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")))
+
+
+def load_spec(name_or_path: str) -> JudgeSpec:
+    """Load a built-in spec by name, a spec file (YAML or JSON), or the `judge.json` of a judge folder.
+
+    Raises:
+        ConfigError: No such spec (with the nearest name), or the file is not a valid spec.
+    """
+    path = Path(name_or_path)
+    if name_or_path in builtin_specs():
+        resource = resources.files("reasrm.protocol").joinpath("specs", f"{name_or_path}.yaml")
+        with resources.as_file(resource) as file:
+            return load_config(JudgeSpec, file)
+    if path.is_dir():
+        path = path / "judge.json"
+    if path.is_file():
+        value = read_yaml(path)
+        if isinstance(value, dict) and isinstance(value.get("spec"), dict):
+            value = value["spec"]
+        return parse_config(JudgeSpec, value, str(path))
+    guess = nearest(name_or_path, builtin_specs())
+    known = ", ".join(builtin_specs())
+    raise ConfigError(
+        f"no judge spec {name_or_path!r}",
+        remedy=f"did you mean {guess!r}?" if guess else f"give a file or one of: {known}",
+    )

@@ -1,0 +1,323 @@
+"""The nouns of preference judging: rows, comparisons, rubrics, critiques, verdicts, judgments.
+
+A row enters as a `PreferencePair` (winner known, no order), a `Comparison` (two responses in the row's own order) or a
+`CandidateSet` (one or several responses). Which response is shown first is decided in one place,
+`PreferencePair.present`, from the row's id and a seed and never from the label. All records are immutable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Literal, Self
+
+__all__ = [
+    "CandidateSet",
+    "Comparison",
+    "Conversation",
+    "CoreArgument",
+    "Criterion",
+    "Critique",
+    "Judgment",
+    "Message",
+    "Order",
+    "ParseStatus",
+    "PreferencePair",
+    "Recorded",
+    "Row",
+    "RowStatus",
+    "Rubric",
+    "Side",
+    "Verdict",
+    "Winner",
+]
+
+Side = Literal["A", "B"]
+Winner = Literal["A", "B", "tie"]
+_SWAPPED: dict[Winner, Winner] = {"A": "B", "B": "A", "tie": "tie"}
+
+
+class ParseStatus(StrEnum):
+    """How reading one judgment ended. Only `OK` carries a verdict."""
+
+    OK = "ok"
+    NO_VERDICT = "no_verdict"
+    AMBIGUOUS = "ambiguous"
+    OFF_MENU = "off_menu"
+    TRUNCATED = "truncated"
+    TOO_LONG = "too_long"
+    ERROR = "error"
+
+
+class RowStatus(StrEnum):
+    """How judging one row ended: a parse status, or what only a whole row can be."""
+
+    OK = "ok"
+    NO_VERDICT = "no_verdict"
+    AMBIGUOUS = "ambiguous"
+    OFF_MENU = "off_menu"
+    TRUNCATED = "truncated"
+    TOO_LONG = "too_long"
+    ERROR = "error"
+    SPLIT = "split"
+    IDENTICAL = "identical"
+    DEGENERATE = "degenerate"
+
+
+class Order(StrEnum):
+    """Which of the row's own responses was shown first: `AB` as in the row, `BA` the other way round."""
+
+    AB = "AB"
+    BA = "BA"
+
+    def swap(self) -> Order:
+        """Return the other order."""
+        return Order.BA if self is Order.AB else Order.AB
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+Conversation = tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a pairwise judge decided.
+
+    Args:
+        winner: The better response, or `tie`.
+        strength: 2 much better, 1 slightly better, 0 equal, for grammars that say so (five levels); else None.
+    """
+
+    winner: Winner
+    strength: int | None = None
+
+    def swap(self) -> Verdict:
+        """Return the same opinion about the responses in the other order."""
+        return replace(self, winner=_SWAPPED[self.winner])
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """One line of a rubric: an explicit checkable constraint (hard rule) or an implicit quality (principle)."""
+
+    kind: Literal["hard_rule", "principle"]
+    text: str
+    weight: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rubric:
+    """Criteria to judge by, structured or as free text."""
+
+    criteria: tuple[Criterion, ...] = ()
+    text: str | None = None
+
+    def render(self) -> str:
+        """Return the rubric as the numbered list a judge reads; free text comes back as it is."""
+        if self.text is not None:
+            return self.text
+        tags = {"hard_rule": "[Hard Rule]", "principle": "[Principle]"}
+        return "\n".join(
+            f"{n}. {c.text} {tags[c.kind]}" + (f" (weight {c.weight:g})" if c.weight is not None else "")
+            for n, c in enumerate(self.criteria, 1)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CoreArgument:
+    """One reason strong enough to decide: about which response, for or against it."""
+
+    about: Side
+    stance: Literal["for", "against"]
+    text: str
+    fatal: bool = False
+
+    def swap(self) -> CoreArgument:
+        """Return the same argument with the responses in the other order."""
+        return replace(self, about="B" if self.about == "A" else "A")
+
+
+@dataclass(frozen=True, slots=True)
+class Critique:
+    """A written comparison: its core arguments, its text, or both."""
+
+    arguments: tuple[CoreArgument, ...] = ()
+    text: str | None = None
+
+    def swap(self) -> Critique:
+        """Map the arguments to the other order. Free text names the responses itself and cannot be mapped."""
+        return replace(self, arguments=tuple(argument.swap() for argument in self.arguments))
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What some judge once said about a row, for the `replay` backend.
+
+    Exactly one of `text` (a completion), `decision` (its verdict; None with `kind="decision"` means unreadable) and
+    `scores` (one number per response, in the order shown) is meant, named by `kind`. Decisions and scores speak of
+    the order that was shown.
+    """
+
+    kind: Literal["text", "decision", "score"]
+    text: str = ""
+    decision: Verdict | None = None
+    scores: tuple[float, ...] = ()
+    finish_reason: str = "stop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What every kind of row may carry.
+
+    Args:
+        id: Unique in its file and independent of the file's order.
+        prompt: The conversation that the responses answer.
+        rubric: Criteria to judge by.
+        principle: A natural-language principle to judge by.
+        reference: A reference answer.
+        critique: A human (gold) critique; arguments speak of the row's own order.
+        subset: Benchmark subset or category.
+        group: Rows that belong together (the nine cells of an RM-Bench item).
+        language: Language tag.
+        meta: Anything else; never shown to a judge.
+        recorded: Earlier completions by shown order, one entry per vote, for the `replay` backend.
+    """
+
+    id: str
+    prompt: Conversation
+    rubric: Rubric | None = None
+    principle: str | None = None
+    reference: str | None = None
+    critique: Critique | None = None
+    subset: str | None = None
+    group: str | None = None
+    language: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    recorded: Mapping[Order, Sequence[Recorded]] = field(default_factory=dict)
+
+    def _shared(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in Row.__slots__}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison(Row):
+    """Two responses as shown: A first, then B, with the verdict a right judge gives, where it is known.
+
+    `order` says how the shown order relates to the row's own fields.
+    """
+
+    response_a: str
+    response_b: str
+    target: Verdict | None = None
+    order: Order = Order.AB
+
+    def swap(self) -> Self:
+        """Return the comparison with the responses exchanged and the target and critique mapped along."""
+        return replace(
+            self,
+            response_a=self.response_b,
+            response_b=self.response_a,
+            target=None if self.target is None else self.target.swap(),
+            critique=None if self.critique is None else self.critique.swap(),
+            order=self.order.swap(),
+        )
+
+    def present(self, seed: int) -> Self:
+        """Return the comparison in the order that `id` and `seed` draw, whatever order the row came in."""
+        lesser_first = _lesser_first(self.id, seed)
+        return self if (self.response_a <= self.response_b) is lesser_first else self.swap()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreferencePair(Row):
+    """A prompt with a preferred and a rejected response. It has no order until it is presented."""
+
+    chosen: str
+    rejected: str
+
+    def compare(self) -> Comparison:
+        """Return the pair as a comparison in its own field order, A = chosen; for metrics, never for prompts."""
+        return Comparison(
+            **self._shared(), response_a=self.chosen, response_b=self.rejected, target=Verdict("A")
+        )
+
+    def present(self, seed: int) -> Comparison:
+        """Decide which response is shown first.
+
+        The draw hashes `id` and `seed` and picks between the two texts in sorted order, so exchanging the labels of
+        a pair changes nothing that a judge can see. Both orders are equally likely.
+        """
+        return self.compare().present(seed)
+
+
+def _lesser_first(row_id: str, seed: int) -> bool:
+    """The coin of `present`: whether the response that sorts first is shown first."""
+    return hashlib.sha256(f"{seed}\x00{row_id}".encode("utf-8", "surrogatepass")).digest()[0] & 1 == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateSet(Row):
+    """One response to score, or several to score or rank.
+
+    Args:
+        responses: The candidates.
+        label: Index of the best response, or the ranking as indices best first, or the gold score of a single
+            response; None where unknown.
+    """
+
+    responses: tuple[str, ...]
+    label: int | float | tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgment:
+    """One completion, read. `verdict`, `score` and `ranking` are None unless `status` is `OK`.
+
+    Args:
+        status: How reading ended.
+        verdict: Pairwise opinion, in the order shown until `swap` maps it to the row's own order.
+        score: Pointwise score.
+        scores: Listwise scores, by response index.
+        ranking: Listwise ranking, response indices best first.
+        critique: The text of the judge's evaluation, if its grammar marks one.
+        rubric: The rubric the judge wrote, if its grammar marks one.
+        text: The whole completion.
+        detail: Why the status is not `OK`.
+        order: The order shown.
+        vote: Which of several samples this is.
+        response: Which response a pointwise judgment is about.
+        num_tokens: Generated tokens, where the backend counts them.
+        finish_reason: As the backend said.
+    """
+
+    status: ParseStatus
+    verdict: Verdict | None = None
+    score: float | None = None
+    scores: tuple[float, ...] | None = None
+    ranking: tuple[int, ...] | None = None
+    critique: str | None = None
+    rubric: str | None = None
+    text: str = ""
+    detail: str | None = None
+    order: Order = Order.AB
+    vote: int = 0
+    response: int = 0
+    num_tokens: int | None = None
+    finish_reason: str | None = None
+
+    def swap(self) -> Judgment:
+        """Return the judgment with its verdict mapped to the other order."""
+        return replace(
+            self,
+            order=self.order.swap(),
+            verdict=None if self.verdict is None else self.verdict.swap(),
+        )

@@ -1,0 +1,109 @@
+"""What a backend is asked and what it answers.
+
+A prompt is a list of messages made of spans. A span is either ours (`trusted`) or somebody's text (the conversation,
+the responses, a rubric, a reference). The distinction travels to the encoder, which lets only trusted spans become
+control tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from reasrm.records import Recorded, Verdict
+
+__all__ = ["Completion", "PromptMessage", "Request", "SamplingParams", "Span", "TokenScores"]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of a message: our own words (trusted) or anybody else's."""
+
+    text: str
+    trusted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PromptMessage:
+    """One message of a prompt, as spans in order."""
+
+    role: str
+    spans: tuple[Span, ...]
+
+    @property
+    def text(self) -> str:
+        """The message as one string."""
+        return "".join(span.text for span in self.spans)
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How to sample. Temperature 0 is greedy.
+
+    Args:
+        temperature: Softmax temperature, ≥ 0.
+        top_p: Nucleus mass in (0, 1].
+        max_tokens: Most tokens to generate, thinking included.
+        seed: Seed of this request's own random stream.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 4096
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt to complete.
+
+    Args:
+        id: Unique among the requests in flight; comes back in the completion.
+        messages: The prompt.
+        sampling: How to sample.
+        recorded: What a judge once answered, for the `replay` backend.
+    """
+
+    id: str
+    messages: tuple[PromptMessage, ...]
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    recorded: Recorded | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What came back for one request.
+
+    Args:
+        request_id: The request's id.
+        text: The completion only, never the prompt, special tokens such as end-of-turn removed.
+        finish_reason: `stop`, `length` (cut by `max_tokens`), `too_long` (the prompt does not fit; nothing was
+            generated) or `error`.
+        token_ids: Generated ids, where the backend has them.
+        num_tokens: Generated tokens, where known.
+        num_prompt_tokens: Prompt tokens, where known.
+        reasoning: Thinking that an endpoint returns apart from the text. Never read for a verdict.
+        error: What went wrong, with `finish_reason` `error` or `too_long`.
+        attempts: Calls made, ≥ 1.
+        decision: A replayed verdict, in the order shown.
+        scores: Replayed or predicted scores, one per response shown.
+    """
+
+    request_id: str
+    text: str = ""
+    finish_reason: str = "stop"
+    token_ids: tuple[int, ...] | None = None
+    num_tokens: int | None = None
+    num_prompt_tokens: int | None = None
+    reasoning: str | None = None
+    error: str | None = None
+    attempts: int = 1
+    decision: Verdict | None = None
+    scores: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScores:
+    """Teacher-forced log-probabilities of a continuation, natural log, one per continuation token."""
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
