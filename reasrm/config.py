@@ -97,7 +97,9 @@ def load_config(model: type[ConfigT], path: Path) -> ConfigT:
 
 
 def _explain(error: ValidationError, model: type[BaseModel], place: str) -> ConfigError:
-    first = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    # A misspelt key is also a missing one: name the misspelling.
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
     key = ".".join(str(part) for part in first["loc"]) or "(top level)"
     more = "" if error.error_count() == 1 else f" (and {error.error_count() - 1} more)"
     if first["type"] == "extra_forbidden":

@@ -204,7 +204,8 @@ class Row:
     meta: Mapping[str, Any] = field(default_factory=dict)
     recorded: Mapping[Order, Sequence[Recorded]] = field(default_factory=dict)
 
-    def _shared(self) -> dict[str, Any]:
+    def shared_fields(self) -> dict[str, Any]:
+        """Return what any kind of row carries, to build another kind from it."""
         return {name: getattr(self, name) for name in Row.__slots__}
 
 
@@ -247,7 +248,7 @@ class PreferencePair(Row):
     def compare(self) -> Comparison:
         """Return the pair as a comparison in its own field order, A = chosen; for metrics, never for prompts."""
         return Comparison(
-            **self._shared(), response_a=self.chosen, response_b=self.rejected, target=Verdict("A")
+            **self.shared_fields(), response_a=self.chosen, response_b=self.rejected, target=Verdict("A")
         )
 
     def present(self, seed: int) -> Comparison:
@@ -259,9 +260,14 @@ class PreferencePair(Row):
         return self.compare().present(seed)
 
 
+def _draw(key: str, seed: int) -> bytes:
+    """The only randomness of presentation: a hash of a stable key and a seed."""
+    return hashlib.sha256(f"{seed}\x00{key}".encode("utf-8", "surrogatepass")).digest()
+
+
 def _lesser_first(row_id: str, seed: int) -> bool:
     """The coin of `present`: whether the response that sorts first is shown first."""
-    return hashlib.sha256(f"{seed}\x00{row_id}".encode("utf-8", "surrogatepass")).digest()[0] & 1 == 0
+    return _draw(row_id, seed)[0] & 1 == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,6 +282,18 @@ class CandidateSet(Row):
 
     responses: tuple[str, ...]
     label: int | float | tuple[int, ...] | None = None
+
+    def present(self, seed: int) -> tuple[int, ...]:
+        """Decide the order of showing: position k holds response `present(seed)[k]`.
+
+        The draw hashes `id`, `seed` and each text, so it does not depend on the order or the labels of the row.
+        """
+        keys = [_draw(f"{self.id}\x00{text}", seed) for text in self.responses]
+        return tuple(sorted(range(len(self.responses)), key=lambda n: (keys[n], n)))
+
+    def reorder(self, order: Sequence[int]) -> Self:
+        """Return the set with its responses in another order; the label is dropped, it spoke of the old one."""
+        return replace(self, responses=tuple(self.responses[n] for n in order), label=None)
 
 
 @dataclass(frozen=True, slots=True)

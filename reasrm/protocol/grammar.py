@@ -6,16 +6,33 @@ judge folder and read from a stranger's spec file without risk.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+import unicodedata
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from reasrm.config import Config
 from reasrm.records import Verdict
 
-__all__ = ["Grammar", "MarkedGrammar", "MenuEntry", "PhraseGrammar", "RankingGrammar", "ScoreGrammar"]
+__all__ = [
+    "Grammar",
+    "MarkedGrammar",
+    "MenuEntry",
+    "PhraseGrammar",
+    "RankingGrammar",
+    "ScoreGrammar",
+    "fold_word",
+]
 
-UpstreamRule = Literal["first_listed", "unique_anywhere", "last_anywhere", "last_position_else_anywhere"]
+UpstreamRule = Literal[
+    "first_listed", "first_anywhere", "unique_anywhere", "last_anywhere", "last_position_else_anywhere"
+]
+
+
+def fold_word(word: str) -> str:
+    """Return a menu word as it is compared: without case, spaces and Markdown emphasis."""
+    return re.sub(r"[\s*_`]+", "", word).casefold()
 
 
 class MenuEntry(Config):
@@ -50,6 +67,20 @@ class _Sectioned(Config):
         "[/THINK]",
         "<|channel|>final<|message|>",
     )
+
+
+    @model_validator(mode="after")
+    def _comparable(self) -> Self:
+        """Refuse literals that no text can equal once it is normalised, and menus with a word twice."""
+        for name, value in self:
+            literals = [value] if isinstance(value, str) else value if isinstance(value, tuple | dict) else ()
+            for literal in literals:
+                folded = unicodedata.normalize("NFKC", literal)
+                if folded != literal or any(unicodedata.category(char) == "Cf" for char in literal):
+                    raise ValueError(f"{name} {literal!r} is compared after NFKC; write it as {folded!r}")
+            if isinstance(value, dict) and len({fold_word(word) for word in value}) < len(value):
+                raise ValueError(f"{name} holds a word twice; case, spaces and emphasis do not count")
+        return self
 
 
 class MarkedGrammar(_Sectioned):

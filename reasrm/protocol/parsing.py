@@ -32,6 +32,7 @@ from reasrm.protocol.grammar import (
     PhraseGrammar,
     RankingGrammar,
     ScoreGrammar,
+    fold_word,
 )
 from reasrm.protocol.ranking import read_ranking
 from reasrm.protocol.spec import JudgeSpec
@@ -43,10 +44,15 @@ __all__ = ["Policy", "normalise", "parse"]
 
 Policy = Literal["strict", "upstream"]
 _CUT = {"length": ParseStatus.TRUNCATED, "too_long": ParseStatus.TOO_LONG, "error": ParseStatus.ERROR}
-_EMPHASIS = " \t\r\n*_`'\".:;,!()"
-_LOOKS_LIKE_A_WORD = re.compile(r"[A-Za-z<>= ]{1,8}")
+_BEFORE = " \t\r\n*_`'\":;!("  # no "." or ",": ".5" is not 5
+_AFTER = " \t\r\n*_`'\".:;,!()"
+# Short and with a letter or operator, but no list, number, quote or code: "D" and "A/B" are, "1, 2" is not.
+_LOOKS_LIKE_A_WORD = re.compile(r"(?=.*[^\W\d_]|[<>=])[^\d,;(){}$'\"-]{1,8}")
 _TAG_NAME = re.compile(r"[A-Za-z_]\w*")
-_FLAGS = re.IGNORECASE | re.DOTALL
+# Drawn as nothing though not of category Cf: joiners, fillers, variation selectors.
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5").union(
+    map(chr, (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
+)
 
 
 def parse(
@@ -75,17 +81,18 @@ def parse(
     if completion.decision is not None:
         return _admit(spec, replace(base, status=ParseStatus.OK, verdict=completion.decision))
     if completion.scores is not None:
-        return _admit(spec, _from_scores(base, completion.scores))
+        return _admit(spec, _from_scores(base, completion.scores, listwise=spec.protocol == "listwise"))
     if completion.finish_reason in _CUT:
         status = _CUT[completion.finish_reason]
         return replace(base, status=status, detail=completion.error or "cut at the token limit")
     if not completion.text.strip():
         return replace(base, detail="the completion is empty")
     grammar = spec.grammar
+    written = _after_thinking(grammar, completion.text) or ""
     base = replace(
         base,
-        critique=_section(grammar, grammar.critique, completion.text),
-        rubric=_section(grammar, grammar.rubric, completion.text),
+        critique=_section(grammar, grammar.critique, written),
+        rubric=_section(grammar, grammar.rubric, written),
     )
     if policy == "upstream":
         if isinstance(grammar, RankingGrammar) or grammar.upstream is None:
@@ -100,11 +107,12 @@ def parse(
 
 
 def normalise(text: str) -> str:
-    """Return the text as verdicts are compared: NFKC, without format characters (zero-width, bidi marks)."""
+    """Return the text as verdicts are compared: NFKC, without invisible characters (zero-width, bidi)."""
     if text.isascii():
         return text
     folded = unicodedata.normalize("NFKC", text)
-    return "".join(char for char in folded if unicodedata.category(char) != "Cf")
+    hidden = {ord(c): None for c in set(folded) if c in _INVISIBLE or unicodedata.category(c) == "Cf"}
+    return folded.translate(hidden)
 
 
 def _read(grammar: Grammar, answer: str, base: Judgment, num_candidates: int) -> Judgment:
@@ -129,14 +137,14 @@ def _admit(spec: JudgeSpec, judgment: Judgment) -> Judgment:
     return replace(judgment, status=ParseStatus.OFF_MENU, verdict=None, detail=detail)
 
 
-def _from_scores(base: Judgment, scores: tuple[float, ...]) -> Judgment:
-    """One score is a pointwise judgment; two become a verdict, equal ones a tie; more become a ranking."""
+def _from_scores(base: Judgment, scores: tuple[float, ...], *, listwise: bool) -> Judgment:
+    """One score is a pointwise judgment; two become a verdict, equal ones a tie; a list becomes a ranking."""
     if any(math.isnan(score) for score in scores) or not scores:
         return replace(base, detail=f"the scores {scores} cannot be compared")
     judged = replace(base, status=ParseStatus.OK, scores=scores)
-    if len(scores) == 1:
+    if len(scores) == 1 and not listwise:
         return replace(judged, score=scores[0])
-    if len(scores) == 2:
+    if len(scores) == 2 and not listwise:
         first, second = scores
         return replace(judged, verdict=Verdict("A" if first > second else "B" if second > first else "tie"))
     return replace(judged, ranking=tuple(sorted(range(len(scores)), key=lambda n: -scores[n])))
@@ -163,24 +171,25 @@ def _outside_sections(sections: tuple[str, ...], text: str) -> str:
     return text if opening is None else text[: opening.start()]
 
 
-def _contents(tag: str, text: str) -> list[str]:
-    """Return the contents of every `<tag>…</tag>`; an opening tag inside another starts it anew."""
-    name = re.escape(tag)
-    return re.findall(rf"<{name}>((?:(?!<{name}>).)*?)</{name}>", text, _FLAGS)
+def _contents(tag: str, text: str) -> tuple[list[str], list[str]]:
+    """Return what stands in every `<tag>…</tag>`, and after every `<tag>` opened anew or never closed."""
+    closing = _any_of((f"</{tag}>",))
+    closed: list[str] = []
+    unclosed: list[str] = []
+    for piece in _any_of((f"<{tag}>",)).split(text)[1:]:
+        end = closing.search(piece)
+        (unclosed if end is None else closed).append(piece if end is None else piece[: end.start()])
+    return closed, unclosed
 
 
 def _marked_words(grammar: MarkedGrammar | ScoreGrammar, text: str) -> list[str]:
     """Return what stands between the grammar's open and close literals."""
-    start = rf"(?:^|\n)[ \t>*#_-]*{re.escape(grammar.open)}" if grammar.line_start else re.escape(grammar.open)
-    if grammar.close == "\n":
-        return [word.strip(_EMPHASIS) for word in re.findall(rf"{start}([^\n]*)", text, re.IGNORECASE)]
-    stop = re.escape(grammar.close)
-    return [word.strip(_EMPHASIS) for word in re.findall(rf"{start}([^\n\[\]]{{0,80}}?){stop}", text, re.IGNORECASE)]
-
-
-def _key(word: str) -> str:
-    """Menu words are compared without case, spaces and emphasis."""
-    return re.sub(r"[\s*_`]+", "", word).casefold()
+    start = "[*_`]*".join(map(re.escape, grammar.open))  # `**Winner**:` is `Winner:`
+    if grammar.line_start:
+        start = rf"(?:^|\n)[ \t>*#_-]*{start}"
+    rest = r"([^\n]*)" if grammar.close == "\n" else rf"([^\n\[\]]{{0,80}}?){re.escape(grammar.close)}"
+    words = re.findall(start + rest, text, re.IGNORECASE)
+    return [word.lstrip(_BEFORE).rstrip(_AFTER) for word in words]
 
 
 def _distinct(base: Judgment, verdicts: Iterable[Verdict], missing: str) -> Judgment:
@@ -199,19 +208,20 @@ def _read_marked(grammar: MarkedGrammar, answer: str, base: Judgment) -> Judgmen
         _, heading, answer = answer.rpartition(grammar.heading)
         if not heading:
             return replace(base, detail=f"the heading {grammar.heading!r} is missing")
-    places = [_outside_sections(grammar.sections, answer)]
+    places, unclosed = [_outside_sections(grammar.sections, answer)], []
     if grammar.tag is not None:
-        places = _contents(grammar.tag, places[0])
+        places, unclosed = _contents(grammar.tag, places[0])
         if not places:
             return replace(base, detail=f"no complete <{grammar.tag}> in the verdict position")
-    menu = {_key(word): entry.verdict() for word, entry in grammar.menu.items()}
+    menu = {fold_word(word): entry.verdict() for word, entry in grammar.menu.items()}
     words = [word for place in places for word in _marked_words(grammar, place)]
     if grammar.tag is not None and not words:
         return replace(base, status=ParseStatus.OFF_MENU, detail=f"<{grammar.tag}> holds no menu word")
-    strange = [word for word in words if _key(word) not in menu]
+    words += [word for place in unclosed for word in _marked_words(grammar, place)]
+    strange = [word for word in words if fold_word(word) not in menu]
     if grammar.tag is None:
         strange = [word for word in strange if _LOOKS_LIKE_A_WORD.fullmatch(word) or grammar.close == "\n"]
-    known = [menu[_key(word)] for word in words if _key(word) in menu]
+    known = [menu[fold_word(word)] for word in words if fold_word(word) in menu]
     if strange and known:
         return replace(
             base, status=ParseStatus.AMBIGUOUS, detail=f"also says {strange[0]!r}, which is not on the menu"
@@ -223,8 +233,10 @@ def _read_marked(grammar: MarkedGrammar, answer: str, base: Judgment) -> Judgmen
 
 def _read_phrases(grammar: PhraseGrammar, answer: str, base: Judgment) -> Judgment:
     answer = _outside_sections(grammar.sections, answer)
-    whole: Mapping[str, MenuEntry] = {_key(phrase): entry for phrase, entry in grammar.whole.items()}
-    only = whole.get(_key(answer.strip().rstrip(".")))
+    whole: Mapping[str, MenuEntry] = {
+        fold_word(phrase): entry for phrase, entry in grammar.whole.items()
+    }
+    only = whole.get(fold_word(answer.strip().rstrip(".")))
     if only is not None:
         return replace(base, status=ParseStatus.OK, verdict=only.verdict())
     folded = re.sub(r"[\s*_`]+", " ", answer).casefold()
@@ -255,10 +267,16 @@ def _section(grammar: Grammar, name: str | None, text: str) -> str | None:
     if name is None:
         return None
     if _TAG_NAME.fullmatch(name):
-        found = re.search(rf"<{re.escape(name)}>(.*)</{re.escape(name)}>", text, _FLAGS)
-        return None if found is None else found[1].strip()
+        opening = _any_of((f"<{name}>",)).search(text)
+        if opening is None:
+            return None
+        closings = list(_any_of((f"</{name}>",)).finditer(text, opening.end()))
+        return text[opening.end() : closings[-1].start()].strip() if closings else None
     _, heading, rest = text.partition(name)
     if not heading:
         return None
     end = getattr(grammar, "heading", None)
-    return (rest.partition(end)[0] if end else rest).strip()
+    if end is not None:
+        return rest.partition(end)[0].strip()
+    before, mark, after = rest.rpartition(getattr(grammar, "open", "\n"))
+    return (before if mark else after).strip()

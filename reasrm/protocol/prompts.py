@@ -7,6 +7,10 @@ the encoder still knows which characters were not ours.
 Template variables: `prompt` (the conversation), `response_a`, `response_b` (pairwise), `response` (pointwise),
 `candidates` (listwise: objects with `name` and `text`), `rubric`, `principle`, `reference` (each None where absent),
 and `nonce`, a per-record code that section markers carry so that no candidate can forge one.
+
+A spec file may come from a stranger, so its template is held to what prompts need: text, these variables, conditions,
+filters that cannot grow a text, and one loop over `candidates`. It cannot call, multiply, repeat or recurse, so what
+it renders is bounded by its own length and the number of candidates.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from reasrm.errors import ConfigError, RowError
@@ -29,6 +33,12 @@ __all__ = ["build_prompt", "candidate_names", "record_nonce"]
 _OPEN, _CLOSE = "\ue000", "\ue001"
 _SENTINEL = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
 _MAX_CHARS = 1_000_000
+_LANGUAGE = (
+    *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Const, nodes.Name, nodes.Getattr, nodes.Getitem),
+    *(nodes.If, nodes.For, nodes.CondExpr, nodes.Compare, nodes.Operand, nodes.Test, nodes.Filter),
+    *(nodes.And, nodes.Or, nodes.Not, nodes.Neg, nodes.Add, nodes.Sub, nodes.Concat, nodes.Tuple, nodes.List),
+)
+_FILTERS = frozenset({"count", "default", "first", "last", "length", "lower", "trim", "upper"})
 
 
 def candidate_names(count: int) -> tuple[str, ...]:
@@ -83,7 +93,7 @@ def build_prompt(spec: JudgeSpec, row: Comparison | CandidateSet, response: int 
         **_response_variables(spec, row, response, guard),
     }
     return tuple(
-        PromptMessage(message.role, _split(_render(spec, message.text, variables), untrusted))
+        PromptMessage(message.role, _split(spec, _render(spec, message.text, variables), untrusted))
         for message in spec.messages
     )
 
@@ -121,7 +131,7 @@ def _render_conversation(conversation: Conversation, nonce: str, guard: Any) -> 
 def _render(spec: JudgeSpec, template: str, variables: dict[str, Any]) -> str:
     try:
         text = _compile(template).render(variables)
-    except (TemplateError, TypeError, ArithmeticError, OverflowError) as error:
+    except Exception as error:  # a template is somebody's program: whatever it raises is its fault
         raise ConfigError(f"the template cannot be rendered: {error}", place=f"spec {spec.name}") from error
     if len(text) > _MAX_CHARS:
         raise ConfigError(
@@ -135,15 +145,36 @@ def _compile(template: str) -> Template:
     environment = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
     )
-    return environment.from_string(template)
+    tree = environment.parse(template)
+    _check_language(tree)
+    return environment.from_string(tree)
 
 
-def _split(text: str, untrusted: list[str]) -> tuple[Span, ...]:
+def _check_language(tree: nodes.Template) -> None:
+    """Refuse whatever a prompt does not need; see the module docstring."""
+    for node in tree.find_all(nodes.Node):
+        name = type(node).__name__
+        if isinstance(node, nodes.Filter):
+            name, allowed = f"filter {node.name!r}", node.name in _FILTERS
+        elif isinstance(node, nodes.For):
+            over_candidates = isinstance(node.iter, nodes.Name) and node.iter.name == "candidates"
+            allowed = over_candidates and not node.recursive and node.find(nodes.For) is None
+            name = "loop over anything but the candidates, or inside another loop"
+        else:
+            allowed = isinstance(node, (*_LANGUAGE, nodes.Helper))
+        if not allowed:
+            raise TemplateSyntaxError(f"a spec template cannot use: {name}", node.lineno)
+
+
+def _split(spec: JudgeSpec, text: str, untrusted: list[str]) -> tuple[Span, ...]:
     """Cut rendered text at its sentinels and put the untrusted texts back."""
+    known = {str(n): value for n, value in enumerate(untrusted)}
     spans: list[Span] = []
     for n, piece in enumerate(_SENTINEL.split(text)):
-        if n % 2:
-            spans.append(Span(untrusted[int(piece)], trusted=False))
+        if n % 2 and piece in known:
+            spans.append(Span(known[piece], trusted=False))
+        elif n % 2 or _OPEN in piece or _CLOSE in piece:
+            raise ConfigError("the template cuts or forges the place of a text", place=f"spec {spec.name}")
         elif piece:
             spans.append(Span(piece, trusted=True))
     return tuple(spans)

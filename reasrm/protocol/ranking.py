@@ -7,6 +7,7 @@ format reward; here anything but one complete, consistent object is a status.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from reasrm.records import Judgment, ParseStatus
 __all__ = ["read_ranking"]
 
 _MAX_OBJECTS = 200
+_OPENING = re.compile(r'\{\s*"')  # an object with a key; the braces of code and LaTeX are none
 
 
 def read_ranking(grammar: RankingGrammar, answer: str, base: Judgment, num_candidates: int) -> Judgment:
@@ -68,13 +70,13 @@ def _json_objects(text: str) -> list[dict[str, Any]]:
     """Return the outermost JSON objects in a text, in order."""
     decoder = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_no_constant)
     found: list[dict[str, Any]] = []
-    at, tries = text.find("{"), 0
-    while at >= 0 and tries < _MAX_OBJECTS:
+    opening, tries = _OPENING.search(text), 0
+    while opening is not None and tries < _MAX_OBJECTS:
         tries += 1
         try:
-            value, end = decoder.raw_decode(text, at)
+            value, end = decoder.raw_decode(text, opening.start())
             found.append(value)
         except (ValueError, RecursionError):
-            end = at + 1
-        at = text.find("{", end)
+            end = opening.start() + 1
+        opening = _OPENING.search(text, end)
     return found

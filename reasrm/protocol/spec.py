@@ -6,10 +6,11 @@ same weights and different specs are different judges; `JudgeSpec.hash` tells th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -21,6 +22,7 @@ from reasrm.protocol.grammar import Grammar, MarkedGrammar, PhraseGrammar, Ranki
 __all__ = ["JudgeSpec", "MessageTemplate", "SamplingDefaults", "builtin_specs", "load_spec"]
 
 Protocol = Literal["pairwise", "pointwise", "listwise"]
+_MOST_SCORES = 100  # a spec file may name any range; its structural literals stay few
 
 
 class MessageTemplate(Config):
@@ -75,6 +77,13 @@ class JudgeSpec(Config):
             raise ValueError(f"protocol {self.protocol!r} needs a grammar of kind {kinds}")
         return self
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with fields replaced. What was computed from the old fields does not come along."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in ("hash", "structural"):
+            copied.__dict__.pop(name, None)
+        return copied
+
     @cached_property
     def hash(self) -> str:
         """Sixteen hex digits that change when anything changes that a judge's behaviour depends on."""
@@ -96,9 +105,10 @@ class JudgeSpec(Config):
             words += [grammar.heading] if grammar.heading else []
         elif isinstance(grammar, PhraseGrammar):
             words += [*grammar.phrases]
-        elif isinstance(grammar, ScoreGrammar) and grammar.close != "\n":
-            low, high = int(grammar.minimum), int(grammar.maximum)
-            words += [f"{grammar.open}{n}{grammar.close}" for n in range(low, high + 1)]
+        elif isinstance(grammar, ScoreGrammar):
+            low, high = int(grammar.minimum), int(min(grammar.maximum, grammar.minimum + _MOST_SCORES))
+            closing, gap = ("", " ") if grammar.close == "\n" else (grammar.close, "")
+            words += [f"{grammar.open}{gap}{n}{closing}" for n in range(low, high + 1)]
         return tuple(dict.fromkeys(words))
 
 

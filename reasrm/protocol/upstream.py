@@ -4,9 +4,10 @@ Each rule looks at the whole completion, thinking and quotes included, as those 
 
 - `first_listed`: the first menu entry, in menu order, that occurs anywhere (LLMBar's pattern list: a text that speaks
   for both outputs is credited to (a); FastChat's MT-Bench chain of ifs).
+- `first_anywhere`: the menu word that occurs first (Prometheus's parser searches from the start).
 - `unique_anywhere`: the only menu word that occurs anywhere; two different ones are an error (JudgeBench, and RM-R1's
   evaluation).
-- `last_anywhere`: the menu word that occurs last (Prometheus).
+- `last_anywhere`: the menu word that occurs last (the last `Winner:` line of a rubric judge).
 - `last_position_else_anywhere`: the last verdict tag, unless it holds both letters; without a tag, the last menu word
   anywhere (RM-NLHF).
 """
@@ -22,7 +23,9 @@ from reasrm.records import Judgment, ParseStatus, Verdict
 
 __all__ = ["read_upstream"]
 
-Rule = Literal["first_listed", "unique_anywhere", "last_anywhere", "last_position_else_anywhere"]
+Rule = Literal[
+    "first_listed", "first_anywhere", "unique_anywhere", "last_anywhere", "last_position_else_anywhere"
+]
 
 
 def read_upstream(grammar: MarkedGrammar | PhraseGrammar | ScoreGrammar, rule: Rule, base: Judgment) -> Judgment:
@@ -31,18 +34,30 @@ def read_upstream(grammar: MarkedGrammar | PhraseGrammar | ScoreGrammar, rule: R
         return _read_score(grammar, rule, base)
     text = base.text
     if rule == "last_position_else_anywhere" and isinstance(grammar, MarkedGrammar) and grammar.tag:
-        inside = re.findall(rf"<{re.escape(grammar.tag)}>(.*?)</{re.escape(grammar.tag)}>", text, re.DOTALL)
-        text, rule = (inside[-1], "unique_anywhere") if inside else (text, "last_anywhere")
-    said = [(text.rfind(literal), verdict) for literal, verdict in _literals(grammar) if literal in text]
+        inside = _last_content(grammar.tag, text)
+        text, rule = (text, "last_anywhere") if inside is None else (inside, "unique_anywhere")
+    find = text.find if rule == "first_anywhere" else text.rfind
+    said = [(find(literal), verdict) for literal, verdict in _literals(grammar) if literal in text]
     if not said:
         return base
     if rule == "first_listed":
         return replace(base, status=ParseStatus.OK, verdict=said[0][1])
+    if rule == "first_anywhere":
+        return replace(base, status=ParseStatus.OK, verdict=min(said, key=lambda item: item[0])[1])
     if rule == "last_anywhere":
         return replace(base, status=ParseStatus.OK, verdict=max(said, key=lambda item: item[0])[1])
     if len(said) > 1:
         return replace(base, status=ParseStatus.AMBIGUOUS, detail="several verdicts occur in the text")
     return replace(base, status=ParseStatus.OK, verdict=said[0][1])
+
+
+def _last_content(tag: str, text: str) -> str | None:
+    """Return the content of the last `<tag>…</tag>`, pairing each opening with the next closing."""
+    content, start = None, text.find(f"<{tag}>")
+    while start >= 0 and (end := text.find(f"</{tag}>", start)) >= 0:
+        content = text[start + len(tag) + 2 : end]
+        start = text.find(f"<{tag}>", end)
+    return content
 
 
 def _literals(grammar: MarkedGrammar | PhraseGrammar) -> list[tuple[str, Verdict]]:

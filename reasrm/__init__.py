@@ -1,0 +1,57 @@
+"""`reasrm`: train judges that read a prompt and responses, reason in writing, and end with a verdict.
+
+Names are loaded on first use, so that importing the package costs nothing and never imports torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CandidateSet": "reasrm.records",
+    "Comparison": "reasrm.records",
+    "Judge": "reasrm.judging.judge",
+    "JudgeSpec": "reasrm.protocol.spec",
+    "Judgment": "reasrm.records",
+    "Message": "reasrm.records",
+    "ParseStatus": "reasrm.records",
+    "PreferencePair": "reasrm.records",
+    "Rubric": "reasrm.records",
+    "Verdict": "reasrm.records",
+    "judge_file": "reasrm.judging.batch",
+    "load_spec": "reasrm.protocol.spec",
+    "open_judge": "reasrm.judging.judge",
+}
+__all__ = ["__version__", *sorted(_HOMES)]
+
+if TYPE_CHECKING:
+    from reasrm.judging.batch import judge_file as judge_file
+    from reasrm.judging.judge import Judge as Judge
+    from reasrm.judging.judge import open_judge as open_judge
+    from reasrm.protocol.spec import JudgeSpec as JudgeSpec
+    from reasrm.protocol.spec import load_spec as load_spec
+    from reasrm.records import CandidateSet as CandidateSet
+    from reasrm.records import Comparison as Comparison
+    from reasrm.records import Judgment as Judgment
+    from reasrm.records import Message as Message
+    from reasrm.records import ParseStatus as ParseStatus
+    from reasrm.records import PreferencePair as PreferencePair
+    from reasrm.records import Rubric as Rubric
+    from reasrm.records import Verdict as Verdict
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'reasrm' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List public names for completion."""
+    return sorted(__all__)

@@ -1,0 +1,205 @@
+"""The verbs of `reasrm`. Each collects its flags and hands them to the module that does the work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from reasrm.cli import flags
+from reasrm.cli.console import guarded, print_summary, set_quiet
+from reasrm.cli.flags import BackendChoice, DedupeChoice, JudgingFlags, OrdersChoice, PolicyChoice
+
+app = typer.Typer(
+    help="Train judges that reason in writing and end with a verdict; judge files with them; measure them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+data_app = typer.Typer(help="Public datasets into preference pairs.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+@app.callback()
+def _root() -> None:
+    """Keep logs on stderr whatever the verb."""
+    set_quiet(False)
+
+
+def _flags(values: dict[str, Any]) -> JudgingFlags:
+    given = JudgingFlags(**{name: values[name] for name in JudgingFlags.__slots__})
+    set_quiet(given.quiet)
+    return given
+
+
+@app.command("judge")
+def judge_command(
+    judge: flags.JudgeName,
+    input: flags.Inputs,
+    output: Annotated[Path, typer.Option("--output", help="Where judged rows go; never an input.")],
+    spec: flags.Spec = None,
+    source: flags.SourceName = "auto",
+    orders: flags.Orders = OrdersChoice.both,
+    votes: flags.Votes = 1,
+    verdict_policy: flags.Policy = PolicyChoice.strict,
+    temperature: flags.Temperature = None,
+    top_p: flags.TopP = None,
+    max_tokens: flags.MaxTokens = None,
+    rubrics: flags.Rubrics = None,
+    limit: flags.Limit = None,
+    seed: flags.Seed = 0,
+    retry_errors: flags.RetryErrors = False,
+    restart: flags.Restart = False,
+    strict: flags.Strict = False,
+    dedupe: flags.Dedupe = DedupeChoice.refuse,
+    judge_identical: flags.JudgeIdentical = False,
+    judge_degenerate: flags.JudgeDegenerate = False,
+    coerce_scalars: flags.CoerceScalars = False,
+    min_coverage: flags.MinCoverage = 0.0,
+    backend: flags.BackendName = BackendChoice.hf,
+    batch_size: flags.BatchSize = 8,
+    concurrency: flags.Concurrency = 16,
+    timeout: flags.Timeout = 600.0,
+    dtype: flags.Dtype = "auto",
+    device: flags.Device = "auto",
+    tensor_parallel_size: flags.TensorParallel = 1,
+    revision: flags.Revision = None,
+    max_context: flags.MaxContext = None,
+    dry_run: flags.DryRun = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Judge the rows of a file. The same command again continues where a stop left it.
+
+    Example: reasrm judge --judge openai:my-model@http://localhost:8000/v1 --spec rm-r1
+    --input rows.jsonl --output judged.jsonl
+    """
+    given = _flags(locals())
+    with guarded():
+        from reasrm.cli.judging import run_judge
+
+        run_judge(given, output)
+
+
+@app.command("eval")
+def eval_command(
+    suite: Annotated[str, typer.Argument(help="judgebench, llmbar, rm-bench, pandalm, rewardbench or pairs.")],
+    input: flags.Inputs,
+    judge: flags.JudgeName,
+    output: Annotated[Path, typer.Option("--output", help="Folder for result.json and judgments.jsonl.")],
+    spec: flags.Spec = None,
+    source: flags.SourceName = "auto",
+    orders: flags.Orders = OrdersChoice.both,
+    votes: flags.Votes = 1,
+    verdict_policy: flags.Policy = PolicyChoice.strict,
+    temperature: flags.Temperature = None,
+    top_p: flags.TopP = None,
+    max_tokens: flags.MaxTokens = None,
+    rubrics: flags.Rubrics = None,
+    limit: flags.Limit = None,
+    seed: flags.Seed = 0,
+    retry_errors: flags.RetryErrors = False,
+    restart: flags.Restart = False,
+    strict: flags.Strict = False,
+    dedupe: flags.Dedupe = DedupeChoice.refuse,
+    judge_identical: flags.JudgeIdentical = False,
+    judge_degenerate: flags.JudgeDegenerate = False,
+    coerce_scalars: flags.CoerceScalars = False,
+    min_coverage: flags.MinCoverage = 0.0,
+    backend: flags.BackendName = BackendChoice.hf,
+    batch_size: flags.BatchSize = 8,
+    concurrency: flags.Concurrency = 16,
+    timeout: flags.Timeout = 600.0,
+    dtype: flags.Dtype = "auto",
+    device: flags.Device = "auto",
+    tensor_parallel_size: flags.TensorParallel = 1,
+    revision: flags.Revision = None,
+    max_context: flags.MaxContext = None,
+    dry_run: flags.DryRun = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Judge a benchmark's rows and score them with its official metric, with intervals.
+
+    Example: reasrm eval llmbar --input judge_natural_chatgpt_vanilla.result.json --judge replay
+    --output runs/llmbar
+    """
+    given = _flags(locals())
+    with guarded():
+        from reasrm.cli.judging import run_eval
+
+        run_eval(suite, given, output)
+
+
+@data_app.command("import")
+def data_import(
+    input: flags.Inputs,
+    output: Annotated[Path, typer.Option("--output", help="The pairs to write; dropped rows go beside it.")],
+    source: flags.SourceName = "auto",
+    coerce_scalars: flags.CoerceScalars = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Turn a public dataset's rows into preference pairs; say what was kept, what was dropped, and why.
+
+    Example: reasrm data import --source auto --input testset-v1.json --output pairs.jsonl
+    """
+    set_quiet(quiet)
+    with guarded():
+        from reasrm.cli.data import run_import
+
+        run_import(input, output, source=source, coerce_scalars=coerce_scalars)
+
+
+@data_app.command("sources")
+def data_sources(quiet: flags.Quiet = False) -> None:
+    """List the schemas that are read, with licence and label rule. Example: reasrm data sources."""
+    set_quiet(quiet)
+    from reasrm.cli.data import list_sources
+
+    list_sources()
+
+
+@app.command("specs")
+def specs_command(
+    name: Annotated[str | None, typer.Argument(help="A spec to show as JSON; none lists them.")] = None,
+    quiet: flags.Quiet = False,
+) -> None:
+    """List the judge specs that ship with the package, or show one. Example: reasrm specs rm-r1."""
+    set_quiet(quiet)
+    with guarded():
+        from reasrm.cli.data import show_specs
+
+        show_specs(name)
+
+
+@app.command("demo")
+def demo_command(
+    output: Annotated[Path, typer.Option("--output", help="Folder for everything the demo writes.")] = Path(
+        "runs/demo"
+    ),
+    seed: flags.Seed = 0,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Judge a bundled benchmark file with a real judge's recorded answers and print the scored table.
+
+    Example: reasrm demo --output runs/demo
+    """
+    set_quiet(quiet)
+    with guarded():
+        from reasrm.demo import run_demo
+
+        print_summary(run_demo(output, seed=seed))
+
+
+@app.command("env")
+def env_command(quiet: flags.Quiet = False) -> None:
+    """Print versions, devices and paths: what a bug report needs. Example: reasrm env."""
+    set_quiet(quiet)
+    from reasrm.cli.environment import describe_environment
+
+    print_summary(describe_environment())

@@ -1,0 +1,121 @@
+"""What all verbs share: errors to exit codes, logs to stderr, and one JSON object as the last line of stdout."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from reasrm.errors import ReasrmError
+
+if TYPE_CHECKING:
+    from reasrm.judging.tally import Tally
+
+__all__ = ["exit_with", "guarded", "judging_progress", "note", "print_summary", "set_quiet"]
+
+_state = {"quiet": False}
+
+
+def set_quiet(quiet: bool) -> None:
+    """Silence stderr for the rest of the process, or send logs there."""
+    _state["quiet"] = quiet
+    level = logging.CRITICAL + 1 if quiet else logging.INFO
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    logging.getLogger("reasrm").setLevel(level)
+
+
+def note(text: str) -> None:
+    """Say something to a person."""
+    if not _state["quiet"]:
+        print(text, file=sys.stderr, flush=True)
+
+
+def print_summary(summary: Mapping[str, Any]) -> None:
+    """Print the JSON object that programs read: one line, the last of stdout."""
+    import orjson
+
+    sys.stdout.flush()
+    sys.stdout.buffer.write(orjson.dumps(summary, option=orjson.OPT_NON_STR_KEYS) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def exit_with(code: int) -> NoReturn:
+    """End the process now, without waiting for abandoned worker threads."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Turn an error that names place, value and remedy into a message and its exit code."""
+    try:
+        yield
+    except ReasrmError as error:
+        note(f"error: {error}")
+        print_summary({"error": type(error).__name__, "message": str(error), "exit_code": error.exit_code})
+        exit_with(error.exit_code)
+    except MemoryError:
+        note("error: out of memory; lower --batch-size or --concurrency")
+        print_summary({"error": "MemoryError", "message": "out of memory", "exit_code": 5})
+        exit_with(5)
+
+
+@contextmanager
+def judging_progress(label: str) -> Iterator[Callable[[Tally], None]]:
+    """Show a bar with rate, remaining time, coverage and tokens; plain lines where stderr is no terminal."""
+    if _state["quiet"]:
+        yield lambda tally: None
+    elif sys.stderr.isatty():
+        with _bar(label) as update:
+            yield update
+    else:
+        yield _lines(label)
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Callable[[Tally], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[extra]}"),
+    )
+    started = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(label, total=None, extra="")
+
+        def update(tally: Tally) -> None:
+            done = tally.rows + tally.errors
+            extra = _describe(tally, time.monotonic() - started)
+            progress.update(task, total=tally.total, completed=done, extra=extra)
+
+        yield update
+
+
+def _lines(label: str, every_s: float = 10.0) -> Callable[[Tally], None]:
+    started = last = time.monotonic()
+
+    def update(tally: Tally) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= every_s:
+            last = now
+            note(f"{label}: {tally.rows + tally.errors}/{tally.total} rows, {_describe(tally, now - started)}")
+
+    return update
+
+
+def _describe(tally: Tally, elapsed_s: float) -> str:
+    new = tally.rows + tally.errors - tally.resumed
+    rate = new / elapsed_s if elapsed_s > 0 else 0.0
+    coverage = "-" if tally.coverage is None else f"{tally.coverage:.3f}"
+    return f"{rate:.1f} rows/s, coverage {coverage}, {tally.num_tokens:,} tokens, {tally.errors} errors"

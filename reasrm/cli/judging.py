@@ -1,0 +1,179 @@
+"""`reasrm judge` and `reasrm eval`: from flags to a judge, its input, a run, a summary and an exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from reasrm.cli.console import exit_with, judging_progress, note, print_summary
+from reasrm.cli.flags import JudgingFlags
+from reasrm.evaluation.run import evaluate
+from reasrm.evaluation.suites import get_suite
+from reasrm.evaluation.table import render_table
+from reasrm.judging.batch import BatchResult, judge_file
+from reasrm.judging.inputs import JudgeInput, Scan, load_rubrics
+from reasrm.judging.judge import Judge, open_judge
+from reasrm.judging.plan import JudgingOptions, plan_row
+from reasrm.sources.recorded import read_recordings
+
+__all__ = ["run_eval", "run_judge"]
+
+
+def run_judge(flags: JudgingFlags, output: Path) -> None:
+    """Judge a file and end with the exit code of `interface.md`."""
+    judge, options, rows = _open(flags, default_spec=None)
+    if flags.dry_run:
+        _dry_run(judge, options, rows)
+        return
+    with judging_progress("judging") as on_progress:
+        result = judge_file(
+            judge,
+            rows,
+            output,
+            options,
+            restart=flags.restart,
+            retry_errors=flags.retry_errors,
+            strict=flags.strict,
+            on_scan=_note_scan,
+            on_progress=on_progress,
+        )
+    _note_resume(result)
+    summary: dict[str, Any] = {"command": "judge", "output": str(output), **result.tally.summary()}
+    summary["invalid_input"] = dict(sorted(result.scan.invalid.items()))
+    if result.scan.recorded:
+        summary["replayed"] = "+".join(sorted(result.scan.recorded)) if options.recorded_only else None
+    _finish(flags, result, summary)
+
+
+def run_eval(suite_name: str, flags: JudgingFlags, output: Path) -> None:
+    """Judge a benchmark file, score it, and print the scored table."""
+    suite = get_suite(suite_name)
+    judge, options, rows = _open(flags, default_spec=suite.default_spec)
+    if flags.dry_run:
+        _dry_run(judge, options, rows)
+        return
+    with judging_progress(suite.name) as on_progress:
+        evaluation = evaluate(
+            suite,
+            judge,
+            rows,
+            output,
+            options,
+            restart=flags.restart,
+            retry_errors=flags.retry_errors,
+            strict=flags.strict,
+            on_scan=_note_scan,
+            on_progress=on_progress,
+        )
+    if evaluation.batch.signum is None:
+        note(render_table(evaluation.result))
+        summary = {"command": "eval", "output": str(output), **evaluation.result}
+        summary.pop("counts", None)
+    else:
+        summary = {"command": "eval", "output": str(output), **evaluation.batch.tally.summary()}
+    _finish(flags, evaluation.batch, summary)
+
+
+def _open(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, JudgingOptions, JudgeInput]:
+    name, _, recordings = flags.judge.partition(":") if flags.judge.startswith("replay") else (flags.judge, "", "")
+    judge = open_judge(
+        name,
+        spec=flags.spec,
+        policy=flags.verdict_policy.value,
+        default_spec=default_spec,
+        backend=flags.backend.value,
+        batch_size=flags.batch_size,
+        concurrency=flags.concurrency,
+        timeout_s=flags.timeout,
+        dtype=flags.dtype,
+        device=flags.device,
+        tensor_parallel_size=flags.tensor_parallel_size,
+        revision=flags.revision,
+        max_context=flags.max_context,
+    )
+    options = JudgingOptions(
+        orders=flags.orders.value,
+        votes=flags.votes,
+        seed=flags.seed,
+        sampling=judge.sampling(
+            temperature=flags.temperature, top_p=flags.top_p, max_tokens=flags.max_tokens
+        ),
+        judge_identical=flags.judge_identical,
+        judge_degenerate=flags.judge_degenerate,
+        recorded_only=name == "replay",
+    )
+    rows = JudgeInput(
+        flags.input,
+        source=flags.source,
+        strict=flags.strict,
+        coerce_scalars=flags.coerce_scalars,
+        dedupe=flags.dedupe.value,
+        limit=flags.limit,
+        rubrics=load_rubrics(flags.rubrics) if flags.rubrics else None,
+        recordings=read_recordings(Path(recordings)) if recordings else None,
+    )
+    return judge, options, rows
+
+
+def _dry_run(judge: Judge, options: JudgingOptions, rows: JudgeInput) -> None:
+    """Validate the whole input and show what the first row's judge would read."""
+    scan = rows.scan()
+    _note_scan(scan)
+    first = next((item.row for item in rows if item.row is not None), None)
+    asks = [] if first is None else plan_row(judge.spec, first, options)
+    for message in asks[0].request.messages if asks else ():
+        note(f"--- {message.role} ---\n{message.text}")
+    summary = {
+        "command": "judge",
+        "dry_run": True,
+        "rows": scan.num_rows,
+        "invalid": scan.num_invalid,
+        "invalid_input": dict(sorted(scan.invalid.items())),
+        "labelled": scan.num_labelled,
+        "identical": scan.num_identical,
+        "degenerate": scan.num_degenerate,
+        "source": scan.source,
+        "prompts_per_row": len(asks),
+        "spec": judge.spec.name,
+        "spec_hash": judge.spec.hash,
+    }
+    print_summary(summary)
+
+
+def _note_scan(scan: Scan) -> None:
+    note(
+        f"input: {scan.num_rows} rows ({scan.source}), {scan.num_labelled} labelled, "
+        f"{scan.num_identical} with identical and {scan.num_degenerate} with empty responses, "
+        f"{scan.num_invalid} invalid"
+    )
+    for reason, count in scan.invalid.most_common():
+        note(f"  invalid: {count} × {reason}")
+    for example in scan.examples[:3]:
+        note(f"  {example}")
+
+
+def _note_resume(result: BatchResult) -> None:
+    for warning in result.resume.warnings:
+        note(f"warning: {warning}")
+    if result.tally.resumed:
+        note(f"continued: {result.tally.resumed} rows were judged before")
+
+
+def _finish(flags: JudgingFlags, result: BatchResult, summary: dict[str, Any]) -> None:
+    """Print the summary and end with the exit code that `interface.md` gives it."""
+    tally = result.tally
+    code = 0
+    if result.signum is not None:
+        code = 128 + result.signum
+        summary["interrupted"] = True
+        note(f"stopped after {tally.rows + tally.errors} of {tally.total} rows; the same command continues")
+    elif tally.errors:
+        code = 3
+        summary["errors_file"] = str(result.errors)
+        note(f"{tally.errors} rows could not be judged: {result.errors}")
+    elif tally.coverage is not None and tally.coverage < flags.min_coverage:
+        code = 3
+        note(f"coverage {tally.coverage:.4f} is below --min-coverage {flags.min_coverage:g}")
+    print_summary(summary)
+    if code:
+        exit_with(code)

@@ -1,0 +1,95 @@
+"""`reasrm demo`: judge a bundled benchmark file with a real judge's recorded answers, and score it.
+
+The same calls as `reasrm eval llmbar --judge replay`, made three times: short answers, reasoned answers read strictly,
+and reasoned answers read as the benchmark's own script reads them.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from reasrm.cli.console import judging_progress, note
+from reasrm.durable import read_records
+from reasrm.evaluation.run import Evaluation, evaluate
+from reasrm.evaluation.suites import get_suite
+from reasrm.evaluation.table import format_estimate, render_rows
+from reasrm.judging.inputs import JudgeInput
+from reasrm.judging.judge import open_judge
+from reasrm.judging.plan import JudgingOptions
+from reasrm.protocol.parsing import Policy
+
+__all__ = ["run_demo"]
+
+
+class _Arm(NamedTuple):
+    name: str
+    file: str
+    policy: Policy
+
+
+_ARMS = (
+    _Arm("verdict only", "llmbar_natural_chatgpt_vanilla.jsonl", "strict"),
+    _Arm("reasoned, read strictly", "llmbar_natural_chatgpt_swapcot.jsonl", "strict"),
+    _Arm("reasoned, read as LLMBar's script does", "llmbar_natural_chatgpt_swapcot.jsonl", "upstream"),
+)
+
+
+def run_demo(output: Path, *, seed: int = 0) -> dict[str, Any]:
+    """Run the demo into `output` and return its summary. Running it again continues or reuses what is there."""
+    note("LLMBar natural: 100 instructions, two outputs each; the judge is ChatGPT, recorded in both orders.\n")
+    evaluations = [_evaluate(arm, output, seed) for arm in _ARMS]
+    note(_table(evaluations))
+    note("\nOne judged row:\n" + _one_row(evaluations[1]))
+    note(f"\nEverything lies under {output}: per run judgments.jsonl, its manifest, result.json")
+    return {
+        "command": "demo",
+        "output": str(output),
+        "seed": seed,
+        "runs": {
+            arm.name: {
+                "score": run.result["score"],
+                "interval": run.result["metrics"]["score"],
+                "coverage": run.result["coverage"],
+                "folder": str(run.folder),
+            }
+            for arm, run in zip(_ARMS, evaluations, strict=True)
+        },
+    }
+
+
+def _evaluate(arm: _Arm, output: Path, seed: int) -> Evaluation:
+    judge = open_judge("replay", spec="llmbar", policy=arm.policy)
+    options = JudgingOptions(seed=seed, sampling=judge.sampling(), recorded_only=True)
+    folder = output / arm.name.replace(",", "").replace("'", "").replace(" ", "-").lower()
+    resource = resources.files("reasrm").joinpath("demo_data", arm.file)
+    with resources.as_file(resource) as file, judging_progress(arm.name) as on_progress:
+        rows = JudgeInput([file], source="llmbar")
+        return evaluate(get_suite("llmbar"), judge, rows, folder, options, on_progress=on_progress)
+
+
+def _table(evaluations: list[Evaluation]) -> str:
+    columns = ("first_order_accuracy", "second_order_accuracy", "both_orders_correct")
+    rows: list[tuple[str, ...]] = [("run", "score [95 % interval]", "first order", "second order", "both", "unreadable", "shown first")]
+    for arm, run in zip(_ARMS, evaluations, strict=True):
+        unreadable = sum(count for name, count in run.result["parse_status"].items() if name != "ok")
+        rows.append(
+            (
+                arm.name,
+                format_estimate(run.result["metrics"]["score"]),
+                *(f"{run.result['metrics'][name]['value']:.2f}" for name in columns),
+                f"{unreadable} of {sum(run.result['parse_status'].values())}",
+                format_estimate(run.result["metrics"]["position_a_rate"]),
+            )
+        )
+    return render_rows(rows)
+
+
+def _one_row(run: Evaluation) -> str:
+    """Return the first row, by id, on which the judge changed its mind with the order."""
+    lines = sorted(read_records(run.batch.output), key=lambda line: str(line["id"]))
+    line = next((line for line in lines if line["status"] == "split"), lines[0])
+    head = f"id {line['id']}: verdict {line['verdict']}, status {line['status']}, label {line['label']}"
+    body = [f"  [{j['order']}] {j['verdict']} ({j['status']}): {j['text'][:400]!r}" for j in line["judgments"]]
+    return "\n".join([head, *body])

@@ -1,0 +1,39 @@
+"""A result as the table that a person reads first: score with interval, companions, subsets, what was unreadable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["format_estimate", "render_rows", "render_table"]
+
+
+def format_estimate(estimate: Mapping[str, Any] | None) -> str:
+    """Return `0.657 [0.606, 0.705]`, or `-` for a rate over nothing."""
+    if estimate is None or estimate["value"] is None:
+        return "-"
+    if estimate["ci_low"] is None:
+        return f"{estimate['value']:.4f}"
+    return f"{estimate['value']:.4f} [{estimate['ci_low']:.3f}, {estimate['ci_high']:.3f}]"
+
+
+def render_rows(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of cells as aligned columns; the first row is the heading."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def render_table(result: Mapping[str, Any]) -> str:
+    """Return one evaluation as text."""
+    rows = [(result["suite"], "value [95 % interval]", "n")]
+    for group in ("metrics", "subsets"):
+        rows += [(name, format_estimate(e), str(e["n"])) for name, e in result[group].items()]
+    counts = ", ".join(f"{name} {count}" for name, count in result["parse_status"].items())
+    policy = ", ".join(f"{name} = {value}" for name, value in result["policy"].items())
+    return (
+        f"{render_rows(rows)}\n"
+        f"rows: {result['num_rows']} scored, {result['num_errors']} without an answer; judgments: {counts}\n"
+        f"policy: {policy}"
+    )

@@ -1,0 +1,167 @@
+"""What is known of a model before its weights are read: whether it is safe, what it is, where it ends.
+
+A model folder is somebody's data and runs no code here: weights come from safetensors only, a folder that
+asks for its own Python is refused, and `trust_remote_code` is off. For a local folder nothing is looked up in
+the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reasrm.errors import ConfigError
+
+__all__ = ["Checkpoint", "context_length", "stop_ids"]
+
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_NO_MODEL = "name a folder that holds a model"
+_DESCRIBING = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template*",
+    "generation_config.json",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model folder or hub id, not yet loaded.
+
+    Args:
+        path: Folder or hub id.
+        revision: Branch, tag or commit, for a hub id.
+    """
+
+    path: str
+    revision: str | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether `path` is a folder here."""
+        return Path(self.path).is_dir()
+
+    def check(self) -> None:
+        """Refuse a folder that is no model, holds its own code, or has its weights only as pickles.
+
+        Raises:
+            ConfigError: Naming the file and what to do.
+        """
+        if not self.is_local:
+            return
+        folder = Path(self.path)
+        if (folder / "adapter_config.json").is_file():
+            raise ConfigError(
+                "the folder holds an adapter", place=str(folder), remedy="export it with its base model first"
+            )
+        if not (folder / "config.json").is_file():
+            raise ConfigError("the folder has no config.json", place=str(folder), remedy=_NO_MODEL)
+        for name in ("config.json", "tokenizer_config.json"):
+            if "auto_map" in _read_json(folder / name):
+                raise ConfigError(
+                    "'auto_map' asks to run Python code from the model folder",
+                    place=str(folder / name),
+                    remedy="use a checkpoint whose architecture transformers knows, and remove the entry",
+                )
+        if any(folder.glob("*.safetensors")):
+            return
+        for pickle in (path for pattern in _PICKLES for path in sorted(folder.glob(pattern))):
+            raise ConfigError(
+                "weights stored as a pickle can run code and are not read",
+                place=str(pickle),
+                remedy="convert them to safetensors where you can trust them",
+            )
+        raise ConfigError("the folder has no weights (*.safetensors)", place=str(folder), remedy=_NO_MODEL)
+
+    def fingerprint(self) -> str:
+        """Return a short hash of `config.json` and of the names and sizes of weight and tokenizer files.
+
+        Weights are not read, so that this costs nothing: weights changed in place at the same size go
+        unnoticed.
+        """
+        folder = Path(self.path)
+        files = sorted({p.name for pattern in _DESCRIBING for p in folder.glob(pattern) if p.is_file()})
+        state = hashlib.sha256((folder / "config.json").read_bytes())
+        for name in files:
+            state.update(f"\x00{name}\x00{(folder / name).stat().st_size}".encode())
+        return state.hexdigest()[:16]
+
+    def options(self) -> dict[str, Any]:
+        """The arguments that every `from_pretrained` gets."""
+        return {
+            "pretrained_model_name_or_path": self.path,
+            "revision": self.revision or "main",
+            "trust_remote_code": False,
+            "local_files_only": self.is_local,
+        }
+
+    def load(self, auto_class: str, **options: Any) -> Any:
+        """Call `from_pretrained` of a class of transformers.
+
+        Raises:
+            ConfigError: If transformers cannot load it: unknown architecture, missing files, no such hub id.
+        """
+        import transformers
+
+        loader = getattr(transformers, auto_class)
+        try:
+            return loader.from_pretrained(**self.options(), **options)
+        except (OSError, ValueError, KeyError) as error:
+            raise ConfigError(
+                f"transformers cannot load it: {type(error).__name__}: {error}",
+                place=self.path,
+                remedy="check the path or hub id, and the network if it is a hub id",
+            ) from error
+
+    def generation_config(self) -> Any | None:
+        """Return the generation config beside the weights, or None where there is none."""
+        try:
+            return self.load("GenerationConfig")
+        except ConfigError:
+            return None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ConfigError(f"not valid JSON: {error}", place=str(path)) from error
+    if not isinstance(value, dict):
+        raise ConfigError("expected a JSON object", place=str(path))
+    return value
+
+
+def stop_ids(tokenizer: Any, *configs: Any) -> frozenset[int]:
+    """Return all ids that end an answer, as tokenizer, model config and generation config name them.
+
+    Chat models often name end of turn in one of them and end of text in another.
+    """
+    return frozenset(_eos_ids(tokenizer, *configs))
+
+
+def _eos_ids(*holders: Any) -> Iterator[int]:
+    for holder in holders:
+        value = getattr(holder, "eos_token_id", None)
+        if isinstance(value, int):
+            yield value
+        elif value is not None:
+            yield from (int(token) for token in value)
+
+
+def context_length(config: Any, max_context: int | None) -> int | None:
+    """Return the most tokens a model takes: as asked, else as its config says, else None."""
+    if max_context is not None:
+        return max_context
+    limit = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return int(limit) if limit else None

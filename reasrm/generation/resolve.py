@@ -1,0 +1,125 @@
+"""From the name of a judge, as a user writes it, to the backend that runs it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from reasrm.config import nearest
+from reasrm.errors import ConfigError
+from reasrm.generation.base import Backend
+from reasrm.generation.replay import ReplayBackend
+
+__all__ = ["open_backend"]
+
+_FORMS = "a model folder, a hub id such as Qwen/Qwen3-8B, openai:MODEL@BASE_URL, or replay"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
+_SCHEME = re.compile(r"([A-Za-z][\w-]+):(.*)", re.DOTALL)
+_ENGINES = ("hf", "vllm")
+
+
+def open_backend(
+    judge: str,
+    *,
+    backend: str = "hf",
+    revision: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    batch_size: int = 8,
+    max_context: int | None = None,
+    tensor_parallel_size: int = 1,
+    gpu_memory_utilization: float = 0.9,
+    concurrency: int = 16,
+    timeout_s: float = 600.0,
+    attempts: int = 5,
+) -> Backend:
+    """Open the backend that a judge's name asks for. Nothing is loaded yet.
+
+    Args:
+        judge: A model folder or hub id · `openai:MODEL[@BASE_URL]` · `replay` (the file of `replay:FILE` is
+            the caller's business: recordings come with the requests).
+        backend: `hf` or `vllm`, for a folder or hub id.
+        revision: For a hub id.
+        device: For `hf`.
+        dtype: For `hf` and `vllm`.
+        batch_size: For `hf`.
+        max_context: For `hf` and `vllm`.
+        tensor_parallel_size: For `vllm`.
+        gpu_memory_utilization: For `vllm`.
+        concurrency: For an endpoint.
+        timeout_s: For an endpoint.
+        attempts: For an endpoint.
+
+    Raises:
+        ConfigError: If the name means nothing, or the model behind it cannot be used.
+        MissingExtraError: If `backend` is `vllm` and it is not installed.
+    """
+    if backend not in _ENGINES:
+        raise ConfigError(f"no such backend: {backend!r}", remedy=_did_you_mean(backend, _ENGINES))
+    scheme = None if Path(judge).is_dir() else _SCHEME.fullmatch(judge)
+    if judge == "replay" or (scheme and scheme[1] == "replay"):
+        return ReplayBackend()
+    if scheme:
+        if scheme[1] != "openai":
+            raise ConfigError(
+                f"the judge {judge!r} begins with {scheme[1]!r}, which is no kind of judge",
+                remedy=_did_you_mean(scheme[1], ("openai", "replay")),
+            )
+        from reasrm.generation.endpoint import EndpointBackend
+
+        model, base_url = _split_endpoint(scheme[2])
+        return EndpointBackend(
+            model, base_url, concurrency=concurrency, timeout_s=timeout_s, attempts=attempts
+        )
+    _check_model_name(judge)
+    if backend == "vllm":
+        from reasrm.generation.vllm_engine import VLLMBackend
+
+        return VLLMBackend(
+            judge,
+            revision=revision,
+            dtype=dtype,
+            tensor_parallel_size=tensor_parallel_size,
+            max_context=max_context,
+            gpu_memory_utilization=gpu_memory_utilization,
+        )
+    from reasrm.generation.hf import HFBackend
+
+    return HFBackend(
+        judge, revision=revision, device=device, dtype=dtype, batch_size=batch_size, max_context=max_context
+    )
+
+
+def _split_endpoint(text: str) -> tuple[str, str | None]:
+    model, at, base_url = text.rpartition("@")
+    if not at:
+        model, base_url = text, ""
+    if not model or (at and not base_url.startswith(("http://", "https://"))):
+        raise ConfigError(
+            f"the judge 'openai:{text}' does not name a model and an address",
+            remedy="write openai:MODEL or openai:MODEL@http://HOST:PORT/v1",
+        )
+    return model, base_url or None
+
+
+def _check_model_name(judge: str) -> None:
+    """Refuse what is neither a folder nor can be a hub id, before the hub is asked."""
+    path = Path(judge)
+    if path.is_dir():
+        return
+    if path.is_file():
+        raise ConfigError("the judge is a file", place=judge, remedy=f"name {_FORMS}")
+    parent_exists = judge.count("/") == 1 and path.parent.is_dir()
+    if _HUB_ID.fullmatch(judge) and not parent_exists:
+        return
+    siblings = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
+    close = nearest(path.name, siblings)
+    raise ConfigError(
+        f"no such judge: {judge!r}",
+        remedy=f"did you mean {str(path.parent / close)!r}?" if close else f"name {_FORMS}",
+    )
+
+
+def _did_you_mean(word: str, known: tuple[str, ...]) -> str:
+    close = nearest(word, known)
+    return f"did you mean {close!r}?" if close else f"use one of {', '.join(known)}, or name {_FORMS}"

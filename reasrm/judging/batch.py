@@ -1,0 +1,221 @@
+"""Judging a file: every row exactly once, through kills, faults and restarts.
+
+Order of events: take the output's lock; validate the whole input; compare the run's identity with the manifest;
+only then load the model. Each finished row is one durable line of `OUT`; each row that could not be judged is one of
+`OUT.errors.jsonl`. Running the same call again continues where the last one stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reasrm import __version__
+from reasrm.durable import DurableMap, IdentityMismatch, Interruption, ResumeState
+from reasrm.errors import ConfigError
+from reasrm.judging.aggregate import RowResult
+from reasrm.judging.inputs import InputRow, JudgeInput, Scan
+from reasrm.judging.judge import Judge, JudgeSession, RowFailure
+from reasrm.judging.plan import JudgingOptions
+from reasrm.judging.tally import Tally
+from reasrm.records import Row
+
+__all__ = ["BatchResult", "OnProgress", "judge_file"]
+
+OnProgress = Callable[[Tally], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchResult:
+    """What a run left behind.
+
+    Args:
+        output: The file of judged rows.
+        errors: The file of rows that could not be judged; absent when there are none.
+        scan: What validation found.
+        tally: Counts over `output`, earlier runs included.
+        resume: What was found of earlier runs.
+        signum: The signal that stopped the run early, or None.
+    """
+
+    output: Path
+    errors: Path
+    scan: Scan
+    tally: Tally
+    resume: ResumeState
+    signum: int | None = None
+
+
+def judge_file(
+    judge: Judge,
+    rows: JudgeInput,
+    output: Path,
+    options: JudgingOptions | None = None,
+    *,
+    restart: bool = False,
+    retry_errors: bool = False,
+    strict: bool = False,
+    identity: Mapping[str, Any] | None = None,
+    on_scan: Callable[[Scan], None] | None = None,
+    on_progress: OnProgress | None = None,
+    drain_s: float = 30.0,
+) -> BatchResult:
+    """Judge the rows of one or several files into `output`, resuming what an earlier call began.
+
+    Args:
+        judge: Who judges.
+        rows: What is judged.
+        output: Where results go; never one of the inputs.
+        options: Orders, votes, seed, sampling.
+        restart: Move an earlier output aside and begin anew.
+        retry_errors: Try rows again that an earlier run put into the error file.
+        strict: Refuse a damaged output instead of repairing it.
+        identity: Anything else that must be equal for a run to be continued.
+        on_scan: Called once with what validation found.
+        on_progress: Called after every row.
+        drain_s: Seconds to wait for requests in flight after SIGINT or SIGTERM.
+
+    Raises:
+        LockedError: Another process writes this output.
+        ConfigError: The output belongs to another run (other input, judge, spec, sampling, seed or version).
+        InputError: The input is unusable as a whole.
+        EnvironmentProblem: Disk, permissions, memory.
+    """
+    options = options or JudgingOptions(sampling=judge.sampling())
+    with Interruption(drain_s) as interruption, DurableMap(output, inputs=rows.paths) as journal:
+        scan = rows.scan()
+        if on_scan is not None:
+            on_scan(scan)
+        try:
+            resume = journal.start(
+                _identity(judge, scan, options, identity or {}),
+                restart=restart,
+                retry_errors=retry_errors,
+                strict=strict,
+            )
+        except IdentityMismatch as mismatch:
+            raise _explain_mismatch(mismatch, journal, rows) from mismatch
+        tally = Tally(total=scan.num_rows + scan.num_invalid, errors=resume.num_errors)
+        for line in journal.records():
+            tally.add(line)
+        tally.resumed = tally.rows
+        run = _Run(judge, options, journal, tally, interruption, on_progress)
+        run.judge_rows(rows)
+        return BatchResult(
+            output=output,
+            errors=journal.errors_path,
+            scan=scan,
+            tally=tally,
+            resume=resume,
+            signum=interruption.signum,
+        )
+
+
+class _Run:
+    """The writing half of a run."""
+
+    def __init__(
+        self,
+        judge: Judge,
+        options: JudgingOptions,
+        journal: DurableMap,
+        tally: Tally,
+        interruption: Interruption,
+        on_progress: OnProgress | None,
+    ) -> None:
+        self._judge = judge
+        self._options = options
+        self._journal = journal
+        self._tally = tally
+        self._interruption = interruption
+        self._on_progress = on_progress
+        self._inputs: dict[str, InputRow] = {}
+        self._invalid: list[InputRow] = []
+
+    def judge_rows(self, rows: JudgeInput) -> None:
+        session = JudgeSession(self._judge, self._options)
+        try:
+            for result in session.run(self._todo(rows)):
+                self._write_invalid()
+                self._write(result)
+            self._write_invalid()
+        finally:
+            self._judge.backend.close()
+
+    def _todo(self, rows: JudgeInput) -> Iterator[Row]:
+        """Yield rows that no earlier run finished, until the run is asked to stop."""
+        for item in rows:
+            if self._interruption.stopping:
+                return
+            if self._journal.done(item.id):
+                continue
+            if item.row is None:
+                self._invalid.append(item)
+                continue
+            self._inputs[item.id] = item
+            yield item.row
+
+    def _write_invalid(self) -> None:
+        while self._invalid:
+            item = self._invalid.pop()
+            error = item.error
+            code, message = ("invalid", "the row is invalid") if error is None else (error.code, str(error))
+            self._fail(item, code, message, 0)
+
+    def _write(self, result: RowResult | RowFailure) -> None:
+        item = self._inputs.pop(result.row.id)
+        if isinstance(result, RowFailure):
+            self._fail(item, result.code, result.message, result.attempts)
+            return
+        line = result.to_json(judge=self._judge.label, seed=self._options.seed)
+        self._journal.put(item.id, line, item.digest)
+        self._tally.add(line)
+        self._report()
+
+    def _fail(self, item: InputRow, code: str, message: str, attempts: int) -> None:
+        record = {"id": item.id, "place": item.place, "code": code, "message": message, "attempts": attempts}
+        self._journal.fail(item.id, record)
+        self._tally.errors += 1
+        self._report()
+
+    def _report(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self._tally)
+
+
+def _identity(
+    judge: Judge, scan: Scan, options: JudgingOptions, extra: Mapping[str, Any]
+) -> dict[str, Any]:
+    sampling = options.sampling
+    return {
+        "input_sha256": scan.sha256,
+        "source": scan.source,
+        "judge": judge.identity,
+        "orders": options.orders,
+        "votes": options.votes,
+        "seed": options.seed,
+        "sampling": {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+        },
+        "judge_identical": options.judge_identical,
+        "judge_degenerate": options.judge_degenerate,
+        "reasrm": __version__,
+        **extra,
+    }
+
+
+def _explain_mismatch(mismatch: IdentityMismatch, journal: DurableMap, rows: JudgeInput) -> ConfigError:
+    """Name the rows that changed, if the input is what changed."""
+    if "input_sha256" not in mismatch.keys:
+        return mismatch
+    current = ((item.id, item.digest.hex()) for item in rows)
+    changes = journal.changed_rows(current)
+    return ConfigError(
+        f"the input changed since this output was begun: {changes}",
+        place=str(journal.output),
+        remedy="restore the input, choose another --output, or begin anew with --restart",
+    )

@@ -1,0 +1,249 @@
+"""Reading what is to be judged: one pass that validates and counts, then a stream of rows with settled ids.
+
+Rows with an id of their own must not repeat it. Rows without one are named by their content; equal rows get an
+occurrence number (`…#1`), so that ids do not depend on what else is in the file. Memory stays at a few bytes a row.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from reasrm.durable import DuplicateCheck, hash_id
+from reasrm.errors import ConfigError, InputError, RowError
+from reasrm.jsonl import TruncatedInput, file_sha256, read_rows
+from reasrm.judging.aggregate import label_of, rule_status
+from reasrm.records import Order, Recorded, Row, RowStatus, Rubric
+from reasrm.sources import read_file
+from reasrm.sources.fields import shared, text
+
+__all__ = ["InputRow", "JudgeInput", "Scan", "load_rubrics"]
+
+Dedupe = Literal["refuse", "first"]
+Recordings = Mapping[str, Mapping[Order, Sequence[Recorded]]]
+
+
+class InputRow(NamedTuple):
+    """One row ready to be judged, or the reason why it cannot be."""
+
+    id: str
+    place: str
+    digest: bytes
+    row: Row | None
+    error: RowError | None
+
+
+class _RawRow(NamedTuple):
+    source: str | None
+    id: str
+    place: str
+    digest: bytes
+    row: Row | None
+    error: RowError | None
+    derived: bool
+
+
+@dataclass(slots=True)
+class Scan:
+    """What the validating pass found.
+
+    Args:
+        source: The schema's name.
+        num_rows: Rows that can be judged, after expansion (an RM-Bench item is nine).
+        num_invalid: Input lines that cannot.
+        invalid: Reason → lines.
+        examples: First messages, at most ten.
+        num_labelled: Rows with a label.
+        num_derived_ids: Rows named by their content.
+        num_identical: Rows whose responses are equal.
+        num_degenerate: Rows with an empty response.
+        sha256: Hash of each input file, in order.
+        repeated: Hashes of ids that occur more than once.
+        recorded: What kinds of recorded answers the rows carry: `text`, `decision`, `score`.
+    """
+
+    source: str = ""
+    num_rows: int = 0
+    num_invalid: int = 0
+    invalid: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+    num_labelled: int = 0
+    num_derived_ids: int = 0
+    num_identical: int = 0
+    num_degenerate: int = 0
+    sha256: list[str] = field(default_factory=list)
+    repeated: frozenset[int] = frozenset()
+    recorded: set[str] = field(default_factory=set)
+
+
+class JudgeInput:
+    """The input files of one run.
+
+    Args:
+        paths: JSONL, gzipped JSONL or JSON files.
+        source: A schema's name, or `auto`.
+        strict: Refuse duplicate keys inside a row, too.
+        coerce_scalars: Read booleans and numbers as texts where a text is expected.
+        dedupe: What to do with a repeated id: `refuse`, or keep the `first` where the content is equal.
+        limit: Judge at most this many rows.
+        rubrics: Rubrics by row id, overriding the rows' own.
+        recordings: Recorded answers by row id, overriding the rows' own.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        source: str = "auto",
+        strict: bool = False,
+        coerce_scalars: bool = False,
+        dedupe: Dedupe = "refuse",
+        limit: int | None = None,
+        rubrics: Mapping[str, Rubric] | None = None,
+        recordings: Recordings | None = None,
+    ) -> None:
+        if not paths:
+            raise ConfigError("no input file", remedy="pass --input FILE")
+        self.paths = tuple(paths)
+        self.limit = limit
+        self._strict = strict
+        self._coerce_scalars = coerce_scalars
+        self._dedupe = dedupe
+        self._rubrics = rubrics or {}
+        self._recordings = recordings or {}
+        self._source = source
+        self._repeated: frozenset[int] = frozenset()
+
+    def scan(self) -> Scan:
+        """Validate every row, count, and find repeated ids.
+
+        Raises:
+            InputError: Ids repeat (unless `dedupe="first"` and the content is equal), or no row is usable.
+        """
+        scan = Scan()
+        check = DuplicateCheck()
+        sources: dict[str, None] = {}
+        for line, (source, row_id, _, digest, row, error, derived) in enumerate(self._raw(), 1):
+            if source is not None:
+                sources[source] = None
+            check.add(row_id, digest, line)
+            if row is None:
+                _count_invalid(scan, error)
+                continue
+            scan.num_rows += 1
+            scan.num_derived_ids += derived
+            scan.num_labelled += label_of(row) is not None
+            status = rule_status(row)
+            scan.num_identical += status is RowStatus.IDENTICAL
+            scan.num_degenerate += status is RowStatus.DEGENERATE
+            for votes in self._enrich(row).recorded.values():
+                scan.recorded.update(answer.kind for answer in votes)
+        scan.source = "+".join(sources)
+        self._repeated = scan.repeated = frozenset(check.repeated_hashes())
+        scan.sha256 = [file_sha256(path) for path in self.paths]
+        if self._repeated:
+            self._refuse_duplicates()
+        if not scan.num_rows:
+            first = f": {scan.examples[0]}" if scan.examples else ""
+            raise InputError(f"no usable row among {scan.num_invalid}{first}", place=str(self.paths[0]))
+        return scan
+
+    def __iter__(self) -> Iterator[InputRow]:
+        """Yield every row once. Call `scan` first: it finds the ids that repeat."""
+        seen: Counter[str] = Counter()
+        for count, (_, row_id, place, digest, row, error, derived) in enumerate(self._raw()):
+            if self.limit is not None and count >= self.limit:
+                return
+            number = 0
+            if self._repeated and hash_id(row_id) in self._repeated:
+                number = seen[row_id]
+                seen[row_id] += 1
+                if number and not derived:
+                    continue
+            if row is None:
+                yield InputRow(row_id, place, digest, None, error)
+                continue
+            if number:
+                row = replace(row, id=f"{row_id}#{number}")
+            yield InputRow(row.id, place, digest, self._enrich(row), None)
+
+    def _raw(self) -> Iterator[_RawRow]:
+        """Yield every record or invalid line of every file. A cut-off file ends in an invalid line."""
+        for path in self.paths:
+            items = read_file(path, self._source, strict=self._strict, coerce_scalars=self._coerce_scalars)
+            try:
+                for item in items:
+                    if item.error is not None:
+                        own_id = item.id or f"line:{item.place}"
+                        yield _RawRow(
+                            item.source, own_id, item.place, item.digest, None, item.error, False
+                        )
+                    for row in item.rows:
+                        yield _RawRow(
+                            item.source, row.id, item.place, item.digest, row, None, item.id_is_derived
+                        )
+            except TruncatedInput as cut:
+                error = RowError(
+                    cut.message, code="truncated_input", place=cut.place or str(path), remedy=cut.remedy
+                )
+                yield _RawRow(None, f"end:{path.name}", f"{path.name}:end", b"", None, error, False)
+
+    def _enrich(self, row: Row) -> Row:
+        rubric = self._rubrics.get(row.id)
+        recorded = self._recordings.get(row.id)
+        if rubric is None and recorded is None:
+            return row
+        return replace(
+            row, rubric=rubric or row.rubric, recorded=row.recorded if recorded is None else recorded
+        )
+
+    def _refuse_duplicates(self) -> None:
+        """Look again at the rows whose ids repeat, this time with names and places."""
+        first: dict[str, tuple[str, bytes]] = {}
+        clashes: list[str] = []
+        for _, row_id, place, digest, _, _, derived in self._raw():
+            if derived or hash_id(row_id) not in self._repeated:
+                continue
+            earlier = first.setdefault(row_id, (place, digest))
+            if earlier[0] == place:
+                continue
+            same = earlier[1] == digest
+            if self._dedupe == "refuse" or not same:
+                content = "same content" if same else "different content"
+                clashes.append(f"{row_id!r} at {earlier[0]} and {place} ({content})")
+        if clashes:
+            shown = "; ".join(clashes[:10]) + (f"; and {len(clashes) - 10} more" if len(clashes) > 10 else "")
+            raise InputError(
+                f"ids repeat: {shown}",
+                place=str(self.paths[0]),
+                remedy="make ids unique, or pass --dedupe first where the content is the same",
+            )
+
+
+def _count_invalid(scan: Scan, error: RowError | None) -> None:
+    scan.num_invalid += 1
+    if error is not None:
+        scan.invalid[error.code] += 1
+        if len(scan.examples) < 10:
+            scan.examples.append(str(error))
+
+
+def load_rubrics(path: Path) -> dict[str, Rubric]:
+    """Read a file of rubrics: rows with `id` and `criteria` (or a free-text `rubric`).
+
+    Raises:
+        InputError: A row is not a rubric; the message names it.
+    """
+    rubrics: dict[str, Rubric] = {}
+    for raw in read_rows(path):
+        if raw.data is None:
+            raise raw.error or InputError("is not a row", place=raw.place)
+        value = {"criteria": raw.data["criteria"]} if "criteria" in raw.data else raw.data.get("rubric")
+        fields = shared({"rubric": value}, raw.place)
+        if "rubric" not in fields:
+            raise InputError("has neither 'criteria' nor 'rubric'", place=raw.place)
+        rubrics[text(raw.data, "id", raw.place)] = fields["rubric"]
+    return rubrics

@@ -1,0 +1,207 @@
+"""`Judge`: a backend plus a `JudgeSpec`. Ask it about rows, get results; files and resuming live in `batch`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from reasrm.errors import ConfigError, RowError
+from reasrm.generation.base import Backend
+from reasrm.generation.resolve import open_backend
+from reasrm.judging.aggregate import RowResult, aggregate, rule_status, unasked
+from reasrm.judging.plan import Ask, JudgingOptions, plan_row
+from reasrm.protocol.parsing import Policy, parse
+from reasrm.protocol.spec import JudgeSpec, load_spec
+from reasrm.records import CandidateSet, Judgment, Order, Row, RowStatus
+from reasrm.requests import Completion, Request, SamplingParams
+
+__all__ = ["Judge", "JudgeSession", "RowFailure", "open_judge"]
+
+
+@dataclass(frozen=True, slots=True)
+class RowFailure:
+    """A row that could not be judged: invalid for this spec, or a call that failed after its retries."""
+
+    row: Row
+    code: str
+    message: str
+    attempts: int = 0
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A row whose completions are still coming in."""
+
+    row: Row
+    asks: Sequence[Ask]
+    completions: dict[str, Completion] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """A policy model (behind a backend) and the protocol by which it is asked and read.
+
+    Args:
+        spec: The protocol.
+        backend: The model.
+        policy: How verdicts are read: `strict`, or `upstream` as the suite's own script does.
+    """
+
+    spec: JudgeSpec
+    backend: Backend
+    policy: Policy = "strict"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for two runs to be one run."""
+        return {
+            "model": self.backend.identity,
+            "spec": self.spec.name,
+            "spec_hash": self.spec.hash,
+            "verdict_policy": self.policy,
+        }
+
+    @property
+    def label(self) -> dict[str, str]:
+        """How output rows name this judge."""
+        return {"name": self.backend.name, "spec": self.spec.name, "spec_hash": self.spec.hash}
+
+    def sampling(
+        self,
+        *,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        max_tokens: int | None = None,
+    ) -> SamplingParams:
+        """Return the spec's sampling defaults with what is not None replaced."""
+        own = self.spec.sampling
+        return SamplingParams(
+            temperature=own.temperature if temperature is None else temperature,
+            top_p=own.top_p if top_p is None else top_p,
+            max_tokens=own.max_tokens if max_tokens is None else max_tokens,
+        )
+
+    def judge(
+        self, rows: Iterable[Row], options: JudgingOptions | None = None
+    ) -> Iterator[RowResult | RowFailure]:
+        """Judge rows as they stream in; results come as they finish, in any order."""
+        session = JudgeSession(self, options or JudgingOptions(sampling=self.sampling()))
+        return session.run(rows)
+
+
+class JudgeSession:
+    """One pass over rows: which requests are out, and which rows they complete."""
+
+    def __init__(self, judge: Judge, options: JudgingOptions) -> None:
+        self.judge = judge
+        self.options = options
+        self._pending: dict[str, _Pending] = {}
+        self._settled: list[RowResult | RowFailure] = []
+
+    def run(self, rows: Iterable[Row]) -> Iterator[RowResult | RowFailure]:
+        """Yield one result or failure per row. Rows are pulled only as fast as the backend takes requests."""
+        for completion in self.judge.backend.generate(self._requests(rows)):
+            yield from self._drain()
+            pending = self._pending.pop(completion.request_id)
+            pending.completions[completion.request_id] = completion
+            if len(pending.completions) == len(pending.asks):
+                yield self._finish(pending)
+        yield from self._drain()
+
+    def _drain(self) -> Iterator[RowResult | RowFailure]:
+        while self._settled:
+            yield self._settled.pop()
+
+    def _requests(self, rows: Iterable[Row]) -> Iterator[Request]:
+        for row in rows:
+            status = self._settle_by_rule(row)
+            if status is not None:
+                self._settled.append(unasked(row, status))
+                continue
+            try:
+                asks = plan_row(self.judge.spec, row, self.options)
+            except RowError as error:
+                self._settled.append(RowFailure(row, error.code, str(error)))
+                continue
+            pending = _Pending(row, asks)
+            for ask in asks:
+                self._pending[ask.request.id] = pending
+                yield ask.request
+
+    def _settle_by_rule(self, row: Row) -> RowStatus | None:
+        status = rule_status(row)
+        asked = {
+            RowStatus.IDENTICAL: self.options.judge_identical,
+            RowStatus.DEGENERATE: self.options.judge_degenerate,
+        }
+        return None if status is None or asked[status] else status
+
+    def _finish(self, pending: _Pending) -> RowResult | RowFailure:
+        failed = [c for c in pending.completions.values() if c.finish_reason == "error"]
+        if failed:
+            message = failed[0].error or "the call failed"
+            return RowFailure(pending.row, "call_failed", message, max(c.attempts for c in failed))
+        judgments = [self._read(ask, pending.completions[ask.request.id]) for ask in pending.asks]
+        return aggregate(pending.row, judgments)
+
+    def _read(self, ask: Ask, completion: Completion) -> Judgment:
+        """Parse one completion and map it from the order shown to the row's own order."""
+        judgment = parse(
+            self.judge.spec, completion, policy=self.judge.policy, num_candidates=max(len(ask.shown), 2)
+        )
+        if ask.order is Order.BA and not ask.shown:
+            judgment = replace(judgment.swap(), scores=None if judgment.scores is None else judgment.scores[::-1])
+        if ask.shown:
+            judgment = _unshuffle(judgment, ask.shown)
+        return replace(judgment, order=ask.order, vote=ask.vote, response=ask.response)
+
+
+def _unshuffle(judgment: Judgment, shown: tuple[int, ...]) -> Judgment:
+    """Map positions shown back to the row's response indices."""
+    scores, ranking = judgment.scores, judgment.ranking
+    return replace(
+        judgment,
+        scores=None if scores is None else tuple(scores[shown.index(n)] for n in range(len(shown))),
+        ranking=None if ranking is None else tuple(shown[position] for position in ranking),
+    )
+
+
+def open_judge(
+    name: str,
+    *,
+    spec: str | JudgeSpec | None = None,
+    policy: Policy = "strict",
+    default_spec: str | None = None,
+    **backend_options: Any,
+) -> Judge:
+    """Open a judge by the names that the command line takes, without loading weights yet.
+
+    Args:
+        name: A judge folder; a model folder or hub id (with `spec`); `openai:MODEL@BASE_URL`; `replay`.
+        spec: A spec, its name or file. A judge folder brings its own.
+        policy: How verdicts are read.
+        default_spec: What to use if neither `spec` nor the folder says.
+        backend_options: Passed to the backend: `backend`, `batch_size`, `dtype`, `device`, `concurrency`, …
+
+    Raises:
+        ConfigError: The name or spec cannot be resolved.
+    """
+    folder = Path(name)
+    if (folder / "judge.json").is_file():
+        own = load_spec(str(folder))
+        chosen = own if spec is None else _as_spec(spec)
+        backend = open_backend(str(folder / "model"), **backend_options)
+        return Judge(spec=chosen, backend=backend, policy=policy)
+    wanted = spec or default_spec
+    if wanted is None:
+        raise ConfigError(
+            f"judge {name!r} does not say how it is asked", remedy="pass --spec NAME or --spec FILE"
+        )
+    chosen = _as_spec(wanted)
+    return Judge(spec=chosen, backend=open_backend(name, **backend_options), policy=policy)
+
+
+def _as_spec(spec: str | JudgeSpec) -> JudgeSpec:
+    return spec if isinstance(spec, JudgeSpec) else load_spec(spec)

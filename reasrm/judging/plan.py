@@ -1,0 +1,152 @@
+"""Which prompts one row needs: its orders, votes and responses, each with a stable request id and its own seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from reasrm.errors import RowError
+from reasrm.hashing import derive_seed
+from reasrm.protocol.prompts import build_prompt
+from reasrm.protocol.spec import JudgeSpec
+from reasrm.records import CandidateSet, Comparison, Order, PreferencePair, Recorded, Row
+from reasrm.requests import Request, SamplingParams
+
+__all__ = ["Ask", "JudgingOptions", "Orders", "as_candidates", "plan_row"]
+
+Orders = Literal["both", "given", "random"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgingOptions:
+    """How rows are judged.
+
+    Args:
+        orders: `both` orders, the row's own (`given`; a preference pair has none and is drawn), or one `random`
+            order drawn from id and seed.
+        votes: Samples per order.
+        seed: Root of every draw.
+        sampling: Temperature, top-p and token limit; its seed is ignored, each request derives its own.
+        judge_identical: Also ask about identical responses.
+        judge_degenerate: Also ask about empty responses.
+        recorded_only: Ask for exactly the orders and votes that a row has recorded (replay).
+    """
+
+    orders: Orders = "both"
+    votes: int = 1
+    seed: int = 0
+    sampling: SamplingParams = SamplingParams()
+    judge_identical: bool = False
+    judge_degenerate: bool = False
+    recorded_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One prompt of a row: what is shown, and how to map the answer back.
+
+    Args:
+        request: What the backend gets.
+        order: `AB` for the row's own (or first drawn) order, `BA` for the other.
+        vote: Which sample of this order.
+        response: Which response a pointwise prompt is about.
+        shown: For lists, position k shows response `shown[k]`.
+    """
+
+    request: Request
+    order: Order
+    vote: int
+    response: int = 0
+    shown: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The row as one prompt shows it."""
+
+    row: Comparison | CandidateSet
+    order: Order
+    response: int = 0
+    shown: tuple[int, ...] = ()
+
+
+def plan_row(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[Ask]:
+    """Return the prompts that judging a row takes.
+
+    Raises:
+        RowError: The row does not fit the spec.
+    """
+    asks: list[Ask] = []
+    for view in _views(spec, row, options):
+        messages = build_prompt(spec, view.row, view.response)
+        votes = len(row.recorded.get(view.order, ())) if options.recorded_only else options.votes
+        for vote in range(votes):
+            suffix = f"{view.order}|{vote}|{view.response}"
+            seed = derive_seed(options.seed, row.id, suffix)
+            request = Request(
+                id=f"{row.id}|{suffix}",
+                messages=messages,
+                sampling=replace(options.sampling, seed=seed),
+                recorded=_recording(row, view.order, vote),
+            )
+            asks.append(Ask(request, view.order, vote, view.response, view.shown))
+    if not asks:
+        raise RowError(
+            "nothing is recorded for this row",
+            code="no_recording",
+            place=row.id,
+            remedy="give a file with recorded judgments, --judge replay:FILE, or a judge that answers",
+        )
+    return asks
+
+
+def _recording(row: Row, order: Order, vote: int) -> Recorded | None:
+    votes = row.recorded.get(order, ())
+    return votes[vote] if vote < len(votes) else None
+
+
+def _views(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[_View]:
+    if spec.protocol == "pairwise":
+        return _pairwise_views(spec, row, options)
+    candidates = as_candidates(row)
+    if spec.protocol == "pointwise":
+        return [_View(candidates, Order.AB, response=n) for n in range(len(candidates.responses))]
+    if len(candidates.responses) < 2:
+        raise RowError(
+            "has one response", code="wrong_protocol", place=row.id, remedy="a listwise spec ranks two or more"
+        )
+    as_given = tuple(range(len(candidates.responses)))
+    shown = as_given if options.orders == "given" else candidates.present(options.seed)
+    views = [_View(candidates.reorder(shown), Order.AB, shown=shown)]
+    if options.orders == "both":
+        views.append(_View(candidates.reorder(shown[::-1]), Order.BA, shown=shown[::-1]))
+    return views
+
+
+def _pairwise_views(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[_View]:
+    if isinstance(row, PreferencePair):
+        first = row.present(options.seed)
+    elif isinstance(row, Comparison):
+        first = row.present(options.seed) if options.orders == "random" else row
+    else:
+        raise RowError(
+            f"a {type(row).__name__} cannot be judged by the pairwise spec {spec.name!r}",
+            code="wrong_protocol",
+            place=row.id,
+            remedy="give rows with two responses, or a pointwise or listwise --spec",
+        )
+    views = [_View(first, first.order)]
+    if options.orders == "both":
+        other = first.swap()
+        views.append(_View(other, other.order))
+    return sorted(views, key=lambda view: view.order)
+
+
+def as_candidates(row: Row) -> CandidateSet:
+    """Return any row as a set of candidates in the row's own order."""
+    if isinstance(row, CandidateSet):
+        return row
+    pair = row.compare() if isinstance(row, PreferencePair) else row
+    if not isinstance(pair, Comparison):
+        raise RowError(f"a {type(row).__name__} has no responses", code="wrong_protocol", place=row.id)
+    return CandidateSet(**pair.shared_fields(), responses=(pair.response_a, pair.response_b))

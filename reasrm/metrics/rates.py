@@ -1,0 +1,139 @@
+"""What every report prints beside a score: coverage, consistency, position, agreement between orders, counts.
+
+None of these needs a label.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from reasrm.metrics.intervals import Estimate, bootstrap_ratio, bootstrap_statistic, wilson
+from reasrm.metrics.outcomes import Reading, RowOutcome
+from reasrm.records import Order, RowStatus
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "common_counts",
+    "common_metrics",
+    "confusion",
+    "consistency",
+    "coverage",
+    "num_inconsistent",
+    "order_kappa",
+    "parse_shares",
+    "position_a_rate",
+]
+
+_READ = (RowStatus.OK, RowStatus.SPLIT)
+_CODES: dict[Reading, float] = {"A": 0.0, "B": 1.0, "tie": 2.0, "split": 3.0}
+
+
+def coverage(rows: Sequence[RowOutcome]) -> Estimate:
+    """Return the share of rows with a readable judgment: (`ok` + `split`) / rows."""
+    return wilson(sum(row.status in _READ for row in rows), len(rows))
+
+
+def consistency(rows: Iterable[RowOutcome]) -> Estimate:
+    """Return the share of rows with the same underlying verdict in both orders, ties included.
+
+    Denominator: rows readable in both orders. Several votes in one order speak by their majority; an order
+    whose votes are level has no verdict to agree with, so its row is inconsistent.
+    """
+    both = _both_orders(rows)
+    return wilson(sum(_agree(pair) for pair in both), len(both))
+
+
+def num_inconsistent(rows: Iterable[RowOutcome]) -> int:
+    """Return how many rows, readable in both orders, have different verdicts in them."""
+    return sum(not _agree(pair) for pair in _both_orders(rows))
+
+
+def position_a_rate(rows: Iterable[RowOutcome], seed: int = 0) -> Estimate:
+    """Return the share of readable judgments that chose the response shown first.
+
+    Denominator: judgments that chose a side; ties and unreadable ones are left out. The interval resamples
+    rows, as the judgments of one row depend on each other; `n` counts rows with at least one side chosen.
+    """
+    return bootstrap_ratio([_first_and_sided(row) for row in rows], seed)
+
+
+def order_kappa(rows: Iterable[RowOutcome], seed: int = 0) -> Estimate:
+    """Return Cohen's kappa between the verdicts of both orders, over rows readable in both.
+
+    kappa = (agreement - chance) / (1 - chance), chance from each order's own verdict shares (Cohen 1960).
+    Undefined if both orders always say one and the same thing. The interval resamples rows.
+    """
+    import numpy as np
+
+    codes = [(_CODES[first], _CODES[second]) for first, second in _both_orders(rows)]
+    table = np.asarray(codes, dtype=np.float64).reshape(-1, 2)
+    return bootstrap_statistic([table], _kappa, seed)["kappa"]
+
+
+def _kappa(strata: Sequence[NDArray[np.float64]]) -> dict[str, float]:
+    import numpy as np
+
+    first, second = strata[0].T.astype(np.int64)
+    if not len(first):
+        return {"kappa": float("nan")}
+    agreement = float(np.mean(first == second))
+    shares = [np.bincount(codes, minlength=len(_CODES)) / len(codes) for codes in (first, second)]
+    chance = float(shares[0] @ shares[1])
+    return {"kappa": (agreement - chance) / (1 - chance) if chance < 1 else float("nan")}
+
+
+def _both_orders(rows: Iterable[RowOutcome]) -> list[tuple[Reading, Reading]]:
+    games = ((row.game(Order.AB), row.game(Order.BA)) for row in rows)
+    return [(a, b) for a, b in games if a in _CODES and b in _CODES]
+
+
+def _agree(pair: tuple[Reading, Reading]) -> bool:
+    return pair[0] == pair[1] != "split"
+
+
+def _first_and_sided(row: RowOutcome) -> tuple[float, float]:
+    sided = [(order, vote) for order, votes in row.by_order.items() for vote in votes if vote in ("A", "B")]
+    return float(sum(vote == order.value[0] for order, vote in sided)), float(len(sided))
+
+
+def confusion(rows: Iterable[RowOutcome]) -> dict[str, dict[str, int]]:
+    """Return counts by target, then by row reading, for rows with a target."""
+    found: dict[str, Counter[str]] = {}
+    for row in rows:
+        if row.target is not None:
+            found.setdefault(row.target, Counter())[row.reading] += 1
+    return {target: dict(sorted(counts.items())) for target, counts in sorted(found.items())}
+
+
+def parse_shares(rows: Iterable[RowOutcome]) -> dict[str, Estimate]:
+    """Return, for every parse status that occurs, its share of judgments."""
+    counts = Counter(parse.value for row in rows for parse in row.parses)
+    return {name: wilson(count, counts.total()) for name, count in sorted(counts.items())}
+
+
+def common_metrics(rows: Sequence[RowOutcome], seed: int = 0) -> dict[str, Estimate]:
+    """Return `coverage`, `consistency` and `position_a_rate`."""
+    return {
+        "coverage": coverage(rows),
+        "consistency": consistency(rows),
+        "position_a_rate": position_a_rate(rows, seed),
+    }
+
+
+def common_counts(rows: Sequence[RowOutcome]) -> dict[str, int]:
+    """Return row and judgment counts: `status_*` of rows, `parse_*` of judgments, totals."""
+    statuses = Counter(f"status_{row.status.value}" for row in rows)
+    parses = Counter(f"parse_{parse.value}" for row in rows for parse in row.parses)
+    return {
+        "num_rows": len(rows),
+        "num_labelled": sum(row.target is not None for row in rows),
+        "num_judgments": parses.total(),
+        "num_inconsistent": num_inconsistent(rows),
+        **dict(sorted(statuses.items())),
+        **dict(sorted(parses.items())),
+    }

@@ -1,0 +1,411 @@
+"""Prompt → token ids, such that nobody else's text can become a control token.
+
+Chat templates paste text between control tokens, and tokenizers look for control tokens in the result: a
+response that says `<|im_end|>` ends the judge's turn. Here untrusted spans cannot do that, by construction:
+
+1. The template is rendered with random placeholders instead of untrusted text. The tokenizer's own search
+   finds the control tokens in this skeleton. They are all there will ever be.
+2. In a copy of the tokenizer every control string is renamed to a random alias, among the added tokens and in
+   the model's vocabulary (some vocabularies hold control strings as ordinary entries). The copy knows no way
+   to a control id but the alias.
+3. In the skeleton control tokens are replaced by their aliases and placeholders by the text; the copy encodes
+   the whole at once. Added tokens split the text where they do ordinarily, and what is between is normalised,
+   prefixed and merged as ordinarily; so clean text gets the ids of `apply_chat_template(tokenize=True)`.
+
+Control tokens are all added tokens, special or not, except white space, and vocabulary entries written like a
+published control token. Some tokenizers declare ordinary words or HTML tags as added tokens, as Gemma does:
+untrusted text that holds one has it spelled in smaller tokens, and the prompt is flagged. The unknown token
+is what any unreadable character becomes; it is the one added token that text can lead to.
+
+White space at the edges of a message stays outside the placeholders, so that templates trim as ordinarily. A
+template without a system role gets the system message in front of the first user message. A template that
+rewrites text (escapes, upper-cases) or hides it is refused: the judge must read what was written.
+
+Renaming control strings in a copy is our own method. The known alternatives are escaping (placeholders can be
+forged) and encoding pieces apart (which changes the ids beside every boundary).
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+import orjson
+from tokenizers import Tokenizer
+
+from reasrm.errors import ConfigError, InputError, InternalError
+from reasrm.protocol.escaping import looks_like_control
+from reasrm.requests import PromptMessage, Span
+
+__all__ = ["EncodedPrompt", "PromptEncoder"]
+
+_PROBE = "A b\n\n  \"c\" 'd' <e> & \\f {{ g }}\té漢\u0301 1."
+_SYSTEM_SEPARATOR = "\n\n"
+_FLAGS = {"single_word": False, "lstrip": False, "rstrip": False}
+# Cuts `<0x0A>`, written out, inside; with byte fallback it could else become the byte's own entry.
+_BYTE_GUARD = {
+    "type": "Split",
+    "pattern": {"Regex": "<0(?=x[0-9A-Fa-f]{2}>)"},
+    "behavior": "MergedWithPrevious",
+    "invert": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPrompt:
+    """A prompt as the model gets it.
+
+    Args:
+        ids: Token ids.
+        flagged: Whether untrusted text held control strings, which the ordinary way would have obeyed.
+    """
+
+    ids: tuple[int, ...]
+    flagged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Control:
+    """A control token: its id, what stands for it in the copy, whether it swallows white space beside it."""
+
+    id: int
+    alias: str
+    lstrip: bool
+    rstrip: bool
+
+
+class PromptEncoder:
+    """Encodes prompts for one tokenizer.
+
+    Args:
+        tokenizer: A fast tokenizer of transformers with a chat template.
+
+    Attributes:
+        control_ids: Ids that untrusted text never becomes.
+        merges_system: Whether the system message is put in front of the first user message.
+
+    Raises:
+        ConfigError: The tokenizer is not a fast one, has no chat template, or a template that rewrites text.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if not isinstance(backend, Tokenizer):
+            raise ConfigError(
+                f"the tokenizer {type(tokenizer).__name__} is not a fast tokenizer",
+                remedy="use a model whose folder has a tokenizer.json",
+            )
+        self._tokenizer = tokenizer
+        self._backend = backend
+        self._nonce = "".join(secrets.choice(string.ascii_lowercase) for _ in range(24))
+        # Both cases, so that a template that changes case is noticed; not a word character at the ends.
+        self._placeholder = "\ue000xQ" + self._nonce + "{}Qx\ue001"
+        self._placeholder_pattern = re.compile(self._placeholder.format("([0-9]+)"))
+
+        spec = orjson.loads(backend.to_str())
+        entries = _entries(spec["model"])
+        undeclared = _undeclared_controls(spec, entries)
+        declared = [token for token in spec["added_tokens"] if not _is_space(token["content"])]
+        # An alias ends in a digit: with it no combining mark of the text behind can melt.
+        self._controls = {
+            token["content"]: _Control(
+                token["id"], f"{self._nonce}{number:06d}", token["lstrip"], token["rstrip"]
+            )
+            for number, token in enumerate((*declared, *undeclared))
+        }
+        unknown = _unknown_id(spec, entries)
+        self.control_ids = frozenset(c.id for c in self._controls.values() if c.id != unknown)
+        self._special_ids = frozenset(token["id"] for token in spec["added_tokens"] if token["special"])
+        self._scanner = _scanner(spec, undeclared, self._nonce)
+        self._scanned = {self._scanner.token_to_id(content): c for content, c in self._controls.items()}
+        self._start = self._nonce + "start"
+        self._copy = _copy(spec, self._controls, self._start)
+        if any(self._copy.token_to_id(c.alias) != c.id for c in self._controls.values()):
+            raise InternalError("the tokenizer's ids cannot be copied", remedy="report the tokenizer's name")
+        self._anchor: str | None = None
+        self._anchor = self._find_anchor()
+        self.merges_system = self._lacks_system_role()
+        self._refuse_rewriting()
+
+    def encode(self, messages: Sequence[PromptMessage], add_generation_prompt: bool = True) -> EncodedPrompt:
+        """Return the prompt's ids; for clean text those that the tokenizer's own chat template gives.
+
+        Args:
+            messages: The prompt. Roles count as trusted.
+            add_generation_prompt: Whether to end with what opens the judge's turn.
+
+        Raises:
+            ConfigError: The template fails on these messages or drops some of their text.
+            InputError: Text with an unpaired surrogate, which no tokenizer can encode.
+        """
+        if self.merges_system:
+            messages = _merge_system(messages)
+        chat, texts = self._with_placeholders(messages)
+        skeleton = self._render(chat, add_generation_prompt)
+        missing = set(range(len(texts))) - {int(n) for n in self._placeholder_pattern.findall(skeleton)}
+        if missing:
+            raise ConfigError(
+                "the chat template drops or changes a part of the prompt",
+                place=f"chat template, text starting with {texts[min(missing)][:60]!r}",
+                remedy="use a template that renders every message as it is",
+            )
+        aliased, plain, expected = self._substitute(skeleton, texts)
+        ids = self._encode_aliased(aliased, [control for _, _, control in expected])
+        return EncodedPrompt(ids=ids, flagged=self._scan(plain) != expected)
+
+    def encode_text(self, text: str) -> tuple[int, ...]:
+        """Return the ids of untrusted text as it is encoded after a control token; none is a control id."""
+        return self._encode_aliased(self._start + text, [])[1:]
+
+    def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = False) -> str:
+        """Return the text of ids that follow a control token, as it is: nothing is trimmed or tidied.
+
+        Args:
+            ids: Token ids.
+            skip_special_tokens: Whether to leave out special tokens; added tokens that are not special stay.
+        """
+        kept = [i for i in ids if not (skip_special_tokens and i in self._special_ids)]
+        if self._anchor is None or not kept:
+            return self._decode(kept)
+        # Some decoders take the first token's space for a prefix of theirs. So they get another first token.
+        return self._decode([self._controls[self._anchor].id, *kept]).removeprefix(self._anchor)
+
+    def _decode(self, ids: list[int]) -> str:
+        text: str = self._backend.decode(ids, skip_special_tokens=False)
+        return text
+
+    def _render(self, chat: list[dict[str, str]], add_generation_prompt: bool) -> str:
+        try:
+            rendered: str = self._tokenizer.apply_chat_template(
+                chat, tokenize=False, add_generation_prompt=add_generation_prompt
+            )
+        except (jinja2.TemplateError, ValueError) as error:
+            roles = ", ".join(message["role"] for message in chat)
+            raise ConfigError(
+                f"the chat template cannot render the roles [{roles}]: {error}",
+                remedy="use an instruction-tuned model's tokenizer, or set its chat_template",
+            ) from error
+        return rendered
+
+    def _with_placeholders(self, messages: Sequence[PromptMessage]) -> tuple[list[dict[str, str]], list[str]]:
+        """Return the chat with placeholders for untrusted text, and the texts they stand for."""
+        chat: list[dict[str, str]] = []
+        texts: list[str] = []
+        for message in messages:
+            content = ""
+            spans = _join_neighbours(message.spans)
+            for index, span in enumerate(spans):
+                text = span.text
+                if span.trusted:
+                    content += text
+                    continue
+                begin, end = 0, len(text)
+                if not content.strip():
+                    begin = end - len(text.lstrip())
+                if not any(later.text.strip() for later in spans[index + 1 :]):
+                    end = max(begin, len(text.rstrip()))
+                content += text[:begin]
+                if begin < end:
+                    content += self._placeholder.format(len(texts))
+                    texts.append(text[begin:end])
+                content += text[end:]
+            chat.append({"role": message.role, "content": content})
+        return chat, texts
+
+    def _substitute(
+        self, skeleton: str, texts: Sequence[str]
+    ) -> tuple[str, str, list[tuple[int, int, _Control]]]:
+        """Return the filled skeleton with aliases for control tokens; the same plain; their places there."""
+        holes = [(*match.span(), int(match[1])) for match in self._placeholder_pattern.finditer(skeleton)]
+        aliased: list[str] = []
+        plain: list[str] = []
+        expected: list[tuple[int, int, _Control]] = []
+        position, shift = 0, 0  # shift: how much longer the plain text is than the skeleton so far
+        pieces: list[tuple[int, int, int | _Control]] = [*holes, *self._scan(skeleton)]
+        for start, end, piece in sorted(pieces, key=lambda p: p[:2]):
+            if start < position:  # an added token inside a placeholder
+                continue
+            between = skeleton[position:start]
+            source = skeleton[start:end]
+            if isinstance(piece, int):
+                aliased += (between, texts[piece])
+                plain += (between, texts[piece])
+                shift += len(texts[piece]) - len(source)
+            else:
+                aliased += (between, piece.alias)
+                plain += (between, source)
+                expected.append((start + shift, end + shift, piece))
+            position = end
+        tail = skeleton[position:]
+        return "".join((*aliased, tail)), "".join((*plain, tail)), expected
+
+    def _scan(self, text: str) -> list[tuple[int, int, _Control]]:
+        """Return where the ordinary tokenizer sees control tokens, less the white space they swallow."""
+        encoding = self._scanner.encode(_encodable(text), add_special_tokens=False)
+        found = []
+        for number, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
+            control = self._scanned.get(number)
+            if control is not None:
+                source = text[start:end]
+                begin = end - len(source.lstrip()) if control.lstrip else start
+                found.append((begin, start + len(source.rstrip()) if control.rstrip else end, control))
+        return found
+
+    def _encode_aliased(self, aliased: str, controls: Sequence[_Control]) -> tuple[int, ...]:
+        ids: Sequence[int] = self._copy.encode(_encodable(aliased), add_special_tokens=False).ids
+        wanted = [control.id for control in controls if control.id in self.control_ids]
+        if [i for i in ids if i in self.control_ids] != wanted:
+            raise InternalError(
+                "the encoded prompt does not hold the control tokens of its template",
+                remedy="report the tokenizer's name",
+            )
+        return tuple(ids)
+
+    def _find_anchor(self) -> str | None:
+        """Return a control token to put before ids that are decoded, if a leading space were lost without."""
+        if self._decode(list(self.encode_text(" x"))) == " x":
+            return None
+        return next((content for content, c in self._controls.items() if c.id in self.control_ids), None)
+
+    def _lacks_system_role(self) -> bool:
+        chat = [{"role": "system", "content": self._placeholder.format(0)}, {"role": "user", "content": "x"}]
+        try:
+            return chat[0]["content"] not in self._render(chat, True)
+        except ConfigError:
+            return True
+
+    def _refuse_rewriting(self) -> None:
+        """Check once that the template puts text into the prompt as it is."""
+        for role in ("user",) if self.merges_system else ("system", "user"):
+            others = [] if role == "user" else [{"role": "user", "content": "x"}]
+            hole = self._placeholder.format(0)
+            skeleton = self._render([{"role": role, "content": hole}, *others], True)
+            rendered = self._render([{"role": role, "content": _PROBE}, *others], True)
+            if hole not in skeleton or skeleton.replace(hole, _PROBE) != rendered:
+                raise ConfigError(
+                    f"the chat template drops or rewrites the text of {role} messages",
+                    place="chat template",
+                    remedy="use a template that renders every message as it is",
+                )
+
+
+def _encodable(text: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the text holds an unpaired surrogate, U+{ord(text[error.start]):04X}",
+            remedy="repair the text's encoding or drop the row",
+        ) from error
+    return text
+
+
+def _join_neighbours(spans: Iterable[Span]) -> list[Span]:
+    """Join untrusted spans that follow each other."""
+    joined: list[Span] = []
+    for span in spans:
+        if joined and not span.trusted and not joined[-1].trusted:
+            joined[-1] = Span(joined[-1].text + span.text, trusted=False)
+        else:
+            joined.append(span)
+    return joined
+
+
+def _merge_system(messages: Sequence[PromptMessage]) -> Sequence[PromptMessage]:
+    if not messages or messages[0].role != "system":
+        return messages
+    system, *rest = messages
+    if not rest or rest[0].role != "user":
+        raise ConfigError(
+            "the chat template has no system role and no user message follows the system message",
+            remedy="put a user message after the system message",
+        )
+    separator = Span(_SYSTEM_SEPARATOR, trusted=True)
+    return [PromptMessage("user", (*system.spans, separator, *rest[0].spans)), *rest[1:]]
+
+
+def _is_space(content: str) -> bool:
+    """Tell whether an added token is white space only, also as SentencePiece writes it."""
+    return not content.replace("▁", " ").strip()
+
+
+def _entries(model: dict[str, Any]) -> dict[str, int]:
+    """Return entry → id of the model's own vocabulary."""
+    vocabulary = model["vocab"]
+    if isinstance(vocabulary, dict):
+        return vocabulary
+    return {entry: number for number, (entry, _) in enumerate(vocabulary)}
+
+
+def _undeclared_controls(spec: dict[str, Any], entries: dict[str, int]) -> list[dict[str, Any]]:
+    """Return, in the form of added tokens, control strings that are vocabulary entries only."""
+    declared = {token["content"] for token in spec["added_tokens"]}
+    return [
+        {**_FLAGS, "id": number, "content": entry, "normalized": True, "special": False}
+        for entry, number in entries.items()
+        if looks_like_control(entry) and entry not in declared
+    ]
+
+
+def _unknown_id(spec: dict[str, Any], entries: dict[str, int]) -> int | None:
+    """Return the id of the model's unknown token."""
+    number: int | None = spec["model"].get("unk_id")
+    return entries.get(spec["model"].get("unk_token", "")) if number is None else number
+
+
+def _scanner(spec: dict[str, Any], undeclared: list[dict[str, Any]], nonce: str) -> Tokenizer:
+    """Return a tokenizer that does nothing but find control tokens, the way the given one does."""
+    model = {"type": "WordLevel", "vocab": {nonce: 0}, "unk_token": nonce}
+    added = [*spec["added_tokens"], *undeclared]
+    return _tokenizer(spec, model=model, added_tokens=added, pre_tokenizer=None)
+
+
+def _copy(spec: dict[str, Any], controls: dict[str, _Control], start: str) -> Tokenizer:
+    """Return the tokenizer with every control string renamed, and an added token `start`."""
+    aliases = {content: control.alias for content, control in controls.items()}
+    added = [
+        {**token, "content": aliases.get(token["content"], token["content"]), "single_word": False}
+        for token in spec["added_tokens"]
+    ]
+    model = dict(spec["model"])
+    if isinstance(model["vocab"], dict):
+        # Naming the added tokens here as well keeps their ids.
+        ids = {aliases.get(entry, entry): number for entry, number in model["vocab"].items()}
+        ids |= {token["content"]: token["id"] for token in added}
+        model["vocab"] = ids | {start: max(ids.values()) + 1}
+    else:
+        model["vocab"] = [[aliases.get(entry, entry), score] for entry, score in model["vocab"]]
+    if model.get("unk_token") is not None:
+        model["unk_token"] = aliases.get(model["unk_token"], model["unk_token"])
+    if "merges" in model:
+        model["merges"] = _merges_without(aliases, model)
+    declared = {token["content"] for token in added}
+    added += [
+        {**_FLAGS, "id": 0, "content": alias, "normalized": False, "special": True}
+        for alias in (*aliases.values(), start)
+        if alias not in declared
+    ]
+    guards = [_BYTE_GUARD] if model.get("byte_fallback") else []
+    steps = [step for step in (spec["pre_tokenizer"], *guards) if step is not None]
+    pre_tokenizer = {"type": "Sequence", "pretokenizers": steps} if steps else None
+    return _tokenizer(spec, model=model, added_tokens=added, pre_tokenizer=pre_tokenizer)
+
+
+def _merges_without(controls: Iterable[str], model: dict[str, Any]) -> list[Any]:
+    """Return the merges of a BPE model that neither take nor make a control string."""
+    removed = set(controls)
+    skipped = len(model.get("continuing_subword_prefix") or "")
+    merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"]]
+    return [
+        [left, right] for left, right in merges if removed.isdisjoint((left, right, left + right[skipped:]))
+    ]
+
+
+def _tokenizer(spec: dict[str, Any], **changes: Any) -> Tokenizer:
+    bare = {"truncation": None, "padding": None, "post_processor": None, "decoder": None}
+    return Tokenizer.from_str(orjson.dumps({**spec, **bare, **changes}).decode())

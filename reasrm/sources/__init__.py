@@ -1,0 +1,189 @@
+"""Foreign rows in, records out: one file per public dataset, a registry, and one reader for all of them.
+
+`read_file` is the way in. The source is named or recognised row by row, specific schemas before generic ones,
+so that what a row becomes never depends on the rows around it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from reasrm.errors import ConfigError, InputError, RowError
+from reasrm.jsonl import RawRow, read_rows
+from reasrm.sources import (
+    hh_rlhf,
+    judgebench,
+    llmbar,
+    pandalm,
+    prometheus,
+    rewardbench,
+    rm_bench,
+    rm_r1_logs,
+    rows,
+    trl,
+)
+from reasrm.sources.base import RowIds, Source, SourceRow
+from reasrm.sources.fields import RowData, row_id
+
+__all__ = [
+    "SOURCES",
+    "RowIds",
+    "Source",
+    "SourceRow",
+    "detect",
+    "detect_file",
+    "get",
+    "get_source",
+    "read_file",
+]
+
+SOURCES: tuple[Source, ...] = (
+    judgebench.SOURCE,
+    llmbar.SOURCE,
+    pandalm.SOURCE,
+    prometheus.HHH,
+    prometheus.ABSOLUTE,
+    rm_r1_logs.SOURCE,
+    rm_bench.SOURCE,
+    rewardbench.SOURCE,
+    hh_rlhf.SOURCE,
+    rows.SOURCE,
+    trl.SOURCE,
+)
+"""All sources, in the order they are tried; `trl` fits the rows of three others too, so it is last."""
+
+_MAX_LOOKAHEAD = 100
+
+
+def get_source(name: str) -> Source:
+    """Return the source of a name.
+
+    Raises:
+        ConfigError: There is none of that name; the message holds the nearest.
+    """
+    for source in SOURCES:
+        if source.name == name:
+            return source
+    names = [source.name for source in SOURCES]
+    near = difflib.get_close_matches(name.lower().replace("_", "-"), names, n=1, cutoff=0.5)
+    known = f"known sources: auto, {', '.join(names)}"
+    raise ConfigError(
+        f"there is no source {name!r}", remedy=f"did you mean {near[0]!r}? {known}" if near else known
+    )
+
+
+get = get_source
+
+
+def detect(row: RowData, place: str | None = None) -> Source:
+    """Return the source that a row looks like.
+
+    Raises:
+        InputError: No source fits; the message holds the row's keys and the known sources.
+    """
+    source = _first(row)
+    if source is not None:
+        return source
+    raise InputError(
+        f"no source recognises a row with the keys {', '.join(map(repr, list(row)[:20])) or '(none)'}",
+        place=place,
+        remedy=f"name one of the known sources: {', '.join(source.name for source in SOURCES)}",
+    )
+
+
+def detect_file(path: Path | str) -> Source:
+    """Return the source of the first of a file's leading rows that any source recognises.
+
+    Raises:
+        InputError: None of the first hundred readable rows is of a known source.
+    """
+    head: list[RawRow] = []
+    source = _look_ahead(read_rows(path), head)
+    if source is not None:
+        return source
+    for raw in head:
+        if raw.data is not None:
+            return detect(raw.data, raw.place)
+    reason = str(head[0].error) if head else "the file holds no rows"
+    raise InputError(f"no readable row to recognise a source by: {reason}", place=str(path))
+
+
+def read_file(
+    path: Path | str,
+    source: str | Source = "auto",
+    *,
+    strict: bool = False,
+    coerce_scalars: bool = False,
+    max_line_bytes: int | None = None,
+) -> Iterator[SourceRow]:
+    """Yield every row of a file as records or as an error, in order, in near-constant memory.
+
+    Args:
+        path: `.jsonl`, `.json` or either with `.gz`.
+        source: A source, its name, or `auto`.
+        strict: Refuse duplicate keys.
+        coerce_scalars: Read booleans and numbers in text fields as text.
+        max_line_bytes: Longest line to read; None keeps the default of `read_rows`.
+
+    Raises:
+        InputError: None of the first hundred rows is of a known source.
+    """
+    options = {} if max_line_bytes is None else {"max_line_bytes": max_line_bytes}
+    raws = read_rows(Path(path), strict=strict, **options)
+    if source != "auto":
+        chosen = source if isinstance(source, Source) else get(source)
+        return (_read(raw, chosen, coerce_scalars) for raw in raws)
+    return _read_auto(raws, coerce_scalars)
+
+
+def _read_auto(raws: Iterator[RawRow], coerce_scalars: bool) -> Iterator[SourceRow]:
+    # A row that no source recognises is read as the file's first recognised source, to name what it lacks.
+    head: list[RawRow] = []
+    fallback = _look_ahead(raws, head)
+    for raw in chain(head, raws):
+        if raw.data is None:
+            yield SourceRow(raw.line, raw.place, raw.digest, error=raw.error)
+            continue
+        source = _first(raw.data) or fallback or detect(raw.data, raw.place)
+        yield _read(raw, source, coerce_scalars)
+
+
+def _look_ahead(raws: Iterator[RawRow], head: list[RawRow]) -> Source | None:
+    """Move rows to `head` up to the first that a source recognises, at most a hundred; return that source."""
+    for raw in raws:
+        head.append(raw)
+        source = None if raw.data is None else _first(raw.data)
+        if source is not None or len(head) == _MAX_LOOKAHEAD:
+            return source
+    return None
+
+
+def _first(row: RowData) -> Source | None:
+    for source in SOURCES:
+        if source.recognises(row):
+            return source
+    return None
+
+
+def _own_id(row: RowData, source: Source) -> str | None:
+    try:
+        return row_id(row, source.id_keys, "")
+    except RowError:
+        return None
+
+
+def _read(raw: RawRow, source: Source, coerce_scalars: bool) -> SourceRow:
+    data = raw.data
+    if data is None:
+        return SourceRow(raw.line, raw.place, raw.digest, error=raw.error, source=source.name)
+    if coerce_scalars:
+        data = source.coerce_scalars(data)
+    try:
+        rows = source.read(data, raw.place)
+    except RowError as error:
+        own_id = _own_id(data, source)
+        return SourceRow(raw.line, raw.place, raw.digest, error=error, source=source.name, id=own_id)
+    return SourceRow(raw.line, raw.place, raw.digest, rows, None, source.derives_id(data), source.name)

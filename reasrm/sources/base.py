@@ -1,0 +1,119 @@
+"""What a source is: one public schema, how to recognise it, and how its rows become ours.
+
+A source holds what a user must know before trusting it (address, licence, revision, the meaning of its
+labels) beside two functions, `recognises` and `read`. Reading is total: a row becomes records or a
+`RowError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from reasrm.errors import InputError, RowError
+from reasrm.records import Row
+from reasrm.sources.fields import RowData
+
+__all__ = ["RowIds", "Source", "SourceRow"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A dataset's schema.
+
+    Args:
+        name: What `--source` says.
+        url: Where the data or the description of the format lives.
+        licence: As stated by its owner, and where.
+        revision: The version that the reader was checked against.
+        label_rule: What the labels mean, in one sentence.
+        example: An invented row of this shape.
+        recognises: Whether a row, by its keys, is of this shape.
+        read: Turns a row into records; the second argument is the row's place, for errors.
+        id_keys: Fields that identify a row, first match wins; a row without any gets an id from its content.
+        text_keys: Fields that must be strings, for `coerce_scalars`.
+    """
+
+    name: str
+    url: str
+    licence: str
+    revision: str
+    label_rule: str
+    example: RowData
+    recognises: Callable[[RowData], bool]
+    read: Callable[[RowData, str], tuple[Row, ...]]
+    id_keys: tuple[str, ...] = ("id",)
+    text_keys: tuple[str, ...] = ()
+
+    def derives_id(self, row: RowData) -> bool:
+        """Return whether the ids of this row's records come from its content."""
+        return row.keys().isdisjoint(self.id_keys)
+
+    def coerce_scalars(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return the row with booleans and numbers in text fields spelled as text (`True`, `3.5`)."""
+        odd = {k: str(row[k]) for k in self.text_keys if isinstance(row.get(k), bool | int | float)}
+        return {**row, **odd} if odd else row
+
+
+class SourceRow(NamedTuple):
+    """One line of a file, read.
+
+    Args:
+        line: Line number, from 1; in a JSON array, the item's number.
+        place: `file:line`.
+        digest: Hash of the line's bytes.
+        rows: The records it became, none if it is in error.
+        error: Why it could not be read.
+        id_is_derived: Whether the ids of `rows` come from their content, so that equal content shares an id.
+        source: Name of the source that read it.
+        id: Of a row in error, the id it gives itself, if any.
+    """
+
+    line: int
+    place: str
+    digest: bytes
+    rows: tuple[Row, ...] = ()
+    error: RowError | None = None
+    id_is_derived: bool = False
+    source: str | None = None
+    id: str | None = None
+
+
+class RowIds:
+    """Keeps ids unique in one run: numbers repeated derived ids, notes repeated explicit ones.
+
+    The first row of a content keeps the bare id, the next get `#1`, `#2` …, so that removing or moving other
+    rows changes no id. Memory grows with the number of rows: meant for imports, not for millions of rows.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[str, str] = {}
+        self._repeats: dict[str, int] = {}
+        self.duplicates: list[tuple[str, str, str]] = []
+
+    def admit(self, item: SourceRow) -> tuple[Row, ...]:
+        """Return the item's records under unique ids; a repeated explicit id is noted in `duplicates`."""
+        return tuple([self._admit(row, item) for row in item.rows])
+
+    def _admit(self, row: Row, item: SourceRow) -> Row:
+        first = self._places.setdefault(row.id, item.place)
+        if first is item.place:  # identity, not equality: the same file given twice repeats its places
+            return row
+        if not item.id_is_derived:
+            self.duplicates.append((row.id, first, item.place))
+            return row
+        self._repeats[row.id] = number = self._repeats.get(row.id, 0) + 1
+        return replace(row, id=f"{row.id}#{number}")
+
+    def check(self) -> None:
+        """Raise `InputError` with the first ten pairs of places if an explicit id occurred twice."""
+        if not self.duplicates:
+            return
+        shown = "; ".join(
+            f"{row_id!r} at {first} and {place}" for row_id, first, place in self.duplicates[:10]
+        )
+        raise InputError(
+            f"{len(self.duplicates)} ids occur more than once: {shown}",
+            remedy="make the ids unique, or remove the field to have ids derived from the content",
+        )

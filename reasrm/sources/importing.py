@@ -1,0 +1,299 @@
+"""Public rows in, training pairs out: TRL conversational preference rows with an explicit prompt.
+
+Every candidate pair is either kept or dropped by name, and the report adds up: `read == kept + dropped`.
+Ties, equal responses, empty responses and rows that cannot be read are dropped to a file of their own, with
+line and reason. Absolute scores and lists are refused in the same way (`pointwise`, `listwise`): making
+preferences of them is a decision that no reader should take alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import jsonlines
+
+from reasrm.errors import ConfigError, EnvironmentProblem, ReasrmError
+from reasrm.jsonl import dumps, fsync_directory
+from reasrm.records import CandidateSet, Comparison, Critique, PreferencePair, Row, Rubric
+from reasrm.sources import RowIds, Source, SourceRow, get_source, read_file
+
+__all__ = ["FileReport", "ImportReport", "import_pairs", "pair_to_json"]
+
+_MAX_EXAMPLES = 10
+_REASONS = {
+    "tie": "the label says that neither response is better",
+    "no_label": "the row does not say which response is better",
+    "identical": "both responses are the same text",
+    "empty_response": "a response is empty",
+    "pointwise": "the row has one response with a score, which is no preference",
+    "listwise": "the row has a list of responses, which is no pair",
+}
+
+
+@dataclass(slots=True)
+class FileReport:
+    """What became of one input file.
+
+    Args:
+        path: The file.
+        sources: Names of the sources that read it.
+        rows: Lines or items in the file.
+        read: Candidate pairs: one per row, nine per RM-Bench row; a row in error counts as one.
+        kept: Pairs written.
+        dropped: Reason → pairs not written.
+        examples: Reason → the first places.
+    """
+
+    path: str
+    sources: list[str] = field(default_factory=list)
+    rows: int = 0
+    read: int = 0
+    kept: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def drop(self, reason: str, place: str) -> None:
+        """Count one pair that is not written."""
+        self.dropped[reason] += 1
+        places = self.examples.setdefault(reason, [])
+        if len(places) < _MAX_EXAMPLES:
+            places.append(place)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as the summary shows it."""
+        return {
+            "path": self.path,
+            "sources": self.sources,
+            "rows": self.rows,
+            "read": self.read,
+            "kept": self.kept,
+            "dropped": dict(self.dropped),
+            "examples": self.examples,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did, per file and in all."""
+
+    output: Path
+    dropped_output: Path
+    files: tuple[FileReport, ...]
+
+    @property
+    def rows(self) -> int:
+        """Input rows."""
+        return sum(report.rows for report in self.files)
+
+    @property
+    def read(self) -> int:
+        """Candidate pairs; equals `kept` plus all of `dropped`."""
+        return sum(report.read for report in self.files)
+
+    @property
+    def kept(self) -> int:
+        """Pairs written."""
+        return sum(report.kept for report in self.files)
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Reason → pairs not written."""
+        return dict(sum((report.dropped for report in self.files), Counter[str]()))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary."""
+        return {
+            "output": str(self.output),
+            "dropped_output": str(self.dropped_output),
+            "rows": self.rows,
+            "read": self.read,
+            "kept": self.kept,
+            "dropped": self.dropped,
+            "files": [report.to_json() for report in self.files],
+        }
+
+
+def import_pairs(
+    inputs: Sequence[Path],
+    output: Path,
+    *,
+    source: str | Source = "auto",
+    coerce_scalars: bool = False,
+    strict: bool = False,
+) -> ImportReport:
+    """Write the preference pairs of public files to `output` and the rest to `<output stem>.dropped.jsonl`.
+
+    Both files appear complete or not at all. Pairs without an id are named by their content, equal ones numbered.
+
+    Args:
+        inputs: Files to read, in order.
+        output: Where the pairs go.
+        source: A source, its name, or `auto`.
+        coerce_scalars: Read booleans and numbers in text fields as text.
+        strict: Refuse rows that name a key twice.
+
+    Raises:
+        ConfigError: No input, an unknown source, or an output that is also an input.
+        InputError: A file of no known schema, or ids that occur twice; nothing is written.
+        EnvironmentProblem: The output cannot be written.
+    """
+    if not inputs:
+        raise ConfigError("no input file", remedy="pass --input FILE")
+    found = source if isinstance(source, Source) or source == "auto" else get_source(source)
+    dropped = output.with_name(f"{output.stem}.dropped.jsonl")
+    _refuse_overwriting(inputs, (output, dropped))
+    reports = tuple(FileReport(str(path)) for path in inputs)
+    ids = RowIds()
+    with _atomic(output) as keep, _atomic(dropped) as drop:
+        for path, report in zip(inputs, reports, strict=True):
+            for item in read_file(path, found, strict=strict, coerce_scalars=coerce_scalars):
+                _import_row(item, ids, report, keep, drop)
+        ids.check()
+    return ImportReport(output, dropped, reports)
+
+
+def _import_row(
+    item: SourceRow, ids: RowIds, report: FileReport, keep: jsonlines.Writer, drop: jsonlines.Writer
+) -> None:
+    report.rows += 1
+    if item.source is not None and item.source not in report.sources:
+        report.sources.append(item.source)
+    if item.error is not None:
+        report.read += 1
+        drop.write(_dropped(item, item.id, report, item.error.code, item.error.message))
+    for row in ids.admit(item):
+        report.read += 1
+        pair = _as_pair(row)
+        reason = pair if isinstance(pair, str) else _flaw(pair)
+        if reason is not None:
+            drop.write(_dropped(item, row.id, report, reason, _REASONS[reason]))
+        elif isinstance(pair, PreferencePair):
+            report.kept += 1
+            keep.write(pair_to_json(pair, source=item.source))
+
+
+def _dropped(
+    item: SourceRow, row_id: str | None, report: FileReport, reason: str, message: str
+) -> dict[str, Any]:
+    """Count a pair that is not written, and return its line in the file of dropped ones."""
+    report.drop(reason, item.place if row_id is None else f"{item.place} (id {row_id})")
+    return {"place": item.place, "line": item.line, "id": row_id, "reason": reason, "message": message}
+
+
+def _as_pair(row: Row) -> PreferencePair | str:
+    """Return the row as a pair, or the reason why it is none."""
+    if isinstance(row, PreferencePair):
+        return row
+    if isinstance(row, CandidateSet):
+        return "pointwise" if len(row.responses) == 1 else "listwise"
+    if not isinstance(row, Comparison) or row.target is None:
+        return "no_label"
+    if row.target.winner == "tie":
+        return "tie"
+    best_first = row if row.target.winner == "A" else _swap(row)
+    return PreferencePair(
+        **best_first.shared_fields(), chosen=best_first.response_a, rejected=best_first.response_b
+    )
+
+
+def _swap(row: Comparison) -> Comparison:
+    """Exchange the responses. The text of a critique names them itself, so it moves to `meta`."""
+    swapped = row.swap()
+    critique = swapped.critique
+    if critique is None or critique.text is None:
+        return swapped
+    return replace(
+        swapped,
+        critique=replace(critique, text=None) if critique.arguments else None,
+        meta={**swapped.meta, "critique_text_of_swapped": critique.text},
+    )
+
+
+def _flaw(pair: PreferencePair) -> str | None:
+    """Return why a pair teaches nothing, if so."""
+    if not pair.chosen.strip() or not pair.rejected.strip():
+        return "empty_response"
+    return "identical" if pair.chosen == pair.rejected else None
+
+
+def pair_to_json(pair: PreferencePair, *, source: str | None = None) -> dict[str, Any]:
+    """Return a pair as a line of `pairs.jsonl`; `meta.source` is the source unless the row says otherwise."""
+    meta = dict(pair.meta)
+    if source is not None:
+        meta.setdefault("source", source)
+    line: dict[str, Any] = {
+        "id": pair.id,
+        "prompt": [{"role": turn.role, "content": turn.content} for turn in pair.prompt],
+        "chosen": [{"role": "assistant", "content": pair.chosen}],
+        "rejected": [{"role": "assistant", "content": pair.rejected}],
+        "meta": meta,
+    }
+    if pair.critique is not None:
+        line["critique"] = _critique_json(pair.critique)
+    if pair.rubric is not None:
+        line["rubric"] = _rubric_json(pair.rubric)
+    for key in ("principle", "reference", "subset", "group", "language"):
+        value = getattr(pair, key)
+        if value is not None:
+            line[key] = value
+    return line
+
+
+def _critique_json(critique: Critique) -> str | dict[str, Any]:
+    if not critique.arguments:
+        return critique.text or ""
+    arguments = [
+        {"about": a.about, "stance": a.stance, "text": a.text, "fatal": a.fatal} for a in critique.arguments
+    ]
+    return {"arguments": arguments} | ({} if critique.text is None else {"text": critique.text})
+
+
+def _rubric_json(rubric: Rubric) -> str | dict[str, Any]:
+    if rubric.text is not None:
+        return rubric.text
+    return {
+        "criteria": [
+            {"kind": c.kind, "text": c.text} | ({} if c.weight is None else {"weight": c.weight})
+            for c in rubric.criteria
+        ]
+    }
+
+
+def _refuse_overwriting(inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
+    for path in inputs:
+        for output in outputs:
+            if output.exists() and path.exists() and os.path.samefile(path, output):
+                raise ConfigError(
+                    f"{output} is also an input ({path})",
+                    remedy="choose another --output; nothing was written",
+                )
+
+
+@contextmanager
+def _atomic(path: Path) -> Iterator[jsonlines.Writer]:
+    """Write JSON Lines to a temporary file that replaces `path` at the end and is removed on an error."""
+    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    try:
+        with open(temporary, "wb") as stream:
+            yield jsonlines.Writer(stream, dumps=dumps)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+        fsync_directory(path.parent)
+    except ReasrmError:
+        raise
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"cannot be written: {error.strerror}",
+            place=str(path),
+            remedy="free the space or fix the folder and its permissions, and run again",
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()

@@ -1,0 +1,380 @@
+"""The fault table, end to end: the real command, a real HTTP endpoint on loopback, real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import decide, rows_of, run, sorted_lines, start, summary, write_rows
+from tests.fakes import Endpoint, Reply, chat
+
+
+def judge_args(endpoint: Endpoint, rows: Path, output: Path, *more: str) -> list[str]:
+    return [
+        "judge",
+        "--judge",
+        f"openai:fake@{endpoint.base_url}",
+        "--spec",
+        "mt-bench",
+        "--input",
+        str(rows),
+        "--output",
+        str(output),
+        *more,
+    ]
+
+
+def slow(delay_s: float):
+    """An endpoint that thinks for a while."""
+
+    def answer(payload: dict) -> Reply:
+        time.sleep(delay_s)
+        return decide(payload)
+
+    return answer
+
+
+def kill_until_done(tmp_path: Path, kills: int, count: int, concurrency: int) -> None:
+    """F1: kill -9 at random points, run again, compare with a run that nobody disturbed."""
+    rows = write_rows(tmp_path / "rows.jsonl", count)
+    output = tmp_path / "out.jsonl"
+    draw = random.Random(1)
+    with Endpoint(slow(0.004)) as endpoint:
+        args = judge_args(endpoint, rows, output, "--concurrency", str(concurrency))
+        for _ in range(kills):
+            before = output.stat().st_size if output.exists() else 0
+            process = start(*args)
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline and process.poll() is None:
+                if output.exists() and output.stat().st_size > before:
+                    break
+                time.sleep(0.002)
+            time.sleep(draw.random() * 0.03)
+            process.kill()
+            process.communicate()
+        killed_calls = len(endpoint.calls)
+        result = run(*args)
+        assert result.returncode == 0, result.stderr
+        total_calls = len(endpoint.calls)
+        clean = tmp_path / "clean.jsonl"
+        assert run(*judge_args(endpoint, rows, clean)).returncode == 0
+    ids = [row["id"] for row in rows_of(output)]
+    assert sorted(ids) == sorted(f"q{n}" for n in range(count))
+    assert sorted_lines(output) == sorted_lines(clean)
+    assert killed_calls < total_calls or killed_calls == 2 * count
+    assert total_calls - 2 * count <= kills * 2 * (concurrency + 64)
+
+
+def test_f1_killed_runs_lose_nothing_and_repeat_nothing(tmp_path):
+    kill_until_done(tmp_path, kills=10, count=150, concurrency=4)
+
+
+@pytest.mark.soak
+def test_f1_soak_two_hundred_kills(tmp_path):
+    kill_until_done(tmp_path, kills=200, count=2000, concurrency=8)
+
+
+@pytest.mark.parametrize(("sig", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_f3_a_signal_drains_and_the_run_continues(tmp_path, sig, code):
+    rows, output = write_rows(tmp_path / "rows.jsonl", 300), tmp_path / "out.jsonl"
+    with Endpoint(slow(0.02)) as endpoint:
+        args = judge_args(endpoint, rows, output, "--concurrency", "4")
+        process = start(*args)
+        wait_for_rows(output, 5)
+        process.send_signal(sig)
+        stdout, stderr = process.communicate(timeout=40)
+        assert process.returncode == code, stderr
+        stopped = json.loads(stdout.splitlines()[-1])
+        assert stopped["interrupted"] is True
+        assert 0 < stopped["rows"] < 300
+        assert stopped["rows"] == len(rows_of(output))
+        result = run(*args)
+    assert result.returncode == 0
+    assert summary(result)["resumed"] == stopped["rows"]
+    assert len({row["id"] for row in rows_of(output)}) == 300
+
+
+def test_f3_a_second_signal_ends_at_once(tmp_path):
+    rows, output = write_rows(tmp_path / "rows.jsonl", 50), tmp_path / "out.jsonl"
+    hold = {"s": 0.01}
+
+    def answer(payload: dict) -> Reply:
+        time.sleep(hold["s"])
+        return decide(payload)
+
+    with Endpoint(answer) as endpoint:
+        process = start(*judge_args(endpoint, rows, output, "--concurrency", "2"))
+        wait_for_rows(output, 2)
+        hold["s"] = 20.0
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        assert process.poll() is None, "the first signal waits for what is in flight"
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=5)
+    assert process.returncode == 130
+    assert all(row["status"] for row in rows_of(output))
+
+
+def wait_for_rows(output: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if output.exists() and output.read_bytes().count(b"\n") >= count:
+            return
+        time.sleep(0.01)
+    raise AssertionError("the run never began")
+
+
+def finished_run(tmp_path: Path, endpoint: Endpoint, count: int = 12) -> tuple[Path, Path, list[str]]:
+    rows, output = write_rows(tmp_path / "rows.jsonl", count), tmp_path / "out.jsonl"
+    args = judge_args(endpoint, rows, output)
+    assert run(*args).returncode == 0
+    return rows, output, args
+
+
+def test_f5_f6_a_torn_and_a_damaged_line_are_judged_again(tmp_path):
+    with Endpoint(decide) as endpoint:
+        _, output, args = finished_run(tmp_path, endpoint)
+        whole = sorted_lines(output)
+        data = bytearray(output.read_bytes())
+        lines = bytes(data).splitlines(keepends=True)
+        middle = sum(map(len, lines[:4])) + lines[4].index(b"Weighed")
+        data[middle] ^= 1  # still valid JSON: only the checksum can tell
+        output.write_bytes(bytes(data[:-7]))
+        strict = run(*args, "--strict")
+        assert strict.returncode != 0
+        calls = len(endpoint.calls)
+        result = run(*args)
+        assert result.returncode == 0, result.stderr
+        assert "line 5" in result.stderr or ":5" in result.stderr
+        assert len(endpoint.calls) - calls == 4, "two rows, two orders each"
+    assert sorted_lines(output) == whole
+
+
+def test_f7_repeated_ids_are_refused_by_name(tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl", 3)
+    first = rows.read_text().splitlines()[0]
+    rows.write_text(rows.read_text() + first + "\n")
+    args = ["judge", "--judge", "openai:x@http://127.0.0.1:9/v1", "--spec", "mt-bench", "--dry-run"]
+    args += ["--input", str(rows), "--output", str(tmp_path / "out.jsonl")]
+    result = run(*args)
+    assert result.returncode == 4
+    assert "rows.jsonl:1" in result.stderr
+    assert "rows.jsonl:4" in result.stderr
+    assert run(*args, "--dedupe", "first").returncode == 0
+    rows.write_text(rows.read_text() + first.replace("yes 0", "other") + "\n")
+    different = run(*args, "--dedupe", "first")
+    assert different.returncode == 4
+    assert "different content" in different.stderr
+
+
+def test_f8_ids_derived_from_content_survive_reordering(tmp_path):
+    rows = [{"prompt": f"p{n}", "response_a": "x", "response_b": "y"} for n in (1, 2, 3, 1, 1)]
+    outputs = []
+    with Endpoint(decide) as endpoint:
+        for name, order in (("a", [0, 1, 2, 3, 4]), ("b", [2, 3, 1, 4, 0])):
+            path = tmp_path / f"{name}.jsonl"
+            path.write_text("".join(json.dumps(rows[n]) + "\n" for n in order))
+            output = tmp_path / f"{name}.out.jsonl"
+            assert run(*judge_args(endpoint, path, output)).returncode == 0
+            outputs.append({row["id"]: row["verdict"] for row in rows_of(output)})
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0]) == 5
+    assert sum("#" in row_id for row_id in outputs[0]) == 2
+
+
+def test_f9_one_writer_wins_and_the_others_exit_75(tmp_path):
+    rows, output = write_rows(tmp_path / "rows.jsonl", 60), tmp_path / "out.jsonl"
+    with Endpoint(slow(0.1)) as endpoint:
+        args = judge_args(endpoint, rows, output, "--concurrency", "4")
+        winner = start(*args)
+        wait_for_rows(output, 1)
+        losers = [start(*args) for _ in range(3)]
+        for loser in losers:
+            _, stderr = loser.communicate(timeout=30)
+            assert loser.returncode == 75, stderr
+            assert str(winner.pid) in stderr
+        winner.communicate(timeout=60)
+        assert winner.returncode == 0
+    assert len({row["id"] for row in rows_of(output)}) == len(rows_of(output)) == 60
+
+
+@pytest.mark.parametrize("how", ["same", "symlink", "hardlink", "relative"])
+def test_f10_the_output_is_never_the_input(tmp_path, how):
+    rows = write_rows(tmp_path / "rows.jsonl", 2)
+    before = rows.read_bytes()
+    output = tmp_path / "out.jsonl"
+    if how == "same":
+        output = rows
+    elif how == "symlink":
+        output.symlink_to(rows)
+    elif how == "hardlink":
+        os.link(rows, output)
+    else:
+        output = tmp_path / "." / "x" / ".." / "rows.jsonl"
+        (tmp_path / "x").mkdir()
+    result = run("judge", "--judge", "replay", "--spec", "mt-bench", "--input", rows, "--output", output)
+    assert result.returncode in (2, 4)
+    assert rows.read_bytes() == before
+
+
+def test_f11_a_changed_input_is_refused_and_the_rows_are_named(tmp_path):
+    with Endpoint(decide) as endpoint:
+        rows, output, args = finished_run(tmp_path, endpoint)
+        done = output.read_bytes()
+        rows.write_text(rows.read_text().replace("yes 7", "yes seven"))
+        result = run(*args)
+        assert result.returncode == 2
+        assert "q7" in result.stderr
+        assert output.read_bytes() == done
+        again = run(*args, "--restart")
+        assert again.returncode == 0
+    assert (tmp_path / "out.jsonl.old-1").read_bytes() == done
+
+
+def test_another_seed_or_spec_is_another_run(tmp_path):
+    with Endpoint(decide) as endpoint:
+        _, _, args = finished_run(tmp_path, endpoint)
+        result = run(*args, "--seed", "7")
+    assert result.returncode == 2
+    assert "seed" in result.stderr
+
+
+def test_f12_to_f22_bad_lines_are_named_and_the_others_judged(tmp_path):
+    good = {"prompt": "p", "response_a": "x", "response_b": "y", "label": "B"}
+    lines = [
+        json.dumps({"id": "ok1", **good}).encode(),
+        b'{"id": "utf8", "prompt": "\xff\xfe", "response_a": "x", "response_b": "y"}',
+        b'{"id": "nan", "prompt": "p", "response_a": "x", "response_b": "y", "meta": {"v": NaN}}',
+        b"[" * 100_000,
+        json.dumps({"id": "bool", **good, "response_a": True}).encode(),
+        json.dumps({"id": "null", **good, "response_b": None}).encode(),
+        json.dumps({"id": "gone", "prompt": "p", "response_a": "x"}).encode(),
+        *(json.dumps({"id": f"label{n}", **good, "label": v}).encode() for n, v in enumerate([7, "C", -100, "", "A > B"])),
+        json.dumps({"id": "separators", **good, "prompt": "a\u2028b\u2029c\u0085d\x0be\x0cf"}, ensure_ascii=False).encode(),
+        json.dumps({"id": "same", **good, "response_b": "x"}).encode(),
+        json.dumps({"id": "empty", **good, "response_b": ""}).encode(),
+        b"",
+        json.dumps({"id": "ok2", **good}).encode(),
+    ]
+    rows, output = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    rows.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(lines))
+    with Endpoint(decide) as endpoint:
+        result = run(*judge_args(endpoint, rows, output))
+        assert result.returncode == 3, result.stderr
+        assert len(endpoint.calls) == 6
+    statuses = {row["id"]: row["status"] for row in rows_of(output)}
+    assert set(statuses) == {"ok1", "separators", "same", "empty", "ok2"}
+    assert (statuses["same"], statuses["empty"]) == ("identical", "degenerate")
+    errors = rows_of(tmp_path / "out.jsonl.errors.jsonl" if (tmp_path / "out.jsonl.errors.jsonl").exists() else output.with_name("out.errors.jsonl"))
+    assert len(errors) == 11
+    assert all("rows.jsonl:" in error["place"] for error in errors)
+    assert {error["code"] for error in errors} >= {"bad_utf8", "wrong_type", "missing_field", "bad_label"}
+
+
+def test_f26_f27_f28_statuses_are_never_verdicts(tmp_path):
+    answers = {
+        "too long": Reply(400, {"error": {"message": "maximum context length is 8 tokens", "code": "context_length_exceeded"}}),
+        "cut": chat("so [[A]]", finish_reason="length"),
+        "both": chat("[[A]] or [[B]]"),
+        "nothing": chat("I cannot say."),
+        "thought": chat("<think>[[A]]</think> hm"),
+        "menu": chat("[[D]]"),
+        "fine": chat("[[C]]"),
+    }
+
+    def answer(payload: dict) -> Reply:
+        text = payload["messages"][-1]["content"]
+        return next(reply for key, reply in answers.items() if f"ask {key}" in text)
+
+    rows, output = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    rows.write_text(
+        "".join(
+            json.dumps({"id": key, "prompt": f"ask {key}", "response_a": "x", "response_b": "y", "label": "A"}) + "\n"
+            for key in answers
+        )
+    )
+    with Endpoint(answer) as endpoint:
+        result = run(*judge_args(endpoint, rows, output))
+        assert result.returncode == 0, result.stderr
+        floor = run(*judge_args(endpoint, rows, output, "--min-coverage", "0.5"))
+        assert floor.returncode == 3
+    found = {row["id"]: (row["status"], row["verdict"], row["correct"]) for row in rows_of(output)}
+    assert found == {
+        "too long": ("too_long", None, None),
+        "cut": ("truncated", None, None),
+        "both": ("ambiguous", None, None),
+        "nothing": ("no_verdict", None, None),
+        "thought": ("no_verdict", None, None),
+        "menu": ("off_menu", None, None),
+        "fine": ("ok", "tie", False),
+    }
+    assert summary(result)["coverage"] == 1 / 7
+
+
+def test_f29_f30_faults_are_ridden_out_and_a_poison_row_stays_alone(tmp_path):
+    def answer(payload: dict) -> Reply:
+        if "question 13\n" in payload["messages"][-1]["content"]:
+            return Reply(422, {"error": {"message": "cannot process this"}})
+        return decide(payload)
+
+    rows, output = write_rows(tmp_path / "rows.jsonl", 100), tmp_path / "out.jsonl"
+    with Endpoint(answer, fault_rate=0.05, seed=3, hang_s=1.5) as endpoint:
+        args = judge_args(endpoint, rows, output, "--timeout", "1")
+        result = run(*args)
+        assert result.returncode == 3, result.stderr
+        errors = rows_of(Path(summary(result)["errors_file"]))
+        assert [error["id"] for error in errors] == ["q13"]
+        assert "cannot process this" in errors[0]["message"]
+        assert len(rows_of(output)) == 99
+        assert summary(run(*args))["rows"] == 99, "errors are not tried again unasked"
+        endpoint.answer = decide
+        healed = run(*args, "--retry-errors")
+        assert healed.returncode == 0
+    assert len(rows_of(output)) == 100
+
+
+def test_f39_an_unwritable_output_fails_before_anything_is_asked(tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl", 2)
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    with Endpoint(decide) as endpoint:
+        result = run(*judge_args(endpoint, rows, blocked / "out.jsonl"))
+        assert result.returncode == 5
+        assert str(blocked) in result.stderr
+        assert not endpoint.calls
+
+
+@pytest.mark.parametrize("name", ["with space.jsonl", "ünïcode-判.jsonl", "new\nline.jsonl"])
+def test_f41_odd_file_names_work(tmp_path, name):
+    rows = write_rows(tmp_path / name, 2)
+    output = tmp_path / f"out {name}"
+    with Endpoint(decide) as endpoint:
+        assert run(*judge_args(endpoint, rows, output)).returncode == 0
+    assert len(rows_of(output)) == 2
+
+
+def test_f45_a_spec_file_cannot_run_code_and_a_typo_is_explained(tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl", 1)
+    canary = tmp_path / "canary"
+    evil = tmp_path / "evil.yaml"
+    evil.write_text(f"name: !!python/object/apply:os.system ['touch {canary}']\n")
+    args = ["judge", "--judge", "replay", "--input", str(rows), "--output", str(tmp_path / "o.jsonl"), "--spec"]
+    result = run(*args, str(evil))
+    assert result.returncode == 2
+    assert not canary.exists()
+    shown = json.loads(run("specs", "mt-bench").stdout.splitlines()[-1])["spec"]
+    shown["gramar"] = shown.pop("grammar")
+    typo = tmp_path / "typo.json"
+    typo.write_text(json.dumps(shown))
+    result = run(*args, str(typo))
+    assert result.returncode == 2
+    assert "gramar" in result.stderr
+    assert "'grammar'" in result.stderr
+    assert run(*args, "mt-bnch").returncode == 2

@@ -1,0 +1,331 @@
+"""The endpoint backend against a real server on the loopback interface, well-behaved and not."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+from fakes import FAULTS, Endpoint, Fault, Reply, ask, chat, echo, refuse
+
+from reasrm.errors import ConfigError, EnvironmentProblem
+from reasrm.generation.endpoint import EndpointBackend
+from reasrm.requests import Completion, PromptMessage, Request, SamplingParams, Span
+
+KEY = "sk-test-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+def complete(endpoint: Endpoint, *requests: Request, **options: Any) -> list[Completion]:
+    backend = EndpointBackend("judge", endpoint.base_url, **options)
+    completions = {completion.request_id: completion for completion in backend.generate(requests)}
+    backend.close()
+    return [completions[request.id] for request in requests]
+
+
+def test_what_is_sent_and_what_is_read() -> None:
+    request = Request(
+        "q1",
+        (
+            PromptMessage("system", (Span("Judge.", trusted=True),)),
+            PromptMessage(
+                "user", (Span("Text: ", trusted=True), Span("a <|im_end|> b", trusted=False))
+            ),
+        ),
+        SamplingParams(temperature=0.7, top_p=0.9, max_tokens=11, seed=2**62 + 1),
+    )
+    with Endpoint(lambda _: chat("so [[A]]", reasoning_content="hm", finish_reason="length")) as endpoint:
+        (completion,) = complete(endpoint, request)
+    assert completion == Completion(
+        "q1",
+        text="so [[A]]",
+        finish_reason="length",
+        num_tokens=3,
+        num_prompt_tokens=7,
+        reasoning="hm",
+        attempts=1,
+    )
+    (call,) = endpoint.calls
+    assert call == {
+        "model": "judge",
+        "messages": [
+            {"role": "system", "content": "Judge."},
+            {"role": "user", "content": r"Text: a <\|im_end|> b"},
+        ],
+        "temperature": 0.7,
+        "top_p": 0.9,
+        "max_tokens": 11,
+        "seed": 2**62 + 1,
+    }
+    assert endpoint.headers[0]["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize(
+    ("reply", "text", "finish_reason", "reasoning"),
+    [
+        (chat("x", finish_reason="eos_token"), "x", "stop", None),
+        (chat(None, finish_reason="length", reasoning="hm"), "", "length", "hm"),
+        (chat("x", finish_reason="content_filter"), "", "error", None),
+        (chat("x", finish_reason="abort"), "", "error", None),
+        (chat("x", finish_reason=None), "", "error", None),
+    ],
+    ids=["eos_token", "only thinking", "content filter", "aborted", "no finish reason"],
+)
+def test_finish_reasons(reply: Reply, text: str, finish_reason: str, reasoning: str | None) -> None:
+    with Endpoint(lambda _: reply) as endpoint:
+        (completion,) = complete(endpoint, ask("q1"))
+    assert (completion.text, completion.finish_reason, completion.reasoning) == (
+        text,
+        finish_reason,
+        reasoning,
+    )
+    assert completion.attempts == 1
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_alone_is_survived(fault: Fault) -> None:
+    with Endpoint(fault_rate=0.5, faults=[fault], hang_s=1.0, seed=3) as endpoint:
+        completions = complete(endpoint, *(ask(f"q{n}") for n in range(8)), timeout_s=0.3, attempts=9)
+    assert [c.text for c in completions] == [f"echo q{n}" for n in range(8)]
+    assert endpoint.injected[fault] > 0
+    assert sum(c.attempts for c in completions) == len(endpoint.calls)
+    assert sum(c.attempts - 1 for c in completions) == endpoint.injected[fault]
+
+
+def run_with_faults(num_rows: int, concurrency: int) -> None:
+    with Endpoint(fault_rate=0.05, hang_s=5.0, seed=1) as endpoint:
+        backend = EndpointBackend("judge", endpoint.base_url, concurrency=concurrency, timeout_s=3.0)
+        completions = list(backend.generate(ask(f"q{n}") for n in range(num_rows)))
+        backend.close()
+    failed = [c for c in completions if c.finish_reason != "stop"]
+    assert len(failed) <= num_rows * 0.0001
+    assert sorted(c.request_id for c in completions) == sorted(f"q{n}" for n in range(num_rows))
+    assert all(c.text == f"echo {c.request_id}" for c in completions if c.finish_reason == "stop")
+    assert set(endpoint.injected) == set(FAULTS)
+    assert sum(c.attempts - 1 for c in completions) + len(failed) == sum(endpoint.injected.values())
+    assert endpoint.most_at_once <= concurrency + endpoint.injected["timeout"]
+
+
+def test_all_of_400_rows_survive_five_percent_faults() -> None:
+    run_with_faults(400, concurrency=16)
+
+
+@pytest.mark.soak
+def test_20000_rows_survive_five_percent_faults() -> None:
+    run_with_faults(20_000, concurrency=64)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>", b"[]", b'{"choices": []}', b'{"choices": [{"message": {"content": 3}}]}', b'{"error": {}}'],
+    ids=["empty", "html", "array", "no choices", "wrong content", "error with status 200"],
+)
+def test_a_200_without_answer_is_asked_again_and_then_named(body: bytes) -> None:
+    with Endpoint(lambda _: Reply(body=body)) as endpoint:
+        (completion,) = complete(endpoint, ask("q1"), attempts=2)
+    assert completion.finish_reason == "error"
+    assert "'q1'" in (completion.error or "")
+    assert completion.attempts == len(endpoint.calls) == 2
+
+
+def first_call_only(reply: Reply) -> Callable[[dict[str, Any]], Reply]:
+    calls = count()
+    return lambda payload: reply if next(calls) == 0 else echo(payload)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_beyond_the_sdks_cap_is_waited_for(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("reasrm.generation.endpoint.time.sleep", pauses.append)
+    with Endpoint(first_call_only(refuse(status, "later", **{"Retry-After": "150.5"}))) as endpoint:
+        (completion,) = complete(endpoint, ask("q1"))
+    assert pauses == [150.5]
+    assert (completion.text, completion.attempts) == ("echo q1", 2)
+
+
+def test_retry_after_beyond_the_timeout_ends_the_request() -> None:
+    with Endpoint(lambda _: refuse(429, "quota is used up", **{"Retry-After": "86400"})) as endpoint:
+        (completion,) = complete(endpoint, ask("q1"))
+    assert (completion.finish_reason, completion.attempts) == ("error", 1)
+    assert "quota is used up" in (completion.error or "")
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "This model's maximum context length is 2048 tokens. However, you requested 3000 tokens."),
+        (400, "The input (3000 tokens) is longer than the model's context length (2048 tokens)."),
+        (400, "the request exceeds the available context size. try increasing the context size"),
+        (400, "The decoder prompt (length 3000) is longer than the maximum model length of 2048."),
+        (422, "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 4000 and 200"),
+        (400, "prompt is too long: 212345 tokens > 200000 maximum"),
+    ],
+)
+def test_prompt_too_long(status: int, message: str) -> None:
+    with Endpoint(lambda _: refuse(status, message)) as endpoint:
+        (completion,) = complete(endpoint, ask("q1"))
+    assert (completion.finish_reason, completion.attempts) == ("too_long", 1)
+    assert message in (completion.error or "")
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "messages: roles must alternate"),
+        (400, "max_tokens is too large: 99999. This model supports at most 16384 completion tokens"),
+        (422, "bad seed"),
+    ],
+)
+def test_other_refusals_are_not_repeated(status: int, message: str) -> None:
+    with Endpoint(lambda _: refuse(status, message)) as endpoint:
+        (completion,) = complete(endpoint, ask("q1"))
+    assert (completion.finish_reason, completion.attempts) == ("error", 1)
+    assert message in (completion.error or "")
+    assert "'q1'" in (completion.error or "")
+    assert len(endpoint.calls) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_key_or_model_refused_at_once_ends_the_run(status: int) -> None:
+    with (
+        Endpoint(lambda _: refuse(status, f"no {KEY}")) as endpoint,
+        pytest.raises(ConfigError) as caught,
+    ):
+        complete(endpoint, *(ask(f"q{n}") for n in range(5)), concurrency=2)
+    assert "judge" in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+def test_refused_later_is_an_error_of_its_row() -> None:
+    def answer(payload: dict[str, Any]) -> Reply:
+        return refuse(403, "blocked") if payload["messages"][0]["content"] == "q1" else echo(payload)
+
+    with Endpoint(answer) as endpoint:
+        completions = complete(endpoint, ask("q0"), ask("q1"), ask("q2"), concurrency=1)
+    assert [c.finish_reason for c in completions] == ["stop", "error", "stop"]
+
+
+def test_nobody_listens() -> None:
+    with Endpoint() as endpoint:
+        pass
+    with pytest.raises(EnvironmentProblem, match="cannot be reached"):
+        complete(endpoint, ask("q1"), attempts=1)
+
+
+def test_newer_name_of_max_tokens_is_found_out_once() -> None:
+    def answer(payload: dict[str, Any]) -> Reply:
+        if "max_tokens" in payload:
+            return refuse(400, "Unsupported parameter: use 'max_completion_tokens' instead.")
+        return echo(payload)
+
+    with Endpoint(answer) as endpoint:
+        completions = complete(
+            endpoint, *(ask(f"q{n}", max_tokens=9) for n in range(3)), concurrency=1
+        )
+    assert [c.attempts for c in completions] == [2, 1, 1]
+    assert [call.get("max_completion_tokens") for call in endpoint.calls] == [None, 9, 9, 9]
+
+
+def test_requests_are_pulled_lazily_and_bounded() -> None:
+    pulled: list[str] = []
+
+    def requests() -> Iterator[Request]:
+        for n in count():
+            pulled.append(f"q{n}")
+            yield ask(f"q{n}")
+
+    with Endpoint() as endpoint:
+        completions = EndpointBackend("judge", endpoint.base_url, concurrency=3).generate(requests())
+        for _ in range(5):
+            next(completions)
+        completions.close()  # type: ignore[attr-defined]
+        assert len(pulled) <= 5 + 3
+        assert endpoint.most_at_once <= 3
+        assert len(endpoint.calls) <= len(pulled)
+
+
+def test_one_backend_serves_several_runs() -> None:
+    with Endpoint() as endpoint:
+        backend = EndpointBackend("judge", endpoint.base_url)
+        texts = []
+        for n in range(3):
+            texts += [c.text for c in backend.generate([ask(f"q{n}")])]
+            backend.close()
+    assert texts == ["echo q0", "echo q1", "echo q2"]
+    assert list(backend.generate([])) == []
+
+
+def test_text_that_json_cannot_hold_is_an_error_of_its_row() -> None:
+    with Endpoint() as endpoint:
+        good, bad = complete(endpoint, ask("q0"), ask("q1", "half \ud83d"))
+    assert (good.text, bad.finish_reason) == ("echo q0", "error")
+
+
+def test_abandoned_calls_do_not_hold_up_the_exit() -> None:
+    program = (
+        "import sys\n"
+        "sys.path.insert(0, 'tests')\n"
+        "from fakes import ask\n"
+        "from reasrm.generation.endpoint import EndpointBackend\n"
+        "completions = EndpointBackend('judge', sys.argv[1]).generate(ask(str(n)) for n in range(9))\n"
+        "print(next(completions).text)\n"
+    )
+
+    def answer(payload: dict[str, Any]) -> Reply:
+        if payload["messages"][0]["content"] != "0":
+            endpoint.hang()
+        return echo(payload)
+
+    with Endpoint(answer, hang_s=120.0) as endpoint:
+        done = subprocess.run(
+            [sys.executable, "-c", program, endpoint.base_url],
+            env={**os.environ, "PYTHONPATH": "."},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    assert done.stdout == "echo 0\n"
+
+
+def test_the_key_is_never_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with Endpoint(first_call_only(refuse(500, f"bad key {KEY}"))) as endpoint:
+        complete(endpoint, ask("q1"))
+    assert caplog.records
+    assert KEY not in caplog.text
+
+
+def test_openais_own_address_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
+        EndpointBackend("gpt")
+    with Endpoint() as endpoint:
+        (completion,) = complete(endpoint, ask("q1"))
+    assert completion.text == "echo q1"
+
+
+@pytest.mark.parametrize("base_url", ["localhost:8000/v1", "ftp://host/v1", "http://", "http://me:secret@host/v1"])
+def test_unusable_addresses(base_url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        EndpointBackend("judge", base_url)
+    assert "secret" not in str(caught.value)
+
+
+def test_identity_is_model_and_address() -> None:
+    backend = EndpointBackend("judge", "http://localhost:1/v1/")
+    assert backend.identity == {"model": "judge", "base_url": "http://localhost:1/v1"}
+    assert backend.name == "judge"

@@ -1,0 +1,171 @@
+"""From a judge's name to its backend, without importing more than that backend needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from fakes import ask
+from tiny import build_tiny_model
+
+from reasrm.errors import ConfigError, EnvironmentProblem, MissingExtraError
+from reasrm.extras import require
+from reasrm.generation.endpoint import EndpointBackend
+from reasrm.generation.hf import HFBackend
+from reasrm.generation.replay import ReplayBackend
+from reasrm.generation.resolve import open_backend
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    parent = tmp_path_factory.mktemp("models")
+    build_tiny_model(parent / "judge-7b")
+    (parent / "notes.txt").write_text("x")
+    return parent
+
+
+@pytest.mark.parametrize(
+    ("judge", "model", "base_url"),
+    [
+        ("openai:m@http://localhost:8000/v1", "m", "http://localhost:8000/v1"),
+        ("openai:org/m:free@https://host.example/api/v1/", "org/m:free", "https://host.example/api/v1"),
+        ("openai:m@2025@http://localhost:1/v1", "m@2025", "http://localhost:1/v1"),
+        ("openai:gpt-x", "gpt-x", "https://api.openai.com/v1"),
+    ],
+)
+def test_endpoints(judge: str, model: str, base_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    backend = open_backend(judge, concurrency=2, timeout_s=1.0, attempts=3)
+    assert isinstance(backend, EndpointBackend)
+    assert backend.identity == {"model": model, "base_url": base_url}
+
+
+@pytest.mark.parametrize("judge", ["replay", "replay:recorded.jsonl"])
+def test_replay(judge: str) -> None:
+    assert isinstance(open_backend(judge), ReplayBackend)
+
+
+def test_a_folder_becomes_a_model_with_the_options_given(models: Path) -> None:
+    backend = open_backend(str(models / "judge-7b"), dtype="fp32", batch_size=3, device="cpu", max_context=99)
+    assert isinstance(backend, HFBackend)
+    assert (backend.name, backend._batch_size, backend._max_context) == (str(models / "judge-7b"), 3, 99)
+
+
+@pytest.mark.parametrize(
+    ("judge", "remedy"),
+    [
+        ("opnai:gpt@http://h/v1", "did you mean 'openai'"),
+        ("replya:x", "did you mean 'replay'"),
+        ("zzz:x", "openai:MODEL@BASE_URL"),
+        ("openai:", "openai:MODEL"),
+        ("openai:m@localhost:8000", "http://HOST:PORT/v1"),
+        ("openai:@http://h/v1", "openai:MODEL"),
+        ("{models}/judge-7B", "judge-7b"),
+        ("{models}/notes.txt", "folder"),
+        ("./no/such/folder", "hub id"),
+        ("", "hub id"),
+        ("my judge", "hub id"),
+    ],
+)
+def test_nonsense_is_refused_with_a_remedy(judge: str, remedy: str, models: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_backend(judge.format(models=models))
+    assert remedy in str(caught.value)
+
+
+def test_unknown_engine(models: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'vllm'"):
+        open_backend(str(models / "judge-7b"), backend="vlm")
+
+
+def test_missing_extra_names_the_command(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'reasrm\[vllm\]'"):
+        open_backend(str(models / "judge-7b"), backend="vllm")
+
+
+def test_an_installed_package_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "half_installed.py").write_text("import package_that_is_missing\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ModuleNotFoundError, match="package_that_is_missing") as caught:
+        require("half_installed", "any")
+    assert not isinstance(caught.value, MissingExtraError)
+
+
+class FakeVLLM(ModuleType):
+    """The part of vLLM's interface that the backend uses; ends answers as told by the prompt's length."""
+
+    def __init__(self) -> None:
+        super().__init__("vllm")
+        self.options: dict[str, Any] = {}
+        self.batches: list[list[Any]] = []
+        self.poison: int | None = None
+        self.error: Exception = ValueError("cannot")
+
+    def SamplingParams(self, **params: Any) -> SimpleNamespace:  # noqa: N802
+        return SimpleNamespace(**params)
+
+    def LLM(self, **options: Any) -> FakeVLLM:  # noqa: N802
+        self.options = options
+        return self
+
+    def generate(self, prompts: list[Any], params: list[Any], use_tqdm: bool) -> list[SimpleNamespace]:
+        self.batches.append(list(zip(prompts, params, strict=True)))
+        if any(p.seed == self.poison for p in params):
+            raise self.error
+        reasons = {0: "stop", 1: "length", 2: "abort"}
+        return [
+            SimpleNamespace(
+                outputs=[SimpleNamespace(token_ids=[*[70] * 3, *p.stop_token_ids[:1]], finish_reason=reasons[p.seed % 3])]
+            )
+            for p in params
+        ]
+
+
+def test_vllm_gets_ids_and_settings_per_request(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vllm = FakeVLLM()
+    monkeypatch.setitem(sys.modules, "vllm", vllm)
+    backend = open_backend(str(models / "judge-7b"), backend="vllm", max_context=200)
+    assert backend.identity["engine"] == "vllm"
+    requests = [ask(f"q{n}", "x", temperature=0.5, top_p=0.9, max_tokens=9, seed=n) for n in range(3)]
+    requests.append(ask("long", "x" * 300))
+    completions = {c.request_id: c for c in backend.generate(requests)}
+    assert [completions[f"q{n}"].finish_reason for n in range(3)] == ["stop", "stop", "error"]
+    assert completions["q0"].num_tokens == 4
+    assert completions["long"].finish_reason == "too_long"
+    assert vllm.options["trust_remote_code"] is False
+    assert vllm.options["max_model_len"] == 200
+    ((prompt, params), *_), = vllm.batches
+    assert all(isinstance(token, int) for token in prompt["prompt_token_ids"])
+    assert (params.temperature, params.top_p, params.max_tokens) == (0.5, 0.9, 9)
+    assert params.stop_token_ids == [0, 2]
+    backend.close()
+
+
+def test_vllm_poison_row_is_isolated_and_a_dead_engine_ends_the_run(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vllm = FakeVLLM()
+    vllm.poison = 15
+    monkeypatch.setitem(sys.modules, "vllm", vllm)
+    backend = open_backend(str(models / "judge-7b"), backend="vllm")
+    requests = [ask(f"q{3 * n}", "x", max_tokens=9, seed=3 * n) for n in range(9)]
+    completions = list(backend.generate(requests))
+    assert [c.request_id for c in completions if c.finish_reason == "error"] == ["q15"]
+    assert len(completions) == 9
+    vllm.error = type("EngineDeadError", (Exception,), {})("gone")
+    with pytest.raises(EnvironmentProblem, match="gone"):
+        list(backend.generate(requests))
+
+
+def test_nothing_but_the_reference_backend_imports_torch() -> None:
+    modules = ["base", "replay", "endpoint", "resolve", "encoding", "checkpoint", "vllm_engine"]
+    program = "".join(f"import reasrm.generation.{name}\n" for name in modules)
+    program += "import sys; print([m for m in ('torch', 'transformers', 'vllm', 'openai') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
