@@ -138,7 +138,7 @@ def read_rows(
         with io.BufferedReader(io.FileIO(path), _BLOCK) as raw:
             packed = raw.peek(2)[:2] == b"\x1f\x8b"
             # GzipFile is a raw stream in all but its stub; a buffer around it makes readline fast.
-            stream = io.BufferedReader(gzip.GzipFile(fileobj=raw), _BLOCK) if packed else raw  # type: ignore[type-var]
+            stream = io.BufferedReader(gzip.GzipFile(fileobj=raw), _BLOCK) if packed else raw
             source = _Source(name, stream, raw if packed else None, max_line_bytes, max_gz_ratio)
             yield from _rows(source, strict)
     except OSError as error:
@@ -201,8 +201,8 @@ class _Source:
     def __init__(
         self,
         name: str,
-        stream: io.BufferedReader,
-        packed: io.BufferedReader | None,
+        stream: io.BufferedReader[Any],
+        packed: io.BufferedReader[Any] | None,
         cap: int,
         max_ratio: float,
     ) -> None:

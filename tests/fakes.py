@@ -1,4 +1,4 @@
-"""Hand-written stand-ins: a chat endpoint on the loopback interface that misbehaves on schedule, and a backend."""
+"""Hand-written stand-ins: a chat endpoint on loopback that misbehaves on schedule, and a backend."""
 
 from __future__ import annotations
 

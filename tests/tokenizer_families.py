@@ -1,7 +1,7 @@
 """Small tokenizers built here in the shape of published families: added tokens, flags, normaliser, template.
 
-The vocabularies are trained on a few hundred lines of the standard library; the control tokens are the published
-ones with their published flags; the chat templates are our own words for each family's control structure.
+The vocabularies are trained on a few hundred lines of the standard library; the control tokens are the
+published ones with their flags; the chat templates are our own words for each family's control structure.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SAMPLE = """
 Response A is better because it answers the question that was asked; response B never does.
 Größe, naïve café, señor, Übermaß, œuvre. Привет, мир! Γειά σου Κόσμε. 안녕하세요 세계. 你好，世界。こんにちは世界。
 مرحبا بالعالم — שלום עולם. हिन्दी में लिखा हुआ। ภาษาไทย 🙂🚀👩‍👩‍👧 x² ≠ y₃ “quoted” ‘text’ … 1,234.56 €
-[a](b) <b>bold</b> <|x and |> y, a < b > c [[A]] [INS im_start start_of_turn think tool_call User message channel
+[a](b) <b>bold</b> <|x and |> y, a < b > c [[A]] [INS im_start start_of_turn think tool_call User message
 """
 
 QWEN_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -107,10 +107,7 @@ PLAIN = """
 
 @dataclass(frozen=True)
 class Family:
-    """A family: how its tokenizer is made.
-
-    `lossless` says whether decoding the ordinary ids of a text gives that text back.
-    """
+    """A family: how its tokenizer is made."""
 
     name: str
     kind: str  # bytes | metaspace | spaces | prepend | unigram | words
@@ -121,7 +118,6 @@ class Family:
     eos: str | None = None
     split: str = QWEN_SPLIT
     normalizer: str | None = None
-    lossless: bool = True
 
 
 def _numbered(form: str, count: int) -> tuple[str, ...]:
@@ -145,11 +141,11 @@ _MISTRAL = (
 FAMILIES = {
     family.name: family
     for family in (
-        Family("qwen2.5", "bytes", _QWEN_SPECIAL, _QWEN_ORDINARY, CHATML, normalizer="NFC", lossless=False),
+        Family("qwen2.5", "bytes", _QWEN_SPECIAL, _QWEN_ORDINARY, CHATML, normalizer="NFC"),
         Family(
             "qwen3", "bytes", _QWEN_SPECIAL,
             (*_QWEN_ORDINARY, "<tool_response>", "</tool_response>", "<think>", "</think>"),
-            QWEN3, normalizer="NFC", lossless=False,
+            QWEN3, normalizer="NFC",
         ),
         Family(
             "llama3", "bytes",
@@ -185,14 +181,14 @@ FAMILIES = {
              "<|message|>", "<|call|>", "<|endofprompt|>", *_numbered("<|reserved_20000{}|>", 8)),
             (), HARMONY, "<|startoftext|>", "<|return|>", split=O200K_SPLIT,
         ),
-        Family("llama2", "prepend", ("<unk>", "<s>", "</s>"), (), MISTRAL, "<s>", "</s>", lossless=False),
+        Family("llama2", "prepend", ("<unk>", "<s>", "</s>"), (), MISTRAL, "<s>", "</s>"),
     )
 }  # fmt: skip
 
 # Models that hold control strings as ordinary vocabulary entries, not as added tokens.
 ODD = {
-    "unigram": Family("unigram", "unigram", ("<pad>",), (), PLAIN, lossless=False),
-    "words": Family("words", "words", ("[PAD]",), (), PLAIN, lossless=False),
+    "unigram": Family("unigram", "unigram", ("<pad>",), (), PLAIN),
+    "words": Family("words", "words", ("[PAD]",), (), PLAIN),
 }
 
 

@@ -1,0 +1,1 @@
+"""Backends: a model in this process, a model behind an endpoint, or recorded answers."""

@@ -98,7 +98,6 @@ class Checkpoint:
     def options(self) -> dict[str, Any]:
         """The arguments that every `from_pretrained` gets."""
         return {
-            "pretrained_model_name_or_path": self.path,
             "revision": self.revision or "main",
             "trust_remote_code": False,
             "local_files_only": self.is_local,
@@ -111,15 +110,18 @@ class Checkpoint:
             ConfigError: If transformers cannot load it: unknown architecture, missing files, no such hub id.
         """
         import transformers
+        from safetensors import SafetensorError
 
         loader = getattr(transformers, auto_class)
         try:
-            return loader.from_pretrained(**self.options(), **options)
-        except (OSError, ValueError, KeyError) as error:
+            return loader.from_pretrained(self.path, **self.options(), **options)
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise ConfigError(
                 f"transformers cannot load it: {type(error).__name__}: {error}",
                 place=self.path,
-                remedy="check the path or hub id, and the network if it is a hub id",
+                remedy="check the files of the folder"
+                if self.is_local
+                else "check the hub id and the network",
             ) from error
 
     def generation_config(self) -> Any | None:

@@ -12,12 +12,13 @@ never logged.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -126,8 +127,9 @@ class EndpointBackend:
                     raise outcome
                 yield outcome
         finally:
-            while not waiting.empty():
-                waiting.get()
+            with contextlib.suppress(Empty):
+                while True:
+                    waiting.get_nowait()
             for _ in range(num_threads):
                 waiting.put(None)
 

@@ -251,7 +251,7 @@ class HFBackend:
         return torch.tensor(ids, device=self._device), torch.tensor(mask, device=self._device)
 
     def score(self, request: Request, continuations: Sequence[str]) -> list[TokenScores]:
-        """Return each continuation's log-probabilities: natural log, one per token, given all that precedes it.
+        """Return each continuation's log-probabilities: natural log, one per token, given all before it.
 
         Continuations are the judge's words, so their control strings count as control tokens. The temperature
         of the request plays no part.
@@ -278,7 +278,7 @@ class HFBackend:
 
     @torch.no_grad()
     def _score_batch(self, prompt: list[int], tails: Sequence[list[int]]) -> list[TokenScores]:
-        # Padding on the right: what follows a token cannot change it, and positions count from 0 by themselves.
+        # Padded on the right: what follows a token cannot change it, and positions are right by themselves.
         input_ids, mask = self._pad([[*prompt, *tail] for tail in tails], left=False)
         keep = input_ids.shape[1] - len(prompt) + 1  # the last prompt token predicts the first
         with _bare(self._model) as model:
@@ -298,7 +298,7 @@ class HFBackend:
 
 @contextmanager
 def _bare(model: Any) -> Iterator[Any]:
-    """Lend the model without dropout, and without its generation config, which would fill what we leave out."""
+    """Lend the model without dropout and without its generation config, which fills what we leave out."""
     was_training, own_config = model.training, model.generation_config
     model.eval()
     model.generation_config = GenerationConfig()

@@ -105,7 +105,7 @@ def _split_endpoint(text: str) -> tuple[str, str | None]:
 def _check_model_name(judge: str) -> None:
     """Refuse what is neither a folder nor can be a hub id, before the hub is asked."""
     path = Path(judge)
-    if path.is_dir():
+    if judge and path.is_dir():
         return
     if path.is_file():
         raise ConfigError("the judge is a file", place=judge, remedy=f"name {_FORMS}")

@@ -8,12 +8,13 @@ only then load the model. Each finished row is one durable line of `OUT`; each r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reasrm import __version__
-from reasrm.durable import DurableMap, IdentityMismatch, Interruption, ResumeState
+from reasrm.durable import DrainExpired, DurableMap, IdentityMismatch, Interruption, ResumeState
 from reasrm.errors import ConfigError
 from reasrm.judging.aggregate import RowResult
 from reasrm.judging.inputs import InputRow, JudgeInput, Scan
@@ -102,7 +103,8 @@ def judge_file(
             tally.add(line)
         tally.resumed = tally.rows
         run = _Run(judge, options, journal, tally, interruption, on_progress)
-        run.judge_rows(rows)
+        with suppress(DrainExpired):
+            run.judge_rows(rows)
         return BatchResult(
             output=output,
             errors=journal.errors_path,

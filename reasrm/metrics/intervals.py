@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
+from reasrm.errors import InternalError
+
 if TYPE_CHECKING:  # numpy costs a tenth of a second, and Wilson's interval does not need it
     import numpy as np
     from numpy.typing import NDArray
@@ -57,9 +59,12 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Estimate:
         successes: Count in 0..n.
         n: Independent trials; 0 gives an undefined estimate.
         level: Confidence level in (0, 1).
+
+    Raises:
+        InternalError: `successes` is not in 0..n.
     """
     if not 0 <= successes <= n:
-        raise ValueError(f"successes {successes} not in 0..{n}")
+        raise InternalError(f"{successes} successes in {n} trials")
     if n == 0:
         return Estimate(None, None, None, 0)
     z = NormalDist().inv_cdf((1 + level) / 2)

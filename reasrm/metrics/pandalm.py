@@ -4,8 +4,7 @@ Unreadable and split rows are wrong: they stay in the denominator and are predic
 precision, recall and F1 average the three classes; a class that is never predicted has precision 0, one that
 never occurs is left out of the average.
 
-Rule: github.com/WeOpenML/PandaLM. Deviation: its script adds unreadable rows as a class; ours are misses
-only.
+Labels: github.com/WeOpenML/PandaLM, test set version 1.
 """
 
 from __future__ import annotations

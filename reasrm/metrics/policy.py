@@ -12,11 +12,11 @@ from statistics import fmean
 from typing import Literal
 
 from reasrm.errors import ConfigError
-from reasrm.metrics.intervals import Estimate, mean_estimate
+from reasrm.metrics.intervals import Estimate, bootstrap_ratio, mean_estimate
 from reasrm.metrics.outcomes import Reading, RowOutcome
 from reasrm.records import Order, Winner
 
-__all__ = ["STRICT", "OrderRule", "Policy", "Rule", "accuracy", "credit", "credits_of"]
+__all__ = ["STRICT", "OrderRule", "Policy", "Rule", "accuracy", "credit"]
 
 OrderRule = Literal["row", "mean", "both", "first", "second", "games"]
 Rule = Literal["wrong", "half", "exclude", "null_vote"]
@@ -99,21 +99,30 @@ def _game_points(reading: Reading, target: Winner) -> int:
     return -1 if reading in ("A", "B") else 0
 
 
-def credits_of(rows: Iterable[RowOutcome], policy: Policy) -> list[float]:
-    """Return the credits of all rows that are not left out."""
-    return [c for row in rows if (c := credit(row, policy)) is not None]
-
-
 def accuracy(
     rows: Iterable[RowOutcome], policy: Policy, seed: int = 0, *, order: OrderRule | None = None
 ) -> Estimate:
-    """Return the mean credit. `n` is the number of rows with a target that the policy does not leave out.
+    """Return the mean credit; `n` is the number of rows with a target that the policy does not leave out.
+
+    The interval is Wilson's if all credits are 0 or 1 and every row stands alone; otherwise a bootstrap's,
+    which resamples whole groups where rows have one.
 
     Args:
         rows: Judged rows.
         policy: What counts.
-        seed: Seed of the interval, where credits are not all 0 or 1.
+        seed: Seed of the bootstrap.
         order: Replaces the policy's order rule.
     """
     chosen = policy if order is None else replace(policy, order=order)
-    return mean_estimate(credits_of(rows, chosen), seed)
+    credits: list[float] = []
+    groups: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        value = credit(row, chosen)
+        if value is not None:
+            credits.append(value)
+            key = ("row", str(len(credits))) if row.group is None else ("group", row.group)
+            groups.setdefault(key, []).append(value)
+    if len(groups) == len(credits):
+        return mean_estimate(credits, seed)
+    clustered = bootstrap_ratio([(sum(part), len(part)) for part in groups.values()], seed)
+    return replace(clustered, n=len(credits))

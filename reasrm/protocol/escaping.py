@@ -65,7 +65,7 @@ _FOLD = _FoldTable()
 
 def looks_like_control(text: str) -> bool:
     """Tell whether the whole of `text` is written like a published control token."""
-    return text[:1] in ("<", "[") and _GENERIC_PATTERN.fullmatch(text.lower()) is not None
+    return text[:1] in ("<", "[") and _GENERIC_PATTERN.fullmatch(_fold(text)[0]) is not None
 
 
 def find_structural(text: str, structural: Sequence[str]) -> list[str]:

@@ -36,16 +36,16 @@ def read_upstream(grammar: MarkedGrammar | PhraseGrammar | ScoreGrammar, rule: R
     if rule == "last_position_else_anywhere" and isinstance(grammar, MarkedGrammar) and grammar.tag:
         inside = _last_content(grammar.tag, text)
         text, rule = (text, "last_anywhere") if inside is None else (inside, "unique_anywhere")
-    find = text.find if rule == "first_anywhere" else text.rfind
-    said = [(find(literal), verdict) for literal, verdict in _literals(grammar) if literal in text]
+    places = [([m.start() for m in re.finditer(spelled, text)], v) for spelled, v in _spellings(grammar)]
+    said = [(starts, verdict) for starts, verdict in places if starts]
     if not said:
         return base
     if rule == "first_listed":
         return replace(base, status=ParseStatus.OK, verdict=said[0][1])
     if rule == "first_anywhere":
-        return replace(base, status=ParseStatus.OK, verdict=min(said, key=lambda item: item[0])[1])
+        return replace(base, status=ParseStatus.OK, verdict=min(said, key=lambda item: item[0][0])[1])
     if rule == "last_anywhere":
-        return replace(base, status=ParseStatus.OK, verdict=max(said, key=lambda item: item[0])[1])
+        return replace(base, status=ParseStatus.OK, verdict=max(said, key=lambda item: item[0][-1])[1])
     if len(said) > 1:
         return replace(base, status=ParseStatus.AMBIGUOUS, detail="several verdicts occur in the text")
     return replace(base, status=ParseStatus.OK, verdict=said[0][1])
@@ -60,12 +60,13 @@ def _last_content(tag: str, text: str) -> str | None:
     return content
 
 
-def _literals(grammar: MarkedGrammar | PhraseGrammar) -> list[tuple[str, Verdict]]:
-    """Return every way to speak a verdict, in menu order."""
+def _spellings(grammar: MarkedGrammar | PhraseGrammar) -> list[tuple[str, Verdict]]:
+    """Return every way to speak a verdict, as patterns in menu order."""
     if isinstance(grammar, PhraseGrammar):
-        return [(phrase, e.verdict()) for phrase, e in (grammar.phrases | grammar.whole).items()]
-    gap, close = (" ", "") if grammar.close == "\n" else ("", grammar.close)
-    return [(f"{grammar.open}{gap}{word}{close}", entry.verdict()) for word, entry in grammar.menu.items()]
+        return [(re.escape(phrase), e.verdict()) for phrase, e in (grammar.phrases | grammar.whole).items()]
+    gap, close = (r"\s*", r"(?!\w)") if grammar.close == "\n" else ("", re.escape(grammar.close))
+    start = re.escape(grammar.open) + gap
+    return [(start + re.escape(word) + close, entry.verdict()) for word, entry in grammar.menu.items()]
 
 
 def _read_score(grammar: ScoreGrammar, rule: Rule, base: Judgment) -> Judgment:

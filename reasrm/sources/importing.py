@@ -129,7 +129,7 @@ def import_pairs(
 ) -> ImportReport:
     """Write the preference pairs of public files to `output` and the rest to `<output stem>.dropped.jsonl`.
 
-    Both files appear complete or not at all. Pairs without an id are named by their content, equal ones numbered.
+    Both files appear complete or not at all. Pairs without an id get one from their content.
 
     Args:
         inputs: Files to read, in order.

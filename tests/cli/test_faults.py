@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import decide, rows_of, run, sorted_lines, start, summary, write_rows
+from tests.commands import decide, rows_of, run, sorted_lines, start, summary, write_rows
 from tests.fakes import Endpoint, Reply, chat
 
 

@@ -8,11 +8,11 @@ import pickle
 from pathlib import Path
 
 import pytest
-from tiny import build_tiny_model
 
 from reasrm.errors import ConfigError
 from reasrm.generation.checkpoint import Checkpoint
 from reasrm.generation.hf import HFBackend
+from tests.tiny import build_tiny_model
 
 
 class Canary:
@@ -56,7 +56,13 @@ def test_only_pickled_weights(name: str, folder: Path, tmp_path: Path) -> None:
 
 
 def test_pickles_beside_safetensors_are_not_touched(folder: Path, tmp_path: Path) -> None:
-    for name in ("pytorch_model.bin", "optimizer.pt", "rng_state.pth", "training_args.bin", "adapter_model.bin"):
+    for name in (
+        "pytorch_model.bin",
+        "optimizer.pt",
+        "rng_state.pth",
+        "training_args.bin",
+        "adapter_model.bin",
+    ):
         (folder / name).write_bytes(pickle.dumps(Canary(tmp_path / "fired")))
     HFBackend(folder).load()
     assert not (tmp_path / "fired").exists()
@@ -98,7 +104,9 @@ def test_torn_weights_are_named(folder: Path) -> None:
         HFBackend(folder).load()
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"])
+@pytest.mark.parametrize(
+    "name", ["config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"]
+)
 def test_fingerprint_follows_what_makes_the_judge(name: str, folder: Path) -> None:
     before = Checkpoint(str(folder)).fingerprint()
     (folder / "notes.txt").write_text("not part of it")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fakes import ask
-from tiny import build_tiny_model
 from transformers import AutoTokenizer
 
 from reasrm.generation.checkpoint import stop_ids
 from reasrm.generation.encoding import EncodedRequest, read_ids, windows
 from reasrm.protocol.encoder import PromptEncoder
+from tests.fakes import ask
+from tests.tiny import build_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,14 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> PromptEncoder:
         ("<|im_end|>", "", "stop", 0),
         (" 漢 \n", " 漢 \n", "length", 0),
     ],
-    ids=["special think tags survive", "either end", "rubbish after the end", "other control tokens", "empty", "text"],
+    ids=[
+        "special think tags survive",
+        "either end",
+        "rubbish after the end",
+        "other control tokens",
+        "empty",
+        "text",
+    ],
 )
 def test_text_is_what_the_model_wrote(
     written: str, text: str, finish_reason: str, num_tokens_after: int, encoder: PromptEncoder

@@ -11,11 +11,11 @@ from itertools import count
 from typing import Any
 
 import pytest
-from fakes import FAULTS, Endpoint, Fault, Reply, ask, chat, echo, refuse
 
 from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.generation.endpoint import EndpointBackend
 from reasrm.requests import Completion, PromptMessage, Request, SamplingParams, Span
+from tests.fakes import FAULTS, Endpoint, Fault, Reply, ask, chat, echo, refuse
 
 KEY = "sk-test-0123456789"
 
@@ -25,6 +25,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr("reasrm.generation.endpoint._FIRST_PAUSE_S", 0.01)
 
 
 def complete(endpoint: Endpoint, *requests: Request, **options: Any) -> list[Completion]:
@@ -39,9 +40,7 @@ def test_what_is_sent_and_what_is_read() -> None:
         "q1",
         (
             PromptMessage("system", (Span("Judge.", trusted=True),)),
-            PromptMessage(
-                "user", (Span("Text: ", trusted=True), Span("a <|im_end|> b", trusted=False))
-            ),
+            PromptMessage("user", (Span("Text: ", trusted=True), Span("a <|im_end|> b", trusted=False))),
         ),
         SamplingParams(temperature=0.7, top_p=0.9, max_tokens=11, seed=2**62 + 1),
     )
@@ -128,7 +127,14 @@ def test_20000_rows_survive_five_percent_faults() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"<html>", b"[]", b'{"choices": []}', b'{"choices": [{"message": {"content": 3}}]}', b'{"error": {}}'],
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b'{"choices": []}',
+        b'{"choices": [{"message": {"content": 3}}]}',
+        b'{"error": {}}',
+    ],
     ids=["empty", "html", "array", "no choices", "wrong content", "error with status 200"],
 )
 def test_a_200_without_answer_is_asked_again_and_then_named(body: bytes) -> None:
@@ -145,9 +151,7 @@ def first_call_only(reply: Reply) -> Callable[[dict[str, Any]], Reply]:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_retry_after_beyond_the_sdks_cap_is_waited_for(
-    status: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_retry_after_beyond_the_sdks_cap_is_waited_for(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr("reasrm.generation.endpoint.time.sleep", pauses.append)
     with Endpoint(first_call_only(refuse(status, "later", **{"Retry-After": "150.5"}))) as endpoint:
@@ -232,9 +236,7 @@ def test_newer_name_of_max_tokens_is_found_out_once() -> None:
         return echo(payload)
 
     with Endpoint(answer) as endpoint:
-        completions = complete(
-            endpoint, *(ask(f"q{n}", max_tokens=9) for n in range(3)), concurrency=1
-        )
+        completions = complete(endpoint, *(ask(f"q{n}", max_tokens=9) for n in range(3)), concurrency=1)
     assert [c.attempts for c in completions] == [2, 1, 1]
     assert [call.get("max_completion_tokens") for call in endpoint.calls] == [None, 9, 9, 9]
 
@@ -277,8 +279,7 @@ def test_text_that_json_cannot_hold_is_an_error_of_its_row() -> None:
 def test_abandoned_calls_do_not_hold_up_the_exit() -> None:
     program = (
         "import sys\n"
-        "sys.path.insert(0, 'tests')\n"
-        "from fakes import ask\n"
+        "from tests.fakes import ask\n"
         "from reasrm.generation.endpoint import EndpointBackend\n"
         "completions = EndpointBackend('judge', sys.argv[1]).generate(ask(str(n)) for n in range(9))\n"
         "print(next(completions).text)\n"
@@ -318,7 +319,9 @@ def test_openais_own_address_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> Non
     assert completion.text == "echo q1"
 
 
-@pytest.mark.parametrize("base_url", ["localhost:8000/v1", "ftp://host/v1", "http://", "http://me:secret@host/v1"])
+@pytest.mark.parametrize(
+    "base_url", ["localhost:8000/v1", "ftp://host/v1", "http://", "http://me:secret@host/v1"]
+)
 def test_unusable_addresses(base_url: str) -> None:
     with pytest.raises(ConfigError) as caught:
         EndpointBackend("judge", base_url)

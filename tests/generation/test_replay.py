@@ -11,7 +11,7 @@ from reasrm.generation.base import Backend
 from reasrm.generation.replay import ReplayBackend
 from reasrm.records import Recorded, Verdict
 from reasrm.requests import Completion, Request
-from fakes import FakeBackend, ask
+from tests.fakes import FakeBackend, ask
 
 
 def recorded(recording: Recorded) -> Request:

@@ -9,8 +9,6 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from fakes import ask
-from tiny import build_tiny_model
 
 from reasrm.errors import ConfigError, EnvironmentProblem, MissingExtraError
 from reasrm.extras import require
@@ -18,6 +16,8 @@ from reasrm.generation.endpoint import EndpointBackend
 from reasrm.generation.hf import HFBackend
 from reasrm.generation.replay import ReplayBackend
 from reasrm.generation.resolve import open_backend
+from tests.fakes import ask
+from tests.tiny import build_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,11 @@ class FakeVLLM(ModuleType):
         reasons = {0: "stop", 1: "length", 2: "abort"}
         return [
             SimpleNamespace(
-                outputs=[SimpleNamespace(token_ids=[*[70] * 3, *p.stop_token_ids[:1]], finish_reason=reasons[p.seed % 3])]
+                outputs=[
+                    SimpleNamespace(
+                        token_ids=[*[70] * 3, *p.stop_token_ids[:1]], finish_reason=reasons[p.seed % 3]
+                    )
+                ]
             )
             for p in params
         ]
@@ -140,7 +144,7 @@ def test_vllm_gets_ids_and_settings_per_request(models: Path, monkeypatch: pytes
     assert completions["long"].finish_reason == "too_long"
     assert vllm.options["trust_remote_code"] is False
     assert vllm.options["max_model_len"] == 200
-    ((prompt, params), *_), = vllm.batches
+    (((prompt, params), *_),) = vllm.batches
     assert all(isinstance(token, int) for token in prompt["prompt_token_ids"])
     assert (params.temperature, params.top_p, params.max_tokens) == (0.5, 0.9, 9)
     assert params.stop_token_ids == [0, 2]
@@ -166,6 +170,8 @@ def test_vllm_poison_row_is_isolated_and_a_dead_engine_ends_the_run(
 def test_nothing_but_the_reference_backend_imports_torch() -> None:
     modules = ["base", "replay", "endpoint", "resolve", "encoding", "checkpoint", "vllm_engine"]
     program = "".join(f"import reasrm.generation.{name}\n" for name in modules)
-    program += "import sys; print([m for m in ('torch', 'transformers', 'vllm', 'openai') if m in sys.modules])"
+    program += (
+        "import sys; print([m for m in ('torch', 'transformers', 'vllm', 'openai') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -166,7 +166,7 @@ def real_texts(folder: Path) -> Iterator[str]:
     def hh() -> Iterator[str]:
         with gzip.open(folder / "hh-rlhf" / "harmless-base_test.jsonl.gz", "rt", encoding="utf-8") as lines:
             for row in map(json.loads, lines):
-                yield from (row["chosen"], row["rejected"])
+                yield from (row["chosen"], row["rejected"], *row["chosen"].split("\n\n")[1:])
 
     def rm_bench() -> Iterator[str]:
         for row in json.loads((folder / "rm-bench" / "chat_filtered.json").read_text(encoding="utf-8")):
@@ -179,7 +179,7 @@ def real_texts(folder: Path) -> Iterator[str]:
     sources = (judgebench(), llmbar(), rm_bench(), hh(), pandalm())
     seen: set[str] = set()
     for text in itertools.chain.from_iterable(itertools.zip_longest(*sources)):
-        if text is not None and text not in seen:
+        if isinstance(text, str) and text not in seen:  # one PandaLM response is a JSON `true`
             seen.add(text)
             yield text
 

@@ -1,0 +1,60 @@
+"""One writer per output, by `flock`: the kernel frees it when the process dies, and no clock has a say.
+
+The file's content (pid and host) is only for the message; a file left behind by a dead process locks nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+from reasrm.errors import EnvironmentProblem, LockedError
+
+__all__ = ["OutputLock"]
+
+
+class OutputLock:
+    """An exclusive lock, held from construction until `release`.
+
+    Args:
+        path: The lock file; made if absent, and left behind.
+
+    Raises:
+        LockedError: Another process holds it.
+        EnvironmentProblem: The file cannot be made, or its file system has no locks.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"the lock file cannot be made: {error.strerror}",
+                place=str(path),
+                remedy="choose an output in a folder that you may write to",
+            ) from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+        except OSError as error:
+            holder = os.pread(self._descriptor, 200, 0).decode("utf-8", "replace").split()
+            os.close(self._descriptor)
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise EnvironmentProblem(f"cannot be locked: {error.strerror}", place=str(path)) from error
+            pid, host = (*holder, "unknown", "unknown")[:2]
+            raise LockedError(
+                f"another process writes this output: pid {pid} on host {host}",
+                place=str(path),
+                remedy="wait for it to end, or choose another output",
+            ) from None
+
+    def release(self) -> None:
+        """Give the lock up. Calling it twice is harmless."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

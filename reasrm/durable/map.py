@@ -1,0 +1,254 @@
+"""The durable map: row id → record, appended as rows finish, continued after any interruption."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from reasrm import __version__
+from reasrm.durable.changes import RowChanges, find_changes
+from reasrm.durable.index import IdIndex
+from reasrm.durable.lock import OutputLock
+from reasrm.durable.log import AppendLog, read_records, seal
+from reasrm.durable.manifest import check_identity, read_manifest, write_manifest
+from reasrm.durable.paths import check_output
+from reasrm.durable.recovery import recover
+from reasrm.errors import ConfigError, InternalError
+from reasrm.jsonl import fsync_directory
+
+__all__ = ["DurableMap", "ResumeState"]
+
+_NOT_OPEN = "a durable map was written to before it was started, or after it was closed"
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeState:
+    """What `start` found.
+
+    Args:
+        num_done: Rows with a record.
+        num_errors: Rows recorded as failed; 0 after `retry_errors`.
+        warnings: What was repaired or moved aside, one sentence each.
+        num_torn_bytes: Bytes that recovery moved to `OUT.torn`.
+        resumed: Whether an earlier run is continued.
+    """
+
+    num_done: int = 0
+    num_errors: int = 0
+    warnings: tuple[str, ...] = ()
+    num_torn_bytes: int = 0
+    resumed: bool = False
+
+
+class DurableMap:
+    """An output that one process at a time appends to. Construct it, `start` it, then `put` and `fail`.
+
+    Construction checks the paths and takes the lock, and touches nothing else. `put` and `fail` may be
+    called from several threads. Use it as a context manager, or call `close`.
+
+    Args:
+        output: Where records go. Symbolic links are followed; the other files stand beside the real one.
+        inputs: Files that are read, which must not be written to.
+        kind: What makes the records: `judge`, `distill`, ….
+
+    Raises:
+        ConfigError: The output path is not usable, or is one of the inputs.
+        EnvironmentProblem: The output is read-only.
+        LockedError: Another process writes it.
+    """
+
+    def __init__(self, output: Path, *, inputs: Sequence[Path] = (), kind: str = "judge") -> None:
+        self.kind = kind
+        self._paths = check_output(output, inputs)
+        self._lock = OutputLock(self._paths.lock)
+        self._guard = threading.Lock()
+        self._log: AppendLog | None = None
+        self._error_log: AppendLog | None = None
+        self._done = IdIndex()
+        self._failed = IdIndex()
+
+    @property
+    def output(self) -> Path:
+        """The file of finished records."""
+        return self._paths.output
+
+    @property
+    def errors_path(self) -> Path:
+        """The file of failed rows; absent while there are none."""
+        return self._paths.errors
+
+    @property
+    def manifest_path(self) -> Path:
+        """The file of the run's identity."""
+        return self._paths.manifest
+
+    @property
+    def num_done(self) -> int:
+        """Rows with a record."""
+        return len(self._done)
+
+    @property
+    def num_errors(self) -> int:
+        """Rows recorded as failed."""
+        return len(self._failed)
+
+    def start(
+        self,
+        identity: Mapping[str, Any],
+        *,
+        restart: bool = False,
+        retry_errors: bool = False,
+        strict: bool = False,
+    ) -> ResumeState:
+        """Continue the run that the output holds, or begin one.
+
+        Args:
+            identity: What must be equal for a run to be continued; JSON values.
+            restart: Move an earlier run's files aside (`OUT.old-1`, …) and begin anew.
+            retry_errors: Move the error file aside, so that its rows are tried again.
+            strict: Refuse a damaged output instead of repairing it.
+
+        Raises:
+            IdentityMismatch: The output belongs to a run with another identity.
+            ConfigError: The output has no manifest, or one from a newer version.
+            InputError: With `strict`, the output is damaged.
+            EnvironmentProblem: The disk fails.
+        """
+        if self._log is not None:
+            raise InternalError("a durable map was started twice")
+        paths, warnings = self._paths, []
+        if restart:
+            warnings += _set_aside(tuple(p for p in paths if p != paths.lock))
+        resumed = self._check_manifest(identity)
+        if retry_errors:
+            warnings += _set_aside((paths.errors,))
+        done = recover(paths.output, paths.torn, strict=strict)
+        failed = recover(paths.errors, paths.torn, strict=strict)
+        self._done, self._failed = IdIndex(done.hashes), IdIndex(failed.hashes)
+        if not resumed:
+            write_manifest(paths.manifest, self.kind, identity, __version__)
+        self._log = AppendLog(paths.output)
+        fsync_directory(paths.output.parent)
+        return ResumeState(
+            num_done=self.num_done,
+            num_errors=self.num_errors,
+            warnings=(*warnings, *done.warnings, *failed.warnings),
+            num_torn_bytes=done.num_torn_bytes + failed.num_torn_bytes,
+            resumed=resumed,
+        )
+
+    def done(self, row_id: str) -> bool:
+        """Whether a row needs no more work: it has a record, or it failed and is not to be tried again."""
+        return row_id in self._done or row_id in self._failed
+
+    def put(self, row_id: str, record: Mapping[str, Any], digest: bytes = b"") -> None:
+        """Record a finished row. Once this returns, a killed process does not lose it.
+
+        Args:
+            row_id: The row's id; it becomes the record's first key.
+            record: JSON values; not `row_digest` or `crc32`, which are added here.
+            digest: The digest of the input row, to tell later whether it changed.
+
+        Raises:
+            InternalError: The id has a record already, or the record is not JSON.
+            EnvironmentProblem: The disk is full or fails; the file holds whole records only.
+        """
+        if "row_digest" in record:
+            raise InternalError(f"the record of {row_id!r} has a key 'row_digest'")
+        line = _seal(row_id, {**record, "row_digest": digest.hex()})
+        with self._guard:
+            if self._log is None:
+                raise InternalError(_NOT_OPEN)
+            if row_id in self._done:
+                raise InternalError(f"the row {row_id!r} was recorded twice")
+            self._log.append(line)
+            self._done.add(row_id)
+
+    def fail(self, row_id: str, record: Mapping[str, Any]) -> None:
+        """Record a row that failed: `code`, `message`, `attempts`, `place`. Raises as `put` does."""
+        line = _seal(row_id, record)
+        with self._guard:
+            if self._log is None:
+                raise InternalError(_NOT_OPEN)
+            if self._error_log is None:
+                self._error_log = AppendLog(self._paths.errors)
+                fsync_directory(self._paths.output.parent)
+            if row_id in self._failed:
+                raise InternalError(f"the row {row_id!r} was recorded as failed twice")
+            self._error_log.append(line)
+            self._failed.add(row_id)
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Yield the finished records, `crc32` removed."""
+        return read_records(self._paths.output)
+
+    def errors(self) -> Iterator[dict[str, Any]]:
+        """Yield the failed rows, `crc32` removed."""
+        return read_records(self._paths.errors) if self._paths.errors.exists() else iter(())
+
+    def changed_rows(self, current: Iterable[tuple[str, str]]) -> RowChanges:
+        """Compare an input with what is recorded; works before `start`, after it refused.
+
+        Args:
+            current: Id and digest (hex) of every row of the input as it is now.
+        """
+        return find_changes(self._paths.output, current)
+
+    def close(self) -> None:
+        """Sync, close and unlock. Calling it twice is harmless."""
+        try:
+            for log in (self._log, self._error_log):
+                if log is not None:
+                    log.close()
+            self._log = self._error_log = None
+        finally:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_manifest(self, identity: Mapping[str, Any]) -> bool:
+        paths = self._paths
+        manifest = read_manifest(paths.manifest)
+        if manifest is not None:
+            check_identity(paths.manifest, manifest, self.kind, identity)
+            return True
+        for path in (paths.output, paths.errors):
+            if path.exists() and path.stat().st_size:
+                raise ConfigError(
+                    f"{path.name!r} exists and has no manifest, so it is not known what it holds",
+                    place=str(paths.output),
+                    remedy="choose another output, or pass --restart to move the file aside and begin anew",
+                )
+        return False
+
+
+def _seal(row_id: str, record: Mapping[str, Any]) -> bytes:
+    if record.get("id", row_id) != row_id:
+        raise InternalError(f"the record of {row_id!r} has the id {record['id']!r}")
+    return seal({"id": row_id, **record})
+
+
+def _set_aside(paths: Sequence[Path]) -> list[str]:
+    """Rename files to `NAME.old-N`, one N for all, the manifest first, so that half-way is recognised."""
+    present = sorted((p for p in paths if p.exists()), key=lambda p: not p.name.endswith(".manifest.json"))
+    if not present:
+        return []
+    number = 1
+    while any(path.with_name(f"{path.name}.old-{number}").exists() for path in paths):
+        number += 1
+    for path in present:
+        os.rename(path, path.with_name(f"{path.name}.old-{number}"))
+    fsync_directory(present[0].parent)
+    names = ", ".join(f"{path.name}.old-{number}" for path in present)
+    return [f"earlier files were moved aside to {names}"]
