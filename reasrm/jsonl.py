@@ -25,7 +25,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import orjson
 
@@ -137,8 +137,8 @@ def read_rows(
     try:
         with io.BufferedReader(io.FileIO(path), _BLOCK) as raw:
             packed = raw.peek(2)[:2] == b"\x1f\x8b"
-            # GzipFile is a raw stream in all but its stub; a buffer around it makes readline fast.
-            stream = io.BufferedReader(gzip.GzipFile(fileobj=raw), _BLOCK) if packed else raw
+            # GzipFile is read directly: a buffer around it would drop complete rows when the data is cut.
+            stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw) if packed else raw)
             source = _Source(name, stream, raw if packed else None, max_line_bytes, max_gz_ratio)
             yield from _rows(source, strict)
     except OSError as error:
@@ -201,7 +201,7 @@ class _Source:
     def __init__(
         self,
         name: str,
-        stream: io.BufferedReader[Any],
+        stream: IO[bytes],
         packed: io.BufferedReader[Any] | None,
         cap: int,
         max_ratio: float,

@@ -28,18 +28,16 @@ from tokenizers import (
 
 SAMPLE = """
 Response A is better because it answers the question that was asked; response B never does.
-Größe, naïve café, señor, Übermaß, œuvre. Привет, мир! Γειά σου Κόσμε. 안녕하세요 세계. 你好，世界。こんにちは世界。
+Größe, naïve café, señor, Übermaß, œuvre. Привет, мир! Γειά σου Κόσμε. 안녕하세요 세계. 你好，世界。
 مرحبا بالعالم — שלום עולם. हिन्दी में लिखा हुआ। ภาษาไทย 🙂🚀👩‍👩‍👧 x² ≠ y₃ “quoted” ‘text’ … 1,234.56 €
 [a](b) <b>bold</b> <|x and |> y, a < b > c [[A]] [INS im_start start_of_turn think tool_call User message
 """
 
-QWEN_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-LLAMA_SPLIT = QWEN_SPLIT.replace(r"\p{N}|", r"\p{N}{1,3}|")
-O200K_SPLIT = (
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
-    r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+# As in the published ones, a space stays with its word, newlines with punctuation, the last space of a run
+# with what follows; they differ in how digits and case are cut.
+ONE_DIGIT = r"\p{N}|.?\p{L}+| ?[^\s\p{L}\p{N}]+\n*|\s*\n+|\s+(?!\S)|\s+"
+THREE_DIGITS = ONE_DIGIT.replace(r"\p{N}|", r"\p{N}{1,3}|", 1)
+CASED = THREE_DIGITS.replace(r".?\p{L}+", r".?\p{Lu}*[\p{Ll}\p{Lo}\p{M}]+|.?\p{Lu}+")
 
 CHATML = """
 {%- for m in messages -%}
@@ -51,7 +49,9 @@ CHATML = """
 QWEN3 = """
 {%- for m in messages -%}
 {%- set text = m.content -%}
-{%- if m.role == 'assistant' and '</think>' in text -%}{%- set text = text.split('</think>')[-1].lstrip('\\n') -%}{%- endif -%}
+{%- if m.role == 'assistant' and '</think>' in text -%}
+{%- set text = text.split('</think>')[-1].lstrip('\\n') -%}
+{%- endif -%}
 {{ '<|im_start|>' + m.role + '\\n' + text + '<|im_end|>\\n' }}
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n<think>\\n\\n</think>\\n\\n' }}{%- endif -%}"""
@@ -82,7 +82,8 @@ GEMMA = """
 {{- bos_token -}}
 {%- if messages[0].role == 'system' -%}{{ raise_exception('no system role') }}{%- endif -%}
 {%- for m in messages -%}
-{{ '<start_of_turn>' + ('model' if m.role == 'assistant' else m.role) + '\\n' + m.content | trim + '<end_of_turn>\\n' }}
+{%- set role = 'model' if m.role == 'assistant' else m.role -%}
+{{ '<start_of_turn>' + role + '\\n' + m.content | trim + '<end_of_turn>\\n' }}
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{ '<start_of_turn>model\\n' }}{%- endif -%}"""
 DEEPSEEK = """
@@ -96,8 +97,10 @@ DEEPSEEK = """
 HARMONY = """
 {{- '<|start|>system<|message|>Reasoning: medium\\n\\n# Valid channels: analysis, final.<|end|>' -}}
 {%- for m in messages -%}
-{%- if m.role == 'system' -%}{{ '<|start|>developer<|message|># Instructions\\n\\n' + m.content + '\\n\\n<|end|>' }}
-{%- elif m.role == 'assistant' -%}{{ '<|start|>assistant<|channel|>final<|message|>' + m.content + '<|end|>' }}
+{%- if m.role == 'system' -%}
+{{ '<|start|>developer<|message|># Instructions\\n\\n' + m.content + '\\n\\n<|end|>' }}
+{%- elif m.role == 'assistant' -%}
+{{ '<|start|>assistant<|channel|>final<|message|>' + m.content + '<|end|>' }}
 {%- else -%}{{ '<|start|>' + m.role + '<|message|>' + m.content + '<|end|>' }}{%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{ '<|start|>assistant' }}{%- endif -%}"""
@@ -116,7 +119,7 @@ class Family:
     template: str
     bos: str | None = None
     eos: str | None = None
-    split: str = QWEN_SPLIT
+    split: str = ONE_DIGIT
     normalizer: str | None = None
 
 
@@ -125,9 +128,9 @@ def _numbered(form: str, count: int) -> tuple[str, ...]:
 
 
 _QWEN_SPECIAL = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>",
-    "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
-    "<|image_pad|>", "<|video_pad|>",
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>",
+    "<|box_start|>", "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>",
+    "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>",
 )  # fmt: skip
 _QWEN_ORDINARY = (
     "<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>",
@@ -152,19 +155,22 @@ FAMILIES = {
             ("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eom_id|>",
              "<|eot_id|>", "<|python_tag|>", "<|finetune_right_pad_id|>",
              *_numbered("<|reserved_special_token_{}|>", 12)),
-            (), LLAMA3, bos="<|begin_of_text|>", eos="<|eot_id|>", split=LLAMA_SPLIT,
+            (), LLAMA3, bos="<|begin_of_text|>", eos="<|eot_id|>", split=THREE_DIGITS,
         ),
-        Family("mistral", "metaspace", (*_MISTRAL, *_numbered("[control_{}]", 8)), (), MISTRAL, "<s>", "</s>"),
+        Family(
+            "mistral", "metaspace", (*_MISTRAL, *_numbered("[control_{}]", 8)), (), MISTRAL, "<s>", "</s>"
+        ),
         Family(
             "tekken", "bytes",
-            (*_MISTRAL, "<pad>", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[PREFIX]", "[MIDDLE]", "[SUFFIX]", "[THINK]",
-             "[/THINK]", *_numbered("<SPECIAL_{}>", 8)),
-            (), TEKKEN, "<s>", "</s>", split=O200K_SPLIT,
+            (*_MISTRAL, "<pad>", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[PREFIX]", "[MIDDLE]", "[SUFFIX]",
+             "[THINK]", "[/THINK]", *_numbered("<SPECIAL_{}>", 8)),
+            (), TEKKEN, "<s>", "</s>", split=CASED,
         ),
         Family(
             "gemma", "spaces",
             ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>"),
-            ("[multimodal]", *_numbered("<unused{}>", 8), "\n\n", "\n\n\n", "▁▁", "▁▁▁", "<table>", "</table>"),
+            ("[multimodal]", "\n\n", "\n\n\n", "▁▁", "▁▁▁", "<table>", "</table>",
+             *_numbered("<unused{}>", 8)),
             GEMMA, "<bos>", "<eos>",
         ),
         Family(
@@ -173,13 +179,13 @@ FAMILIES = {
             ("<｜User｜>", "<｜Assistant｜>", "<|EOT|>", "<｜fim▁hole｜>", "<｜tool▁calls▁begin｜>",
              "<｜tool▁calls▁end｜>", "<｜tool▁sep｜>", "<think>", "</think>",
              *_numbered("<｜place▁holder▁no▁{}｜>", 8)),
-            DEEPSEEK, "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", split=LLAMA_SPLIT,
+            DEEPSEEK, "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", split=THREE_DIGITS,
         ),
         Family(
             "gpt-oss", "bytes",
-            ("<|startoftext|>", "<|endoftext|>", "<|return|>", "<|constrain|>", "<|channel|>", "<|start|>", "<|end|>",
-             "<|message|>", "<|call|>", "<|endofprompt|>", *_numbered("<|reserved_20000{}|>", 8)),
-            (), HARMONY, "<|startoftext|>", "<|return|>", split=O200K_SPLIT,
+            ("<|startoftext|>", "<|endoftext|>", "<|return|>", "<|constrain|>", "<|channel|>", "<|start|>",
+             "<|end|>", "<|message|>", "<|call|>", "<|endofprompt|>", *_numbered("<|reserved_20000{}|>", 8)),
+            (), HARMONY, "<|startoftext|>", "<|return|>", split=CASED,
         ),
         Family("llama2", "prepend", ("<unk>", "<s>", "</s>"), (), MISTRAL, "<s>", "</s>"),
     )
@@ -218,10 +224,13 @@ def trained(kind: str, split: str, normalizer: str | None) -> bytes:
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
         tokenizer.decoder = decoders.Metaspace()
         trainer = trainers.UnigramTrainer(
-            vocab_size=600, unk_token="<unk>", special_tokens=["<unk>", "<s>", "</s>"], show_progress=False
+            vocab_size=600,
+            unk_token="<unk>",  # noqa: S106
+            special_tokens=["<unk>", "<s>", "</s>"],
+            show_progress=False,
         )
     elif kind == "words":
-        tokenizer = Tokenizer(models.WordLevel(unk_token="[UNK]"))
+        tokenizer = Tokenizer(models.WordLevel(unk_token="[UNK]"))  # noqa: S106
         tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         trainer = trainers.WordLevelTrainer(
             vocab_size=600, special_tokens=["[UNK]", "<s>", "</s>", "<|im_end|>"], show_progress=False
@@ -239,8 +248,8 @@ def trained(kind: str, split: str, normalizer: str | None) -> bytes:
 def _sentencepiece(spec: dict[str, Any], family: Family) -> dict[str, Any]:
     """Turn a trained BPE into the form that SentencePiece models are converted to.
 
-    Control strings and byte tokens are vocabulary entries, and merges lead to them: a converter makes merges for
-    every entry that two others spell.
+    Control strings and byte tokens are vocabulary entries, and merges lead to them: a converter makes merges
+    for every entry that two others spell.
     """
     controls = [*family.special, *family.ordinary]
     entries = [*controls, *(f"<0x{n:02X}>" for n in range(256)), *spec["model"]["vocab"]]

@@ -7,7 +7,7 @@ from typing import Any
 
 from reasrm.cli.console import exit_with, judging_progress, note, print_summary
 from reasrm.cli.flags import JudgingFlags
-from reasrm.evaluation.run import evaluate
+from reasrm.evaluation.run import evaluate, evaluate_published
 from reasrm.evaluation.suites import get_suite
 from reasrm.evaluation.table import render_table
 from reasrm.judging.batch import BatchResult, judge_file
@@ -48,6 +48,12 @@ def run_judge(flags: JudgingFlags, output: Path) -> None:
 def run_eval(suite_name: str, flags: JudgingFlags, output: Path) -> None:
     """Judge a benchmark file, score it, and print the scored table."""
     suite = get_suite(suite_name)
+    if flags.judge == "replay" and len(flags.input) == 1:
+        result = evaluate_published(suite, flags.input[0], output, seed=flags.seed)
+        if result is not None:
+            note(render_table(result))
+            print_summary({"command": "eval", "output": str(output), **result})
+            return
     judge, options, rows = _open(flags, default_spec=suite.default_spec)
     if flags.dry_run:
         _dry_run(judge, options, rows)
@@ -68,7 +74,6 @@ def run_eval(suite_name: str, flags: JudgingFlags, output: Path) -> None:
     if evaluation.batch.signum is None:
         note(render_table(evaluation.result))
         summary = {"command": "eval", "output": str(output), **evaluation.result}
-        summary.pop("counts", None)
     else:
         summary = {"command": "eval", "output": str(output), **evaluation.batch.tally.summary()}
     _finish(flags, evaluation.batch, summary)

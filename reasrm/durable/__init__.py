@@ -1,9 +1,9 @@
 """The one append-only, locked, resumable map over rows that judging and every later data stage use.
 
 A run keeps five files side by side: `OUT` (finished rows), `OUT.errors.jsonl` (rows that failed),
-`OUT.manifest.json` (what must be equal for a run to be continued), `OUT.lock` (held while a process writes) and,
-after damage, `OUT.torn` (the bytes that recovery took out). A record counts as written when `put` returns: a
-killed process loses nothing; a power cut loses about the last 64 records or the last second.
+`OUT.manifest.json` (what must be equal for a run to be continued), `OUT.lock` (held while a process writes)
+and, after damage, `OUT.torn` (the bytes that recovery took out). A record counts as written when `put`
+returns: a killed process loses nothing; a power cut loses about the last 64 records or the last second.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,14 @@ from reasrm.durable import read_records
 from reasrm.errors import InputError
 from reasrm.evaluation.suites import Suite
 from reasrm.hashing import digest
-from reasrm.jsonl import write_json_atomic
+from reasrm.jsonl import file_sha256, write_json_atomic
 from reasrm.judging.batch import BatchResult, OnProgress, judge_file
 from reasrm.judging.inputs import JudgeInput, Scan
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
 from reasrm.metrics.outcomes import RowOutcome, from_row
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "evaluate_published"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,8 @@ def evaluate(
         InputError: No row could be scored.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if suite.asks_everything:
+        options = replace(options, judge_identical=True, judge_degenerate=True)
     batch = judge_file(
         judge,
         rows,
@@ -79,6 +81,30 @@ def evaluate(
     result = _result(suite, judge, outcomes, batch, options)
     write_json_atomic(folder / "result.json", result)
     return Evaluation(result, batch, folder)
+
+
+def evaluate_published(suite: Suite, path: Path, folder: Path, *, seed: int = 0) -> dict[str, Any] | None:
+    """Recompute a suite's score from a file of published subset scores.
+
+    Returns:
+        The content of `result.json`, or None if the file is no such table.
+    """
+    outcomes = None if suite.published is None else suite.published(path)
+    if outcomes is None:
+        return None
+    result = suite.score(outcomes, seed=seed).as_dict()
+    result |= {
+        "num_errors": 0,
+        "parse_status": {},
+        "judge": {"name": "replay"},
+        "replayed": "subset_scores",
+        "data_sha256": file_sha256(path),
+        "seed": seed,
+        "reasrm": __version__,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json_atomic(folder / "result.json", result)
+    return result
 
 
 def _result(

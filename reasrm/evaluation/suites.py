@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from reasrm.config import nearest
 from reasrm.errors import ConfigError
+from reasrm.evaluation import published
 from reasrm.metrics import accuracy, judgebench, llmbar, pandalm, rewardbench, rm_bench
 from reasrm.metrics.outcomes import RowOutcome
 from reasrm.metrics.result import SuiteResult
@@ -32,12 +34,16 @@ class Suite:
         default_spec: How a judge without a protocol of its own is asked.
         score: The official metric.
         about: One line for people.
+        asks_everything: Whether identical and empty responses are judged too, as the benchmark does.
+        published: Reads a file of published subset scores as outcomes, or returns None for any other file.
     """
 
     name: str
     default_spec: str
     score: Scorer
     about: str
+    asks_everything: bool = True
+    published: Callable[[Path], list[RowOutcome] | None] | None = None
 
 
 SUITES: tuple[Suite, ...] = (
@@ -70,12 +76,14 @@ SUITES: tuple[Suite, ...] = (
         default_spec="rm-r1",
         score=rewardbench.evaluate,
         about="RewardBench 1: prompt-weighted section scores and their mean",
+        published=published.rewardbench_outcomes,
     ),
     Suite(
         name="pairs",
         default_spec="rm-r1",
         score=accuracy.evaluate,
         about="any labelled pairs: accuracy over rows",
+        asks_everything=False,
     ),
 )
 

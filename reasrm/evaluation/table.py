@@ -32,8 +32,10 @@ def render_table(result: Mapping[str, Any]) -> str:
         rows += [(name, format_estimate(e), str(e["n"])) for name, e in result[group].items()]
     counts = ", ".join(f"{name} {count}" for name, count in result["parse_status"].items())
     policy = ", ".join(f"{name} = {value}" for name, value in result["policy"].items())
+    also = ", ".join(f"{name.removeprefix('num_')} {count}" for name, count in result["counts"].items())
     return (
         f"{render_rows(rows)}\n"
-        f"rows: {result['num_rows']} scored, {result['num_errors']} without an answer; judgments: {counts}\n"
+        f"counts: {also}; without an answer {result['num_errors']}\n"
+        f"judgments: {counts or 'none kept'}\n"
         f"policy: {policy}"
     )

@@ -12,7 +12,7 @@ Introduction to the Bootstrap (1993), chapter 13.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,15 @@ if TYPE_CHECKING:  # numpy costs a tenth of a second, and Wilson's interval does
 
     Array = NDArray[np.float64]
 
-__all__ = ["Estimate", "bootstrap_mean", "bootstrap_ratio", "bootstrap_statistic", "mean_estimate", "wilson"]
+__all__ = [
+    "Estimate",
+    "bootstrap_mean",
+    "bootstrap_ratio",
+    "bootstrap_statistic",
+    "bootstrap_table",
+    "mean_estimate",
+    "wilson",
+]
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -118,6 +126,37 @@ def bootstrap_ratio(
     return _estimate(float(top / bottom), draws[:, 0] / draws[:, 1], len(used), level)
 
 
+def bootstrap_table(
+    table: Array,
+    statistic: Callable[[Array], Mapping[str, float]],
+    seed: int,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> dict[str, Estimate]:
+    """Return named statistics of a contingency table with percentile intervals.
+
+    Args:
+        table: Counts of exchangeable rows by cell; resamples keep their total.
+        statistic: From a table of the same shape to named numbers; NaN where undefined.
+        seed: Seed of the resampling.
+        resamples: Number of resamples.
+        level: Confidence level.
+
+    Returns:
+        An estimate per name, as `bootstrap_statistic` does; `n` is the total of the table.
+    """
+    import numpy as np
+
+    n = int(table.sum())
+    rng = np.random.default_rng(seed)
+    shares = table.ravel() / max(n, 1)
+    draws = (
+        rng.multinomial(n, shares).astype(np.float64).reshape(table.shape)
+        for _ in range(resamples if n else 0)
+    )
+    return _estimates(statistic(table), (statistic(draw) for draw in draws), n, level)
+
+
 def bootstrap_statistic(
     strata: Sequence[Array],
     statistic: Callable[[Sequence[Array]], Mapping[str, float]],
@@ -143,14 +182,24 @@ def bootstrap_statistic(
 
     ordered = [_in_fixed_order(stratum) for stratum in strata]
     n = sum(map(len, ordered))
-    point = statistic(ordered)
     rng = np.random.default_rng(seed)
-    draws: dict[str, list[float]] = {name: [] for name in point}
-    for _ in range(resamples if n else 0):
-        values = statistic([units[rng.integers(0, len(units), len(units))] for units in ordered])
-        for name, value in values.items():
-            draws[name].append(value)
-    return {name: _estimate(value, np.asarray(draws[name]), n, level) for name, value in point.items()}
+    draws = (
+        [units[rng.integers(0, len(units), len(units))] for units in ordered]
+        for _ in range(resamples if n else 0)
+    )
+    return _estimates(statistic(ordered), map(statistic, draws), n, level)
+
+
+def _estimates(
+    point: Mapping[str, float], draws: Iterable[Mapping[str, float]], n: int, level: float
+) -> dict[str, Estimate]:
+    import numpy as np
+
+    drawn: dict[str, list[float]] = {name: [] for name in point}
+    for draw in draws:
+        for name, value in draw.items():
+            drawn[name].append(value)
+    return {name: _estimate(value, np.asarray(drawn[name]), n, level) for name, value in point.items()}
 
 
 def _in_fixed_order(units: Array) -> Array:

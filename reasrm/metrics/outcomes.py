@@ -82,8 +82,10 @@ class RowOutcome:
         return tuple(majority(self.by_order[order]) for order in Order if order in self.by_order)
 
 
-def majority(verdicts: Iterable[Winner | None]) -> Reading:
+def majority(verdicts: Sequence[Winner | None]) -> Reading:
     """Return the verdict with more readable votes than any other, `split` if the lead is shared."""
+    if len(verdicts) == 1:  # most rows: one vote per order
+        return verdicts[0] or "unreadable"
     top = Counter(verdict for verdict in verdicts if verdict is not None).most_common(2)
     if not top:
         return "unreadable"

@@ -9,11 +9,12 @@ Labels: github.com/WeOpenML/PandaLM, test set version 1.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from reasrm.metrics.intervals import Estimate, bootstrap_statistic
+from reasrm.metrics.intervals import Estimate, bootstrap_table
 from reasrm.metrics.outcomes import RowOutcome, by_subset
 from reasrm.metrics.policy import STRICT, Policy, accuracy, credit
 from reasrm.metrics.rates import common_counts, common_metrics
@@ -47,29 +48,22 @@ def macro_scores(rows: Sequence[RowOutcome], seed: int = 0, policy: Policy = POL
     """Return macro precision, recall and F1 over the rows that the policy does not leave out."""
     import numpy as np
 
-    graded = [row for row in rows if credit(row, policy) is not None]
-    codes = [
-        (
-            _CLASSES.index(row.target),
-            _CLASSES.index(row.reading) if row.reading in _CLASSES else len(_CLASSES),
-        )
-        for row in graded
-        if row.target is not None
-    ]
-    return bootstrap_statistic([np.asarray(codes, dtype=np.float64).reshape(-1, 2)], _macro, seed)
+    table = np.zeros((len(_CLASSES), len(_CLASSES) + 1))
+    for row in rows:
+        if row.target is not None and credit(row, policy) is not None:
+            said = _CLASSES.index(row.reading) if row.reading in _CLASSES else len(_CLASSES)
+            table[_CLASSES.index(row.target), said] += 1
+    return bootstrap_table(table, _macro, seed)
 
 
-def _macro(strata: Sequence[NDArray[np.float64]]) -> dict[str, float]:
+def _macro(table: NDArray[np.float64]) -> dict[str, float]:
     import numpy as np
 
-    k = len(_CLASSES)
-    gold, predicted = strata[0].T.astype(np.int64)
-    table = np.bincount(gold * (k + 1) + predicted, minlength=k * (k + 1)).reshape(k, k + 1)
     occurs = table.sum(axis=1) > 0
     if not occurs.any():
-        return dict.fromkeys(_NAMES, float("nan"))
-    hits = np.diagonal(table)[occurs]
-    recall = hits / table.sum(axis=1)[occurs]
-    precision = hits / np.maximum(table[:, :k].sum(axis=0)[occurs], 1)
-    f1 = 2 * hits / (table.sum(axis=1)[occurs] + table[:, :k].sum(axis=0)[occurs])
-    return dict(zip(_NAMES, (float(x.mean()) for x in (precision, recall, f1)), strict=True))
+        return dict.fromkeys(_NAMES, math.nan)
+    hits = table.diagonal()[occurs]
+    gold = table.sum(axis=1)[occurs]
+    said = table[:, :-1].sum(axis=0)[occurs]
+    parts = (hits / np.maximum(said, 1), hits / gold, 2 * hits / (gold + said))
+    return dict(zip(_NAMES, (float(part.mean()) for part in parts), strict=True))

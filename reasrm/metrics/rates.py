@@ -5,11 +5,12 @@ None of these needs a label.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from reasrm.metrics.intervals import Estimate, bootstrap_ratio, bootstrap_statistic, wilson
+from reasrm.metrics.intervals import Estimate, bootstrap_ratio, bootstrap_table, wilson
 from reasrm.metrics.outcomes import Reading, RowOutcome
 from reasrm.records import Order, RowStatus
 
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 _READ = (RowStatus.OK, RowStatus.SPLIT)
-_CODES: dict[Reading, float] = {"A": 0.0, "B": 1.0, "tie": 2.0, "split": 3.0}
+_CODES: dict[Reading, int] = {"A": 0, "B": 1, "tie": 2, "split": 3}
 
 
 def coverage(rows: Sequence[RowOutcome]) -> Estimate:
@@ -70,21 +71,17 @@ def order_kappa(rows: Iterable[RowOutcome], seed: int = 0) -> Estimate:
     """
     import numpy as np
 
-    codes = [(_CODES[first], _CODES[second]) for first, second in _both_orders(rows)]
-    table = np.asarray(codes, dtype=np.float64).reshape(-1, 2)
-    return bootstrap_statistic([table], _kappa, seed)["kappa"]
+    table = np.zeros((len(_CODES), len(_CODES)))
+    for first, second in _both_orders(rows):
+        table[_CODES[first], _CODES[second]] += 1
+    return bootstrap_table(table, _kappa, seed)["kappa"]
 
 
-def _kappa(strata: Sequence[NDArray[np.float64]]) -> dict[str, float]:
-    import numpy as np
-
-    first, second = strata[0].T.astype(np.int64)
-    if not len(first):
-        return {"kappa": float("nan")}
-    agreement = float(np.mean(first == second))
-    shares = [np.bincount(codes, minlength=len(_CODES)) / len(codes) for codes in (first, second)]
-    chance = float(shares[0] @ shares[1])
-    return {"kappa": (agreement - chance) / (1 - chance) if chance < 1 else float("nan")}
+def _kappa(table: NDArray[np.float64]) -> dict[str, float]:
+    n = table.sum()
+    agreement = float(table.trace() / n) if n else math.nan
+    chance = float(table.sum(axis=0) @ table.sum(axis=1) / n**2) if n else math.nan
+    return {"kappa": (agreement - chance) / (1 - chance) if chance < 1 else math.nan}
 
 
 def _both_orders(rows: Iterable[RowOutcome]) -> list[tuple[Reading, Reading]]:

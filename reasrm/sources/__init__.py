@@ -34,9 +34,7 @@ __all__ = [
     "Source",
     "SourceRow",
     "detect",
-    "detect_file",
     "get",
-    "get_source",
     "read_file",
 ]
 
@@ -58,7 +56,7 @@ SOURCES: tuple[Source, ...] = (
 _MAX_LOOKAHEAD = 100
 
 
-def get_source(name: str) -> Source:
+def get(name: str) -> Source:
     """Return the source of a name.
 
     Raises:
@@ -75,9 +73,6 @@ def get_source(name: str) -> Source:
     )
 
 
-get = get_source
-
-
 def detect(row: RowData, place: str | None = None) -> Source:
     """Return the source that a row looks like.
 
@@ -92,23 +87,6 @@ def detect(row: RowData, place: str | None = None) -> Source:
         place=place,
         remedy=f"name one of the known sources: {', '.join(source.name for source in SOURCES)}",
     )
-
-
-def detect_file(path: Path | str) -> Source:
-    """Return the source of the first of a file's leading rows that any source recognises.
-
-    Raises:
-        InputError: None of the first hundred readable rows is of a known source.
-    """
-    head: list[RawRow] = []
-    source = _look_ahead(read_rows(path), head)
-    if source is not None:
-        return source
-    for raw in head:
-        if raw.data is not None:
-            return detect(raw.data, raw.place)
-    reason = str(head[0].error) if head else "the file holds no rows"
-    raise InputError(f"no readable row to recognise a source by: {reason}", place=str(path))
 
 
 def read_file(

@@ -114,6 +114,6 @@ class RowIds:
             f"{row_id!r} at {first} and {place}" for row_id, first, place in self.duplicates[:10]
         )
         raise InputError(
-            f"{len(self.duplicates)} ids occur more than once: {shown}",
+            f"{len(self.duplicates)} rows repeat the id of an earlier row: {shown}",
             remedy="make the ids unique, or remove the field to have ids derived from the content",
         )

@@ -21,7 +21,7 @@ import jsonlines
 from reasrm.errors import ConfigError, EnvironmentProblem, ReasrmError
 from reasrm.jsonl import dumps, fsync_directory
 from reasrm.records import CandidateSet, Comparison, Critique, PreferencePair, Row, Rubric
-from reasrm.sources import RowIds, Source, SourceRow, get_source, read_file
+from reasrm.sources import RowIds, Source, SourceRow, get, read_file
 
 __all__ = ["FileReport", "ImportReport", "import_pairs", "pair_to_json"]
 
@@ -145,7 +145,7 @@ def import_pairs(
     """
     if not inputs:
         raise ConfigError("no input file", remedy="pass --input FILE")
-    found = source if isinstance(source, Source) or source == "auto" else get_source(source)
+    found = source if isinstance(source, Source) or source == "auto" else get(source)
     dropped = output.with_name(f"{output.stem}.dropped.jsonl")
     _refuse_overwriting(inputs, (output, dropped))
     reports = tuple(FileReport(str(path)) for path in inputs)

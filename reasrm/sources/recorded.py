@@ -105,7 +105,7 @@ def _pandalm(row: RowData, place: str) -> Recordings:
 def _own(row: RowData, place: str) -> Recordings:
     votes: dict[Order, list[tuple[int, Recorded]]] = {}
     for n, item in enumerate(row["judgments"]):
-        if item["order"] not in Order.__members__:
+        if not isinstance(item["order"], str) or item["order"] not in Order.__members__:
             raise fields.wrong_type(f"judgments[{n}].order", "'AB' or 'BA'", item["order"], place)
         if item.get("response"):
             raise RowError(

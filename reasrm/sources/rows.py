@@ -89,7 +89,7 @@ def _pointwise(row: RowData, place: str) -> CandidateSet:
 
 SOURCE = Source(
     name="rows",
-    url="docs/rows.md",
+    url="docs/judging.md",
     licence="the user's own data",
     revision="1",
     label_rule=(

@@ -1,4 +1,4 @@
-"""Outcomes in one line: `pair("A", "B")` was judged A in its own order and B, in the row's frame, in the other."""
+"""Outcomes in one line: `pair("A", "B")` was said A in its own order and B in the other, row frame."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def pair(
     """Build a pairwise outcome.
 
     Args:
-        first: Verdicts of the votes in the row's own order: `A`, `B`, `=` tie, `?` unreadable; "" if not asked.
+        first: Votes in the row's own order: `A`, `B`, `=` tie, `?` unreadable; "" if not asked.
         second: The same for the other order; verdicts speak of the row's own responses.
         target: The label.
         row_id: The id.
@@ -34,7 +34,7 @@ def pair(
         id=row_id,
         target=target,
         status=status,
-        verdict=reading if reading in ("A", "B", "tie") else None,  # type: ignore[arg-type]
+        verdict=reading if reading in ("A", "B", "tie") else None,
         by_order=by_order,
         parses=tuple(ParseStatus.NO_VERDICT if vote is None else ParseStatus.OK for vote in votes),
         **rest,

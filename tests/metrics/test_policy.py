@@ -6,12 +6,12 @@ import random
 from dataclasses import replace
 
 import pytest
-from tests.metrics.builders import numbered, pair, swapped
 
 from reasrm.errors import ConfigError
 from reasrm.metrics.intervals import Estimate, wilson
 from reasrm.metrics.outcomes import RowOutcome
 from reasrm.metrics.policy import STRICT, OrderRule, Policy, Rule, accuracy, credit
+from tests.metrics.builders import numbered, pair, swapped
 
 NULLS = Policy(order="games", tie="null_vote", unparsed="null_vote", split="null_vote")
 RIGHT, WRONG, TIE, UNREADABLE, SPLIT = pair("A", "A"), pair("B"), pair("="), pair("?"), pair("A", "B")
@@ -79,14 +79,15 @@ def test_games(first: str, second: str, worth: float) -> None:
 def test_rows_without_orders() -> None:
     scored = RowOutcome(id="s", target="A", verdict="A")
     unasked = replace(pair("?"), by_order={})
-    for order, expected in [
-        ("row", (1.0, 0.0)),
-        ("mean", (1.0, 0.0)),
-        ("first", (None, 0.0)),
-        ("both", (None, 0.0)),
-    ]:
+    expected: dict[OrderRule, tuple[float | None, float]] = {
+        "row": (1.0, 0.0),
+        "mean": (1.0, 0.0),
+        "first": (None, 0.0),
+        "both": (None, 0.0),
+    }
+    for order, worth in expected.items():
         policy = replace(STRICT, order=order)
-        assert (credit(scored, policy), credit(unasked, policy)) == expected
+        assert (credit(scored, policy), credit(unasked, policy)) == worth
     assert (credit(scored, NULLS), credit(unasked, NULLS)) == (1.0, 0.0)
 
 

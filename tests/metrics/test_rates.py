@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.metrics.builders import pair, swapped
 
 from reasrm.metrics.intervals import Estimate, wilson
 from reasrm.metrics.rates import (
@@ -20,6 +19,7 @@ from reasrm.metrics.rates import (
     position_a_rate,
 )
 from reasrm.records import RowStatus
+from tests.metrics.builders import pair, swapped
 
 UNDEFINED = Estimate(None, None, None, 0)
 ROWS = [
@@ -52,7 +52,7 @@ def test_level_votes_in_an_order_agree_with_nothing() -> None:
 
 
 def test_position_rate_counts_sides_only() -> None:
-    # Shown first means A in order AB and B in order BA. Sides chosen, first: A A 1 of 2, B B 1 of 2, A B 2 of 2,
+    # Shown first: A in order AB, B in order BA. First, of sides chosen: A A 1 of 2, B B 1 of 2, A B 2 of 2,
     # A = 1 of 1, A ? 1 of 1, A 1 of 1; together 7 of 9, from 6 rows.
     got = position_a_rate(ROWS, seed=0)
     assert got.value == pytest.approx(7 / 9)
@@ -71,7 +71,7 @@ def test_exchanging_the_responses_changes_no_rate() -> None:
 
 
 def test_kappa_by_hand() -> None:
-    # Verdicts (first, second): AA, AA, BB, AB. Agreement 3/4; A is said 3/4 and 2/4 of the time, B 1/4 and 2/4:
+    # Verdicts (first, second): AA, AA, BB, AB. Agreement 3/4; A is said 3/4 and 2/4 of times, B 1/4 and 2/4:
     # chance 3/8 + 1/8 = 1/2; kappa = (3/4 - 1/2) / (1 - 1/2) = 1/2.
     rows = [pair("A", "A"), pair("A", "A"), pair("B", "B"), pair("A", "B"), pair("A", "?")]
     got = order_kappa(rows)

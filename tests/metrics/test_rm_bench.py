@@ -7,12 +7,12 @@ import random
 from dataclasses import replace
 
 import pytest
-from tests.metrics.builders import pair
 
 from reasrm.errors import InputError
 from reasrm.metrics.intervals import Estimate
 from reasrm.metrics.outcomes import RowOutcome
 from reasrm.metrics.rm_bench import difficulties, domain_of, evaluate, evaluate_matrices, matrix_from_scores
+from tests.metrics.builders import pair
 
 
 def cells(said: list[str], *, subset: str = "chat", group: str = "g") -> list[RowOutcome]:

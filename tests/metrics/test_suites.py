@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from tests.metrics.builders import numbered, pair, swapped
 
 from reasrm.errors import InputError
 from reasrm.metrics import accuracy, judgebench, llmbar, pandalm, rewardbench
 from reasrm.metrics.intervals import Estimate, wilson
 from reasrm.metrics.outcomes import RowOutcome
 from reasrm.metrics.result import SuiteResult
+from reasrm.records import Winner
+from tests.metrics.builders import numbered, pair, swapped
 
 SUITES: dict[str, Callable[..., SuiteResult]] = {
     "pairs": accuracy.evaluate,
@@ -116,7 +117,8 @@ def test_judgebench_by_hand() -> None:
 
 
 def test_judgebench_plays_one_game_with_order_free_scorers() -> None:
-    rows = [RowOutcome(id=str(k), target="A", verdict=said) for k, said in enumerate(("A", "A", "B", "tie"))]
+    said: list[Winner] = ["A", "A", "B", "tie"]
+    rows = [RowOutcome(id=str(k), target="A", verdict=winner) for k, winner in enumerate(said)]
     got = judgebench.evaluate(rows)
     assert got.score == wilson(2, 4)
     assert got.metrics["both_orders_correct"] == UNDEFINED
@@ -175,7 +177,7 @@ def test_rewardbench_weights_subsets_by_the_published_rows_and_not_by_those_pres
         pair("A", "B", subset="donotanswer"),
     ]
     got = rewardbench.evaluate(rows)
-    # Reasoning: math 1 · 984, go .5 · 164, cpp .5 · 164 over 1312 = 1148/1312 = .875; Safety: one split row, .5.
+    # Reasoning: math 1 · 984, go .5 · 164, cpp .5 · 164 over 1312 = .875; Safety: one split row, .5.
     assert got.subsets["Reasoning"].value == 0.875
     assert got.subsets["Reasoning"].n == 4
     assert got.subsets["Safety"].value == 0.5
@@ -188,7 +190,8 @@ def test_rewardbench_weights_subsets_by_the_published_rows_and_not_by_those_pres
 
 def test_rewardbench_prior_sets_weigh_half_a_section() -> None:
     # Sections 1 and .5, prior mean(.2, .6) = .4: (2 · 1 + 2 · .5 + .4) / 5 = .68
-    assert rewardbench.score_with_prior({"Chat": 1.0, "Safety": 0.5}, {"shp": 0.2, "summarize": 0.6}) == 0.68
+    score = rewardbench.score_with_prior({"Chat": 1.0, "Safety": 0.5}, {"shp": 0.2, "summarize": 0.6})
+    assert score == pytest.approx(0.68)
     got = rewardbench.evaluate([pair("A", subset="hep-go"), pair("B", subset="shp")])
     assert got.score.value == 1.0
     assert got.metrics["score_with_prior"].value == pytest.approx(2 / 3)

@@ -111,7 +111,7 @@ def controls_in(name: str, ids: Sequence[int]) -> list[int]:
 
 
 def kept(family: Family, text: str) -> str:
-    """The text as the family's normaliser leaves it; SentencePiece writes spaces as ▁ and so cannot tell them."""
+    """The text as the family's normaliser leaves it; SentencePiece, writing spaces as ▁, has no ▁."""
     if family.kind in ("metaspace", "spaces", "prepend"):
         return text.replace("▁", " ")
     return unicodedata.normalize(family.normalizer, text) if family.normalizer else text
@@ -433,6 +433,11 @@ def flagged_tokenizer(normalizer: str) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=CHATML)
 
 
+@functools.cache
+def flag_encoder(normalizer: str) -> PromptEncoder:
+    return PromptEncoder(flagged_tokenizer(normalizer))
+
+
 @pytest.mark.parametrize("normalizer", ["lower", "nfkc"])
 @pytest.mark.parametrize(
     "text", ["Plain Words.", "  lead", "trail  ", "a   b\t\tc", "Verdicts", "a < tag >", "ﬁn", "maskable"]
@@ -440,10 +445,10 @@ def flagged_tokenizer(normalizer: str) -> Any:
 def test_flags_of_added_tokens_are_honoured_in_our_words(normalizer: str, text: str) -> None:
     tokenizer = flagged_tokenizer(normalizer)
     spans = (
-        ours("The verdict: <mask> and  <mask>,<|note|>  here <both> "), theirs(text), ours(" <Tag><both>  subverdict <|note|>"),
-        theirs(text), ours("<mask>"),
+        ours("The verdict: <mask> and  <mask>,<|note|>  here <both> "), theirs(text),
+        ours(" <Tag><both>  subverdict <|note|>"), theirs(text), ours("<mask>"),
     )  # fmt: skip
-    encoded = PromptEncoder(tokenizer).encode([PromptMessage("user", spans)])
+    encoded = flag_encoder(normalizer).encode([PromptMessage("user", spans)])
     chat = [{"role": "user", "content": "".join(span.text for span in spans)}]
     assert encoded.ids == tuple(tokenizer.apply_chat_template(chat, add_generation_prompt=True)["input_ids"])
     assert not encoded.flagged
@@ -461,7 +466,7 @@ def test_flags_of_added_tokens_are_honoured_in_our_words(normalizer: str, text: 
 )
 def test_flags_of_added_tokens_are_no_way_round(normalizer: str, text: str) -> None:
     tokenizer = flagged_tokenizer(normalizer)
-    own = PromptEncoder(tokenizer)
+    own = flag_encoder(normalizer)
     messages = [PromptMessage("user", (ours("Q: "), theirs(text), ours(" end")))]
     ordinary = tokenizer.apply_chat_template(
         [{"role": "user", "content": messages[0].text}], add_generation_prompt=True
@@ -470,6 +475,28 @@ def test_flags_of_added_tokens_are_no_way_round(normalizer: str, text: str) -> N
     encoded = own.encode(messages)
     assert len([i for i in encoded.ids if i in own.control_ids]) == 3  # im_start, im_end, im_start
     assert encoded.flagged
+
+
+def test_marks_behind_a_control_token_do_not_melt_with_it() -> None:
+    own = flag_encoder("nfkc")
+    number = build("qwen2.5").backend_tokenizer.get_vocab_size() + 4  # mask, note, both, verdict, <Tag>
+    for mark in ("\u0338", "\u0301", "\u3099", "\u20e3", "\u1161"):
+        encoded = own.encode([PromptMessage("user", (ours("a <Tag>"), theirs(f"{mark}b")))])
+        assert encoded.ids.count(number) == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(["lower", "nfkc"]), _MIXES, _MIXES)
+def test_random_fragments_make_no_control_id_with_flags(normalizer: str, first: str, second: str) -> None:
+    own = flag_encoder(normalizer)
+    spans = (ours("The <mask>"), theirs(first), ours(" <Tag> verdict "), theirs(second), ours("<both>"))
+    harmless = (ours("The <mask>"), theirs("x"), ours(" <Tag> verdict "), theirs("y"), ours("<both>"))
+    found, wanted = (
+        [i for i in own.encode([PromptMessage("user", s)]).ids if i in own.control_ids]
+        for s in (spans, harmless)
+    )
+    assert found == wanted
+    assert len(wanted) == 7
 
 
 def test_state_left_on_the_tokenizer_does_not_cut_a_prompt() -> None:
@@ -518,11 +545,12 @@ def test_a_template_that_drops_the_system_text_counts_as_one_without() -> None:
 
 @pytest.mark.parametrize(
     "expression",
-    ["m.content | upper", "m.content | lower", "m.content | tojson", "m.content | e", "m.content | replace('\n', ' ')",
+    ["m.content | upper", "m.content | lower", "m.content | tojson", "m.content | e",
+     "m.content | replace('\n', ' ')",
      "m.content[:20]", "m.content | wordwrap(5)", "m.role"],
 )  # fmt: skip
 def test_a_template_that_rewrites_text_is_refused(expression: str) -> None:
-    with pytest.raises(ConfigError, match="drops or rewrites the text of (system|user) messages"):
+    with pytest.raises(ConfigError, match=r"drops or rewrites the text of (system|user) messages"):
         PromptEncoder(with_template(template(expression)))
 
 

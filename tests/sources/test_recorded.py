@@ -10,7 +10,7 @@ import pytest
 
 from reasrm.errors import InputError, RowError
 from reasrm.records import Order, Recorded, Verdict
-from reasrm.sources import get_source, read_file
+from reasrm.sources import get, read_file
 from reasrm.sources.recorded import read_recordings
 
 
@@ -95,6 +95,7 @@ def test_our_output_prefers_texts_then_scores(tmp_path: Path) -> None:
     [
         ({"verdict": "C"}, "label map"),
         ({"order": "XY"}, "'AB' or 'BA'"),
+        ({"order": []}, "'AB' or 'BA'"),
         ({"vote": True}, "'vote' must be an integer"),
         ({"text": 3}, "'text' must be a string"),
         ({"scores": [True]}, "a list of numbers"),
@@ -112,10 +113,10 @@ def test_a_judgment_that_cannot_be_read_is_not_skipped(
 
 def test_rows_that_carry_judgments_are_found_under_their_ids(tmp_path: Path) -> None:
     llmbar = {
-        **get_source("llmbar").example,
+        **get("llmbar").example,
         "results": [{"swap = True": {"completion": ["Output (a)", "stop"], "winner": "2"}}],
     }
-    judgebench = {**get_source("judgebench").example, "judgments": [{"judgment": {}, "decision": "A=B"}]}
+    judgebench = {**get("judgebench").example, "judgments": [{"judgment": {}, "decision": "A=B"}]}
     path = write(tmp_path, llmbar, judgebench, llmbar)
     ids = [row.id for item in read_file(path) for row in item.rows]
     text = {Order.BA: (Recorded("text", text="Output (a)"),)}
@@ -133,7 +134,7 @@ def test_rows_that_carry_judgments_are_found_under_their_ids(tmp_path: Path) -> 
         ([{"prompt": "Q", "chosen": "x", "rejected": "y"}], "no row holds recorded judgments"),
         ([{"gpt_result": "1"}], "'id' is missing"),
         ([{"unknown": 1}], "no source recognises"),
-        ([[1]], "recorded.jsonl:1"),
+        ([[1]], "not an object"),
         ([], "no row holds recorded judgments"),
     ],
     ids=["twice", "none-recorded", "no-id", "unknown", "not-an-object", "empty"],

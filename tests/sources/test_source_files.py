@@ -15,7 +15,7 @@ import pytest
 from reasrm.errors import InputError
 from reasrm.jsonl import TruncatedInput
 from reasrm.records import CandidateSet, Comparison, Order, PreferencePair
-from reasrm.sources import SourceRow, detect_file, get_source, read_file
+from reasrm.sources import SourceRow, get, read_file
 
 PAIR = {"prompt": "Q", "response_a": "x", "response_b": "y", "label": "A"}
 
@@ -35,7 +35,7 @@ def codes(items: list[SourceRow]) -> list[str | None]:
 
 
 def test_rows_of_different_schemas_are_each_read_as_what_they_are(write: Callable[..., Path]) -> None:
-    judgebench = dict(get_source("judgebench").example)
+    judgebench = dict(get("judgebench").example)
     path = write(
         PAIR, {"prompt": "Q", "chosen": "x", "rejected": "y"}, judgebench, {"prompt": "Q", "response": "x"}
     )
@@ -43,7 +43,6 @@ def test_rows_of_different_schemas_are_each_read_as_what_they_are(write: Callabl
     assert [item.source for item in items] == ["rows", "trl", "judgebench", "rows"]
     assert [item.place for item in items] == [f"in.jsonl:{n}" for n in (1, 2, 3, 4)]
     assert [item.id_is_derived for item in items] == [True, True, False, True]
-    assert detect_file(path).name == "rows"
 
 
 def test_an_incomplete_row_is_an_error_that_names_the_field_even_before_the_first_good_one(
@@ -64,17 +63,14 @@ def test_a_named_source_is_not_second_guessed(write: Callable[..., Path]) -> Non
 
 def test_a_file_of_no_known_schema_is_refused_with_its_keys(write: Callable[..., Path]) -> None:
     path = write({"question_id": 1, "turns": ["Q"]})
-    for attempt in (lambda: list(read_file(path)), lambda: detect_file(path)):
-        with pytest.raises(InputError, match=r"in\.jsonl:1: no source recognises .*'question_id', 'turns'"):
-            attempt()
+    with pytest.raises(InputError, match=r"in\.jsonl:1: no source recognises .*'question_id', 'turns'"):
+        list(read_file(path))
 
 
-def test_an_empty_file_has_no_rows_and_no_source(write: Callable[..., Path]) -> None:
+def test_a_file_without_readable_rows_has_no_source(write: Callable[..., Path]) -> None:
     assert list(read_file(write())) == []
-    with pytest.raises(InputError, match="holds no rows"):
-        detect_file(write())
-    with pytest.raises(InputError, match=r"no readable row .*in\.jsonl:1"):
-        detect_file(write("not json"))
+    (item,) = read_file(write("not json"))
+    assert (codes([item]), item.source) == (["bad_json"], None)
 
 
 def test_damaged_rows_are_errors_and_the_others_are_read(write: Callable[..., Path]) -> None:
@@ -144,7 +140,6 @@ def test_real_files_are_recognised_in_every_row_and_counted(real_data: Path, nam
     source, rows, records = REAL[name]
     items = list(read_file(real_data / name))
     assert {item.source for item in items} == {source}
-    assert detect_file(real_data / name).name == source
     assert len(items) == rows
     ids = [row.id for item in items for row in item.rows]
     assert (len(ids), len(set(ids))) == (records, records)

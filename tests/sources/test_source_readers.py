@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reasrm.errors import ConfigError, InputError, RowError
 from reasrm.records import (
@@ -21,7 +23,7 @@ from reasrm.records import (
     Rubric,
     Verdict,
 )
-from reasrm.sources import SOURCES, Source, detect, get_source
+from reasrm.sources import SOURCES, Source, detect, get
 
 # A generic schema fits these rows of others too; the order of `SOURCES` decides for the specific one.
 EXPECTED_OVERLAPS = {"rm-bench": {"trl"}, "rewardbench": {"trl"}, "hh-rlhf": {"trl"}}
@@ -34,7 +36,7 @@ BASES: dict[str, dict[str, Any]] = {
 
 
 def read(name: str, row: dict[str, Any]) -> tuple[Row, ...]:
-    return get_source(name).read(row, "f.jsonl:3")
+    return get(name).read(row, "f.jsonl:3")
 
 
 def read_pair(name: str, row: dict[str, Any]) -> PreferencePair:
@@ -63,7 +65,7 @@ def refusal(name: str, row: dict[str, Any]) -> RowError:
 
 
 def example(name: str, **changes: Any) -> dict[str, Any]:
-    return {**get_source(name).example, **changes}
+    return {**get(name).example, **changes}
 
 
 def test_names_are_unique_and_every_source_says_where_it_comes_from() -> None:
@@ -89,9 +91,9 @@ def test_an_example_is_read_and_twice_the_same(source: Source) -> None:
 
 def test_an_unknown_name_gets_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match=r"no source 'judge_bench'; did you mean 'judgebench'\?"):
-        get_source("judge_bench")
+        get("judge_bench")
     with pytest.raises(ConfigError, match="known sources: auto, judgebench, llmbar"):
-        get_source("zzzz")
+        get("zzzz")
 
 
 def test_an_unknown_schema_lists_its_keys_and_the_known_sources() -> None:
@@ -140,7 +142,7 @@ def test_a_missing_field_is_named_with_the_keys_there_are(name: str, key: str) -
 
 
 def test_scalars_become_text_only_on_request_and_only_in_text_fields() -> None:
-    source = get_source("pandalm")
+    source = get("pandalm")
     row = example("pandalm", response1=True, response2=3.5)
     assert "coerce_scalars" in str(refusal("pandalm", row))
     (record,) = source.read(source.coerce_scalars(row), "p:1")
@@ -150,6 +152,48 @@ def test_scalars_become_text_only_on_request_and_only_in_text_fields() -> None:
     assert row["response1"] is True
     untouched = example("pandalm")
     assert source.coerce_scalars(untouched) is untouched
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 9) | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["role", "content", "text", "judgment", "completion"]), inner, max_size=3
+        )
+    ),
+    max_leaves=8,
+)
+EXTRA_KEYS = [
+    "id",
+    "prompt",
+    "judgments",
+    "results",
+    "rubric",
+    "critique",
+    "subset",
+    "meta",
+    "label",
+    "domain",
+]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.name)
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_whatever_a_field_holds_the_row_is_read_or_refused(source: Source, data: st.DataObject) -> None:
+    row = dict(source.example)
+    for key in data.draw(st.lists(st.sampled_from([*row, *EXTRA_KEYS]), min_size=1, max_size=3)):
+        row[key] = data.draw(JSON)
+    try:
+        rows = source.read(row, "p:1")
+    except RowError as error:
+        assert error.place == "p:1"  # noqa: PT017
+    else:
+        assert all(type(row.id) is str and row.id for row in rows)
+        assert all(type(turn.content) is str for row in rows for turn in row.prompt)
+    for other in SOURCES:
+        assert other.recognises(row) in (True, False)
 
 
 # --- ids ---------------------------------------------------------------------------------------------------
@@ -173,7 +217,7 @@ def test_any_other_id_is_refused(name: str, bad: object) -> None:
     [("judgebench", "pair_id", "p-1"), ("pandalm", "idx", "0"), ("rm-r1-logs", "pair_uid", "17")],
 )
 def test_a_dataset_has_its_own_id_field_and_the_rows_own_id_wins(name: str, key: str, row_id: str) -> None:
-    source = get_source(name)
+    source = get(name)
     (record,) = read(name, example(name))
     (renamed,) = read(name, example(name, id="mine"))
     assert (record.id, renamed.id) == (row_id, "mine")
@@ -593,7 +637,7 @@ def test_rm_bench_needs_three_and_three() -> None:
     without = example("rm-bench")
     del without["id"]
     assert len({row.id for row in read("rm-bench", without)}) == 9
-    assert get_source("rm-bench").derives_id(without)
+    assert get("rm-bench").derives_id(without)
 
 
 def test_hh_rlhf_splits_at_the_last_assistant_turn() -> None:
