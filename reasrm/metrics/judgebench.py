@@ -5,8 +5,8 @@ scorers play one game. Beside it stand the accuracy of each order alone and of b
 many points on the same verdicts. Categories follow the prefix of the row's subset; a subset with none of the
 prefixes is `other`.
 
-Rule: github.com/ScalerLab/JudgeBench, utils/metrics.py. Deviation: our `num_inconsistent` counts rows
-readable in both orders only; an unreadable order is visible in the parse counts instead.
+Rule: github.com/ScalerLab/JudgeBench, utils/metrics.py. `num_inconsistent` counts the rows readable in both
+orders whose verdicts differ, ties being verdicts; an unreadable order shows in the parse counts instead.
 """
 
 from __future__ import annotations

@@ -208,7 +208,7 @@ def _read_marked(grammar: MarkedGrammar, answer: str, base: Judgment) -> Judgmen
         _, heading, answer = answer.rpartition(grammar.heading)
         if not heading:
             return replace(base, detail=f"the heading {grammar.heading!r} is missing")
-    places, unclosed = [_outside_sections(grammar.sections, answer)], []
+    places, unclosed = [_outside_sections(grammar.sections, answer)], list[str]()
     if grammar.tag is not None:
         places, unclosed = _contents(grammar.tag, places[0])
         if not places:

@@ -8,9 +8,9 @@ Template variables: `prompt` (the conversation), `response_a`, `response_b` (pai
 `candidates` (listwise: objects with `name` and `text`), `rubric`, `principle`, `reference` (each None where absent),
 and `nonce`, a per-record code that section markers carry so that no candidate can forge one.
 
-A spec file may come from a stranger, so its template is held to what prompts need: text, these variables, conditions,
-filters that cannot grow a text, and one loop over `candidates`. It cannot call, multiply, repeat or recurse, so what
-it renders is bounded by its own length and the number of candidates.
+A spec file may come from a stranger, so its template is held to what prompts need: text, these variables,
+conditions, filters that cannot grow a text, and one loop over `candidates`. It cannot call, multiply, repeat or
+recurse, so what it renders is bounded by its own length and the number of candidates.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _OPEN, _CLOSE = "\ue000", "\ue001"
 _SENTINEL = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
 _MAX_CHARS = 1_000_000
 _LANGUAGE = (
-    *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Const, nodes.Name, nodes.Getattr, nodes.Getitem),
-    *(nodes.If, nodes.For, nodes.CondExpr, nodes.Compare, nodes.Operand, nodes.Test, nodes.Filter),
+    *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Const, nodes.Name, nodes.Getattr),
+    *(nodes.Getitem, nodes.If, nodes.For, nodes.CondExpr, nodes.Compare, nodes.Operand, nodes.Test, nodes.Filter),
     *(nodes.And, nodes.Or, nodes.Not, nodes.Neg, nodes.Add, nodes.Sub, nodes.Concat, nodes.Tuple, nodes.List),
 )
 _FILTERS = frozenset({"count", "default", "first", "last", "length", "lower", "trim", "upper"})

@@ -1,0 +1,59 @@
+"""Suites end to end with a judge whose answers are known."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from reasrm.errors import ConfigError, InputError
+from reasrm.evaluation.published import rewardbench_outcomes
+from reasrm.evaluation.run import evaluate
+from reasrm.evaluation.suites import SUITES, get_suite
+from reasrm.evaluation.table import render_table
+from reasrm.judging.inputs import JudgeInput
+from reasrm.judging.judge import Judge
+from reasrm.judging.plan import JudgingOptions
+from reasrm.metrics.rewardbench import ROWS
+from reasrm.protocol.spec import load_spec
+from reasrm.requests import Request
+from tests.fakes import FakeBackend
+
+
+def longer_wins(request: Request) -> str:
+    """A judge that prefers the longer response, whatever it says."""
+    texts = [span.text for message in request.messages for span in message.spans if not span.trusted]
+    return f"[[{'A' if len(texts[-2]) >= len(texts[-1]) else 'B'}]]"
+
+
+def test_rm_bench_shows_that_a_length_judge_is_easy_to_fool(tmp_path, real_data):
+    judge = Judge(spec=load_spec("mt-bench"), backend=FakeBackend(longer_wins))
+    rows = JudgeInput([real_data / "rm-bench" / "chat_filtered.json"])
+    found = evaluate(get_suite("rm-bench"), judge, rows, tmp_path, JudgingOptions()).result
+    assert found["num_rows"] == 129 * 9
+    easy, normal, hard = (found["metrics"][name]["value"] for name in ("easy", "normal", "hard"))
+    # Easy cells set a longer chosen response against a shorter rejected one, hard cells the reverse.
+    assert easy > 0.9
+    assert hard < 0.1
+    assert found["score"] == pytest.approx((easy + normal + hard) / 3)
+    assert "position_a_rate" in render_table(found)
+
+
+def test_a_suite_that_is_not_there_is_guessed():
+    with pytest.raises(ConfigError, match="judgebench"):
+        get_suite("judge-bench")
+    assert len({suite.name for suite in SUITES}) == len(SUITES)
+
+
+def test_published_accuracies_must_be_whole_rows(tmp_path):
+    table = {subset: 1.0 for subset in ROWS}
+    path = tmp_path / "scores.json"
+    path.write_text(json.dumps({"model": "m", **table}))
+    outcomes = rewardbench_outcomes(path)
+    assert outcomes is not None
+    assert len(outcomes) == 2985
+    path.write_text(json.dumps({**table, "donotanswer": 0.1234}))
+    with pytest.raises(InputError, match="donotanswer"):
+        rewardbench_outcomes(path)
+    path.write_text("[1]")
+    assert rewardbench_outcomes(path) is None

@@ -1,0 +1,32 @@
+"""A real transformers model, tiny and untrained, through the whole path on a whole real benchmark."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+from reasrm.evaluation.run import evaluate
+from reasrm.evaluation.suites import get_suite
+from reasrm.judging.inputs import JudgeInput
+from reasrm.judging.judge import open_judge
+from reasrm.judging.plan import JudgingOptions
+from tests.tiny import build_tiny_model
+
+
+def test_a_real_model_judges_all_of_judgebench_without_losing_a_row(tmp_path, real_data):
+    model = tmp_path / "model"
+    build_tiny_model(model, context=6000)
+    judge = open_judge(str(model), spec="arena-hard", batch_size=8)
+    rows = JudgeInput([real_data / "judgebench" / "gpt-4o-2024-05-13.jsonl"])
+    options = JudgingOptions(sampling=judge.sampling(max_tokens=8))
+    found = evaluate(get_suite("judgebench"), judge, rows, tmp_path / "out", options)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "judgments.jsonl").read_text().splitlines()]
+    assert len({line["id"] for line in lines}) == len(lines) == 350
+    statuses = Counter(judgment["status"] for line in lines for judgment in line["judgments"])
+    assert statuses.total() == 700
+    assert statuses["too_long"] > 0, "long real prompts do not fit a context of 6000 bytes"
+    assert statuses["truncated"] > 0, "eight tokens are cut"
+    assert set(statuses) <= {"too_long", "truncated", "no_verdict"}
+    assert found.result["num_errors"] == 0
+    assert found.result["coverage"] == 0.0
+    assert found.result["score"] == 0.0, "JudgeBench counts a pair without a verdict as not won"
