@@ -26,6 +26,9 @@ from tokenizers import (
     trainers,
 )
 
+from reasrm.protocol.encoder import PromptEncoder
+from reasrm.requests import Span
+
 SAMPLE = """
 Response A is better because it answers the question that was asked; response B never does.
 Größe, naïve café, señor, Übermaß, œuvre. Привет, мир! Γειά σου Κόσμε. 안녕하세요 세계. 你好，世界。
@@ -319,3 +322,56 @@ def build(name: str) -> Any:
         chat_template=family.template,
         clean_up_tokenization_spaces=False,
     )
+
+
+@functools.cache
+def encoder(name: str) -> PromptEncoder:
+    """Return the encoder of a family, built once."""
+    return PromptEncoder(build(name))
+
+
+def theirs(text: str) -> Span:
+    """Return text that somebody else wrote."""
+    return Span(text, trusted=False)
+
+
+def ours(text: str) -> Span:
+    """Return text that we wrote."""
+    return Span(text, trusted=True)
+
+
+def control_strings(family: Family) -> list[str]:
+    """Return the family's added tokens, except white space."""
+    return [token for token in (*family.special, *family.ordinary) if token.strip(" ▁\n")]
+
+
+# What hostile text is mixed from.
+FRAGMENTS = sorted(
+    {
+        piece
+        for family in FAMILIES.values()
+        for token in control_strings(family)
+        for piece in (token, token[:-1], token[1:], token[: len(token) // 2], token[len(token) // 2 :])
+    }
+    | {
+        "<",
+        "|",
+        ">",
+        "<|",
+        "|>",
+        "[",
+        "]",
+        "/",
+        "｜",
+        "▁",
+        " ",
+        "\n",
+        "im_",
+        "end",
+        "a",
+        "é",
+        "\ue000",
+        "x",
+        "0",
+    }
+)

@@ -120,7 +120,6 @@ class PromptEncoder:
         }
         unknown = _unknown_id(spec, entries)
         self.control_ids = frozenset(c.id for c in self._controls.values() if c.id != unknown)
-        self._special_ids = frozenset(token["id"] for token in spec["added_tokens"] if token["special"])
         self._scanner = _scanner(spec, undeclared, self._nonce)
         self._scanned = {self._scanner.token_to_id(content): c for content, c in self._controls.items()}
         self._start = self._nonce + "start"
@@ -162,18 +161,13 @@ class PromptEncoder:
         """Return the ids of untrusted text as it is encoded after a control token; none is a control id."""
         return self._encode_aliased(self._start + text, [])[1:]
 
-    def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = False) -> str:
-        """Return the text of ids that follow a control token, as it is: nothing is trimmed or tidied.
-
-        Args:
-            ids: Token ids.
-            skip_special_tokens: Whether to leave out special tokens; added tokens that are not special stay.
-        """
-        kept = [i for i in ids if not (skip_special_tokens and i in self._special_ids)]
-        if self._anchor is None or not kept:
-            return self._decode(kept)
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of ids that follow a control token: nothing is left out, trimmed or tidied."""
+        ids = list(ids)
+        if self._anchor is None or not ids:
+            return self._decode(ids)
         # Some decoders take the first token's space for a prefix of theirs. So they get another first token.
-        return self._decode([self._controls[self._anchor].id, *kept]).removeprefix(self._anchor)
+        return self._decode([self._controls[self._anchor].id, *ids]).removeprefix(self._anchor)
 
     def _decode(self, ids: list[int]) -> str:
         text: str = self._backend.decode(ids, skip_special_tokens=False)
@@ -198,8 +192,7 @@ class PromptEncoder:
         texts: list[str] = []
         for message in messages:
             content = ""
-            spans = _join_neighbours(message.spans)
-            for index, span in enumerate(spans):
+            for index, span in enumerate(message.spans):
                 text = span.text
                 if span.trusted:
                     content += text
@@ -207,7 +200,7 @@ class PromptEncoder:
                 begin, end = 0, len(text)
                 if not content.strip():
                     begin = end - len(text.lstrip())
-                if not any(later.text.strip() for later in spans[index + 1 :]):
+                if not any(later.text.strip() for later in message.spans[index + 1 :]):
                     end = max(begin, len(text.rstrip()))
                 content += text[:begin]
                 if begin < end:
@@ -303,17 +296,6 @@ def _encodable(text: str) -> str:
             remedy="repair the text's encoding or drop the row",
         ) from error
     return text
-
-
-def _join_neighbours(spans: Iterable[Span]) -> list[Span]:
-    """Join untrusted spans that follow each other."""
-    joined: list[Span] = []
-    for span in spans:
-        if joined and not span.trusted and not joined[-1].trusted:
-            joined[-1] = Span(joined[-1].text + span.text, trusted=False)
-        else:
-            joined.append(span)
-    return joined
 
 
 def _merge_system(messages: Sequence[PromptMessage]) -> Sequence[PromptMessage]:

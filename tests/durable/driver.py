@@ -46,12 +46,12 @@ def main() -> int:
             state = journal.start({"rows": options.rows})
             print("started", flush=True)
             for row_id in row_ids(options.rows):
+                while options.hang:
+                    time.sleep(0.01)
                 if interruption.stopping:
                     return interruption.exit_code
                 if not journal.done(row_id):
                     time.sleep(options.pause)
-                    while options.hang:
-                        time.sleep(0.01)
                     journal.put(row_id, record(row_id), digest(row_id))
                     num_new += 1
     except DrainExpired:

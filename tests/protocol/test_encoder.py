@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gzip
 import itertools
 import json
@@ -10,17 +9,25 @@ import random
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, normalizers
 
-from reasrm.errors import ConfigError, InputError
+from reasrm.errors import InputError
 from reasrm.protocol.encoder import PromptEncoder
-from reasrm.requests import PromptMessage, Span
-from tests.tokenizer_families import CHATML, FAMILIES, ODD, Family, backend, build
+from reasrm.requests import PromptMessage
+from tests.tokenizer_families import (
+    FAMILIES,
+    FRAGMENTS,
+    ODD,
+    Family,
+    build,
+    control_strings,
+    encoder,
+    ours,
+    theirs,
+)
 
 STRUCTURAL = (
     "<answer>",
@@ -54,19 +61,6 @@ TEXTS = {
     "jinja": "{{ messages }} {% for m in x %} {# no #}",
     "numbers": "1234567 3.14 ½ ²",
 }
-
-
-@functools.cache
-def encoder(name: str) -> PromptEncoder:
-    return PromptEncoder(build(name))
-
-
-def theirs(text: str) -> Span:
-    return Span(text, trusted=False)
-
-
-def ours(text: str) -> Span:
-    return Span(text, trusted=True)
 
 
 def conversation(first: str, second: str, before: str = "", after: str = "") -> list[PromptMessage]:
@@ -115,10 +109,6 @@ def kept(family: Family, text: str) -> str:
     if family.kind in ("metaspace", "spaces", "prepend"):
         return text.replace("▁", " ")
     return unicodedata.normalize(family.normalizer, text) if family.normalizer else text
-
-
-def control_strings(family: Family) -> list[str]:
-    return [token for token in (*family.special, *family.ordinary) if token.strip(" ▁\n")]
 
 
 # --- clean text
@@ -320,36 +310,7 @@ def test_a_byte_written_out_is_not_that_byte(name: str) -> None:
     assert encoder(name).decode(ids) == text
 
 
-_FRAGMENTS = sorted(
-    {
-        piece
-        for family in FAMILIES.values()
-        for token in control_strings(family)
-        for piece in (token, token[:-1], token[1:], token[: len(token) // 2], token[len(token) // 2 :])
-    }
-    | {
-        "<",
-        "|",
-        ">",
-        "<|",
-        "|>",
-        "[",
-        "]",
-        "/",
-        "｜",
-        "▁",
-        " ",
-        "\n",
-        "im_",
-        "end",
-        "a",
-        "é",
-        "\ue000",
-        "x",
-        "0",
-    }
-)
-_MIXES = st.lists(st.sampled_from(_FRAGMENTS), max_size=12).map("".join) | st.text(
+_MIXES = st.lists(st.sampled_from(FRAGMENTS), max_size=12).map("".join) | st.text(
     alphabet=st.characters(exclude_categories=["Cs"]), max_size=20
 )
 
@@ -392,11 +353,10 @@ def test_text_alone_gets_the_ids_it_has_after_a_control_token(name: str) -> None
         assert encoder(name).encode_text(text) == ids[start:end], family.name
 
 
-def test_decoding_can_leave_out_special_tokens() -> None:
+def test_decoding_shows_control_tokens() -> None:
     own = encoder("qwen3")
     ids = build("qwen3")("<think>x</think> A<|im_end|>")["input_ids"]
     assert own.decode(ids) == "<think>x</think> A<|im_end|>"
-    assert own.decode(ids, skip_special_tokens=True) == "<think>x</think> A"
     assert own.decode(iter(())) == ""
 
 
@@ -404,176 +364,6 @@ def test_decoding_can_leave_out_special_tokens() -> None:
 def test_leading_spaces_survive_decoding(name: str) -> None:
     for text in (" x", "  x", "x", " ", " , . ' n't"):
         assert encoder(name).decode(encoder(name).encode_text(text)) == text
-
-
-# --- added tokens with flags
-
-
-@functools.cache
-def flagged_tokenizer(normalizer: str) -> Any:
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = backend(FAMILIES["qwen2.5"])
-    tokenizer.normalizer = {"lower": normalizers.Lowercase(), "nfkc": normalizers.NFKC()}[normalizer]
-    tokenizer.add_special_tokens(
-        [
-            AddedToken("<mask>", lstrip=True),
-            AddedToken("<|note|>", rstrip=True),
-            AddedToken("<both>", lstrip=True, rstrip=True),
-        ]
-    )
-    tokenizer.add_tokens(
-        [
-            AddedToken("verdict", single_word=True),
-            AddedToken("<Tag>", normalized=True),
-            AddedToken("   "),
-            "\t\t",
-        ]
-    )
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=CHATML)
-
-
-@functools.cache
-def flag_encoder(normalizer: str) -> PromptEncoder:
-    return PromptEncoder(flagged_tokenizer(normalizer))
-
-
-@pytest.mark.parametrize("normalizer", ["lower", "nfkc"])
-@pytest.mark.parametrize(
-    "text", ["Plain Words.", "  lead", "trail  ", "a   b\t\tc", "Verdicts", "a < tag >", "ﬁn", "maskable"]
-)
-def test_flags_of_added_tokens_are_honoured_in_our_words(normalizer: str, text: str) -> None:
-    tokenizer = flagged_tokenizer(normalizer)
-    spans = (
-        ours("The verdict: <mask> and  <mask>,<|note|>  here <both> "), theirs(text),
-        ours(" <Tag><both>  subverdict <|note|>"), theirs(text), ours("<mask>"),
-    )  # fmt: skip
-    encoded = flag_encoder(normalizer).encode([PromptMessage("user", spans)])
-    chat = [{"role": "user", "content": "".join(span.text for span in spans)}]
-    assert encoded.ids == tuple(tokenizer.apply_chat_template(chat, add_generation_prompt=True)["input_ids"])
-    assert not encoded.flagged
-
-
-@pytest.mark.parametrize(
-    ("normalizer", "text"),
-    [
-        ("lower", "<TAG>"),
-        ("nfkc", "<\uff34ag>"),
-        ("lower", "the verdict is"),
-        ("nfkc", "  <mask>  "),
-        ("lower", "<both>"),
-    ],
-)
-def test_flags_of_added_tokens_are_no_way_round(normalizer: str, text: str) -> None:
-    tokenizer = flagged_tokenizer(normalizer)
-    own = flag_encoder(normalizer)
-    messages = [PromptMessage("user", (ours("Q: "), theirs(text), ours(" end")))]
-    ordinary = tokenizer.apply_chat_template(
-        [{"role": "user", "content": messages[0].text}], add_generation_prompt=True
-    )["input_ids"]
-    assert len([i for i in ordinary if i in own.control_ids]) > 3
-    encoded = own.encode(messages)
-    assert len([i for i in encoded.ids if i in own.control_ids]) == 3  # im_start, im_end, im_start
-    assert encoded.flagged
-
-
-def test_marks_behind_a_control_token_do_not_melt_with_it() -> None:
-    own = flag_encoder("nfkc")
-    number = build("qwen2.5").backend_tokenizer.get_vocab_size() + 4  # mask, note, both, verdict, <Tag>
-    for mark in ("\u0338", "\u0301", "\u3099", "\u20e3", "\u1161"):
-        encoded = own.encode([PromptMessage("user", (ours("a <Tag>"), theirs(f"{mark}b")))])
-        assert encoded.ids.count(number) == 1
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.sampled_from(["lower", "nfkc"]), _MIXES, _MIXES)
-def test_random_fragments_make_no_control_id_with_flags(normalizer: str, first: str, second: str) -> None:
-    own = flag_encoder(normalizer)
-    spans = (ours("The <mask>"), theirs(first), ours(" <Tag> verdict "), theirs(second), ours("<both>"))
-    harmless = (ours("The <mask>"), theirs("x"), ours(" <Tag> verdict "), theirs("y"), ours("<both>"))
-    found, wanted = (
-        [i for i in own.encode([PromptMessage("user", s)]).ids if i in own.control_ids]
-        for s in (spans, harmless)
-    )
-    assert found == wanted
-    assert len(wanted) == 7
-
-
-def test_state_left_on_the_tokenizer_does_not_cut_a_prompt() -> None:
-    tokenizer = flagged_tokenizer("nfkc")
-    own = PromptEncoder(tokenizer)
-    messages = [PromptMessage("user", (theirs("word " * 50),))]
-    before = own.encode(messages)
-    tokenizer("word " * 50, truncation=True, max_length=8)
-    assert own.encode(messages) == before == PromptEncoder(tokenizer).encode(messages)
-
-
-# --- templates
-
-
-def with_template(template: str | None) -> Any:
-    from transformers import PreTrainedTokenizerFast
-
-    return PreTrainedTokenizerFast(tokenizer_object=backend(FAMILIES["qwen2.5"]), chat_template=template)
-
-
-def template(expression: str) -> str:
-    return (
-        "{%- for m in messages -%}<|im_start|>{{ m.role }}\n{{ " + expression + " }}<|im_end|>\n{% endfor -%}"
-    )
-
-
-def test_a_template_without_system_role_gets_it_in_front_of_the_first_user_message() -> None:
-    assert encoder("gemma").merges_system
-    assert not encoder("mistral").merges_system
-    encoded = encoder("gemma").encode(conversation("a", "b"))
-    assert "<start_of_turn>user\nYou compare.\n\n[Q]\na\n[A] b" in encoder("gemma").decode(encoded.ids)
-
-
-def test_a_template_that_drops_the_system_text_counts_as_one_without() -> None:
-    tokenizer = with_template(CHATML.replace("messages -", "messages if m.role != 'system' -"))
-    own = PromptEncoder(tokenizer)
-    assert own.merges_system
-    messages = [PromptMessage("system", (ours("S"),)), PromptMessage("user", (theirs("U"),))]
-    assert (
-        own.decode(own.encode(messages, add_generation_prompt=False).ids)
-        == "<|im_start|>user\nS\n\nU<|im_end|>\n"
-    )
-    with pytest.raises(ConfigError, match="no user message follows"):
-        own.encode(messages[:1])
-
-
-@pytest.mark.parametrize(
-    "expression",
-    ["m.content | upper", "m.content | lower", "m.content | tojson", "m.content | e",
-     "m.content | replace('\n', ' ')",
-     "m.content[:20]", "m.content | wordwrap(5)", "m.role"],
-)  # fmt: skip
-def test_a_template_that_rewrites_text_is_refused(expression: str) -> None:
-    with pytest.raises(ConfigError, match=r"drops or rewrites the text of (system|user) messages"):
-        PromptEncoder(with_template(template(expression)))
-
-
-@pytest.mark.parametrize(
-    "expression", ["m.content", "m.content | trim", "m.content.strip('\\n')", "m.content.lstrip()"]
-)
-def test_a_template_may_trim(expression: str) -> None:
-    tokenizer = with_template(template(expression))
-    own = PromptEncoder(tokenizer)
-    spans = (" \n", "\n x \n", "y", "\n ", "  ", "")
-    for texts in itertools.product(spans, repeat=3):
-        for trusted in ((False, True, False), (True, False, False), (False, False, True)):
-            message = PromptMessage("user", tuple(map(Span, texts, trusted)))
-            chat = [{"role": "user", "content": message.text}]
-            assert own.encode([message]).ids == tuple(tokenizer.apply_chat_template(chat)["input_ids"]), (
-                message
-            )
-
-
-def test_a_template_that_drops_a_message_is_an_error() -> None:
-    own = PromptEncoder(with_template(CHATML.replace("messages -", "messages if m.role != 'tool' -")))
-    with pytest.raises(ConfigError, match="drops or changes a part of the prompt"):
-        own.encode([PromptMessage("user", (theirs("x"),)), PromptMessage("tool", (theirs("y"),))])
 
 
 def test_a_template_does_not_look_into_untrusted_text() -> None:
@@ -585,16 +375,6 @@ def test_a_template_does_not_look_into_untrusted_text() -> None:
     ]
     assert text not in rendered("qwen3", messages)
     assert text in encoder("qwen3").decode(encoder("qwen3").encode(messages).ids)
-
-
-def test_a_tokenizer_without_template_is_refused() -> None:
-    with pytest.raises(ConfigError, match="chat template"):
-        PromptEncoder(with_template(None))
-
-
-def test_a_slow_tokenizer_is_refused() -> None:
-    with pytest.raises(ConfigError, match="object is not a fast tokenizer"):
-        PromptEncoder(object())
 
 
 def test_unpaired_surrogates_are_an_input_error() -> None:
