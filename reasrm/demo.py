@@ -38,7 +38,9 @@ _ARMS = (
 
 def run_demo(output: Path, *, seed: int = 0) -> dict[str, Any]:
     """Run the demo into `output` and return its summary. Running it again continues or reuses what is there."""
-    note("LLMBar natural: 100 instructions, two outputs each; the judge is ChatGPT, recorded in both orders.\n")
+    note(
+        "LLMBar natural: 100 instructions, two outputs each; the judge is ChatGPT, recorded in both orders.\n"
+    )
     evaluations = [_evaluate(arm, output, seed) for arm in _ARMS]
     note(_table(evaluations))
     note("\nOne judged row:\n" + _one_row(evaluations[1]))
@@ -71,7 +73,16 @@ def _evaluate(arm: _Arm, output: Path, seed: int) -> Evaluation:
 
 def _table(evaluations: list[Evaluation]) -> str:
     columns = ("first_order_accuracy", "second_order_accuracy", "both_orders_correct")
-    rows: list[tuple[str, ...]] = [("run", "score [95 % interval]", "first order", "second order", "both", "unreadable", "shown first")]
+    heads = (
+        "run",
+        "score [95 % interval]",
+        "first order",
+        "second order",
+        "both",
+        "unreadable",
+        "chose first",
+    )
+    rows: list[tuple[str, ...]] = [heads]
     for arm, run in zip(_ARMS, evaluations, strict=True):
         unreadable = sum(count for name, count in run.result["parse_status"].items() if name != "ok")
         rows.append(
@@ -91,5 +102,7 @@ def _one_row(run: Evaluation) -> str:
     lines = sorted(read_records(run.batch.output), key=lambda line: str(line["id"]))
     line = next((line for line in lines if line["status"] == "split"), lines[0])
     head = f"id {line['id']}: verdict {line['verdict']}, status {line['status']}, label {line['label']}"
-    body = [f"  [{j['order']}] {j['verdict']} ({j['status']}): {j['text'][:400]!r}" for j in line["judgments"]]
+    body = [
+        f"  [{j['order']}] {j['verdict']} ({j['status']}): {j['text'][:400]!r}" for j in line["judgments"]
+    ]
     return "\n".join([head, *body])

@@ -73,7 +73,7 @@ class RawRow(NamedTuple):
     digest: bytes
 
 
-class TruncatedInput(InputError):  # noqa: N818
+class TruncatedInput(InputError):
     """The file ends, or is damaged, in the middle; every complete row before that has been yielded.
 
     Args:

@@ -61,12 +61,15 @@ class Request:
         messages: The prompt.
         sampling: How to sample.
         recorded: What a judge once answered, for the `replay` backend.
+        structural: Literals that mean something in the protocol; backends that take only text escape them in
+            untrusted spans.
     """
 
     id: str
     messages: tuple[PromptMessage, ...]
     sampling: SamplingParams = field(default_factory=SamplingParams)
     recorded: Recorded | None = None
+    structural: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

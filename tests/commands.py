@@ -44,9 +44,15 @@ def summary(result: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 
 def write_rows(path: Path, count: int, **extra: Any) -> Path:
-    """Write labelled pairwise rows with ids q0, q1, …"""
+    """Write labelled pairwise rows with ids q0, q1 and so on."""
     rows = (
-        {"id": f"q{n}", "prompt": f"question {n}", "response_a": f"yes {n}", "response_b": f"no {n}", "label": "A"}
+        {
+            "id": f"q{n}",
+            "prompt": f"question {n}",
+            "response_a": f"yes {n}",
+            "response_b": f"no {n}",
+            "label": "A",
+        }
         for n in range(count)
     )
     path.write_text("".join(json.dumps({**row, **extra}) + "\n" for row in rows), encoding="utf-8")

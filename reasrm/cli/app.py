@@ -18,7 +18,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
-data_app = typer.Typer(help="Public datasets into preference pairs.", no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(
+    help="Public datasets into preference pairs.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(data_app, name="data")
 
 
@@ -89,7 +91,9 @@ def judge_command(
 
 @app.command("eval")
 def eval_command(
-    suite: Annotated[str, typer.Argument(help="judgebench, llmbar, rm-bench, pandalm, rewardbench or pairs.")],
+    suite: Annotated[
+        str, typer.Argument(help="judgebench, llmbar, rm-bench, pandalm, rewardbench or pairs.")
+    ],
     input: flags.Inputs,
     judge: flags.JudgeName,
     output: Annotated[Path, typer.Option("--output", help="Folder for result.json and judgments.jsonl.")],

@@ -59,6 +59,9 @@ def guarded() -> Iterator[None]:
         note(f"error: {error}")
         print_summary({"error": type(error).__name__, "message": str(error), "exit_code": error.exit_code})
         exit_with(error.exit_code)
+    except KeyboardInterrupt:
+        print_summary({"error": "KeyboardInterrupt", "message": "interrupted", "exit_code": 130})
+        exit_with(130)
     except MemoryError:
         note("error: out of memory; lower --batch-size or --concurrency")
         print_summary({"error": "MemoryError", "message": "out of memory", "exit_code": 5})
@@ -109,7 +112,9 @@ def _lines(label: str, every_s: float = 10.0) -> Callable[[Tally], None]:
         now = time.monotonic()
         if now - last >= every_s:
             last = now
-            note(f"{label}: {tally.rows + tally.errors}/{tally.total} rows, {_describe(tally, now - started)}")
+            note(
+                f"{label}: {tally.rows + tally.errors}/{tally.total} rows, {_describe(tally, now - started)}"
+            )
 
     return update
 

@@ -48,10 +48,14 @@ JudgeName = Annotated[
         help="A judge folder; a model folder or hub id (with --spec); openai:MODEL@BASE_URL; replay; replay:FILE.",
     ),
 ]
-Inputs = Annotated[list[Path], Option("--input", help="JSONL, .jsonl.gz or JSON. May be given several times.")]
+Inputs = Annotated[
+    list[Path], Option("--input", help="JSONL, .jsonl.gz or JSON. May be given several times.")
+]
 Spec = Annotated[str | None, Option("--spec", help="How the judge is asked and read: a name or a file.")]
 SourceName = Annotated[str, Option("--source", help="The rows' schema; auto recognises it.")]
-Orders = Annotated[OrdersChoice, Option("--orders", help="Show responses in both, the given, or a drawn order.")]
+Orders = Annotated[
+    OrdersChoice, Option("--orders", help="Show responses in both, the given, or a drawn order.")
+]
 Votes = Annotated[int, Option("--votes", min=1, help="Samples per order.")]
 Policy = Annotated[
     PolicyChoice, Option("--verdict-policy", help="Read strictly, or as the suite's own script does.")
@@ -68,7 +72,9 @@ Strict = Annotated[bool, Option("--strict", help="Refuse damaged outputs and dup
 Dedupe = Annotated[DedupeChoice, Option("--dedupe", help="Repeated ids: refuse, or keep the first if equal.")]
 JudgeIdentical = Annotated[bool, Option("--judge-identical", help="Also judge equal responses.")]
 JudgeDegenerate = Annotated[bool, Option("--judge-degenerate", help="Also judge empty responses.")]
-CoerceScalars = Annotated[bool, Option("--coerce-scalars", help="Read true or 7 as the texts 'true' and '7'.")]
+CoerceScalars = Annotated[
+    bool, Option("--coerce-scalars", help="Read true or 7 as the texts 'true' and '7'.")
+]
 MinCoverage = Annotated[
     float, Option("--min-coverage", min=0.0, max=1.0, help="Exit 3 if fewer rows were readable.")
 ]

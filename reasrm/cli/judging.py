@@ -80,7 +80,9 @@ def run_eval(suite_name: str, flags: JudgingFlags, output: Path) -> None:
 
 
 def _open(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, JudgingOptions, JudgeInput]:
-    name, _, recordings = flags.judge.partition(":") if flags.judge.startswith("replay") else (flags.judge, "", "")
+    name, _, recordings = (
+        flags.judge.partition(":") if flags.judge.startswith("replay") else (flags.judge, "", "")
+    )
     judge = open_judge(
         name,
         spec=flags.spec,

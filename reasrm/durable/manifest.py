@@ -19,7 +19,7 @@ _ABSENT = "(absent)"
 _RESTART = "give the old settings, choose another output, or begin anew with --restart"
 
 
-class IdentityMismatch(ConfigError):  # noqa: N818
+class IdentityMismatch(ConfigError):
     """The output belongs to another run.
 
     Args:

@@ -17,6 +17,7 @@ from reasrm.judging.batch import BatchResult, OnProgress, judge_file
 from reasrm.judging.inputs import JudgeInput, Scan
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
+from reasrm.metrics.intervals import wilson
 from reasrm.metrics.outcomes import RowOutcome, from_row
 
 __all__ = ["Evaluation", "evaluate", "evaluate_published"]
@@ -112,7 +113,10 @@ def _result(
 ) -> dict[str, Any]:
     sha256 = batch.scan.sha256
     result = suite.score(outcomes, seed=options.seed).as_dict()
-    result["coverage"] = batch.tally.coverage
+    tally = batch.tally
+    readable = tally.statuses["ok"] + tally.statuses["split"]
+    result["coverage"] = tally.coverage
+    result["metrics"]["coverage"] = wilson(readable, tally.rows + tally.errors).as_dict()
     result["policy"] |= {
         "orders": "recorded" if options.recorded_only else options.orders,
         "votes": options.votes,
@@ -120,8 +124,8 @@ def _result(
     }
     return {
         **result,
-        "num_errors": batch.tally.errors,
-        "parse_status": dict(sorted(batch.tally.parses.items())),
+        "num_errors": tally.errors,
+        "parse_status": dict(sorted(tally.parses.items())),
         "judge": judge.label,
         "replayed": "+".join(sorted(batch.scan.recorded)) if options.recorded_only else None,
         "data_sha256": sha256[0] if len(sha256) == 1 else digest(sha256, length=64),

@@ -13,8 +13,8 @@ def format_estimate(estimate: Mapping[str, Any] | None) -> str:
     if estimate is None or estimate["value"] is None:
         return "-"
     if estimate["ci_low"] is None:
-        return f"{estimate['value']:.4f}"
-    return f"{estimate['value']:.4f} [{estimate['ci_low']:.3f}, {estimate['ci_high']:.3f}]"
+        return f"{estimate['value']:.3f}"
+    return f"{estimate['value']:.3f} [{estimate['ci_low']:.3f}, {estimate['ci_high']:.3f}]"
 
 
 def render_rows(rows: Sequence[Sequence[str]]) -> str:

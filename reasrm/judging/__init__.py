@@ -1,0 +1,1 @@
+"""Judging: a judge, its orders and votes, a row's result, a whole file."""

@@ -85,7 +85,7 @@ def judge_file(
         EnvironmentProblem: Disk, permissions, memory.
     """
     options = options or JudgingOptions(sampling=judge.sampling())
-    with Interruption(drain_s) as interruption, DurableMap(output, inputs=rows.paths) as journal:
+    with DurableMap(output, inputs=rows.paths) as journal:
         scan = rows.scan()
         if on_scan is not None:
             on_scan(scan)
@@ -102,8 +102,8 @@ def judge_file(
         for line in journal.records():
             tally.add(line)
         tally.resumed = tally.rows
-        run = _Run(judge, options, journal, tally, interruption, on_progress)
-        with suppress(DrainExpired):
+        with Interruption(drain_s) as interruption, suppress(DrainExpired):
+            run = _Run(judge, options, journal, tally, interruption, on_progress)
             run.judge_rows(rows)
         return BatchResult(
             output=output,
@@ -187,9 +187,7 @@ class _Run:
             self._on_progress(self._tally)
 
 
-def _identity(
-    judge: Judge, scan: Scan, options: JudgingOptions, extra: Mapping[str, Any]
-) -> dict[str, Any]:
+def _identity(judge: Judge, scan: Scan, options: JudgingOptions, extra: Mapping[str, Any]) -> dict[str, Any]:
     sampling = options.sampling
     return {
         "input_sha256": scan.sha256,

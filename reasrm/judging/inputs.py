@@ -178,9 +178,7 @@ class JudgeInput:
                 for item in items:
                     if item.error is not None:
                         own_id = item.id or f"line:{item.place}"
-                        yield _RawRow(
-                            item.source, own_id, item.place, item.digest, None, item.error, False
-                        )
+                        yield _RawRow(item.source, own_id, item.place, item.digest, None, item.error, False)
                     for row in item.rows:
                         yield _RawRow(
                             item.source, row.id, item.place, item.digest, row, None, item.id_is_derived

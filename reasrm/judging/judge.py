@@ -14,7 +14,7 @@ from reasrm.judging.aggregate import RowResult, aggregate, rule_status, unasked
 from reasrm.judging.plan import Ask, JudgingOptions, plan_row
 from reasrm.protocol.parsing import Policy, parse
 from reasrm.protocol.spec import JudgeSpec, load_spec
-from reasrm.records import CandidateSet, Judgment, Order, Row, RowStatus
+from reasrm.records import Judgment, Order, Row, RowStatus
 from reasrm.requests import Completion, Request, SamplingParams
 
 __all__ = ["Judge", "JudgeSession", "RowFailure", "open_judge"]
@@ -152,7 +152,9 @@ class JudgeSession:
             self.judge.spec, completion, policy=self.judge.policy, num_candidates=max(len(ask.shown), 2)
         )
         if ask.order is Order.BA and not ask.shown:
-            judgment = replace(judgment.swap(), scores=None if judgment.scores is None else judgment.scores[::-1])
+            judgment = replace(
+                judgment.swap(), scores=None if judgment.scores is None else judgment.scores[::-1]
+            )
         if ask.shown:
             judgment = _unshuffle(judgment, ask.shown)
         return replace(judgment, order=ask.order, vote=ask.vote, response=ask.response)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from reasrm.errors import RowError
@@ -35,7 +35,7 @@ class JudgingOptions:
     orders: Orders = "both"
     votes: int = 1
     seed: int = 0
-    sampling: SamplingParams = SamplingParams()
+    sampling: SamplingParams = field(default_factory=SamplingParams)
     judge_identical: bool = False
     judge_degenerate: bool = False
     recorded_only: bool = False
@@ -88,6 +88,7 @@ def plan_row(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[Ask]:
                 messages=messages,
                 sampling=replace(options.sampling, seed=seed),
                 recorded=_recording(row, view.order, vote),
+                structural=spec.structural,
             )
             asks.append(Ask(request, view.order, vote, view.response, view.shown))
     if not asks:
@@ -113,7 +114,10 @@ def _views(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[_View]:
         return [_View(candidates, Order.AB, response=n) for n in range(len(candidates.responses))]
     if len(candidates.responses) < 2:
         raise RowError(
-            "has one response", code="wrong_protocol", place=row.id, remedy="a listwise spec ranks two or more"
+            "has one response",
+            code="wrong_protocol",
+            place=row.id,
+            remedy="a listwise spec ranks two or more",
         )
     as_given = tuple(range(len(candidates.responses)))
     shown = as_given if options.orders == "given" else candidates.present(options.seed)

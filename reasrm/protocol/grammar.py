@@ -68,7 +68,6 @@ class _Sectioned(Config):
         "<|channel|>final<|message|>",
     )
 
-
     @model_validator(mode="after")
     def _comparable(self) -> Self:
         """Refuse literals that no text can equal once it is normalised, and menus with a word twice."""

@@ -198,7 +198,9 @@ def _distinct(base: Judgment, verdicts: Iterable[Verdict], missing: str) -> Judg
     if not found:
         return replace(base, status=ParseStatus.NO_VERDICT, detail=missing)
     if len(found) > 1:
-        names = ", ".join(f"{v.winner}" + (f" ({v.strength})" if v.strength is not None else "") for v in found)
+        names = ", ".join(
+            f"{v.winner}" + (f" ({v.strength})" if v.strength is not None else "") for v in found
+        )
         return replace(base, status=ParseStatus.AMBIGUOUS, detail=f"speaks for several verdicts: {names}")
     return replace(base, status=ParseStatus.OK, verdict=found[0])
 
@@ -233,9 +235,7 @@ def _read_marked(grammar: MarkedGrammar, answer: str, base: Judgment) -> Judgmen
 
 def _read_phrases(grammar: PhraseGrammar, answer: str, base: Judgment) -> Judgment:
     answer = _outside_sections(grammar.sections, answer)
-    whole: Mapping[str, MenuEntry] = {
-        fold_word(phrase): entry for phrase, entry in grammar.whole.items()
-    }
+    whole: Mapping[str, MenuEntry] = {fold_word(phrase): entry for phrase, entry in grammar.whole.items()}
     only = whole.get(fold_word(answer.strip().rstrip(".")))
     if only is not None:
         return replace(base, status=ParseStatus.OK, verdict=only.verdict())
@@ -258,7 +258,9 @@ def _read_score(grammar: ScoreGrammar, answer: str, base: Judgment) -> Judgment:
             return replace(base, status=ParseStatus.OFF_MENU, detail=f"{word} is not in {allowed}")
         scores.append(score)
     if len(set(scores)) > 1:
-        return replace(base, status=ParseStatus.AMBIGUOUS, detail=f"gives several scores: {sorted(set(scores))}")
+        return replace(
+            base, status=ParseStatus.AMBIGUOUS, detail=f"gives several scores: {sorted(set(scores))}"
+        )
     return replace(base, status=ParseStatus.OK, score=scores[0])
 
 

@@ -35,7 +35,16 @@ _SENTINEL = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
 _MAX_CHARS = 1_000_000
 _LANGUAGE = (
     *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Const, nodes.Name, nodes.Getattr),
-    *(nodes.Getitem, nodes.If, nodes.For, nodes.CondExpr, nodes.Compare, nodes.Operand, nodes.Test, nodes.Filter),
+    *(
+        nodes.Getitem,
+        nodes.If,
+        nodes.For,
+        nodes.CondExpr,
+        nodes.Compare,
+        nodes.Operand,
+        nodes.Test,
+        nodes.Filter,
+    ),
     *(nodes.And, nodes.Or, nodes.Not, nodes.Neg, nodes.Add, nodes.Sub, nodes.Concat, nodes.Tuple, nodes.List),
 )
 _FILTERS = frozenset({"count", "default", "first", "last", "length", "lower", "trim", "upper"})
@@ -57,7 +66,9 @@ def record_nonce(spec: JudgeSpec, row: Comparison | CandidateSet) -> str:
     return digest([spec.hash, row.id, prompt, sorted(texts)], length=8)
 
 
-def build_prompt(spec: JudgeSpec, row: Comparison | CandidateSet, response: int = 0) -> tuple[PromptMessage, ...]:
+def build_prompt(
+    spec: JudgeSpec, row: Comparison | CandidateSet, response: int = 0
+) -> tuple[PromptMessage, ...]:
     """Render the prompt of one judgment.
 
     Args:
@@ -98,7 +109,9 @@ def build_prompt(spec: JudgeSpec, row: Comparison | CandidateSet, response: int 
     )
 
 
-def _response_variables(spec: JudgeSpec, row: Comparison | CandidateSet, response: int, guard: Any) -> dict[str, Any]:
+def _response_variables(
+    spec: JudgeSpec, row: Comparison | CandidateSet, response: int, guard: Any
+) -> dict[str, Any]:
     if spec.protocol == "pairwise" and isinstance(row, Comparison):
         return {"response_a": guard(row.response_a), "response_b": guard(row.response_b)}
     if spec.protocol == "pointwise" and isinstance(row, CandidateSet):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from reasrm.protocol.grammar import RankingGrammar
@@ -33,7 +34,7 @@ def read_ranking(grammar: RankingGrammar, answer: str, base: Judgment, num_candi
     try:
         scores = _scores(grammar, distinct[0].get(grammar.scores_key), names)
         ranking = _ranking(grammar, distinct[0].get(grammar.ranking_key), names)
-        if any(scores[a] < scores[b] for a, b in zip(ranking, ranking[1:], strict=False)):
+        if any(scores[a] < scores[b] for a, b in pairwise(ranking)):
             raise ValueError("the ranking contradicts the scores")
     except ValueError as error:
         return replace(base, status=ParseStatus.OFF_MENU, detail=str(error))
@@ -46,12 +47,18 @@ def _scores(grammar: RankingGrammar, value: Any, names: tuple[str, ...]) -> tupl
     for name, score in value.items():
         number = isinstance(score, int | float) and not isinstance(score, bool)
         if not number or not grammar.minimum <= score <= grammar.maximum:
-            raise ValueError(f"score {score!r} of {name} is not in {grammar.minimum:g} to {grammar.maximum:g}")
+            raise ValueError(
+                f"score {score!r} of {name} is not in {grammar.minimum:g} to {grammar.maximum:g}"
+            )
     return tuple(float(value[name]) for name in names)
 
 
 def _ranking(grammar: RankingGrammar, value: Any, names: tuple[str, ...]) -> tuple[int, ...]:
-    if not isinstance(value, list) or any(not isinstance(v, str) for v in value) or sorted(value) != sorted(names):
+    if (
+        not isinstance(value, list)
+        or any(not isinstance(v, str) for v in value)
+        or sorted(value) != sorted(names)
+    ):
         raise ValueError(f"{grammar.ranking_key!r} is not an ordering of the {len(names)} candidates")
     return tuple(names.index(name) for name in value)
 

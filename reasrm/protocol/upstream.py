@@ -28,7 +28,9 @@ Rule = Literal[
 ]
 
 
-def read_upstream(grammar: MarkedGrammar | PhraseGrammar | ScoreGrammar, rule: Rule, base: Judgment) -> Judgment:
+def read_upstream(
+    grammar: MarkedGrammar | PhraseGrammar | ScoreGrammar, rule: Rule, base: Judgment
+) -> Judgment:
     """Read `base.text` by a suite's own rule."""
     if isinstance(grammar, ScoreGrammar):
         return _read_score(grammar, rule, base)

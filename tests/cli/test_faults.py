@@ -14,6 +14,9 @@ import pytest
 from tests.commands import decide, rows_of, run, sorted_lines, start, summary, write_rows
 from tests.fakes import Endpoint, Reply, chat
 
+WRONG_LABELS = (7, "C", -100, "", "A > B")
+SEPARATORS = "a\u2028b\u2029c\u0085d\x0be\x0cf"
+
 
 def judge_args(endpoint: Endpoint, rows: Path, output: Path, *more: str) -> list[str]:
     return [
@@ -256,8 +259,11 @@ def test_f12_to_f22_bad_lines_are_named_and_the_others_judged(tmp_path):
         json.dumps({"id": "bool", **good, "response_a": True}).encode(),
         json.dumps({"id": "null", **good, "response_b": None}).encode(),
         json.dumps({"id": "gone", "prompt": "p", "response_a": "x"}).encode(),
-        *(json.dumps({"id": f"label{n}", **good, "label": v}).encode() for n, v in enumerate([7, "C", -100, "", "A > B"])),
-        json.dumps({"id": "separators", **good, "prompt": "a\u2028b\u2029c\u0085d\x0be\x0cf"}, ensure_ascii=False).encode(),
+        *(
+            json.dumps({"id": f"label{n}", **good, "label": label}).encode()
+            for n, label in enumerate(WRONG_LABELS)
+        ),
+        json.dumps({"id": "separators", **good, "prompt": SEPARATORS}, ensure_ascii=False).encode(),
         json.dumps({"id": "same", **good, "response_b": "x"}).encode(),
         json.dumps({"id": "empty", **good, "response_b": ""}).encode(),
         b"",
@@ -272,7 +278,7 @@ def test_f12_to_f22_bad_lines_are_named_and_the_others_judged(tmp_path):
     statuses = {row["id"]: row["status"] for row in rows_of(output)}
     assert set(statuses) == {"ok1", "separators", "same", "empty", "ok2"}
     assert (statuses["same"], statuses["empty"]) == ("identical", "degenerate")
-    errors = rows_of(tmp_path / "out.jsonl.errors.jsonl" if (tmp_path / "out.jsonl.errors.jsonl").exists() else output.with_name("out.errors.jsonl"))
+    errors = rows_of(Path(summary(result)["errors_file"]))
     assert len(errors) == 11
     assert all("rows.jsonl:" in error["place"] for error in errors)
     assert {error["code"] for error in errors} >= {"bad_utf8", "wrong_type", "missing_field", "bad_label"}
@@ -280,7 +286,9 @@ def test_f12_to_f22_bad_lines_are_named_and_the_others_judged(tmp_path):
 
 def test_f26_f27_f28_statuses_are_never_verdicts(tmp_path):
     answers = {
-        "too long": Reply(400, {"error": {"message": "maximum context length is 8 tokens", "code": "context_length_exceeded"}}),
+        "too long": Reply(
+            400, {"error": {"message": "maximum context length is 8", "code": "context_length_exceeded"}}
+        ),
         "cut": chat("so [[A]]", finish_reason="length"),
         "both": chat("[[A]] or [[B]]"),
         "nothing": chat("I cannot say."),
@@ -296,7 +304,10 @@ def test_f26_f27_f28_statuses_are_never_verdicts(tmp_path):
     rows, output = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
     rows.write_text(
         "".join(
-            json.dumps({"id": key, "prompt": f"ask {key}", "response_a": "x", "response_b": "y", "label": "A"}) + "\n"
+            json.dumps(
+                {"id": key, "prompt": f"ask {key}", "response_a": "x", "response_b": "y", "label": "A"}
+            )
+            + "\n"
             for key in answers
         )
     )
@@ -342,12 +353,14 @@ def test_f29_f30_faults_are_ridden_out_and_a_poison_row_stays_alone(tmp_path):
 
 def test_f39_an_unwritable_output_fails_before_anything_is_asked(tmp_path):
     rows = write_rows(tmp_path / "rows.jsonl", 2)
-    blocked = tmp_path / "file"
+    sealed, blocked = tmp_path / "sealed.jsonl", tmp_path / "file"
+    sealed.touch(mode=0o444)
     blocked.write_text("not a folder")
     with Endpoint(decide) as endpoint:
-        result = run(*judge_args(endpoint, rows, blocked / "out.jsonl"))
-        assert result.returncode == 5
-        assert str(blocked) in result.stderr
+        for output, code in ((sealed, 5), (blocked / "out.jsonl", 2)):
+            result = run(*judge_args(endpoint, rows, output))
+            assert result.returncode == code, result.stderr
+            assert str(output) in result.stderr
         assert not endpoint.calls
 
 
@@ -365,7 +378,16 @@ def test_f45_a_spec_file_cannot_run_code_and_a_typo_is_explained(tmp_path):
     canary = tmp_path / "canary"
     evil = tmp_path / "evil.yaml"
     evil.write_text(f"name: !!python/object/apply:os.system ['touch {canary}']\n")
-    args = ["judge", "--judge", "replay", "--input", str(rows), "--output", str(tmp_path / "o.jsonl"), "--spec"]
+    args = [
+        "judge",
+        "--judge",
+        "replay",
+        "--input",
+        str(rows),
+        "--output",
+        str(tmp_path / "o.jsonl"),
+        "--spec",
+    ]
     result = run(*args, str(evil))
     assert result.returncode == 2
     assert not canary.exists()

@@ -33,8 +33,8 @@ def test_rm_bench_shows_that_a_length_judge_is_easy_to_fool(tmp_path, real_data)
     assert found["num_rows"] == 129 * 9
     easy, normal, hard = (found["metrics"][name]["value"] for name in ("easy", "normal", "hard"))
     # Easy cells set a longer chosen response against a shorter rejected one, hard cells the reverse.
-    assert easy > 0.9
-    assert hard < 0.1
+    assert easy > normal > hard
+    assert easy - hard > 0.5
     assert found["score"] == pytest.approx((easy + normal + hard) / 3)
     assert "position_a_rate" in render_table(found)
 
@@ -46,7 +46,7 @@ def test_a_suite_that_is_not_there_is_guessed():
 
 
 def test_published_accuracies_must_be_whole_rows(tmp_path):
-    table = {subset: 1.0 for subset in ROWS}
+    table = dict.fromkeys(ROWS, 1.0)
     path = tmp_path / "scores.json"
     path.write_text(json.dumps({"model": "m", **table}))
     outcomes = rewardbench_outcomes(path)

@@ -28,6 +28,12 @@ def said(order: str, winner: str | None, vote: int = 0, status: str = "no_verdic
     return Judgment(status=parsed, verdict=verdict, order=Order(order), vote=vote)
 
 
+def votes(first: str, second: str) -> list[Judgment]:
+    """Several votes in each order, a letter each."""
+    by_order = (("AB", first), ("BA", second))
+    return [said(order, letter, n) for order, letters in by_order for n, letter in enumerate(letters)]
+
+
 @pytest.mark.parametrize(
     ("judgments", "status", "verdict", "confidence", "consistent", "correct"),
     [
@@ -39,7 +45,11 @@ def said(order: str, winner: str | None, vote: int = 0, status: str = "no_verdic
         ([said("AB", "A"), said("BA", None)], "ok", "A", 1.0, None, True),
         ([said("AB", None), said("BA", None, status="truncated")], "no_verdict", None, None, None, None),
         (
-            [said("AB", None, 0, "truncated"), said("AB", None, 1, "off_menu"), said("BA", None, 0, "off_menu")],
+            [
+                said("AB", None, 0, "truncated"),
+                said("AB", None, 1, "off_menu"),
+                said("BA", None, 0, "off_menu"),
+            ],
             "off_menu",
             None,
             None,
@@ -49,8 +59,7 @@ def said(order: str, winner: str | None, vote: int = 0, status: str = "no_verdic
         ([said("AB", "A")], "ok", "A", 1.0, None, True),
         # Three votes an order: A A B | B B A is 3 to 3 over all, so the orders disagree and the row is split.
         (
-            [said("AB", "A", 0), said("AB", "A", 1), said("AB", "B", 2)]
-            + [said("BA", "B", 0), said("BA", "B", 1), said("BA", "A", 2)],
+            votes("AAB", "BBA"),
             "split",
             None,
             None,
@@ -59,8 +68,7 @@ def said(order: str, winner: str | None, vote: int = 0, status: str = "no_verdic
         ),
         # A A A | B B A: 4 of 6 for A, but the second order's own majority is B.
         (
-            [said("AB", "A", 0), said("AB", "A", 1), said("AB", "A", 2)]
-            + [said("BA", "B", 0), said("BA", "B", 1), said("BA", "A", 2)],
+            votes("AAA", "BBA"),
             "ok",
             "A",
             4 / 6,
@@ -98,7 +106,7 @@ def test_pointwise_scores_average_over_readable_votes_only():
 
 def test_a_pair_scored_pointwise_gets_the_verdict_of_its_scores():
     pair = PreferencePair(id="r", prompt=PROMPT, chosen="x", rejected="y")
-    scores = [Judgment(status=ParseStatus.OK, score=4.0, response=0), Judgment(status=ParseStatus.OK, score=7.0, response=1)]
+    scores = [Judgment(status=ParseStatus.OK, score=s, response=n) for n, s in enumerate((4.0, 7.0))]
     result = aggregate(pair, scores)
     assert (result.verdict, result.correct, result.scores) == ("B", False, (4.0, 7.0))
     level = aggregate(pair, [scores[0], Judgment(status=ParseStatus.OK, score=4.0, response=1)])
@@ -107,7 +115,10 @@ def test_a_pair_scored_pointwise_gets_the_verdict_of_its_scores():
 
 def test_a_response_without_a_score_leaves_the_row_unreadable():
     pair = PreferencePair(id="r", prompt=PROMPT, chosen="x", rejected="y")
-    judgments = [Judgment(status=ParseStatus.OK, score=4.0), Judgment(status=ParseStatus.TRUNCATED, response=1)]
+    judgments = [
+        Judgment(status=ParseStatus.OK, score=4.0),
+        Judgment(status=ParseStatus.TRUNCATED, response=1),
+    ]
     result = aggregate(pair, judgments)
     assert (result.status, result.verdict, result.scores) == (RowStatus.TRUNCATED, None, (4.0, None))
 
@@ -124,7 +135,13 @@ def test_lists_are_ranked_by_mean_rank():
 
 @pytest.mark.parametrize(
     ("a", "b", "status"),
-    [("x", "y", None), ("x", "x", "identical"), ("", "y", "degenerate"), (" \n", "y", "degenerate"), ("", "", "degenerate")],
+    [
+        ("x", "y", None),
+        ("x", "x", "identical"),
+        ("", "y", "degenerate"),
+        (" \n", "y", "degenerate"),
+        ("", "", "degenerate"),
+    ],
 )
 def test_rows_that_are_settled_without_a_judge(a, b, status):
     assert rule_status(PreferencePair(id="r", prompt=PROMPT, chosen=a, rejected=b)) == status

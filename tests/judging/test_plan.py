@@ -35,14 +35,19 @@ def shown_first(request: Request) -> str:
 
 def test_both_orders_of_a_comparison_are_its_own_and_the_swapped():
     asks = plan_row(load_spec("mt-bench"), COMPARISON, JudgingOptions())
-    assert [(ask.order, shown_first(ask.request)) for ask in asks] == [(Order.AB, "first"), (Order.BA, "second")]
+    assert [(ask.order, shown_first(ask.request)) for ask in asks] == [
+        (Order.AB, "first"),
+        (Order.BA, "second"),
+    ]
 
 
 def test_given_keeps_the_rows_order_and_random_draws_one():
     given = plan_row(load_spec("mt-bench"), COMPARISON, JudgingOptions(orders="given"))
     assert [shown_first(ask.request) for ask in given] == ["first"]
     drawn = Counter(
-        shown_first(plan_row(load_spec("mt-bench"), COMPARISON, JudgingOptions(orders="random", seed=s))[0].request)
+        shown_first(
+            plan_row(load_spec("mt-bench"), COMPARISON, JudgingOptions(orders="random", seed=s))[0].request
+        )
         for s in range(200)
     )
     # 200 fair coins: within six standard deviations (7.07) of 100.
@@ -56,7 +61,10 @@ def test_relabelling_a_pair_changes_no_prompt(orders, seed):
     relabelled = PreferencePair(id="p", prompt=PROMPT, chosen="bad", rejected="good")
     for spec in ("rm-r1", "mt-bench", "llmbar", "arena-hard", "rm-nlhf", "rm-r1-short"):
         texts = [
-            {tuple(message.text for message in ask.request.messages) for ask in plan_row(load_spec(spec), row, options)}
+            {
+                tuple(message.text for message in ask.request.messages)
+                for ask in plan_row(load_spec(spec), row, options)
+            }
             for row in (PAIR, relabelled)
         ]
         assert texts[0] == texts[1]
