@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.fakes import Reply, chat
 
+ROOT = Path(__file__).resolve().parents[1]
 REASRM = [sys.executable, "-m", "reasrm"]
 
 
@@ -71,8 +72,8 @@ def sorted_lines(path: Path) -> list[bytes]:
     return sorted(data.splitlines())
 
 
-def decide(payload: dict[str, Any]) -> Reply:
+def decide(payload: dict[str, Any], verdict: str = "[[{}]]") -> Reply:
     """An endpoint's judgment, a coin thrown by the prompt."""
     text = json.dumps(payload["messages"], sort_keys=True)
     letter = "A" if hashlib.sha256(text.encode()).digest()[0] & 1 else "B"
-    return chat(f"Weighed it. [[{letter}]]")
+    return chat(f"Weighed it. {verdict.format(letter)}")

@@ -118,6 +118,7 @@ def _open(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, Judging
         limit=flags.limit,
         rubrics=load_rubrics(flags.rubrics) if flags.rubrics else None,
         recordings=read_recordings(Path(recordings)) if recordings else None,
+        on_lines=lambda lines: note(f"validated {lines:,} lines"),
     )
     return judge, options, rows
 

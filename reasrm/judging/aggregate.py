@@ -113,15 +113,15 @@ def label_of(row: Row) -> Label:
 
 def rule_status(row: Row) -> RowStatus | None:
     """Return `DEGENERATE` (a response is empty), `IDENTICAL` (two responses are equal), or None."""
-    if isinstance(row, PreferencePair):
-        texts: Sequence[str] = (row.chosen, row.rejected)
-    elif isinstance(row, Comparison):
-        texts = (row.response_a, row.response_b)
+    if isinstance(row, Comparison):
+        texts: tuple[str, ...] = (row.response_a, row.response_b)
+    elif isinstance(row, PreferencePair):
+        texts = (row.chosen, row.rejected)
     elif isinstance(row, CandidateSet):
         texts = row.responses
     else:
         return None
-    if any(not text.strip() for text in texts):
+    if not all(map(str.strip, texts)):
         return RowStatus.DEGENERATE
     return RowStatus.IDENTICAL if len(set(texts)) < len(texts) else None
 

@@ -7,7 +7,7 @@ occurrence number (`…#1`), so that ids do not depend on what else is in the fi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -23,6 +23,7 @@ from reasrm.sources.fields import shared, text
 __all__ = ["InputRow", "JudgeInput", "Scan", "load_rubrics"]
 
 Dedupe = Literal["refuse", "first"]
+_REPORT_EVERY = 500_000
 Recordings = Mapping[str, Mapping[Order, Sequence[Recorded]]]
 
 
@@ -91,6 +92,7 @@ class JudgeInput:
         limit: Judge at most this many rows.
         rubrics: Rubrics by row id, overriding the rows' own.
         recordings: Recorded answers by row id, overriding the rows' own.
+        on_lines: Called during `scan`, now and then, with the lines validated so far.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class JudgeInput:
         limit: int | None = None,
         rubrics: Mapping[str, Rubric] | None = None,
         recordings: Recordings | None = None,
+        on_lines: Callable[[int], None] | None = None,
     ) -> None:
         if not paths:
             raise ConfigError("no input file", remedy="pass --input FILE")
@@ -115,6 +118,7 @@ class JudgeInput:
         self._rubrics = rubrics or {}
         self._recordings = recordings or {}
         self._source = source
+        self._on_lines = on_lines
         self._repeated: frozenset[int] = frozenset()
 
     def scan(self) -> Scan:
@@ -130,6 +134,8 @@ class JudgeInput:
             if source is not None:
                 sources[source] = None
             check.add(row_id, digest, line)
+            if line % _REPORT_EVERY == 0 and self._on_lines is not None:
+                self._on_lines(line)
             if row is None:
                 _count_invalid(scan, error)
                 continue

@@ -1,0 +1,108 @@
+"""What the documentation tells a user to type, and the verbs that need no data."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+
+import pytest
+
+from reasrm.protocol.spec import builtin_specs, load_spec
+from reasrm.sources import SOURCES
+from tests.commands import ROOT, decide, rows_of, run, summary, write_rows
+from tests.fakes import Endpoint
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readmes_judge_command_runs(tmp_path):
+    (line,) = [line for line in README.splitlines() if line.startswith("reasrm judge")]
+    rows = write_rows(tmp_path / "rows.jsonl", 4)
+    with Endpoint(lambda payload: decide(payload, "<answer>[[{}]]</answer>")) as endpoint:
+        line = line.replace("http://localhost:8000/v1", endpoint.base_url)
+        line = line.replace("rows.jsonl", str(rows)).replace("judged.jsonl", str(tmp_path / "judged.jsonl"))
+        result = run(*shlex.split(line)[1:])
+    assert result.returncode == 0, result.stderr
+    assert {row["status"] for row in rows_of(tmp_path / "judged.jsonl")} <= {"ok", "split"}
+
+
+def test_the_readmes_row_is_what_the_demo_writes(tmp_path):
+    result = run("demo", "--output", tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert set(summary(result)["runs"]) == {
+        "verdict only",
+        "reasoned, read strictly",
+        "reasoned, read as LLMBar's script does",
+    }
+    (shown,) = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL)]
+    folder = summary(result)["runs"]["reasoned, read strictly"]["folder"]
+    written = {row["id"]: row for row in rows_of(ROOT.joinpath(folder) / "judgments.jsonl")}[shown["id"]]
+    for key in ("judge", "row_digest", "crc32"):
+        shown.pop(key)
+    assert {key: written[key] for key in shown} == shown
+    again = run("demo", "--output", tmp_path)
+    assert summary(again) == summary(result), "a second demo reuses the first"
+
+
+def test_the_example_spec_of_the_docs_loads(tmp_path):
+    text = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    path = tmp_path / "my-judge.yaml"
+    path.write_text(example)
+    assert load_spec(str(path)).name == "my-judge"
+
+
+def test_the_documented_rows_are_read(tmp_path):
+    text = (ROOT / "docs" / "judging.md").read_text(encoding="utf-8")
+    block = re.findall(r"```json\n(.*?)```", text, re.DOTALL)[0]
+    path = tmp_path / "rows.jsonl"
+    path.write_text(block)
+    args = ["--judge", "openai:x@http://127.0.0.1:9/v1", "--spec", "pointwise-10", "--dry-run"]
+    result = run("judge", *args, "--input", path, "--output", tmp_path / "out.jsonl")
+    assert result.returncode == 0, result.stderr
+    assert (summary(result)["rows"], summary(result)["invalid"]) == (4, 0)
+
+
+def test_every_link_of_the_documentation_leads_somewhere():
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def test_lists_of_specs_and_sources_are_complete():
+    assert tuple(sorted(summary(run("specs"))["specs"])) == builtin_specs()
+    assert summary(run("specs", "rm-r1"))["hash"] == load_spec("rm-r1").hash
+    assert summary(run("data", "sources"))["sources"] == [source.name for source in SOURCES]
+    documented = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    assert all(f"`{source.name}`" in documented for source in SOURCES)
+    documented = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in documented for name in builtin_specs())
+
+
+def test_env_says_what_a_bug_report_needs_and_no_secret():
+    result = run("env", OPENAI_API_KEY="sk-very-secret")
+    said = summary(result)
+    assert {"reasrm", "python", "packages", "gpus"} <= set(said)
+    assert said["openai_api_key_set"] is True
+    assert "sk-very-secret" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("verb", ["judge", "eval", "data import", "data sources", "specs", "demo", "env"])
+def test_every_verb_explains_itself_with_an_example(verb):
+    result = run(*verb.split(), "--help")
+    assert result.returncode == 0
+    assert re.search(r"Example:\s+reasrm", result.stdout)
+
+
+def test_usage_errors_exit_2_and_quiet_silences_stderr(tmp_path):
+    assert run("judge").returncode == 2
+    assert run("no-such-verb").returncode == 2
+    rows = write_rows(tmp_path / "rows.jsonl", 1)
+    args = ["judge", "--input", rows, "--output", tmp_path / "o.jsonl", "--judge", "replay", "--quiet"]
+    result = run(*args, "--spec", "mt-bnch")
+    assert (result.returncode, result.stderr) == (2, "")
+    assert "mt-bench" in summary(result)["message"]
+    missing = run(*args, "--spec", "mt-bench")
+    assert missing.returncode == 3
+    assert missing.stderr == ""
