@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from reasrm.cli import flags
 from reasrm.cli.console import guarded, print_summary, set_quiet
-from reasrm.cli.flags import BackendChoice, DedupeChoice, JudgingFlags, OrdersChoice, PolicyChoice
+from reasrm.cli.flags import JudgingFlags, takes_judging_flags
 
 app = typer.Typer(
     help="Train judges that reason in writing and end with a verdict; judge files with them; measure them.",
@@ -35,109 +35,41 @@ def _root() -> None:
     set_quiet(False)
 
 
-def _flags(values: dict[str, Any]) -> JudgingFlags:
-    given = JudgingFlags(**{name: values[name] for name in JudgingFlags.__slots__})
-    set_quiet(given.quiet)
-    return given
-
-
 @app.command("judge")
+@takes_judging_flags
 def judge_command(
-    judge: flags.JudgeName,
-    input: flags.Inputs,
+    *,
     output: Annotated[Path, typer.Option("--output", help="Where judged rows go; never an input.")],
-    spec: flags.Spec = None,
-    source: flags.SourceName = "auto",
-    orders: flags.Orders = OrdersChoice.both,
-    votes: flags.Votes = 1,
-    verdict_policy: flags.Policy = PolicyChoice.strict,
-    temperature: flags.Temperature = None,
-    top_p: flags.TopP = None,
-    max_tokens: flags.MaxTokens = None,
-    rubrics: flags.Rubrics = None,
-    limit: flags.Limit = None,
-    seed: flags.Seed = 0,
-    retry_errors: flags.RetryErrors = False,
-    restart: flags.Restart = False,
-    strict: flags.Strict = False,
-    dedupe: flags.Dedupe = DedupeChoice.refuse,
-    judge_identical: flags.JudgeIdentical = False,
-    judge_degenerate: flags.JudgeDegenerate = False,
-    coerce_scalars: flags.CoerceScalars = False,
-    min_coverage: flags.MinCoverage = 0.0,
-    backend: flags.BackendName = BackendChoice.hf,
-    batch_size: flags.BatchSize = 8,
-    concurrency: flags.Concurrency = 16,
-    timeout: flags.Timeout = 600.0,
-    dtype: flags.Dtype = "auto",
-    device: flags.Device = "auto",
-    tensor_parallel_size: flags.TensorParallel = 1,
-    revision: flags.Revision = None,
-    max_context: flags.MaxContext = None,
-    dry_run: flags.DryRun = False,
-    quiet: flags.Quiet = False,
+    flags: JudgingFlags,
 ) -> None:
     """Judge the rows of a file. The same command again continues where a stop left it.
 
     Example: reasrm judge --judge openai:my-model@http://localhost:8000/v1 --spec rm-r1
     --input rows.jsonl --output judged.jsonl
     """
-    given = _flags(locals())
-    with guarded():
-        from reasrm.cli.judging import run_judge
+    from reasrm.cli.judging import run_judge
 
-        run_judge(given, output)
+    run_judge(flags, output)
 
 
 @app.command("eval")
+@takes_judging_flags
 def eval_command(
+    *,
     suite: Annotated[
         str, typer.Argument(help="judgebench, llmbar, rm-bench, pandalm, rewardbench or pairs.")
     ],
-    input: flags.Inputs,
-    judge: flags.JudgeName,
     output: Annotated[Path, typer.Option("--output", help="Folder for result.json and judgments.jsonl.")],
-    spec: flags.Spec = None,
-    source: flags.SourceName = "auto",
-    orders: flags.Orders = OrdersChoice.both,
-    votes: flags.Votes = 1,
-    verdict_policy: flags.Policy = PolicyChoice.strict,
-    temperature: flags.Temperature = None,
-    top_p: flags.TopP = None,
-    max_tokens: flags.MaxTokens = None,
-    rubrics: flags.Rubrics = None,
-    limit: flags.Limit = None,
-    seed: flags.Seed = 0,
-    retry_errors: flags.RetryErrors = False,
-    restart: flags.Restart = False,
-    strict: flags.Strict = False,
-    dedupe: flags.Dedupe = DedupeChoice.refuse,
-    judge_identical: flags.JudgeIdentical = False,
-    judge_degenerate: flags.JudgeDegenerate = False,
-    coerce_scalars: flags.CoerceScalars = False,
-    min_coverage: flags.MinCoverage = 0.0,
-    backend: flags.BackendName = BackendChoice.hf,
-    batch_size: flags.BatchSize = 8,
-    concurrency: flags.Concurrency = 16,
-    timeout: flags.Timeout = 600.0,
-    dtype: flags.Dtype = "auto",
-    device: flags.Device = "auto",
-    tensor_parallel_size: flags.TensorParallel = 1,
-    revision: flags.Revision = None,
-    max_context: flags.MaxContext = None,
-    dry_run: flags.DryRun = False,
-    quiet: flags.Quiet = False,
+    flags: JudgingFlags,
 ) -> None:
     """Judge a benchmark's rows and score them with its official metric, with intervals.
 
     Example: reasrm eval llmbar --input judge_natural_chatgpt_vanilla.result.json --judge replay
     --output runs/llmbar
     """
-    given = _flags(locals())
-    with guarded():
-        from reasrm.cli.judging import run_eval
+    from reasrm.cli.judging import run_eval
 
-        run_eval(suite, given, output)
+    run_eval(suite, flags, output)
 
 
 @data_app.command("import")

@@ -1,15 +1,33 @@
-"""The flags that several verbs share, each defined once."""
+"""The flags that several verbs share, each defined once: `JudgingFlags` is what `judge` and `eval` both take."""
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from reasrm.cli.console import guarded, set_quiet
+
+__all__ = ["CoerceScalars", "Inputs", "JudgingFlags", "Quiet", "Seed", "SourceName", "takes_judging_flags"]
+
 Option = typer.Option
+
+Inputs = Annotated[
+    list[Path], Option("--input", help="JSONL, .jsonl.gz or JSON. May be given several times.")
+]
+SourceName = Annotated[str, Option("--source", help="The rows' schema; auto recognises it.")]
+CoerceScalars = Annotated[
+    bool, Option("--coerce-scalars", help="Read true or 7 as the texts 'True' and '7'.")
+]
+Seed = Annotated[int, Option("--seed", help="Root of every draw.")]
+Quiet = Annotated[bool, Option("--quiet", help="Silence stderr.")]
 
 
 class OrdersChoice(StrEnum):
@@ -41,89 +59,83 @@ class BackendChoice(StrEnum):
     vllm = "vllm"
 
 
-JudgeName = Annotated[
-    str,
-    Option(
-        "--judge",
-        help="A judge folder; a model folder or hub id (with --spec); openai:MODEL@BASE_URL; replay; replay:FILE.",
-    ),
-]
-Inputs = Annotated[
-    list[Path], Option("--input", help="JSONL, .jsonl.gz or JSON. May be given several times.")
-]
-Spec = Annotated[str | None, Option("--spec", help="How the judge is asked and read: a name or a file.")]
-SourceName = Annotated[str, Option("--source", help="The rows' schema; auto recognises it.")]
-Orders = Annotated[
-    OrdersChoice, Option("--orders", help="Show responses in both, the given, or a drawn order.")
-]
-Votes = Annotated[int, Option("--votes", min=1, help="Samples per order.")]
-Policy = Annotated[
-    PolicyChoice, Option("--verdict-policy", help="Read strictly, or as the suite's own script does.")
-]
-Temperature = Annotated[float | None, Option("--temperature", min=0.0, help="Default: the spec's.")]
-TopP = Annotated[float | None, Option("--top-p", min=0.0, max=1.0, help="Default: the spec's.")]
-MaxTokens = Annotated[int | None, Option("--max-tokens", min=1, help="Default: the spec's.")]
-Rubrics = Annotated[Path | None, Option("--rubrics", help="JSONL of rubrics by id.")]
-Limit = Annotated[int | None, Option("--limit", min=1, help="Judge at most this many rows.")]
-Seed = Annotated[int, Option("--seed", help="Root of every draw.")]
-RetryErrors = Annotated[bool, Option("--retry-errors", help="Try the rows of the error file again.")]
-Restart = Annotated[bool, Option("--restart", help="Move an earlier output aside and begin anew.")]
-Strict = Annotated[bool, Option("--strict", help="Refuse damaged outputs and duplicate keys.")]
-Dedupe = Annotated[DedupeChoice, Option("--dedupe", help="Repeated ids: refuse, or keep the first if equal.")]
-JudgeIdentical = Annotated[bool, Option("--judge-identical", help="Also judge equal responses.")]
-JudgeDegenerate = Annotated[bool, Option("--judge-degenerate", help="Also judge empty responses.")]
-CoerceScalars = Annotated[
-    bool, Option("--coerce-scalars", help="Read true or 7 as the texts 'true' and '7'.")
-]
-MinCoverage = Annotated[
-    float, Option("--min-coverage", min=0.0, max=1.0, help="Exit 3 if fewer rows were readable.")
-]
-BackendName = Annotated[BackendChoice, Option("--backend", help="What runs a model folder or hub id.")]
-BatchSize = Annotated[int, Option("--batch-size", min=1, help="Prompts per forward pass (hf).")]
-Concurrency = Annotated[int, Option("--concurrency", min=1, help="Requests in flight (openai:).")]
-Timeout = Annotated[float, Option("--timeout", min=0.001, help="Seconds per request (openai:).")]
-Dtype = Annotated[str, Option("--dtype", help="auto, float32, bfloat16 or float16.")]
-Device = Annotated[str, Option("--device", help="auto, cpu, cuda, cuda:1 …")]
-TensorParallel = Annotated[int, Option("--tensor-parallel-size", min=1, help="GPUs per model (vllm).")]
-Revision = Annotated[str | None, Option("--revision", help="Revision of a hub id.")]
-MaxContext = Annotated[int | None, Option("--max-context", min=1, help="Tokens of prompt and answer.")]
-DryRun = Annotated[bool, Option("--dry-run", help="Validate the input, show a prompt, judge nothing.")]
-Quiet = Annotated[bool, Option("--quiet", help="Silence stderr.")]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgingFlags:
-    """The flags of `judge` and `eval`, as given."""
+    """Who judges what, how, and what happens to earlier output. Fields and flags have the same names."""
 
-    judge: str
-    input: list[Path]
-    spec: str | None
-    source: str
-    orders: OrdersChoice
-    votes: int
-    verdict_policy: PolicyChoice
-    temperature: float | None
-    top_p: float | None
-    max_tokens: int | None
-    rubrics: Path | None
-    limit: int | None
-    seed: int
-    retry_errors: bool
-    restart: bool
-    strict: bool
-    dedupe: DedupeChoice
-    judge_identical: bool
-    judge_degenerate: bool
-    coerce_scalars: bool
-    min_coverage: float
-    backend: BackendChoice
-    batch_size: int
-    concurrency: int
-    timeout: float
-    dtype: str
-    device: str
-    tensor_parallel_size: int
-    revision: str | None
-    max_context: int | None
-    dry_run: bool
-    quiet: bool
+    judge: Annotated[
+        str,
+        Option(help="A judge folder; a model folder or hub id; openai:MODEL@BASE_URL; replay; replay:FILE."),
+    ]
+    input: Inputs
+    spec: Annotated[str | None, Option(help="How the judge is asked and read: a name or a file.")] = None
+    source: SourceName = "auto"
+    orders: Annotated[OrdersChoice, Option(help="Show both orders, the given, or a drawn one.")] = (
+        OrdersChoice.both
+    )
+    votes: Annotated[int, Option(min=1, help="Samples per order.")] = 1
+    verdict_policy: Annotated[
+        PolicyChoice, Option(help="Read strictly, or as the suite's own script does.")
+    ] = PolicyChoice.strict
+    temperature: Annotated[float | None, Option(min=0.0, help="Default: the spec's.")] = None
+    top_p: Annotated[float | None, Option(min=1e-6, max=1.0, help="Default: the spec's.")] = None
+    max_tokens: Annotated[int | None, Option(min=1, help="Default: the spec's.")] = None
+    rubrics: Annotated[Path | None, Option(help="JSONL of rubrics by id.")] = None
+    limit: Annotated[int | None, Option(min=1, help="Judge at most this many rows.")] = None
+    seed: Seed = 0
+    retry_errors: Annotated[bool, Option("--retry-errors", help="Try the rows of the error file again.")] = (
+        False
+    )
+    restart: Annotated[bool, Option("--restart", help="Move an earlier output aside and begin anew.")] = False
+    strict: Annotated[bool, Option("--strict", help="Refuse damaged outputs and duplicate keys.")] = False
+    dedupe: Annotated[DedupeChoice, Option(help="Repeated ids: refuse, or keep the first if equal.")] = (
+        DedupeChoice.refuse
+    )
+    judge_identical: Annotated[bool, Option("--judge-identical", help="Also judge equal responses.")] = False
+    judge_degenerate: Annotated[bool, Option("--judge-degenerate", help="Also judge empty responses.")] = (
+        False
+    )
+    coerce_scalars: CoerceScalars = False
+    min_coverage: Annotated[float, Option(min=0.0, max=1.0, help="Exit 3 if fewer rows were readable.")] = 0.0
+    backend: Annotated[BackendChoice, Option(help="What runs a model folder or hub id.")] = BackendChoice.hf
+    batch_size: Annotated[int, Option(min=1, help="Prompts per forward pass (hf).")] = 8
+    concurrency: Annotated[int, Option(min=1, help="Requests in flight (openai:).")] = 16
+    timeout: Annotated[float, Option(min=0.001, help="Seconds without an answer (openai:).")] = 600.0
+    dtype: Annotated[str, Option(help="auto, float32, bfloat16 or float16.")] = "auto"
+    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 and so on.")] = "auto"
+    tensor_parallel_size: Annotated[int, Option(min=1, help="GPUs per model (vllm).")] = 1
+    revision: Annotated[str | None, Option(help="Revision of a hub id.")] = None
+    max_context: Annotated[int | None, Option(min=1, help="Tokens of prompt and answer together.")] = None
+    dry_run: Annotated[bool, Option("--dry-run", help="Validate, show a prompt, judge nothing.")] = False
+    quiet: Quiet = False
+
+
+def takes_judging_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command every flag of `JudgingFlags`; it receives them as its keyword argument `flags`.
+
+    Typer reads flags from a function's signature, so the signature is put together here: the command's own
+    parameters first, then one per field.
+    """
+    own = list(inspect.signature(command, eval_str=True).parameters.values())
+    own = [parameter for parameter in own if parameter.name != "flags"]
+    hints = get_type_hints(JudgingFlags, include_extras=True)
+    shared = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=hints[field.name],
+            default=inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default,
+        )
+        for field in dataclasses.fields(JudgingFlags)
+    ]
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        flags = JudgingFlags(**{field.name: values.pop(field.name) for field in shared})
+        set_quiet(flags.quiet)
+        with guarded():
+            command(**values, flags=flags)
+
+    run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in (*own, *shared)}
+    return run

@@ -107,6 +107,13 @@ def _check_model_name(judge: str) -> None:
     path = Path(judge)
     if judge and path.is_dir():
         return
+    if judge == "sandbox":
+        raise ConfigError(
+            "the embedded judge 'sandbox' is not part of this version",
+            remedy="try `reasrm demo`, which replays a recorded judge",
+        )
+    if nearest(judge, ("replay",)):
+        raise ConfigError(f"no such judge: {judge!r}", remedy="did you mean 'replay'?")
     if path.is_file():
         raise ConfigError("the judge is a file", place=judge, remedy=f"name {_FORMS}")
     parent_exists = judge.count("/") == 1 and path.parent.is_dir()

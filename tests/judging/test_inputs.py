@@ -1,0 +1,121 @@
+"""Validation, ids, rubrics and recordings of input files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasrm.errors import ConfigError, InputError
+from reasrm.judging.inputs import JudgeInput, load_rubrics
+from reasrm.records import Order, Recorded
+
+
+def write(path: Path, *rows: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def pair(row_id: str | None = None, **more: Any) -> dict[str, Any]:
+    row = {"prompt": "p", "response_a": "x", "response_b": "y", **more}
+    return row if row_id is None else {"id": row_id, **row}
+
+
+def ids(rows: JudgeInput) -> list[str]:
+    rows.scan()
+    return [item.id for item in rows]
+
+
+def test_a_scan_counts_what_a_user_wants_to_know_first(tmp_path):
+    rows = write(
+        tmp_path / "rows.jsonl",
+        pair("a", label="A"),
+        pair("b"),
+        pair("same", response_b="x"),
+        pair("empty", response_b=" "),
+        pair("bad", label="nobody"),
+        pair(),
+    )
+    scan = JudgeInput([rows]).scan()
+    assert (scan.num_rows, scan.num_invalid, dict(scan.invalid)) == (5, 1, {"bad_label": 1})
+    assert (scan.num_labelled, scan.num_identical, scan.num_degenerate, scan.num_derived_ids) == (1, 1, 1, 1)
+    assert "rows.jsonl:5" in scan.examples[0]
+
+
+def test_equal_rows_without_ids_are_numbered_and_equal_ids_are_refused(tmp_path):
+    found = ids(JudgeInput([write(tmp_path / "a.jsonl", pair(), pair(response_a="z"), pair(), pair())]))
+    assert len(set(found)) == 4
+    assert [name.partition("#")[2] for name in found] == ["", "", "1", "2"]
+    repeated = write(tmp_path / "b.jsonl", pair("q"), pair("r"), pair("q"))
+    with pytest.raises(InputError, match=r"'q' at b\.jsonl:1 and b\.jsonl:3 \(same content\)"):
+        JudgeInput([repeated]).scan()
+    assert ids(JudgeInput([repeated], dedupe="first")) == ["q", "r"]
+    different = write(tmp_path / "c.jsonl", pair("q"), pair("q", response_a="z"))
+    with pytest.raises(InputError, match="different content"):
+        JudgeInput([different], dedupe="first").scan()
+
+
+def test_an_invalid_row_keeps_its_id_and_cannot_shadow_a_valid_one(tmp_path):
+    rows = write(tmp_path / "rows.jsonl", pair("q", response_a=None), pair("q"))
+    with pytest.raises(InputError, match="ids repeat"):
+        JudgeInput([rows]).scan()
+
+
+def test_two_files_are_one_input_and_the_limit_counts_over_both(tmp_path):
+    files = [
+        write(tmp_path / "a.jsonl", pair("a"), pair("b")),
+        write(tmp_path / "b.jsonl", pair("c"), pair("d")),
+    ]
+    assert ids(JudgeInput(files)) == ["a", "b", "c", "d"]
+    assert ids(JudgeInput(files, limit=3)) == ["a", "b", "c"]
+    assert len(JudgeInput(files).scan().sha256) == 2
+
+
+def test_a_cut_gzip_gives_its_whole_rows_and_one_named_error(tmp_path):
+    whole = gzip.compress(
+        "".join(json.dumps(pair(f"q{n}", prompt=str(n) * 50)) + "\n" for n in range(400)).encode()
+    )
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(whole[: len(whole) * 3 // 4])
+    rows = JudgeInput([path])
+    scan = rows.scan()
+    assert 0 < scan.num_rows < 400
+    assert dict(scan.invalid) == {"truncated_input": 1}
+    items = list(rows)
+    assert [item.id for item in items[:-1]] == [f"q{n}" for n in range(scan.num_rows)]
+    assert items[-1].row is None
+
+
+def test_rubrics_and_recordings_join_by_id(tmp_path):
+    rows = write(tmp_path / "rows.jsonl", pair("a", rubric="own"), pair("b", rubric="own"))
+    rubrics = write(
+        tmp_path / "rubrics.jsonl",
+        {"id": "a", "criteria": [{"kind": "hard_rule", "text": "Names a city."}]},
+        {"id": "other", "rubric": "free text"},
+    )
+    recorded = {"b": {Order.AB: (Recorded("text", "[[A]]"),)}}
+    joined = JudgeInput([rows], rubrics=load_rubrics(rubrics), recordings=recorded)
+    assert joined.scan().recorded == {"text"}
+    first, second = (item.row for item in joined)
+    assert first.rubric.render() == "1. Names a city. [Hard Rule]"
+    assert (second.rubric.render(), second.recorded) == ("own", recorded["b"])
+
+
+@pytest.mark.parametrize(
+    "row", [{"id": "a"}, {"criteria": []}, {"id": "a", "criteria": "x"}, {"id": 3, "rubric": "x"}]
+)
+def test_a_rubric_file_with_another_row_is_refused_by_place(tmp_path, row):
+    with pytest.raises(InputError, match=r"rubrics\.jsonl:1"):
+        load_rubrics(write(tmp_path / "rubrics.jsonl", row))
+
+
+def test_nothing_to_judge_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match="--input"):
+        JudgeInput([])
+    with pytest.raises(InputError):
+        JudgeInput([write(tmp_path / "rows.jsonl", pair("a", label=7))]).scan()
+    with pytest.raises(InputError):
+        JudgeInput([write(tmp_path / "empty.jsonl")]).scan()
