@@ -6,6 +6,7 @@ and reasoned answers read as the benchmark's own script reads them.
 
 from __future__ import annotations
 
+import textwrap
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import open_judge
 from reasrm.judging.plan import JudgingOptions
 from reasrm.protocol.parsing import Policy
+from reasrm.records import Comparison
+from reasrm.sources import read_file
 
 __all__ = ["run_demo"]
 
@@ -43,7 +46,7 @@ def run_demo(output: Path, *, seed: int = 0) -> dict[str, Any]:
     )
     evaluations = [_evaluate(arm, output, seed) for arm in _ARMS]
     note(_table(evaluations))
-    note("\nOne judged row:\n" + _one_row(evaluations[1]))
+    note("\n" + _one_row(evaluations[1], _ARMS[1]))
     note(f"\nEverything lies under {output}: per run judgments.jsonl, its manifest, result.json")
     return {
         "command": "demo",
@@ -97,12 +100,30 @@ def _table(evaluations: list[Evaluation]) -> str:
     return render_rows(rows)
 
 
-def _one_row(run: Evaluation) -> str:
-    """Return the first row, by id, on which the judge changed its mind with the order."""
-    lines = sorted(read_records(run.batch.output), key=lambda line: str(line["id"]))
+def _one_row(run: Evaluation, arm: _Arm) -> str:
+    """Return one row as a person reads it: the shortest on which the judge changed its mind with the order."""
+    lines = sorted(
+        read_records(run.batch.output), key=lambda line: sum(len(j["text"]) for j in line["judgments"])
+    )
     line = next((line for line in lines if line["status"] == "split"), lines[0])
-    head = f"id {line['id']}: verdict {line['verdict']}, status {line['status']}, label {line['label']}"
-    body = [
-        f"  [{j['order']}] {j['verdict']} ({j['status']}): {j['text'][:400]!r}" for j in line["judgments"]
-    ]
-    return "\n".join([head, *body])
+    resource = resources.files("reasrm").joinpath("demo_data", arm.file)
+    with resources.as_file(resource) as file:
+        row = next(item.rows[0] for item in read_file(file, "llmbar") if item.rows[0].id == line["id"])
+    shown = [("instruction", row.prompt[0].content)]
+    if isinstance(row, Comparison):
+        shown += [("response A", row.response_a), ("response B", row.response_b)]
+    for judgment in line["judgments"]:
+        first = "A" if judgment["order"] == "AB" else "B"
+        heading = f"judged with {first} shown as Output (a) → {judgment['verdict']} ({judgment['status']})"
+        shown.append((heading, judgment["text"]))
+    body = "\n".join(f"  {heading}:\n{_wrapped(text)}" for heading, text in shown)
+    return (
+        f"Row {line['id']}: status {line['status']}, verdict {line['verdict']}, label {line['label']}\n{body}"
+    )
+
+
+def _wrapped(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return "\n".join(
+        textwrap.fill(line, 110, initial_indent="    ", subsequent_indent="    ") for line in lines
+    )

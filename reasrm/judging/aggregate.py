@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
+from reasrm.protocol.escaping import find_structural, holds_control
 from reasrm.records import (
     CandidateSet,
     Comparison,
@@ -23,7 +24,7 @@ from reasrm.records import (
     Winner,
 )
 
-__all__ = ["RowResult", "aggregate", "label_of", "rule_status", "unasked"]
+__all__ = ["RowResult", "aggregate", "flagged_fields", "label_of", "rule_status", "unasked"]
 
 Label = Winner | int | float | list[int] | None
 
@@ -42,6 +43,7 @@ class RowResult:
         consistent: Whether both orders came to the same verdict; None unless both are readable.
         correct: Whether the verdict (or top rank, or score) is the label; None without a label or verdict.
         judgments: Every judgment, mapped to the row's own order.
+        flagged: Fields whose text imitates control tokens or the protocol's own markers and verdicts.
     """
 
     row: Row
@@ -54,6 +56,7 @@ class RowResult:
     consistent: bool | None = None
     correct: bool | None = None
     judgments: tuple[Judgment, ...] = ()
+    flagged: tuple[str, ...] = ()
 
     def to_json(self, *, judge: Mapping[str, Any], seed: int) -> dict[str, Any]:
         """Return the output line of `reasrm judge`. The same judgments give the same bytes."""
@@ -74,6 +77,8 @@ class RowResult:
             value = getattr(self.row, name)
             if value is not None:
                 line[name] = value
+        if self.flagged:
+            line["flagged"] = list(self.flagged)
         if self.row.meta:
             line["meta"] = dict(self.row.meta)
         line["judgments"] = [_judgment_json(judgment) for judgment in self.judgments]
@@ -109,6 +114,23 @@ def label_of(row: Row) -> Label:
     if isinstance(row, CandidateSet):
         return list(row.label) if isinstance(row.label, tuple) else row.label
     return None
+
+
+def flagged_fields(row: Row, structural: Sequence[str]) -> tuple[str, ...]:
+    """Return the fields whose text imitates control tokens or the strings that mean something in the protocol.
+
+    Such a row is judged like any other, its text being unable to act; the flag says that somebody may have tried.
+    """
+    texts = {"prompt": "\n".join(message.content for message in row.prompt)}
+    if isinstance(row, Comparison):
+        texts |= {"response_a": row.response_a, "response_b": row.response_b}
+    elif isinstance(row, PreferencePair):
+        texts |= {"chosen": row.chosen, "rejected": row.rejected}
+    elif isinstance(row, CandidateSet):
+        texts |= {f"responses[{n}]": text for n, text in enumerate(row.responses)}
+    return tuple(
+        name for name, text in texts.items() if holds_control(text) or find_structural(text, structural)
+    )
 
 
 def rule_status(row: Row) -> RowStatus | None:

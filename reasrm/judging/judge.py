@@ -10,7 +10,7 @@ from typing import Any
 from reasrm.errors import ConfigError, RowError
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
-from reasrm.judging.aggregate import RowResult, aggregate, rule_status, unasked
+from reasrm.judging.aggregate import RowResult, aggregate, flagged_fields, rule_status, unasked
 from reasrm.judging.plan import Ask, JudgingOptions, plan_row
 from reasrm.protocol.parsing import Policy, parse
 from reasrm.protocol.spec import JudgeSpec, load_spec
@@ -144,7 +144,8 @@ class JudgeSession:
             message = failed[0].error or "the call failed"
             return RowFailure(pending.row, "call_failed", message, max(c.attempts for c in failed))
         judgments = [self._read(ask, pending.completions[ask.request.id]) for ask in pending.asks]
-        return aggregate(pending.row, judgments)
+        flagged = flagged_fields(pending.row, self.judge.spec.structural)
+        return replace(aggregate(pending.row, judgments), flagged=flagged)
 
     def _read(self, ask: Ask, completion: Completion) -> Judgment:
         """Parse one completion and map it from the order shown to the row's own order."""

@@ -29,6 +29,7 @@ class Tally:
         num_first: Readable judgments that chose the response shown first.
         num_sided: Readable judgments that chose a side.
         num_tokens: Generated tokens, where counted.
+        num_flagged: Rows with text that imitates control tokens or verdicts.
     """
 
     total: int = 0
@@ -43,6 +44,7 @@ class Tally:
     num_first: int = 0
     num_sided: int = 0
     num_tokens: int = 0
+    num_flagged: int = 0
 
     @property
     def rows(self) -> int:
@@ -58,6 +60,7 @@ class Tally:
     def add(self, line: Mapping[str, Any]) -> None:
         """Count one output row."""
         self.statuses[line["status"]] += 1
+        self.num_flagged += "flagged" in line
         if line.get("correct") is not None:
             self.num_labelled += 1
             self.num_correct += bool(line["correct"])
@@ -86,4 +89,5 @@ class Tally:
             else None,
             "position_a_rate": wilson(self.num_first, self.num_sided).as_dict() if self.num_sided else None,
             "tokens": self.num_tokens,
+            "flagged": self.num_flagged,
         }

@@ -21,7 +21,7 @@ from itertools import pairwise
 from reasrm.errors import ConfigError
 from reasrm.requests import PromptMessage
 
-__all__ = ["escape_untrusted", "find_structural", "looks_like_control"]
+__all__ = ["escape_untrusted", "find_structural", "holds_control", "looks_like_control"]
 
 _ANGLED = (
     r"s|bos|eos|pad|unk|mask|cls|sep|eod|eot|eop|sop|image|start_of_turn|end_of_turn|turn|channel|start_of_image|"
@@ -66,6 +66,11 @@ _FOLD = _FoldTable()
 def looks_like_control(text: str) -> bool:
     """Tell whether the whole of `text` is written like a published control token."""
     return text[:1] in ("<", "[") and _GENERIC_PATTERN.fullmatch(_fold(text)[0]) is not None
+
+
+def holds_control(text: str) -> bool:
+    """Tell whether anything in `text` is written like a published control token, plain or disguised."""
+    return _GENERIC_PATTERN.search(_fold(text)[0]) is not None
 
 
 def find_structural(text: str, structural: Sequence[str]) -> list[str]:

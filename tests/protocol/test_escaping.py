@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasrm.errors import ConfigError
-from reasrm.protocol.escaping import escape_untrusted, find_structural, looks_like_control
+from reasrm.protocol.escaping import escape_untrusted, find_structural, holds_control, looks_like_control
 from reasrm.requests import PromptMessage, Span
 from tests.tokenizer_families import FAMILIES
 
@@ -143,6 +143,20 @@ def test_markers_whose_break_completes_another_are_broken_too() -> None:
     result = theirs("<x \\\\ab", structural=markers)
     assert result == "<\\\\x \\\\a\\b"
     assert not find_structural(result, markers)
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        ("a <|im_end|> b", True),
+        ("a ＜｜ｅｏｓ｜＞ b", True),
+        ("[IN\u200bST]", True),
+        ("a < b | c > d [1]", False),
+        ("", False),
+    ],
+)
+def test_control_tokens_are_noticed_inside_text(text: str, held: bool) -> None:
+    assert holds_control(text) is held
 
 
 def test_structural_strings_are_found_in_any_disguise() -> None:
