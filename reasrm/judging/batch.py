@@ -91,7 +91,7 @@ def judge_file(
             on_scan(scan)
         try:
             resume = journal.start(
-                _identity(judge, scan, options, identity or {}),
+                _identity(judge, scan, options, {**rows.identity, **(identity or {})}),
                 restart=restart,
                 retry_errors=retry_errors,
                 strict=strict,

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from reasrm.durable import DuplicateCheck, hash_id
 from reasrm.errors import ConfigError, InputError, RowError
+from reasrm.hashing import digest
 from reasrm.jsonl import TruncatedInput, file_sha256, read_rows
 from reasrm.judging.aggregate import label_of, rule_status
 from reasrm.records import Order, Recorded, Row, RowStatus, Rubric
@@ -24,6 +26,7 @@ __all__ = ["InputRow", "JudgeInput", "Scan", "load_rubrics"]
 
 Dedupe = Literal["refuse", "first"]
 _REPORT_EVERY = 500_000
+_MAX_EXAMPLES = 10
 Recordings = Mapping[str, Mapping[Order, Sequence[Recorded]]]
 
 
@@ -121,6 +124,21 @@ class JudgeInput:
         self._on_lines = on_lines
         self._repeated: frozenset[int] = frozenset()
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What besides the files' bytes decides what is judged. A limit is not part of it: it may be raised."""
+        rubrics = sorted((row_id, rubric.render()) for row_id, rubric in self._rubrics.items())
+        recordings = sorted(
+            (row_id, [(order.value, list(votes)) for order, votes in sorted(recorded.items())])
+            for row_id, recorded in self._recordings.items()
+        )
+        return {
+            "coerce_scalars": self._coerce_scalars,
+            "dedupe": self._dedupe,
+            "rubrics": digest(rubrics) if rubrics else None,
+            "recordings": digest(recordings) if recordings else None,
+        }
+
     def scan(self) -> Scan:
         """Validate every row, count, and find repeated ids.
 
@@ -130,23 +148,16 @@ class JudgeInput:
         scan = Scan()
         check = DuplicateCheck()
         sources: dict[str, None] = {}
-        for line, (source, row_id, _, digest, row, error, derived) in enumerate(self._raw(), 1):
-            if source is not None:
-                sources[source] = None
-            check.add(row_id, digest, line)
+        for line, raw in enumerate(self._raw(), 1):
+            if raw.source is not None:
+                sources[raw.source] = None
+            check.add(raw.id, raw.digest, line)
             if line % _REPORT_EVERY == 0 and self._on_lines is not None:
                 self._on_lines(line)
-            if row is None:
-                _count_invalid(scan, error)
-                continue
-            scan.num_rows += 1
-            scan.num_derived_ids += derived
-            scan.num_labelled += label_of(row) is not None
-            status = rule_status(row)
-            scan.num_identical += status is RowStatus.IDENTICAL
-            scan.num_degenerate += status is RowStatus.DEGENERATE
-            for votes in self._enrich(row).recorded.values():
-                scan.recorded.update(answer.kind for answer in votes)
+            if raw.row is None:
+                _count_invalid(scan, raw.error)
+            else:
+                self._count(scan, raw.row, raw.derived)
         scan.source = "+".join(sources)
         self._repeated = scan.repeated = frozenset(check.repeated_hashes())
         scan.sha256 = [file_sha256(path) for path in self.paths]
@@ -157,24 +168,31 @@ class JudgeInput:
             raise InputError(f"no usable row among {scan.num_invalid}{first}", place=str(self.paths[0]))
         return scan
 
+    def _count(self, scan: Scan, row: Row, derived: bool) -> None:
+        scan.num_rows += 1
+        scan.num_derived_ids += derived
+        scan.num_labelled += label_of(row) is not None
+        status = rule_status(row)
+        scan.num_identical += status is RowStatus.IDENTICAL
+        scan.num_degenerate += status is RowStatus.DEGENERATE
+        for votes in self._enrich(row).recorded.values():
+            scan.recorded.update(answer.kind for answer in votes)
+
     def __iter__(self) -> Iterator[InputRow]:
         """Yield every row once. Call `scan` first: it finds the ids that repeat."""
         seen: Counter[str] = Counter()
-        for count, (_, row_id, place, digest, row, error, derived) in enumerate(self._raw()):
-            if self.limit is not None and count >= self.limit:
-                return
+        for raw in islice(self._raw(), self.limit):
             number = 0
-            if self._repeated and hash_id(row_id) in self._repeated:
-                number = seen[row_id]
-                seen[row_id] += 1
-                if number and not derived:
+            if self._repeated and hash_id(raw.id) in self._repeated:
+                number = seen[raw.id]
+                seen[raw.id] += 1
+                if number and not raw.derived:
                     continue
-            if row is None:
-                yield InputRow(row_id, place, digest, None, error)
+            if raw.row is None:
+                yield InputRow(raw.id, raw.place, raw.digest, None, raw.error)
                 continue
-            if number:
-                row = replace(row, id=f"{row_id}#{number}")
-            yield InputRow(row.id, place, digest, self._enrich(row), None)
+            row = replace(raw.row, id=f"{raw.id}#{number}") if number else raw.row
+            yield InputRow(row.id, raw.place, raw.digest, self._enrich(row), None)
 
     def _raw(self) -> Iterator[_RawRow]:
         """Yield every record or invalid line of every file. A cut-off file ends in an invalid line."""
@@ -208,20 +226,24 @@ class JudgeInput:
         """Look again at the rows whose ids repeat, this time with names and places."""
         first: dict[str, tuple[str, bytes]] = {}
         clashes: list[str] = []
-        for _, row_id, place, digest, _, _, derived in self._raw():
-            if derived or hash_id(row_id) not in self._repeated:
+        num_clashes = 0
+        for raw in self._raw():
+            if raw.derived or hash_id(raw.id) not in self._repeated:
                 continue
-            earlier = first.setdefault(row_id, (place, digest))
-            if earlier[0] == place:
+            mine = (raw.place, raw.digest)
+            earlier = first.setdefault(raw.id, mine)
+            if earlier is mine:
                 continue
-            same = earlier[1] == digest
+            same = earlier[1] == raw.digest
             if self._dedupe == "refuse" or not same:
-                content = "same content" if same else "different content"
-                clashes.append(f"{row_id!r} at {earlier[0]} and {place} ({content})")
+                num_clashes += 1
+                if num_clashes <= _MAX_EXAMPLES:
+                    content = "same content" if same else "different content"
+                    clashes.append(f"{raw.id!r} at {earlier[0]} and {raw.place} ({content})")
         if clashes:
-            shown = "; ".join(clashes[:10]) + (f"; and {len(clashes) - 10} more" if len(clashes) > 10 else "")
+            more = f"; and {num_clashes - len(clashes)} more" if num_clashes > len(clashes) else ""
             raise InputError(
-                f"ids repeat: {shown}",
+                f"ids repeat: {'; '.join(clashes)}{more}",
                 place=str(self.paths[0]),
                 remedy="make ids unique, or pass --dedupe first where the content is the same",
             )
@@ -231,7 +253,7 @@ def _count_invalid(scan: Scan, error: RowError | None) -> None:
     scan.num_invalid += 1
     if error is not None:
         scan.invalid[error.code] += 1
-        if len(scan.examples) < 10:
+        if len(scan.examples) < _MAX_EXAMPLES:
             scan.examples.append(str(error))
 
 

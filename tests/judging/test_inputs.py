@@ -119,3 +119,20 @@ def test_nothing_to_judge_is_an_error(tmp_path):
         JudgeInput([write(tmp_path / "rows.jsonl", pair("a", label=7))]).scan()
     with pytest.raises(InputError):
         JudgeInput([write(tmp_path / "empty.jsonl")]).scan()
+
+
+def test_what_decides_the_judging_is_part_of_the_identity(tmp_path):
+    rows = write(tmp_path / "rows.jsonl", pair("a"))
+    rubric = load_rubrics(write(tmp_path / "r.jsonl", {"id": "a", "rubric": "one"}))
+    other = load_rubrics(write(tmp_path / "s.jsonl", {"id": "a", "rubric": "two"}))
+    recorded = {"a": {Order.AB: (Recorded("text", "[[A]]"),)}}
+    inputs = [
+        JudgeInput([rows]),
+        JudgeInput([rows], coerce_scalars=True),
+        JudgeInput([rows], dedupe="first"),
+        JudgeInput([rows], rubrics=rubric),
+        JudgeInput([rows], rubrics=other),
+        JudgeInput([rows], recordings=recorded),
+    ]
+    assert len({str(one.identity) for one in inputs}) == len(inputs)
+    assert JudgeInput([rows], limit=1).identity == JudgeInput([rows]).identity
