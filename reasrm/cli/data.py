@@ -18,7 +18,13 @@ __all__ = ["list_sources", "run_import", "show_specs"]
 
 def run_import(inputs: Sequence[Path], output: Path, *, source: str, coerce_scalars: bool) -> None:
     """Import, say per file what was kept and dropped, and print the report."""
-    report = import_pairs(inputs, output, source=source, coerce_scalars=coerce_scalars)
+    report = import_pairs(
+        inputs,
+        output,
+        source=source,
+        coerce_scalars=coerce_scalars,
+        on_rows=lambda file: note(f"{file.path}: {file.rows:,} rows, {file.kept:,} pairs kept"),
+    )
     summary = report.to_json()
     for file in report.files:
         name = "+".join(file.sources)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from reasrm.sources import RowIds, Source, SourceRow, get, read_file
 __all__ = ["FileReport", "ImportReport", "import_pairs", "pair_to_json"]
 
 _MAX_EXAMPLES = 10
+_REPORT_EVERY = 100_000
 _REASONS = {
     "tie": "the label says that neither response is better",
     "no_label": "the row does not say which response is better",
@@ -126,6 +127,7 @@ def import_pairs(
     source: str | Source = "auto",
     coerce_scalars: bool = False,
     strict: bool = False,
+    on_rows: Callable[[FileReport], None] | None = None,
 ) -> ImportReport:
     """Write the preference pairs of public files to `output` and the rest to `<output stem>.dropped.jsonl`.
 
@@ -137,6 +139,7 @@ def import_pairs(
         source: A source, its name, or `auto`.
         coerce_scalars: Read booleans and numbers in text fields as text.
         strict: Refuse rows that name a key twice.
+        on_rows: Called now and then with the counts of the file being read.
 
     Raises:
         ConfigError: No input, an unknown source, or an output that is also an input.
@@ -154,6 +157,8 @@ def import_pairs(
         for path, report in zip(inputs, reports, strict=True):
             for item in read_file(path, found, strict=strict, coerce_scalars=coerce_scalars):
                 _import_row(item, ids, report, keep, drop)
+                if on_rows is not None and report.rows % _REPORT_EVERY == 0:
+                    on_rows(report)
         ids.check()
     return ImportReport(output, dropped, reports)
 

@@ -10,6 +10,8 @@ from reasrm.evaluation.suites import get_suite
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import open_judge
 from reasrm.judging.plan import JudgingOptions
+from reasrm.protocol.spec import load_spec
+from reasrm.records import Comparison, Message
 from tests.tiny import build_tiny_model
 
 
@@ -30,3 +32,21 @@ def test_a_real_model_judges_all_of_judgebench_without_losing_a_row(tmp_path, re
     assert found.result["num_errors"] == 0
     assert found.result["coverage"] == 0.0
     assert found.result["score"] == 0.0, "JudgeBench counts a pair without a verdict as not won"
+
+
+def test_a_judge_folder_brings_its_own_spec_and_judges(tmp_path):
+    folder = tmp_path / "judge"
+    build_tiny_model(folder / "model", context=4000)
+    spec = load_spec("rm-nlhf")
+    folder.joinpath("judge.json").write_text(
+        json.dumps({"spec": spec.model_dump(mode="json"), "version": "x"})
+    )
+    judge = open_judge(str(folder))
+    assert judge.spec.hash == spec.hash
+    row = Comparison(id="r", prompt=(Message("user", "Hi?"),), response_a="Hello.", response_b="No.")
+    options = JudgingOptions(votes=2, sampling=judge.sampling(temperature=1.0, max_tokens=5))
+    (first,), (second,) = (list(judge.judge([row], options)) for _ in range(2))
+    assert len(first.judgments) == 4
+    assert [j.text for j in first.judgments] == [j.text for j in second.judgments], "sampling is seeded"
+    assert first.judgments[0].text != first.judgments[1].text, "votes are different samples"
+    assert load_spec(str(folder)).name == "rm-nlhf"
