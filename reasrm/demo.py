@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from reasrm.cli.console import judging_progress, note
-from reasrm.durable import read_records
+from reasrm.durable import IdentityMismatch, read_records
 from reasrm.evaluation.run import Evaluation, evaluate
 from reasrm.evaluation.suites import get_suite
 from reasrm.evaluation.table import format_estimate, render_rows
@@ -45,6 +45,8 @@ def run_demo(output: Path, *, seed: int = 0) -> dict[str, Any]:
         "LLMBar natural: 100 instructions, two outputs each; the judge is ChatGPT, recorded in both orders.\n"
     )
     evaluations = [_evaluate(arm, output, seed) for arm in _ARMS]
+    if not all(run.result for run in evaluations):
+        raise KeyboardInterrupt
     note(_table(evaluations))
     note("\n" + _one_row(evaluations[1], _ARMS[1]))
     note(f"\nEverything lies under {output}: per run judgments.jsonl, its manifest, result.json")
@@ -71,7 +73,11 @@ def _evaluate(arm: _Arm, output: Path, seed: int) -> Evaluation:
     resource = resources.files("reasrm").joinpath("demo_data", arm.file)
     with resources.as_file(resource) as file, judging_progress(arm.name) as on_progress:
         rows = JudgeInput([file], source="llmbar")
-        return evaluate(get_suite("llmbar"), judge, rows, folder, options, on_progress=on_progress)
+        suite = get_suite("llmbar")
+        try:
+            return evaluate(suite, judge, rows, folder, options, on_progress=on_progress)
+        except IdentityMismatch:  # another seed or version: the earlier demo is moved aside
+            return evaluate(suite, judge, rows, folder, options, restart=True, on_progress=on_progress)
 
 
 def _table(evaluations: list[Evaluation]) -> str:

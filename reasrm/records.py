@@ -164,13 +164,14 @@ class Recorded:
 
     Exactly one of `text` (a completion), `decision` (its verdict; None with `kind="decision"` means unreadable) and
     `scores` (one number per response, in the order shown) is meant, named by `kind`. Decisions and scores speak of
-    the order that was shown.
+    the order that was shown. `shown` is the order of a list: the row's response at each position.
     """
 
     kind: Literal["text", "decision", "score"]
     text: str = ""
     decision: Verdict | None = None
     scores: tuple[float, ...] = ()
+    shown: tuple[int, ...] = ()
     finish_reason: str = "stop"
 
 
@@ -313,6 +314,7 @@ class Judgment:
         order: The order shown.
         vote: Which of several samples this is.
         response: Which response a pointwise judgment is about.
+        shown: Of a listwise judgment, the row's response at each position shown.
         num_tokens: Generated tokens, where the backend counts them.
         finish_reason: As the backend said.
     """
@@ -329,13 +331,15 @@ class Judgment:
     order: Order = Order.AB
     vote: int = 0
     response: int = 0
+    shown: tuple[int, ...] = ()
     num_tokens: int | None = None
     finish_reason: str | None = None
 
     def swap(self) -> Judgment:
-        """Return the judgment with its verdict mapped to the other order."""
+        """Return the judgment with its verdict and scores mapped to the other order."""
         return replace(
             self,
             order=self.order.swap(),
             verdict=None if self.verdict is None else self.verdict.swap(),
+            scores=None if self.scores is None else self.scores[::-1],
         )

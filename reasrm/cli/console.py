@@ -62,6 +62,11 @@ def guarded() -> Iterator[None]:
     except KeyboardInterrupt:
         print_summary({"error": "KeyboardInterrupt", "message": "interrupted", "exit_code": 130})
         exit_with(130)
+    except OSError as error:
+        message = f"{error.filename or 'this machine'}: {error.strerror or error}"
+        note(f"error: {message}")
+        print_summary({"error": type(error).__name__, "message": message, "exit_code": 5})
+        exit_with(5)
     except MemoryError:
         note("error: out of memory; lower --batch-size or --concurrency")
         print_summary({"error": "MemoryError", "message": "out of memory", "exit_code": 5})

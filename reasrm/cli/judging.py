@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from reasrm.cli.console import exit_with, judging_progress, note, print_summary
 from reasrm.cli.flags import JudgingFlags
+from reasrm.durable import ResumeState
+from reasrm.errors import ConfigError
 from reasrm.evaluation.run import evaluate, evaluate_published
 from reasrm.evaluation.suites import get_suite
 from reasrm.evaluation.table import render_table
@@ -23,9 +26,9 @@ def run_judge(flags: JudgingFlags, output: Path) -> None:
     """Judge a file and end with the exit code of `interface.md`."""
     judge, options, rows = _open(flags, default_spec=None)
     if flags.dry_run:
-        _dry_run(judge, options, rows)
+        _dry_run("judge", judge, options, rows)
         return
-    with judging_progress("judging") as on_progress:
+    with closing(judge.backend), judging_progress("judging") as on_progress:
         result = judge_file(
             judge,
             rows,
@@ -35,9 +38,9 @@ def run_judge(flags: JudgingFlags, output: Path) -> None:
             retry_errors=flags.retry_errors,
             strict=flags.strict,
             on_scan=_note_scan,
+            on_start=_note_resume,
             on_progress=on_progress,
         )
-    _note_resume(result)
     summary: dict[str, Any] = {"command": "judge", "output": str(output), **result.tally.summary()}
     summary["invalid_input"] = dict(sorted(result.scan.invalid.items()))
     if result.scan.recorded:
@@ -48,7 +51,7 @@ def run_judge(flags: JudgingFlags, output: Path) -> None:
 def run_eval(suite_name: str, flags: JudgingFlags, output: Path) -> None:
     """Judge a benchmark file, score it, and print the scored table."""
     suite = get_suite(suite_name)
-    if flags.judge == "replay" and len(flags.input) == 1:
+    if flags.judge == "replay" and len(flags.input) == 1 and not flags.dry_run:
         result = evaluate_published(suite, flags.input[0], output, seed=flags.seed)
         if result is not None:
             note(render_table(result))
@@ -56,9 +59,9 @@ def run_eval(suite_name: str, flags: JudgingFlags, output: Path) -> None:
             return
     judge, options, rows = _open(flags, default_spec=suite.default_spec)
     if flags.dry_run:
-        _dry_run(judge, options, rows)
+        _dry_run("eval", judge, options, rows)
         return
-    with judging_progress(suite.name) as on_progress:
+    with closing(judge.backend), judging_progress(suite.name) as on_progress:
         evaluation = evaluate(
             suite,
             judge,
@@ -69,9 +72,10 @@ def run_eval(suite_name: str, flags: JudgingFlags, output: Path) -> None:
             retry_errors=flags.retry_errors,
             strict=flags.strict,
             on_scan=_note_scan,
+            on_start=_note_resume,
             on_progress=on_progress,
         )
-    if evaluation.batch.signum is None:
+    if evaluation.result:
         note(render_table(evaluation.result))
         summary = {"command": "eval", "output": str(output), **evaluation.result}
     else:
@@ -109,6 +113,11 @@ def _open(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, Judging
         judge_degenerate=flags.judge_degenerate,
         recorded_only=name == "replay",
     )
+    if options.votes > 1 and options.sampling.temperature == 0 and not options.recorded_only:
+        raise ConfigError(
+            f"{options.votes} votes at temperature 0 are the same answer {options.votes} times",
+            remedy="pass --temperature, or leave out --votes",
+        )
     rows = JudgeInput(
         flags.input,
         source=flags.source,
@@ -123,7 +132,7 @@ def _open(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, Judging
     return judge, options, rows
 
 
-def _dry_run(judge: Judge, options: JudgingOptions, rows: JudgeInput) -> None:
+def _dry_run(command: str, judge: Judge, options: JudgingOptions, rows: JudgeInput) -> None:
     """Validate the whole input and show what the first row's judge would read."""
     scan = rows.scan()
     _note_scan(scan)
@@ -132,7 +141,7 @@ def _dry_run(judge: Judge, options: JudgingOptions, rows: JudgeInput) -> None:
     for message in asks[0].request.messages if asks else ():
         note(f"--- {message.role} ---\n{message.text}")
     summary = {
-        "command": "judge",
+        "command": command,
         "dry_run": True,
         "rows": scan.num_rows,
         "invalid": scan.num_invalid,
@@ -160,11 +169,13 @@ def _note_scan(scan: Scan) -> None:
         note(f"  {example}")
 
 
-def _note_resume(result: BatchResult) -> None:
-    for warning in result.resume.warnings:
+def _note_resume(resume: ResumeState) -> None:
+    for warning in resume.warnings:
         note(f"warning: {warning}")
-    if result.tally.resumed:
-        note(f"continued: {result.tally.resumed} rows were judged before")
+    if resume.num_done:
+        note(f"continuing: {resume.num_done} rows were judged before")
+    if resume.num_errors:
+        note(f"skipping {resume.num_errors} rows of the error file; --retry-errors tries them again")
 
 
 def _finish(flags: JudgingFlags, result: BatchResult, summary: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ returns: a killed process loses nothing; a power cut loses about the last 64 rec
 from __future__ import annotations
 
 from reasrm.durable.changes import RowChanges
-from reasrm.durable.index import Duplicate, DuplicateCheck, IdIndex, hash_id
+from reasrm.durable.index import DuplicateCheck, IdIndex, hash_id
 from reasrm.durable.lock import OutputLock
 from reasrm.durable.log import read_records
 from reasrm.durable.manifest import IdentityMismatch
@@ -18,7 +18,6 @@ from reasrm.durable.signals import DrainExpired, Interruption
 
 __all__ = [
     "DrainExpired",
-    "Duplicate",
     "DuplicateCheck",
     "DurableMap",
     "IdIndex",

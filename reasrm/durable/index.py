@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 from array import array
 from bisect import bisect_left
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Duplicate", "DuplicateCheck", "IdIndex", "hash_id"]
+__all__ = ["DuplicateCheck", "IdIndex", "hash_id"]
 
 Hashes = npt.NDArray[np.uint64]
 _NUM_PARTS = 16
@@ -68,55 +68,22 @@ class IdIndex:
         return key in self._recent or self._place(key) is not None
 
 
-class Duplicate(NamedTuple):
-    """An id that occurs again: where first, where again, and whether the two rows have equal content."""
-
-    id_hash: int
-    first_line: int
-    line: int
-    same_content: bool
-
-
 class DuplicateCheck:
-    """Finds repeated ids in a scan, at 20 bytes a row."""
+    """Finds repeated ids in a scan, at 8 bytes a row."""
 
     def __init__(self) -> None:
         self._hashes = array("Q")
-        self._digests = array("Q")
-        self._lines = array("I")
 
     def __len__(self) -> int:
         return len(self._hashes)
 
-    def add(self, row_id: str, digest: bytes, line: int) -> None:
-        """Note a row: its id, the 8-byte digest of its content, and its line number (below 2**32)."""
+    def add(self, row_id: str) -> None:
+        """Note a row."""
         self._hashes.append(hash_id(row_id))
-        self._digests.append(int.from_bytes(digest, "little"))
-        self._lines.append(line)
 
     def repeated_hashes(self) -> set[int]:
         """Return the hashes of all ids that occur more than once."""
         return {int(key) for key in repeated(self._hashes)}
-
-    def duplicates(self, limit: int = 10) -> list[Duplicate]:
-        """Return the first `limit` rows, in order of lines, whose id occurred before."""
-        keys = repeated(self._hashes)
-        if not len(keys):
-            return []
-        first: dict[int, int] = {}
-        found: list[Duplicate] = []
-        hashes, block = view(self._hashes), 1 << 20
-        for start in range(0, len(hashes), block):
-            for offset in np.flatnonzero(np.isin(hashes[start : start + block], keys)):
-                row = start + int(offset)
-                key = self._hashes[row]
-                earlier = first.setdefault(key, row)
-                if earlier != row:
-                    same = self._digests[earlier] == self._digests[row]
-                    found.append(Duplicate(key, self._lines[earlier], self._lines[row], same))
-                    if len(found) == limit:
-                        return found
-        return found
 
 
 def repeated(hashes: array[int]) -> Hashes:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from reasrm import __version__
-from reasrm.durable import read_records
-from reasrm.errors import InputError
+from reasrm.durable import ResumeState, read_records
+from reasrm.errors import ConfigError, EnvironmentProblem, InputError
 from reasrm.evaluation.suites import Suite
 from reasrm.hashing import digest
 from reasrm.jsonl import file_sha256, write_json_atomic
@@ -20,6 +21,7 @@ from reasrm.judging.plan import JudgingOptions
 from reasrm.metrics.intervals import wilson
 from reasrm.metrics.outcomes import RowOutcome, from_row
 
+_LOG = logging.getLogger("reasrm")
 __all__ = ["Evaluation", "evaluate", "evaluate_published"]
 
 
@@ -28,7 +30,7 @@ class Evaluation:
     """What an evaluation left behind.
 
     Args:
-        result: The content of `result.json`; empty if the run was interrupted.
+        result: The content of `result.json`; empty if the run was interrupted or no row was judged.
         batch: The judging run.
         folder: Where `judgments.jsonl` and `result.json` lie.
     """
@@ -49,6 +51,7 @@ def evaluate(
     retry_errors: bool = False,
     strict: bool = False,
     on_scan: Callable[[Scan], None] | None = None,
+    on_start: Callable[[ResumeState], None] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Evaluation:
     """Judge and score. An interrupted evaluation continues when called again, and scores nothing before it is whole.
@@ -57,11 +60,24 @@ def evaluate(
     about a judge. Rows that the judge answered unreadably are in, by the suite's own policy.
 
     Raises:
-        InputError: No row could be scored.
+        InputError: No row has a label.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     if suite.asks_everything:
         options = replace(options, judge_identical=True, judge_degenerate=True)
+
+    def scanned(scan: Scan) -> None:
+        if suite.sources and not set(scan.source.split("+")) <= set(suite.sources):
+            _LOG.warning("suite %s is made for other rows than these (%s)", suite.name, scan.source)
+        if on_scan is not None:
+            on_scan(scan)
+
+    def started(resume: ResumeState) -> None:
+        # From here on an earlier result no longer describes what the folder holds.
+        (folder / "result.json").unlink(missing_ok=True)
+        if on_start is not None:
+            on_start(resume)
+
     batch = judge_file(
         judge,
         rows,
@@ -71,14 +87,15 @@ def evaluate(
         retry_errors=retry_errors,
         strict=strict,
         identity={"suite": suite.name},
-        on_scan=on_scan,
+        on_scan=scanned,
+        on_start=started,
         on_progress=on_progress,
     )
-    if batch.signum is not None:
+    if batch.signum is not None or not batch.tally.rows:
         return Evaluation({}, batch, folder)
     outcomes = sorted((from_row(line) for line in read_records(batch.output)), key=lambda outcome: outcome.id)
-    if not outcomes:
-        raise InputError("no row could be scored", place=str(folder), remedy=f"see {batch.errors}")
+    if all(outcome.target is None and outcome.label is None for outcome in outcomes):
+        raise InputError("no row has a label to score against", place=str(rows.paths[0]))
     result = _result(suite, judge, outcomes, batch, options)
     write_json_atomic(folder / "result.json", result)
     return Evaluation(result, batch, folder)
@@ -103,9 +120,20 @@ def evaluate_published(suite: Suite, path: Path, folder: Path, *, seed: int = 0)
         "seed": seed,
         "reasrm": __version__,
     }
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     write_json_atomic(folder / "result.json", result)
     return result
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise ConfigError(
+            "is a file, not a folder", place=str(folder), remedy="choose another --output"
+        ) from error
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot be made: {error.strerror}", place=str(folder)) from error
 
 
 def _result(
@@ -119,7 +147,7 @@ def _result(
     result["metrics"]["coverage"] = wilson(readable, tally.rows + tally.errors).as_dict()
     result["policy"] |= {
         "orders": "recorded" if options.recorded_only else options.orders,
-        "votes": options.votes,
+        "votes": "recorded" if options.recorded_only else options.votes,
         "verdicts": judge.policy,
     }
     return {
@@ -130,5 +158,10 @@ def _result(
         "replayed": "+".join(sorted(batch.scan.recorded)) if options.recorded_only else None,
         "data_sha256": sha256[0] if len(sha256) == 1 else digest(sha256, length=64),
         "seed": options.seed,
+        "sampling": {
+            "temperature": options.sampling.temperature,
+            "top_p": options.sampling.top_p,
+            "max_tokens": options.sampling.max_tokens,
+        },
         "reasrm": __version__,
     }

@@ -34,6 +34,7 @@ class Suite:
         default_spec: How a judge without a protocol of its own is asked.
         score: The official metric.
         about: One line for people.
+        sources: The schemas whose rows it is made for; others are scored with a warning.
         asks_everything: Whether identical and empty responses are judged too, as the benchmark does.
         published: Reads a file of published subset scores as outcomes, or returns None for any other file.
     """
@@ -42,6 +43,7 @@ class Suite:
     default_spec: str
     score: Scorer
     about: str
+    sources: tuple[str, ...] = ()
     asks_everything: bool = True
     published: Callable[[Path], list[RowOutcome] | None] | None = None
 
@@ -50,30 +52,35 @@ SUITES: tuple[Suite, ...] = (
     Suite(
         name="judgebench",
         default_spec="arena-hard",
+        sources=("judgebench",),
         score=judgebench.evaluate,
         about="JudgeBench: a pair is right if its two games sum to more than zero",
     ),
     Suite(
         name="llmbar",
         default_spec="llmbar",
+        sources=("llmbar",),
         score=llmbar.evaluate,
         about="LLMBar: mean of the accuracies in both orders",
     ),
     Suite(
         name="rm-bench",
         default_spec="rm-r1",
+        sources=("rm-bench",),
         score=rm_bench.evaluate,
         about="RM-Bench: 3×3 styles; easy, normal, hard; mean over domains",
     ),
     Suite(
         name="pandalm",
         default_spec="mt-bench",
+        sources=("pandalm",),
         score=pandalm.evaluate,
         about="PandaLM: accuracy against the majority of three annotators, ties a class of their own",
     ),
     Suite(
         name="rewardbench",
         default_spec="rm-r1",
+        sources=("rewardbench",),
         score=rewardbench.evaluate,
         about="RewardBench 1: prompt-weighted section scores and their mean",
         published=published.rewardbench_outcomes,

@@ -1,13 +1,14 @@
 """What every backend offers: `generate`, and `score` where it can.
 
 A backend pulls requests lazily from an iterator, keeps as many in flight as suits it, and yields completions in the
-order they finish. It never raises for one bad request: that comes back as a completion with `finish_reason="error"`
-(or `"too_long"`), so that one poison row cannot lose a batch. It raises only when nothing can go on.
+order they finish. Only the thread that consumes the completions advances `requests`. A backend never raises for one
+bad request: that comes back as a completion with `finish_reason="error"` (or `"too_long"`), so that one poison row
+cannot lose a batch. It raises only when nothing can go on. Closing the generator early ends what is in flight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 from reasrm.requests import Completion, Request, TokenScores
@@ -29,7 +30,7 @@ class Backend(Protocol):
         """What must be equal for a run to be continued: model, revision, dtype. JSON-serialisable, stable."""
         ...
 
-    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+    def generate(self, requests: Iterable[Request]) -> Generator[Completion, None, None]:
         """Yield one completion per request, as they finish, in any order. Pulls `requests` lazily."""
         ...
 

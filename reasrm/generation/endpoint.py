@@ -17,7 +17,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,7 +33,13 @@ __all__ = ["EndpointBackend"]
 _OPENAI = "https://api.openai.com/v1"
 _CONNECT_S = 10.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
-_FINISH_REASONS = {"stop": "stop", "eos_token": "stop", "stop_sequence": "stop", "length": "length"}
+_FINISH_REASONS = {
+    "stop": "stop",
+    "eos_token": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "content_filter": "content_filter",
+}
 _BUSY_STATUSES = frozenset({429, 503})
 _TOO_LONG_STATUSES = frozenset({400, 413, 422})
 _UNUSABLE_STATUSES = {
@@ -89,6 +95,7 @@ class EndpointBackend:
         self._attempts = attempts
         self._limit_name = "max_tokens"
         self._has_answered = False
+        self._num_unreachable = 0  # calls in a row that found nobody
         self._client: Any = None
 
     @property
@@ -96,14 +103,15 @@ class EndpointBackend:
         """Model name and address. What weights serve them is not known."""
         return {"model": self.name, "base_url": self._base_url}
 
-    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+    def generate(self, requests: Iterable[Request]) -> Generator[Completion, None, None]:
         """Yield completions as they arrive, pulling requests only when there is room in flight.
 
         Closing the iterator drops what has not been sent; answers still under way are abandoned.
 
         Raises:
             ConfigError: If the endpoint refuses key or model before it ever gave an answer.
-            EnvironmentProblem: If it cannot be reached and never gave an answer.
+            EnvironmentProblem: If it cannot be reached and never gave an answer, or has gone away: more calls in a
+                row than twice the concurrency found nobody.
         """
         self._connect()
         waiting: SimpleQueue[Request | None] = SimpleQueue()
@@ -205,7 +213,7 @@ class _Call:
             client = client.with_options(max_retries=backend._attempts - self._used - 1)
         response = client.chat.completions.with_raw_response.create(
             model=backend.name,
-            messages=escape_untrusted(self._request.messages),
+            messages=escape_untrusted(self._request.messages, self._request.structural),
             temperature=params.temperature,
             top_p=params.top_p,
             seed=params.seed,
@@ -228,6 +236,7 @@ class _Call:
         if not isinstance(message, Mapping) or not isinstance(content, str | None):
             raise _UnusableAnswerError(f"status 200, but no answer in the body: {_excerpt(body)}")
         self._backend._has_answered = True
+        self._backend._num_unreachable = 0
         finish_reason = _FINISH_REASONS.get(str(choice.get("finish_reason")))
         if finish_reason is None:
             return self._give_up(f"the endpoint ended the answer with {choice.get('finish_reason')!r}")
@@ -273,12 +282,15 @@ class _Call:
     def _unreachable(self, error: Any) -> Completion:
         cause = error.__cause__
         reason = f"{error} ({type(cause).__name__}: {cause})" if cause is not None else str(error)
-        if type(cause).__name__ == "ConnectError" and not self._backend._has_answered:
-            raise EnvironmentProblem(
-                self._clean(f"the endpoint cannot be reached: {reason}"),
-                place=self._backend._base_url,
-                remedy="check that it runs and that the address is right",
-            )
+        backend = self._backend
+        if type(cause).__name__ == "ConnectError":
+            backend._num_unreachable += 1
+            if not backend._has_answered or backend._num_unreachable > 2 * backend._concurrency:
+                raise EnvironmentProblem(
+                    self._clean(f"the endpoint cannot be reached: {reason}"),
+                    place=backend._base_url,
+                    remedy="check that it runs and that the address is right, then run the same command again",
+                )
         return self._give_up(reason)
 
     def _give_up(self, reason: str, finish_reason: str = "error") -> Completion:

@@ -10,7 +10,7 @@ applied: the request says how to sample.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -74,6 +74,7 @@ class HFBackend:
             "revision": commit or revision or "local",
             "dtype": self._dtype,
             "fingerprint": checkpoint.fingerprint() if checkpoint.is_local else commit or "unknown",
+            "context": str(context_length(config, max_context)),
         }
         self._set_up(batch_size, max_context)
 
@@ -148,7 +149,7 @@ class HFBackend:
             ) from error
         self._adopt(model.eval(), tokenizer)
 
-    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+    def generate(self, requests: Iterable[Request]) -> Generator[Completion, None, None]:
         """Yield completions, window by window, longest prompts first within a window.
 
         Raises:

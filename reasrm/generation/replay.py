@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 from reasrm.requests import Completion, Request
 
@@ -19,9 +19,10 @@ class ReplayBackend:
         """The same for all runs: what is replayed comes with the rows."""
         return {"model": "replay"}
 
-    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+    def generate(self, requests: Iterable[Request]) -> Generator[Completion, None, None]:
         """Yield the recordings; a request without one comes back as an error."""
-        return map(_replay, requests)
+        for request in requests:
+            yield _replay(request)
 
     def close(self) -> None:
         """Nothing to release."""

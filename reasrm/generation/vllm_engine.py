@@ -7,7 +7,7 @@ reference backend.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,7 @@ class VLLMBackend:
             "fingerprint": self._checkpoint.fingerprint()
             if self._checkpoint.is_local
             else commit or "unknown",
+            "context": str(self._context),
             "engine": "vllm",
         }
 
@@ -94,7 +95,7 @@ class VLLMBackend:
         self._stop_ids = stop_ids(tokenizer, self._config, self._checkpoint.generation_config())
         self._pad_id = tokenizer.pad_token_id
 
-    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+    def generate(self, requests: Iterable[Request]) -> Generator[Completion, None, None]:
         """Yield completions, window by window.
 
         Raises:

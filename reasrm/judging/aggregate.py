@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 from reasrm.protocol.escaping import find_structural, holds_control
 from reasrm.records import (
@@ -24,8 +24,9 @@ from reasrm.records import (
     Winner,
 )
 
-__all__ = ["RowResult", "aggregate", "flagged_fields", "label_of", "rule_status", "unasked"]
+__all__ = ["RowResult", "aggregate", "flagged_fields", "label_of", "rule_status"]
 
+VoteT = TypeVar("VoteT")
 Label = Winner | int | float | list[int] | None
 
 
@@ -91,7 +92,8 @@ def _judgment_json(judgment: Judgment) -> dict[str, Any]:
     fields = asdict(judgment)
     verdict = fields.pop("verdict")
     fields["response"] = fields["response"] or None
-    optional = ("response", "score", "scores", "ranking", "detail")
+    fields["shown"] = fields["shown"] or None
+    optional = ("response", "shown", "score", "scores", "ranking", "detail")
     line: dict[str, Any] = {
         "order": judgment.order.value,
         "vote": judgment.vote,
@@ -134,23 +136,23 @@ def flagged_fields(row: Row, structural: Sequence[str]) -> tuple[str, ...]:
 
 
 def rule_status(row: Row) -> RowStatus | None:
-    """Return `DEGENERATE` (a response is empty), `IDENTICAL` (two responses are equal), or None."""
+    """Return `DEGENERATE` (a response of a pair is empty), `IDENTICAL` (all responses are equal), or None.
+
+    A list is settled only if there is nothing to choose: all responses equal, or all empty.
+    """
     if isinstance(row, Comparison):
-        texts: tuple[str, ...] = (row.response_a, row.response_b)
+        texts: tuple[str, str] = (row.response_a, row.response_b)
     elif isinstance(row, PreferencePair):
         texts = (row.chosen, row.rejected)
     elif isinstance(row, CandidateSet):
-        texts = row.responses
+        if not any(map(str.strip, row.responses)):
+            return RowStatus.DEGENERATE
+        return RowStatus.IDENTICAL if len(row.responses) > 1 == len(set(row.responses)) else None
     else:
         return None
     if not all(map(str.strip, texts)):
         return RowStatus.DEGENERATE
-    return RowStatus.IDENTICAL if len(set(texts)) < len(texts) else None
-
-
-def unasked(row: Row, status: RowStatus) -> RowResult:
-    """Return the result of a row that was settled without asking the judge."""
-    return RowResult(row=row, status=status)
+    return RowStatus.IDENTICAL if texts[0] == texts[1] else None
 
 
 def aggregate(row: Row, judgments: Sequence[Judgment]) -> RowResult:
@@ -172,13 +174,8 @@ def _commonest_failure(judgments: Iterable[Judgment]) -> RowStatus:
 
 
 def _aggregate_votes(row: Row, judgments: tuple[Judgment, ...], readable: list[Judgment]) -> RowResult:
-    votes = Counter(j.verdict.winner for j in readable if j.verdict is not None)
-    winner = _majority(votes)
-    by_order = [
-        _majority(Counter(j.verdict.winner for j in readable if j.verdict is not None and j.order is order))
-        for order in Order
-        if any(j.order is order for j in readable)
-    ]
+    winner = _majority(_votes(readable))
+    by_order = [_majority(_votes(group)) for group in _by_order(readable)]
     consistent = by_order[0] is not None and by_order[0] == by_order[1] if len(by_order) == 2 else None
     if winner is None:
         return RowResult(row=row, status=RowStatus.SPLIT, consistent=False, judgments=judgments)
@@ -187,15 +184,25 @@ def _aggregate_votes(row: Row, judgments: tuple[Judgment, ...], readable: list[J
         row=row,
         status=RowStatus.OK,
         verdict=winner,
-        confidence=votes[winner] / votes.total(),
+        confidence=fmean(j.verdict is not None and j.verdict.winner == winner for j in readable),
         consistent=consistent,
         correct=None if label is None else winner == label,
         judgments=judgments,
     )
 
 
-def _majority(votes: Counter[Winner]) -> Winner | None:
-    """Return the side with more votes than any other, or None if the lead is shared."""
+def _votes(judgments: Iterable[Judgment]) -> Counter[Winner]:
+    return Counter(j.verdict.winner for j in judgments if j.verdict is not None)
+
+
+def _by_order(judgments: Sequence[Judgment]) -> list[list[Judgment]]:
+    """Return the judgments of each order that has any."""
+    groups = ([j for j in judgments if j.order is order] for order in Order)
+    return [group for group in groups if group]
+
+
+def _majority(votes: Counter[VoteT]) -> VoteT | None:
+    """Return what has more votes than anything else, or None if the lead is shared."""
     top = votes.most_common(2)
     return None if len(top) == 2 and top[0][1] == top[1][1] else top[0][0]
 
@@ -219,8 +226,7 @@ def _aggregate_scores(row: Row, judgments: tuple[Judgment, ...], readable: list[
     if len(known) < count:
         failed = [j for j in judgments if j.status != "ok"]
         return RowResult(row=row, status=_commonest_failure(failed), scores=tuple(means), judgments=judgments)
-    ranking = tuple(sorted(range(count), key=lambda n: -known[n]))
-    return _ranked(row, judgments, ranking, tuple(known), consistent=None)
+    return _ranked(row, judgments, [-mean for mean in known], tuple(known))
 
 
 def _aggregate_lists(row: Row, judgments: tuple[Judgment, ...], readable: list[Judgment]) -> RowResult:
@@ -228,37 +234,44 @@ def _aggregate_lists(row: Row, judgments: tuple[Judgment, ...], readable: list[J
     count = len(rankings[0])
     scored = [j.scores for j in readable if j.scores is not None]
     means = tuple(fmean(s[n] for s in scored) for n in range(count)) if scored else ()
-    rank = [fmean(r.index(n) for r in rankings) for n in range(count)]
-    ranking = tuple(sorted(range(count), key=lambda n: (rank[n], -means[n] if means else 0)))
-    orders = {j.order for j in readable}
-    tops = {j.ranking[0] for j in readable if j.ranking is not None}
-    return _ranked(row, judgments, ranking, means, consistent=len(tops) == 1 if len(orders) == 2 else None)
+    ranks = [fmean(r.index(n) for r in rankings) for n in range(count)]
+    tops = [_majority(Counter(j.ranking[0] for j in group if j.ranking)) for group in _by_order(readable)]
+    consistent = tops[0] is not None and tops[0] == tops[1] if len(tops) == 2 else None
+    result = _ranked(row, judgments, ranks, means)
+    if result.ranking is None:
+        return replace(result, consistent=False)
+    votes = fmean(ranking[0] == result.ranking[0] for ranking in rankings)
+    return replace(result, consistent=consistent, confidence=votes)
 
 
 def _ranked(
-    row: Row,
-    judgments: tuple[Judgment, ...],
-    ranking: tuple[int, ...],
-    scores: tuple[float, ...],
-    consistent: bool | None,
+    row: Row, judgments: tuple[Judgment, ...], costs: Sequence[float], scores: tuple[float, ...]
 ) -> RowResult:
-    """Finish a row with several scored responses. A pair also gets the verdict its scores imply."""
-    verdict: Winner | None = None
+    """Rank the responses by ascending cost. A shared first place is a tie of a pair and a split of a list.
+
+    A level top is never broken by position: that would credit a judge that likes everything equally.
+    """
+    ranking = tuple(sorted(range(len(costs)), key=lambda n: costs[n]))
+    best = [n for n in ranking if costs[n] == costs[ranking[0]]]
     label = label_of(row)
-    if not isinstance(row, CandidateSet):
-        level = scores and scores[0] == scores[1]
-        verdict = "tie" if level else "A" if ranking[0] == 0 else "B"
-        correct = None if label is None else verdict == label
+    if len(best) > 1:
+        if isinstance(row, CandidateSet) or scores[0] != scores[1]:
+            return RowResult(row=row, status=RowStatus.SPLIT, scores=scores, judgments=judgments)
+        tie = RowResult(row=row, status=RowStatus.OK, verdict="tie", scores=scores, judgments=judgments)
+        return replace(tie, ranking=ranking, correct=None if label is None else label == "tie")
+    verdict: Winner | None = None
+    if isinstance(row, CandidateSet):
+        gold = label[0] if isinstance(label, list) else label
+        correct = None if gold is None else best[0] == gold
     else:
-        best = label[0] if isinstance(label, list) else label
-        correct = None if best is None else ranking[0] == best
+        verdict = "A" if best[0] == 0 else "B"
+        correct = None if label is None else verdict == label
     return RowResult(
         row=row,
         status=RowStatus.OK,
         verdict=verdict,
         scores=scores,
         ranking=ranking,
-        consistent=consistent,
         correct=correct,
         judgments=judgments,
     )

@@ -60,6 +60,7 @@ def judge_file(
     strict: bool = False,
     identity: Mapping[str, Any] | None = None,
     on_scan: Callable[[Scan], None] | None = None,
+    on_start: Callable[[ResumeState], None] | None = None,
     on_progress: OnProgress | None = None,
     drain_s: float = 30.0,
 ) -> BatchResult:
@@ -75,6 +76,7 @@ def judge_file(
         strict: Refuse a damaged output instead of repairing it.
         identity: Anything else that must be equal for a run to be continued.
         on_scan: Called once with what validation found.
+        on_start: Called once before the first row, with what was found of earlier runs.
         on_progress: Called after every row.
         drain_s: Seconds to wait for requests in flight after SIGINT or SIGTERM.
 
@@ -98,10 +100,13 @@ def judge_file(
             )
         except IdentityMismatch as mismatch:
             raise _explain_mismatch(mismatch, journal, rows) from mismatch
-        tally = Tally(total=scan.num_rows + scan.num_invalid, errors=resume.num_errors)
+        if on_start is not None:
+            on_start(resume)
+        total = scan.num_rows + scan.num_invalid
+        tally = Tally(total=total if rows.limit is None else min(total, rows.limit), errors=resume.num_errors)
         for line in journal.records():
             tally.add(line)
-        tally.resumed = tally.rows
+        tally.resumed = tally.rows + tally.errors
         with Interruption(drain_s) as interruption, suppress(DrainExpired):
             run = _Run(judge, options, journal, tally, interruption, on_progress)
             run.judge_rows(rows)
@@ -134,17 +139,9 @@ class _Run:
         self._interruption = interruption
         self._on_progress = on_progress
         self._inputs: dict[str, InputRow] = {}
-        self._invalid: list[InputRow] = []
 
     def judge_rows(self, rows: JudgeInput) -> None:
-        session = JudgeSession(self._judge, self._options)
-        try:
-            for result in session.run(self._todo(rows)):
-                self._write_invalid()
-                self._write(result)
-            self._write_invalid()
-        finally:
-            self._judge.backend.close()
+        JudgeSession(self._judge, self._options, self._write).run(self._todo(rows))
 
     def _todo(self, rows: JudgeInput) -> Iterator[Row]:
         """Yield rows that no earlier run finished, until the run is asked to stop."""
@@ -153,18 +150,11 @@ class _Run:
                 return
             if self._journal.done(item.id):
                 continue
-            if item.row is None:
-                self._invalid.append(item)
-                continue
-            self._inputs[item.id] = item
-            yield item.row
-
-    def _write_invalid(self) -> None:
-        while self._invalid:
-            item = self._invalid.pop()
-            error = item.error
-            code, message = ("invalid", "the row is invalid") if error is None else (error.code, str(error))
-            self._fail(item, code, message, 0)
+            if item.error is not None:
+                self._fail(item, item.error.code, str(item.error), 0)
+            elif item.row is not None:
+                self._inputs[item.id] = item._replace(row=None)
+                yield item.row
 
     def _write(self, result: RowResult | RowFailure) -> None:
         item = self._inputs.pop(result.row.id)

@@ -65,6 +65,7 @@ class Scan:
         num_identical: Rows whose responses are equal.
         num_degenerate: Rows with an empty response.
         sha256: Hash of each input file, in order.
+        num_rubrics: Rows for which a given rubric file has a rubric.
         repeated: Hashes of ids that occur more than once.
         recorded: What kinds of recorded answers the rows carry: `text`, `decision`, `score`.
     """
@@ -79,6 +80,7 @@ class Scan:
     num_identical: int = 0
     num_degenerate: int = 0
     sha256: list[str] = field(default_factory=list)
+    num_rubrics: int = 0
     repeated: frozenset[int] = frozenset()
     recorded: set[str] = field(default_factory=set)
 
@@ -93,8 +95,8 @@ class JudgeInput:
         coerce_scalars: Read booleans and numbers as texts where a text is expected.
         dedupe: What to do with a repeated id: `refuse`, or keep the `first` where the content is equal.
         limit: Judge at most this many rows.
-        rubrics: Rubrics by row id, overriding the rows' own.
-        recordings: Recorded answers by row id, overriding the rows' own.
+        rubrics: Rubrics by row id, overriding the rows' own where they have one.
+        recordings: Recorded answers by row id, instead of the rows' own.
         on_lines: Called during `scan`, now and then, with the lines validated so far.
     """
 
@@ -118,23 +120,24 @@ class JudgeInput:
         self._strict = strict
         self._coerce_scalars = coerce_scalars
         self._dedupe = dedupe
-        self._rubrics = rubrics or {}
-        self._recordings = recordings or {}
+        self._rubrics = rubrics
+        self._recordings = recordings
         self._source = source
         self._on_lines = on_lines
         self._repeated: frozenset[int] = frozenset()
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What besides the files' bytes decides what is judged. A limit is not part of it: it may be raised."""
-        rubrics = sorted((row_id, rubric.render()) for row_id, rubric in self._rubrics.items())
+        """What besides the files' bytes decides how a row is judged.
+
+        A limit may be raised, and coercion and deduplication only make rows usable that were not: a run continues.
+        """
+        rubrics = sorted((row_id, rubric.render()) for row_id, rubric in (self._rubrics or {}).items())
         recordings = sorted(
             (row_id, [(order.value, list(votes)) for order, votes in sorted(recorded.items())])
-            for row_id, recorded in self._recordings.items()
+            for row_id, recorded in (self._recordings or {}).items()
         )
         return {
-            "coerce_scalars": self._coerce_scalars,
-            "dedupe": self._dedupe,
             "rubrics": digest(rubrics) if rubrics else None,
             "recordings": digest(recordings) if recordings else None,
         }
@@ -151,7 +154,7 @@ class JudgeInput:
         for line, raw in enumerate(self._raw(), 1):
             if raw.source is not None:
                 sources[raw.source] = None
-            check.add(raw.id, raw.digest, line)
+            check.add(raw.id)
             if line % _REPORT_EVERY == 0 and self._on_lines is not None:
                 self._on_lines(line)
             if raw.row is None:
@@ -166,6 +169,12 @@ class JudgeInput:
         if not scan.num_rows:
             first = f": {scan.examples[0]}" if scan.examples else ""
             raise InputError(f"no usable row among {scan.num_invalid}{first}", place=str(self.paths[0]))
+        if self._rubrics is not None and not scan.num_rubrics:
+            raise InputError("no row has an id that the rubrics name", remedy="check the ids of both files")
+        if self._recordings is not None and not scan.recorded:
+            raise InputError(
+                "no row has an id that the recordings name", remedy="check the ids of both files"
+            )
         return scan
 
     def _count(self, scan: Scan, row: Row, derived: bool) -> None:
@@ -175,6 +184,7 @@ class JudgeInput:
         status = rule_status(row)
         scan.num_identical += status is RowStatus.IDENTICAL
         scan.num_degenerate += status is RowStatus.DEGENERATE
+        scan.num_rubrics += self._rubrics is not None and row.id in self._rubrics
         for votes in self._enrich(row).recorded.values():
             scan.recorded.update(answer.kind for answer in votes)
 
@@ -196,12 +206,13 @@ class JudgeInput:
 
     def _raw(self) -> Iterator[_RawRow]:
         """Yield every record or invalid line of every file. A cut-off file ends in an invalid line."""
-        for path in self.paths:
+        for number, path in enumerate(self.paths, 1):
+            where = f"{number}/" if len(self.paths) > 1 else ""
             items = read_file(path, self._source, strict=self._strict, coerce_scalars=self._coerce_scalars)
             try:
                 for item in items:
                     if item.error is not None:
-                        own_id = item.id or f"line:{item.place}"
+                        own_id = item.id or f"line:{where}{item.place}"
                         yield _RawRow(item.source, own_id, item.place, item.digest, None, item.error, False)
                     for row in item.rows:
                         yield _RawRow(
@@ -211,16 +222,15 @@ class JudgeInput:
                 error = RowError(
                     cut.message, code="truncated_input", place=cut.place or str(path), remedy=cut.remedy
                 )
-                yield _RawRow(None, f"end:{path.name}", f"{path.name}:end", b"", None, error, False)
+                yield _RawRow(None, f"end:{where}{path.name}", f"{path.name}:end", b"", None, error, False)
 
     def _enrich(self, row: Row) -> Row:
-        rubric = self._rubrics.get(row.id)
-        recorded = self._recordings.get(row.id)
-        if rubric is None and recorded is None:
-            return row
-        return replace(
-            row, rubric=rubric or row.rubric, recorded=row.recorded if recorded is None else recorded
-        )
+        """Join what other files say of a row. Given recordings replace the rows' own altogether: one judge, not two."""
+        if self._rubrics is not None:
+            row = replace(row, rubric=self._rubrics.get(row.id, row.rubric))
+        if self._recordings is not None:
+            row = replace(row, recorded=self._recordings.get(row.id, {}))
+        return row
 
     def _refuse_duplicates(self) -> None:
         """Look again at the rows whose ids repeat, this time with names and places."""
@@ -229,6 +239,7 @@ class JudgeInput:
         num_clashes = 0
         for raw in self._raw():
             if raw.derived or hash_id(raw.id) not in self._repeated:
+                self._refuse_numbered(raw)
                 continue
             mine = (raw.place, raw.digest)
             earlier = first.setdefault(raw.id, mine)
@@ -246,6 +257,16 @@ class JudgeInput:
                 f"ids repeat: {'; '.join(clashes)}{more}",
                 place=str(self.paths[0]),
                 remedy="make ids unique, or pass --dedupe first where the content is the same",
+            )
+
+    def _refuse_numbered(self, raw: _RawRow) -> None:
+        """Refuse an id that a repeated row without one would get (`…#1`)."""
+        base, mark, number = raw.id.rpartition("#")
+        if mark and number.isdigit() and not raw.derived and hash_id(base) in self._repeated:
+            raise InputError(
+                f"the id {raw.id!r} is what a repeated row without an id is called",
+                place=raw.place,
+                remedy="give all rows ids of their own, or none",
             )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from reasrm.errors import ConfigError, RowError
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
-from reasrm.judging.aggregate import RowResult, aggregate, flagged_fields, rule_status, unasked
+from reasrm.judging.aggregate import RowResult, aggregate, flagged_fields, rule_status
 from reasrm.judging.plan import Ask, JudgingOptions, plan_row
 from reasrm.protocol.parsing import Policy, parse
 from reasrm.protocol.spec import JudgeSpec, load_spec
@@ -53,6 +54,13 @@ class Judge:
     backend: Backend
     policy: Policy = "strict"
 
+    def __post_init__(self) -> None:
+        if self.policy == "upstream" and getattr(self.spec.grammar, "upstream", None) is None:
+            raise ConfigError(
+                f"spec {self.spec.name!r} names no upstream reading",
+                remedy="leave out --verdict-policy upstream",
+            )
+
     @property
     def identity(self) -> dict[str, Any]:
         """What must be equal for two runs to be one run."""
@@ -87,43 +95,60 @@ class Judge:
         self, rows: Iterable[Row], options: JudgingOptions | None = None
     ) -> Iterator[RowResult | RowFailure]:
         """Judge rows as they stream in; results come as they finish, in any order."""
-        session = JudgeSession(self, options or JudgingOptions(sampling=self.sampling()))
-        return session.run(rows)
+        ready: list[RowResult | RowFailure] = []
+        session = JudgeSession(self, options or JudgingOptions(sampling=self.sampling()), ready.append)
+        for _ in session.steps(rows):
+            yield from ready
+            ready.clear()
+        yield from ready
 
 
 class JudgeSession:
-    """One pass over rows: which requests are out, and which rows they complete."""
+    """One pass over rows: which requests are out, and which rows they complete.
 
-    def __init__(self, judge: Judge, options: JudgingOptions) -> None:
+    Args:
+        judge: Who is asked.
+        options: How.
+        emit: Called with the outcome of each row as soon as it is known, by the thread that runs the session.
+    """
+
+    def __init__(
+        self, judge: Judge, options: JudgingOptions, emit: Callable[[RowResult | RowFailure], None]
+    ) -> None:
         self.judge = judge
         self.options = options
+        self._emit = emit
         self._pending: dict[str, _Pending] = {}
-        self._settled: list[RowResult | RowFailure] = []
 
-    def run(self, rows: Iterable[Row]) -> Iterator[RowResult | RowFailure]:
-        """Yield one result or failure per row. Rows are pulled only as fast as the backend takes requests."""
-        for completion in self.judge.backend.generate(self._requests(rows)):
-            yield from self._drain()
-            pending = self._pending.pop(completion.request_id)
-            pending.completions[completion.request_id] = completion
-            if len(pending.completions) == len(pending.asks):
-                yield self._finish(pending)
-        yield from self._drain()
+    def run(self, rows: Iterable[Row]) -> None:
+        """Judge all rows, pulling them only as fast as the backend takes requests."""
+        for _ in self.steps(rows):
+            pass
 
-    def _drain(self) -> Iterator[RowResult | RowFailure]:
-        while self._settled:
-            yield self._settled.pop()
+    def steps(self, rows: Iterable[Row]) -> Iterator[None]:
+        """Judge all rows, pausing after each completion."""
+        with closing(self.judge.backend.generate(self._requests(rows))) as completions:
+            for completion in completions:
+                pending = self._pending.pop(completion.request_id)
+                pending.completions[completion.request_id] = completion
+                if len(pending.completions) == len(pending.asks):
+                    self._emit(self._finish(pending))
+                yield
+        unanswered = {id(pending): pending for pending in self._pending.values()}
+        for pending in unanswered.values():
+            self._emit(RowFailure(pending.row, "no_answer", "the backend ended without answering"))
 
     def _requests(self, rows: Iterable[Row]) -> Iterator[Request]:
         for row in rows:
             status = self._settle_by_rule(row)
             if status is not None:
-                self._settled.append(unasked(row, status))
+                flagged = flagged_fields(row, self.judge.spec.structural)
+                self._emit(RowResult(row=row, status=status, flagged=flagged))
                 continue
             try:
                 asks = plan_row(self.judge.spec, row, self.options)
             except RowError as error:
-                self._settled.append(RowFailure(row, error.code, str(error)))
+                self._emit(RowFailure(row, error.code, str(error)))
                 continue
             pending = _Pending(row, asks)
             for ask in asks:
@@ -152,13 +177,11 @@ class JudgeSession:
         judgment = parse(
             self.judge.spec, completion, policy=self.judge.policy, num_candidates=max(len(ask.shown), 2)
         )
-        if ask.order is Order.BA and not ask.shown:
-            judgment = replace(
-                judgment.swap(), scores=None if judgment.scores is None else judgment.scores[::-1]
-            )
         if ask.shown:
             judgment = _unshuffle(judgment, ask.shown)
-        return replace(judgment, order=ask.order, vote=ask.vote, response=ask.response)
+        elif ask.order is Order.BA:
+            judgment = judgment.swap()
+        return replace(judgment, order=ask.order, vote=ask.vote, response=ask.response, shown=ask.shown)
 
 
 def _unshuffle(judgment: Judgment, shown: tuple[int, ...]) -> Judgment:

@@ -111,6 +111,13 @@ def _views(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[_View]:
         return _pairwise_views(spec, row, options)
     candidates = as_candidates(row)
     if spec.protocol == "pointwise":
+        if options.recorded_only and len(candidates.responses) > 1:
+            raise RowError(
+                "recorded answers do not say which of several responses they score",
+                code="unsupported",
+                place=row.id,
+                remedy="replay rows with one response, or judge with a model",
+            )
         return [_View(candidates, Order.AB, response=n) for n in range(len(candidates.responses))]
     if len(candidates.responses) < 2:
         raise RowError(
@@ -119,12 +126,29 @@ def _views(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[_View]:
             place=row.id,
             remedy="a listwise spec ranks two or more",
         )
-    as_given = tuple(range(len(candidates.responses)))
-    shown = as_given if options.orders == "given" else candidates.present(options.seed)
+    if options.recorded_only:
+        return [_recorded_list(candidates, order) for order in sorted(row.recorded)]
+    # A preference pair has no order of its own to be given: its fields name the winner.
+    as_given = options.orders == "given" and not isinstance(row, PreferencePair)
+    shown = tuple(range(len(candidates.responses))) if as_given else candidates.present(options.seed)
     views = [_View(candidates.reorder(shown), Order.AB, shown=shown)]
     if options.orders == "both":
         views.append(_View(candidates.reorder(shown[::-1]), Order.BA, shown=shown[::-1]))
     return views
+
+
+def _recorded_list(row: CandidateSet, order: Order) -> _View:
+    """Show a list as it was shown when it was recorded: its answers name positions."""
+    orders = {answer.shown for answer in row.recorded[order]}
+    shown = orders.pop() if len(orders) == 1 else ()
+    if sorted(shown) != list(range(len(row.responses))):
+        raise RowError(
+            "the recorded ranking does not say in which order the responses were shown",
+            code="unsupported",
+            place=row.id,
+            remedy="replay rows that `reasrm judge` wrote, or judge with a model",
+        )
+    return _View(row.reorder(shown), order, shown=shown)
 
 
 def _pairwise_views(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[_View]:

@@ -21,7 +21,7 @@ class Tally:
         statuses: Row status → rows.
         parses: Parse status → judgments.
         errors: Rows in the error file.
-        resumed: Rows that an earlier run had finished.
+        resumed: Rows that an earlier run had finished or given up.
         num_correct: Rows whose verdict is the label.
         num_labelled: Readable rows with a label.
         num_consistent: Rows with the same verdict in both orders.
@@ -64,7 +64,7 @@ class Tally:
         if line.get("correct") is not None:
             self.num_labelled += 1
             self.num_correct += bool(line["correct"])
-        if line.get("consistent") is not None:
+        if len({judgment["order"] for judgment in line["judgments"] if judgment["status"] == "ok"}) == 2:
             self.num_both_orders += 1
             self.num_consistent += bool(line["consistent"])
         for judgment in line["judgments"]:

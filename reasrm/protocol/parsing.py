@@ -43,7 +43,12 @@ from reasrm.requests import Completion
 __all__ = ["Policy", "normalise", "parse"]
 
 Policy = Literal["strict", "upstream"]
-_CUT = {"length": ParseStatus.TRUNCATED, "too_long": ParseStatus.TOO_LONG, "error": ParseStatus.ERROR}
+_CUT = {
+    "length": (ParseStatus.TRUNCATED, "cut at the token limit"),
+    "content_filter": (ParseStatus.NO_VERDICT, "withheld by the endpoint's content filter"),
+    "too_long": (ParseStatus.TOO_LONG, "the prompt does not fit"),
+    "error": (ParseStatus.ERROR, "the call failed"),
+}
 _BEFORE = " \t\r\n*_`'\":;!("  # no "." or ",": ".5" is not 5
 _AFTER = " \t\r\n*_`'\".:;,!()"
 # Short and with a letter or operator, but no list, number, quote or code: "D" and "A/B" are, "1, 2" is not.
@@ -83,8 +88,8 @@ def parse(
     if completion.scores is not None:
         return _admit(spec, _from_scores(base, completion.scores, listwise=spec.protocol == "listwise"))
     if completion.finish_reason in _CUT:
-        status = _CUT[completion.finish_reason]
-        return replace(base, status=status, detail=completion.error or "cut at the token limit")
+        status, detail = _CUT[completion.finish_reason]
+        return replace(base, status=status, detail=completion.error or detail)
     if not completion.text.strip():
         return replace(base, detail="the completion is empty")
     grammar = spec.grammar
