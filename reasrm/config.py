@@ -20,6 +20,29 @@ from reasrm.errors import ConfigError
 
 __all__ = ["Config", "load_config", "nearest", "parse_config", "read_yaml"]
 
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """The safe loader, refusing a key that is named twice instead of keeping the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen and key.value != "<<":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} is named twice", key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _load_yaml(text: str) -> Any:
+    loader = _UniqueKeyLoader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
 _MAX_BYTES = 1_000_000
 _MAX_NODES = 200_000
 
@@ -54,7 +77,7 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(f"is {len(raw)} bytes, more than {_MAX_BYTES}", place=str(path))
     try:
         text = raw.decode("utf-8-sig")
-        value = orjson.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
+        value = orjson.loads(text) if path.suffix.lower() == ".json" else _load_yaml(text)
     except UnicodeDecodeError as error:
         raise ConfigError(f"is not UTF-8 (byte {error.start})", place=str(path)) from error
     except orjson.JSONDecodeError as error:

@@ -7,31 +7,49 @@ from typing import Annotated
 
 import typer
 
+from reasrm import __version__
 from reasrm.cli import flags
 from reasrm.cli.console import guarded, print_summary, set_quiet
 from reasrm.cli.flags import JudgingFlags, takes_judging_flags
 
 app = typer.Typer(
-    help="Train judges that reason in writing and end with a verdict; judge files with them; measure them.",
+    help="Judges that reason in writing and end with a verdict: judge files with them, measure them. "
+    "Example: reasrm demo",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     add_completion=False,
 )
 data_app = typer.Typer(
-    help="Public datasets into preference pairs.", no_args_is_help=True, rich_markup_mode=None
+    help="Public datasets into preference pairs. Example: reasrm data sources",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 app.add_typer(data_app, name="data")
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line. Usage errors, too, end with a JSON object on stdout."""
+    try:
+        app()
+    except SystemExit as end:
+        if end.code == 2:
+            print_summary({"error": "UsageError", "message": "see stderr, or --help", "exit_code": 2})
+        raise
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"reasrm {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
-def _root() -> None:
-    """Keep logs on stderr whatever the verb."""
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     set_quiet(False)
 
 

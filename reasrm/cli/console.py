@@ -92,9 +92,9 @@ def _bar(label: str) -> Iterator[Callable[[Tally], None]]:
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[extra]}"),
     )
     started = time.monotonic()
@@ -127,5 +127,5 @@ def _lines(label: str, every_s: float = 10.0) -> Callable[[Tally], None]:
 def _describe(tally: Tally, elapsed_s: float) -> str:
     new = tally.rows + tally.errors - tally.resumed
     rate = new / elapsed_s if elapsed_s > 0 else 0.0
-    coverage = "-" if tally.coverage is None else f"{tally.coverage:.3f}"
-    return f"{rate:.1f} rows/s, coverage {coverage}, {tally.num_tokens:,} tokens, {tally.errors} errors"
+    coverage = "-" if tally.coverage is None else f"{tally.coverage:.2f}"
+    return f"{rate:.1f}/s cov {coverage} {tally.num_tokens:,} tok {tally.errors} err"

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from reasrm.cli.console import note, print_summary
 from reasrm.protocol.spec import builtin_specs, load_spec
 from reasrm.sources import SOURCES
@@ -39,7 +37,7 @@ def run_import(inputs: Sequence[Path], output: Path, *, source: str, coerce_scal
 def list_sources() -> None:
     """Print the schemas that are read."""
     for source in SOURCES:
-        note(f"{source.name}: {source.label_rule}\n    {source.licence}; {source.url} at {source.revision}")
+        print(f"{source.name}: {source.label_rule}\n    {source.licence}; {source.url} at {source.revision}")
     print_summary({"command": "data sources", "sources": [source.name for source in SOURCES]})
 
 
@@ -48,10 +46,9 @@ def show_specs(name: str | None) -> None:
     if name is not None:
         spec = load_spec(name)
         shown: dict[str, Any] = spec.model_dump(mode="json")
-        note(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
         print_summary({"command": "specs", "hash": spec.hash, "spec": shown})
         return
     specs = [load_spec(known) for known in builtin_specs()]
     for spec in specs:
-        note(f"{spec.name} ({spec.protocol}, {spec.hash}): {spec.description}")
+        print(f"{spec.name} ({spec.protocol}, {spec.hash}): {spec.description}")
     print_summary({"command": "specs", "specs": {spec.name: spec.hash for spec in specs}})

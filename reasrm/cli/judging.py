@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from reasrm.cli.console import exit_with, judging_progress, note, print_summary
 from reasrm.cli.flags import JudgingFlags
-from reasrm.durable import ResumeState
+from reasrm.durable import ResumeState, read_records
 from reasrm.errors import ConfigError
 from reasrm.evaluation.run import evaluate, evaluate_published
 from reasrm.evaluation.suites import get_suite
-from reasrm.evaluation.table import render_table
+from reasrm.evaluation.table import format_estimate, render_table
 from reasrm.judging.batch import BatchResult, judge_file
 from reasrm.judging.inputs import JudgeInput, Scan, load_rubrics
 from reasrm.judging.judge import Judge, open_judge
@@ -40,6 +42,7 @@ def run_judge(flags: JudgingFlags, output: Path) -> None:
             on_scan=_note_scan,
             on_start=_note_resume,
             on_progress=on_progress,
+            on_stop=StopNotice(),
         )
     summary: dict[str, Any] = {"command": "judge", "output": str(output), **result.tally.summary()}
     summary["invalid_input"] = dict(sorted(result.scan.invalid.items()))
@@ -74,6 +77,7 @@ def run_eval(suite_name: str, flags: JudgingFlags, output: Path) -> None:
             on_scan=_note_scan,
             on_start=_note_resume,
             on_progress=on_progress,
+            on_stop=StopNotice(),
         )
     if evaluation.result:
         note(render_table(evaluation.result))
@@ -167,6 +171,8 @@ def _note_scan(scan: Scan) -> None:
         note(f"  invalid: {count} × {reason}")
     for example in scan.examples[:3]:
         note(f"  {example}")
+    if scan.num_invalid > 3:
+        note(f"  and {scan.num_invalid - 3} more")
 
 
 def _note_resume(resume: ResumeState) -> None:
@@ -178,9 +184,51 @@ def _note_resume(resume: ResumeState) -> None:
         note(f"skipping {resume.num_errors} rows of the error file; --retry-errors tries them again")
 
 
+class StopNotice:
+    """Says that a signal was heard, and leaves the summary behind when a second one ends the process."""
+
+    def __init__(self) -> None:
+        self._heard = False
+
+    def __call__(self, signum: int) -> None:
+        """Speak; called from the signal handler."""
+        if self._heard:
+            print_summary({"interrupted": True, "exit_code": 128 + signum})
+        else:
+            note("stopping: waiting up to 30 s for answers in flight; once more to end at once")
+        self._heard = True
+
+
+def _note_outcome(result: BatchResult) -> None:
+    """Say in one line what came out, and why rows are unreadable or failed."""
+    tally = result.tally
+    said = tally.summary()
+    parts = [
+        f"{tally.rows} rows judged",
+        f"coverage {said['coverage']:.3f}" if tally.coverage is not None else "",
+    ]
+    parts += [
+        f"{name.replace('_', ' ')} {format_estimate(said[name])}"
+        for name in ("accuracy", "consistency")
+        if said[name] is not None
+    ]
+    note(", ".join(part for part in parts if part))
+    unread = [f"{count} {name}" for name, count in tally.parses.most_common() if name != "ok"]
+    if unread:
+        note(f"unreadable judgments: {', '.join(unread)} of {tally.parses.total()}")
+    if tally.errors:
+        errors = list(islice(read_records(result.errors), 1000))
+        code, count = Counter(str(error["code"]) for error in errors).most_common(1)[0]
+        first = next(error["message"] for error in errors if error["code"] == code)
+        note(
+            f"{tally.errors} rows could not be judged, see {result.errors}\n  {code} × {count}, first: {first}"
+        )
+
+
 def _finish(flags: JudgingFlags, result: BatchResult, summary: dict[str, Any]) -> None:
     """Print the summary and end with the exit code that `interface.md` gives it."""
     tally = result.tally
+    _note_outcome(result)
     code = 0
     if result.signum is not None:
         code = 128 + result.signum
@@ -189,7 +237,6 @@ def _finish(flags: JudgingFlags, result: BatchResult, summary: dict[str, Any]) -
     elif tally.errors:
         code = 3
         summary["errors_file"] = str(result.errors)
-        note(f"{tally.errors} rows could not be judged: {result.errors}")
     elif tally.coverage is not None and tally.coverage < flags.min_coverage:
         code = 3
         note(f"coverage {tally.coverage:.4f} is below --min-coverage {flags.min_coverage:g}")

@@ -104,6 +104,7 @@ class DurableMap:
         restart: bool = False,
         retry_errors: bool = False,
         strict: bool = False,
+        adopt: bool = False,
     ) -> ResumeState:
         """Continue the run that the output holds, or begin one.
 
@@ -112,6 +113,7 @@ class DurableMap:
             restart: Move an earlier run's files aside (`OUT.old-1`, …) and begin anew.
             retry_errors: Move the error file aside, so that its rows are tried again.
             strict: Refuse a damaged output instead of repairing it.
+            adopt: Take over a run of another identity, whose records the caller has found to hold still.
 
         Raises:
             IdentityMismatch: The output belongs to a run with another identity.
@@ -124,13 +126,13 @@ class DurableMap:
         paths, warnings = self._paths, []
         if restart:
             warnings += _set_aside(tuple(p for p in paths if p != paths.lock))
-        resumed = self._check_manifest(identity)
+        resumed = self._check_manifest(identity, adopt)
         if retry_errors:
             warnings += _set_aside((paths.errors,))
         done = recover(paths.output, paths.torn, strict=strict)
         failed = recover(paths.errors, paths.torn, strict=strict)
         self._done, self._failed = IdIndex(done.hashes), IdIndex(failed.hashes)
-        if not resumed:
+        if not resumed or adopt:
             write_manifest(paths.manifest, self.kind, identity, __version__)
         self._log = AppendLog(paths.output)
         fsync_directory(paths.output.parent)
@@ -217,14 +219,17 @@ class DurableMap:
     ) -> None:
         self.close()
 
-    def _check_manifest(self, identity: Mapping[str, Any]) -> bool:
+    def _check_manifest(self, identity: Mapping[str, Any], adopt: bool) -> bool:
+        """Return whether there is a run to continue. One that recorded nothing binds nobody."""
         paths = self._paths
         manifest = read_manifest(paths.manifest)
-        if manifest is not None:
-            check_identity(paths.manifest, manifest, self.kind, identity)
+        written = [path for path in (paths.output, paths.errors) if path.exists() and path.stat().st_size]
+        if manifest is not None and written:
+            if not adopt:
+                check_identity(paths.manifest, manifest, self.kind, identity)
             return True
-        for path in (paths.output, paths.errors):
-            if path.exists() and path.stat().st_size:
+        if manifest is None:
+            for path in written:
                 raise ConfigError(
                     f"{path.name!r} exists and has no manifest, so it is not known what it holds",
                     place=str(paths.output),

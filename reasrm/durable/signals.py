@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -26,11 +27,13 @@ class Interruption:
 
     Args:
         drain_s: Seconds that work in flight may take after the first signal.
+        on_signal: Called with the signal's number when one arrives, before it acts.
     """
 
-    def __init__(self, drain_s: float = 30.0) -> None:
+    def __init__(self, drain_s: float = 30.0, on_signal: Callable[[int], None] | None = None) -> None:
         self.signum: int | None = None
         self._drain_s = drain_s
+        self._on_arrival = on_signal
         self._previous: dict[int, Any] = {}
 
     @property
@@ -60,6 +63,8 @@ class Interruption:
         self._previous.clear()
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        if self._on_arrival is not None:
+            self._on_arrival(signum)
         if self.stopping:
             os._exit(128 + signum)
         self.signum = signum

@@ -53,6 +53,7 @@ def evaluate(
     on_scan: Callable[[Scan], None] | None = None,
     on_start: Callable[[ResumeState], None] | None = None,
     on_progress: OnProgress | None = None,
+    on_stop: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Judge and score. An interrupted evaluation continues when called again, and scores nothing before it is whole.
 
@@ -68,7 +69,13 @@ def evaluate(
 
     def scanned(scan: Scan) -> None:
         if suite.sources and not set(scan.source.split("+")) <= set(suite.sources):
-            _LOG.warning("suite %s is made for other rows than these (%s)", suite.name, scan.source)
+            if suite.needs_source:
+                raise InputError(
+                    f"the suite {suite.name!r} cannot score rows of {scan.source!r}",
+                    place=str(rows.paths[0]),
+                    remedy=f"give rows of {' or '.join(suite.sources)}, or use the suite 'pairs'",
+                )
+            _LOG.warning("the suite %s is made for other rows than these (%s)", suite.name, scan.source)
         if on_scan is not None:
             on_scan(scan)
 
@@ -90,13 +97,18 @@ def evaluate(
         on_scan=scanned,
         on_start=started,
         on_progress=on_progress,
+        on_stop=on_stop,
     )
     if batch.signum is not None or not batch.tally.rows:
         return Evaluation({}, batch, folder)
     outcomes = sorted((from_row(line) for line in read_records(batch.output)), key=lambda outcome: outcome.id)
-    if all(outcome.target is None and outcome.label is None for outcome in outcomes):
-        raise InputError("no row has a label to score against", place=str(rows.paths[0]))
     result = _result(suite, judge, outcomes, batch, options)
+    if result["score"] is None:
+        raise InputError(
+            f"no row has a label that the suite {suite.name!r} scores",
+            place=str(rows.paths[0]),
+            remedy="give labelled pairs; lists and single responses are counted by `reasrm judge`",
+        )
     write_json_atomic(folder / "result.json", result)
     return Evaluation(result, batch, folder)
 
@@ -157,6 +169,7 @@ def _result(
         "judge": judge.label,
         "replayed": "+".join(sorted(batch.scan.recorded)) if options.recorded_only else None,
         "data_sha256": sha256[0] if len(sha256) == 1 else digest(sha256, length=64),
+        "source": batch.scan.source,
         "seed": options.seed,
         "sampling": {
             "temperature": options.sampling.temperature,

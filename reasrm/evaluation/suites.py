@@ -35,6 +35,7 @@ class Suite:
         score: The official metric.
         about: One line for people.
         sources: The schemas whose rows it is made for; others are scored with a warning.
+        needs_source: Whether rows of another schema cannot be scored at all.
         asks_everything: Whether identical and empty responses are judged too, as the benchmark does.
         published: Reads a file of published subset scores as outcomes, or returns None for any other file.
     """
@@ -44,6 +45,7 @@ class Suite:
     score: Scorer
     about: str
     sources: tuple[str, ...] = ()
+    needs_source: bool = False
     asks_everything: bool = True
     published: Callable[[Path], list[RowOutcome] | None] | None = None
 
@@ -67,6 +69,7 @@ SUITES: tuple[Suite, ...] = (
         name="rm-bench",
         default_spec="rm-r1",
         sources=("rm-bench",),
+        needs_source=True,
         score=rm_bench.evaluate,
         about="RM-Bench: 3×3 styles; easy, normal, hard; mean over domains",
     ),
@@ -81,6 +84,7 @@ SUITES: tuple[Suite, ...] = (
         name="rewardbench",
         default_spec="rm-r1",
         sources=("rewardbench",),
+        needs_source=True,
         score=rewardbench.evaluate,
         about="RewardBench 1: prompt-weighted section scores and their mean",
         published=published.rewardbench_outcomes,

@@ -88,8 +88,8 @@ class EndpointBackend:
                 remedy="all three must be positive",
             )
         self.name = model
-        self._base_url = (base_url or os.environ.get("OPENAI_BASE_URL") or _OPENAI).rstrip("/")
-        self._key = _find_key(self._base_url)
+        self.base_url = (base_url or os.environ.get("OPENAI_BASE_URL") or _OPENAI).rstrip("/")
+        self._key = _find_key(self.base_url)
         self._concurrency = concurrency
         self._timeout_s = timeout_s
         self._attempts = attempts
@@ -100,8 +100,8 @@ class EndpointBackend:
 
     @property
     def identity(self) -> dict[str, str]:
-        """Model name and address. What weights serve them is not known."""
-        return {"model": self.name, "base_url": self._base_url}
+        """The model's name. Not its address, so that a restarted server can go on; what weights serve is not known."""
+        return {"model": self.name, "engine": "endpoint"}
 
     def generate(self, requests: Iterable[Request]) -> Generator[Completion, None, None]:
         """Yield completions as they arrive, pulling requests only when there is room in flight.
@@ -153,7 +153,7 @@ class EndpointBackend:
 
             self._client = openai.OpenAI(
                 api_key=self._key,
-                base_url=self._base_url,
+                base_url=self.base_url,
                 timeout=openai.Timeout(self._timeout_s, connect=min(self._timeout_s, _CONNECT_S)),
                 max_retries=self._attempts - 1,
             )
@@ -271,7 +271,7 @@ class _Call:
         if status in _UNUSABLE_STATUSES and not self._backend._has_answered:
             raise ConfigError(
                 self._clean(f"the endpoint answers {status} for the model {self._backend.name!r}: {error}"),
-                place=self._backend._base_url,
+                place=self._backend.base_url,
                 remedy=_UNUSABLE_STATUSES[status],
             )
         too_long = status in _TOO_LONG_STATUSES and _TOO_LONG.search(str(error))
@@ -288,7 +288,7 @@ class _Call:
             if not backend._has_answered or backend._num_unreachable > 2 * backend._concurrency:
                 raise EnvironmentProblem(
                     self._clean(f"the endpoint cannot be reached: {reason}"),
-                    place=backend._base_url,
+                    place=backend.base_url,
                     remedy="check that it runs and that the address is right, then run the same command again",
                 )
         return self._give_up(reason)

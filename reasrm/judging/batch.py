@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ def judge_file(
     on_scan: Callable[[Scan], None] | None = None,
     on_start: Callable[[ResumeState], None] | None = None,
     on_progress: OnProgress | None = None,
+    on_stop: Callable[[int], None] | None = None,
     drain_s: float = 30.0,
 ) -> BatchResult:
     """Judge the rows of one or several files into `output`, resuming what an earlier call began.
@@ -77,7 +78,9 @@ def judge_file(
         identity: Anything else that must be equal for a run to be continued.
         on_scan: Called once with what validation found.
         on_start: Called once before the first row, with what was found of earlier runs.
-        on_progress: Called after every row.
+        on_progress: Called before the first row and after every row.
+        on_stop: Called with the signal's number on SIGINT or SIGTERM, and again just before a second one ends the
+            process.
         drain_s: Seconds to wait for requests in flight after SIGINT or SIGTERM.
 
     Raises:
@@ -91,15 +94,14 @@ def judge_file(
         scan = rows.scan()
         if on_scan is not None:
             on_scan(scan)
-        try:
-            resume = journal.start(
-                _identity(judge, scan, options, {**rows.identity, **(identity or {})}),
-                restart=restart,
-                retry_errors=retry_errors,
-                strict=strict,
-            )
-        except IdentityMismatch as mismatch:
-            raise _explain_mismatch(mismatch, journal, rows) from mismatch
+        resume = _start(
+            journal,
+            rows,
+            _identity(judge, scan, options, {**rows.identity, **(identity or {})}),
+            restart=restart,
+            retry_errors=retry_errors,
+            strict=strict,
+        )
         if on_start is not None:
             on_start(resume)
         total = scan.num_rows + scan.num_invalid
@@ -107,7 +109,9 @@ def judge_file(
         for line in journal.records():
             tally.add(line)
         tally.resumed = tally.rows + tally.errors
-        with Interruption(drain_s) as interruption, suppress(DrainExpired):
+        if on_progress is not None:
+            on_progress(tally)
+        with Interruption(drain_s, on_stop) as interruption, suppress(DrainExpired):
             run = _Run(judge, options, journal, tally, interruption, on_progress)
             run.judge_rows(rows)
         return BatchResult(
@@ -184,7 +188,7 @@ def _identity(judge: Judge, scan: Scan, options: JudgingOptions, extra: Mapping[
         "source": scan.source,
         "judge": judge.identity,
         "orders": options.orders,
-        "votes": options.votes,
+        "votes": "recorded" if options.recorded_only else options.votes,
         "seed": options.seed,
         "sampling": {
             "temperature": sampling.temperature,
@@ -198,14 +202,31 @@ def _identity(judge: Judge, scan: Scan, options: JudgingOptions, extra: Mapping[
     }
 
 
-def _explain_mismatch(mismatch: IdentityMismatch, journal: DurableMap, rows: JudgeInput) -> ConfigError:
-    """Name the rows that changed, if the input is what changed."""
-    if "input_sha256" not in mismatch.keys:
-        return mismatch
-    current = ((item.id, item.digest.hex()) for item in rows)
-    changes = journal.changed_rows(current)
-    return ConfigError(
-        f"the input changed since this output was begun: {changes}",
-        place=str(journal.output),
-        remedy="restore the input, choose another --output, or begin anew with --restart",
-    )
+def _start(
+    journal: DurableMap,
+    rows: JudgeInput,
+    identity: Mapping[str, Any],
+    *,
+    restart: bool,
+    retry_errors: bool,
+    strict: bool,
+) -> ResumeState:
+    """Start the journal. A changed input is taken over if every row that was judged is still there, unchanged.
+
+    So a broken line can be mended and rows can be added without judging the others again.
+    """
+    try:
+        return journal.start(identity, restart=restart, retry_errors=retry_errors, strict=strict)
+    except IdentityMismatch as mismatch:
+        if mismatch.keys != {"input_sha256"}:
+            raise
+        changes = journal.changed_rows((item.id, item.digest.hex()) for item in rows)
+        if strict or changes.num_changed or changes.num_missing:
+            raise ConfigError(
+                f"the input changed since this output was begun: {changes}",
+                place=str(journal.output),
+                remedy="restore the input, choose another --output, or begin anew with --restart",
+            ) from mismatch
+    resume = journal.start(identity, retry_errors=retry_errors, strict=strict, adopt=True)
+    notice = f"the input changed, but no row that was judged: {changes}"
+    return replace(resume, warnings=(notice, *resume.warnings))

@@ -167,8 +167,13 @@ class JudgeInput:
         if self._repeated:
             self._refuse_duplicates()
         if not scan.num_rows:
-            first = f": {scan.examples[0]}" if scan.examples else ""
-            raise InputError(f"no usable row among {scan.num_invalid}{first}", place=str(self.paths[0]))
+            if not scan.num_invalid:
+                raise InputError("the file is empty", place=str(self.paths[0]))
+            raise InputError(
+                f"none of {scan.num_invalid} lines is a usable row, first: {scan.examples[0]}",
+                place=str(self.paths[0]),
+                remedy="give JSONL or JSON; convert CSV or Parquet first",
+            )
         if self._rubrics is not None and not scan.num_rubrics:
             raise InputError("no row has an id that the rubrics name", remedy="check the ids of both files")
         if self._recordings is not None and not scan.recorded:
@@ -205,24 +210,28 @@ class JudgeInput:
             yield InputRow(row.id, raw.place, raw.digest, self._enrich(row), None)
 
     def _raw(self) -> Iterator[_RawRow]:
-        """Yield every record or invalid line of every file. A cut-off file ends in an invalid line."""
-        for number, path in enumerate(self.paths, 1):
-            where = f"{number}/" if len(self.paths) > 1 else ""
+        """Yield every record or invalid line of every file. A cut-off file ends in an invalid line.
+
+        Places name the file alone, or its folder too where two files have the same name.
+        """
+        same_names = len({path.name for path in self.paths}) < len(self.paths)
+        for path in self.paths:
+            folder = f"{path.parent}/" if same_names else ""
             items = read_file(path, self._source, strict=self._strict, coerce_scalars=self._coerce_scalars)
             try:
                 for item in items:
+                    place = folder + item.place
                     if item.error is not None:
-                        own_id = item.id or f"line:{where}{item.place}"
-                        yield _RawRow(item.source, own_id, item.place, item.digest, None, item.error, False)
+                        own_id = item.id or f"line:{place}"
+                        yield _RawRow(item.source, own_id, place, item.digest, None, item.error, False)
                     for row in item.rows:
-                        yield _RawRow(
-                            item.source, row.id, item.place, item.digest, row, None, item.id_is_derived
-                        )
+                        yield _RawRow(item.source, row.id, place, item.digest, row, None, item.id_is_derived)
             except TruncatedInput as cut:
                 error = RowError(
                     cut.message, code="truncated_input", place=cut.place or str(path), remedy=cut.remedy
                 )
-                yield _RawRow(None, f"end:{where}{path.name}", f"{path.name}:end", b"", None, error, False)
+                place = f"{folder}{path.name}:end"
+                yield _RawRow(None, f"line:{place}", place, b"", None, error, False)
 
     def _enrich(self, row: Row) -> Row:
         """Join what other files say of a row. Given recordings replace the rows' own altogether: one judge, not two."""

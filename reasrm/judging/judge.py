@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,9 +15,11 @@ from reasrm.generation.resolve import open_backend
 from reasrm.judging.aggregate import RowResult, aggregate, flagged_fields, rule_status
 from reasrm.judging.plan import Ask, JudgingOptions, plan_row
 from reasrm.protocol.parsing import Policy, parse
+from reasrm.protocol.prompts import check_spec
 from reasrm.protocol.spec import JudgeSpec, load_spec
 from reasrm.records import Judgment, Order, Row, RowStatus
 from reasrm.requests import Completion, Request, SamplingParams
+from reasrm.sources import detect
 
 __all__ = ["Judge", "JudgeSession", "RowFailure", "open_judge"]
 
@@ -55,6 +58,7 @@ class Judge:
     policy: Policy = "strict"
 
     def __post_init__(self) -> None:
+        check_spec(self.spec)
         if self.policy == "upstream" and getattr(self.spec.grammar, "upstream", None) is None:
             raise ConfigError(
                 f"spec {self.spec.name!r} names no upstream reading",
@@ -92,12 +96,20 @@ class Judge:
         )
 
     def judge(
-        self, rows: Iterable[Row], options: JudgingOptions | None = None
+        self, rows: Iterable[Row | Mapping[str, Any]], options: JudgingOptions | None = None
     ) -> Iterator[RowResult | RowFailure]:
-        """Judge rows as they stream in; results come as they finish, in any order."""
+        """Judge rows as they stream in; results come as they finish, in any order. Iterate to make it happen.
+
+        Args:
+            rows: Records, or rows of any schema that `reasrm judge` reads, as dicts.
+            options: Orders, votes, seed and sampling; by default both orders with the spec's sampling.
+
+        Raises:
+            RowError: A dict is not a row that can be judged.
+        """
         ready: list[RowResult | RowFailure] = []
         session = JudgeSession(self, options or JudgingOptions(sampling=self.sampling()), ready.append)
-        for _ in session.steps(rows):
+        for _ in session.steps(_as_rows(rows)):
             yield from ready
             ready.clear()
         yield from ready
@@ -182,6 +194,21 @@ class JudgeSession:
         elif ask.order is Order.BA:
             judgment = judgment.swap()
         return replace(judgment, order=ask.order, vote=ask.vote, response=ask.response, shown=ask.shown)
+
+
+def _as_rows(rows: Iterable[Row | Mapping[str, Any]]) -> Iterator[Row]:
+    """Read dicts as `reasrm judge` reads a file's rows. Equal rows without an id are numbered."""
+    seen: Counter[str] = Counter()
+    for number, item in enumerate(rows, 1):
+        if isinstance(item, Row):
+            yield item
+            continue
+        place = f"row {number}"
+        source = detect(item, place)
+        for row in source.read(item, place):
+            repeats = seen[row.id]
+            seen[row.id] += source.derives_id(item)
+            yield replace(row, id=f"{row.id}#{repeats}") if repeats else row
 
 
 def _unshuffle(judgment: Judgment, shown: tuple[int, ...]) -> Judgment:

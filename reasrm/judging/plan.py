@@ -158,10 +158,10 @@ def _pairwise_views(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[
         first = row.present(options.seed) if options.orders == "random" else row
     else:
         raise RowError(
-            f"a {type(row).__name__} cannot be judged by the pairwise spec {spec.name!r}",
+            f"a list of responses cannot be judged by the pairwise spec {spec.name!r}",
             code="wrong_protocol",
             place=row.id,
-            remedy="give rows with two responses, or a pointwise or listwise --spec",
+            remedy="name two responses response_a and response_b, or choose a pointwise or listwise --spec",
         )
     views = [_View(first, first.order)]
     if options.orders == "both":

@@ -25,10 +25,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from reasrm.errors import ConfigError, RowError
 from reasrm.hashing import digest
 from reasrm.protocol.spec import JudgeSpec
-from reasrm.records import CandidateSet, Comparison, Conversation
+from reasrm.records import CandidateSet, Comparison, Conversation, Message, Rubric
 from reasrm.requests import PromptMessage, Span
 
-__all__ = ["build_prompt", "candidate_names", "record_nonce"]
+__all__ = ["build_prompt", "candidate_names", "check_spec", "record_nonce"]
 
 _OPEN, _CLOSE = "\ue000", "\ue001"
 _SENTINEL = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
@@ -107,6 +107,30 @@ def build_prompt(
         PromptMessage(message.role, _split(spec, _render(spec, message.text, variables), untrusted))
         for message in spec.messages
     )
+
+
+def check_spec(spec: JudgeSpec) -> None:
+    """Render a spec for made-up rows, with and without optional fields, before anything is paid for.
+
+    Raises:
+        ConfigError: A template cannot be rendered, or never shows what is to be judged.
+    """
+    every: dict[str, Any] = {"rubric": Rubric(text="a rubric"), "principle": "p", "reference": "r"}
+    required: dict[str, Any] = {str(name): every[name] for name in spec.requires}
+    for extra in (required, every):
+        fields: dict[str, Any] = {"id": "-", "prompt": (Message("user", "the prompt"),), **extra}
+        texts: tuple[str, ...] = (
+            ("one response",) if spec.protocol == "pointwise" else ("response A", "response B")
+        )
+        row: Comparison | CandidateSet = CandidateSet(**fields, responses=texts)
+        if spec.protocol == "pairwise":
+            row = Comparison(**fields, response_a=texts[0], response_b=texts[1])
+        shown = {
+            span.text for message in build_prompt(spec, row) for span in message.spans if not span.trusted
+        }
+        for text in ("the prompt", *texts):
+            if text not in shown:
+                raise ConfigError(f"the templates never show {text!r}", place=f"spec {spec.name}")
 
 
 def _response_variables(

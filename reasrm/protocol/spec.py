@@ -136,6 +136,8 @@ def load_spec(name_or_path: str) -> JudgeSpec:
         if isinstance(value, dict) and isinstance(value.get("spec"), dict):
             value = value["spec"]
         return parse_config(JudgeSpec, value, str(path))
+    if path.suffix or len(path.parts) > 1:
+        raise ConfigError("there is no such spec file", place=name_or_path)
     guess = nearest(name_or_path, builtin_specs())
     known = ", ".join(builtin_specs())
     raise ConfigError(

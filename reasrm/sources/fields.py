@@ -72,7 +72,7 @@ def wrong_type(key: str, expected: str, value: Any, place: str) -> RowError:
         f"field {key!r} must be {expected}, found {describe(value)}",
         code="wrong_type",
         place=place,
-        remedy="fix the row or read scalars as text with coerce_scalars" if scalar else None,
+        remedy="fix the row, or pass --coerce-scalars to read such values as text" if scalar else None,
     )
 
 

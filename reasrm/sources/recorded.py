@@ -123,7 +123,8 @@ def _vote(item: RowData, order: Order, place: str) -> Recorded:
     """Read one judgment as its text, else its score, else its verdict in the order shown."""
     finish_reason = fields.optional_text(item, "finish_reason", place) or "stop"
     if item.get("text"):
-        return Recorded("text", text=fields.text(item, "text", place), finish_reason=finish_reason)
+        text = fields.text(item, "text", place)
+        return Recorded("text", text=text, shown=_shown(item, place), finish_reason=finish_reason)
     if item.get("ranking") is not None:
         raise RowError(
             "a ranking without its text cannot be replayed: the order shown is not recorded",
@@ -139,6 +140,14 @@ def _vote(item: RowData, order: Order, place: str) -> Recorded:
         verdict = replace(fields.choice(item, "verdict", place, WINNERS), strength=_strength(item, place))
         verdict = verdict.swap() if order is Order.BA else verdict
     return Recorded("decision", decision=verdict, finish_reason=finish_reason)
+
+
+def _shown(item: RowData, place: str) -> tuple[int, ...]:
+    """Return the order in which a list was shown; empty for other judgments."""
+    value: Any = item.get("shown") or []
+    if not isinstance(value, list) or not all(type(n) is int for n in value):
+        raise fields.wrong_type("judgments[].shown", "a list of integers", value, place)
+    return tuple(value)
 
 
 def _scores(item: RowData, place: str) -> tuple[float, ...] | None:

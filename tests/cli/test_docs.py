@@ -71,7 +71,9 @@ def test_every_link_of_the_documentation_leads_somewhere():
 
 
 def test_lists_of_specs_and_sources_are_complete():
-    assert tuple(sorted(summary(run("specs"))["specs"])) == builtin_specs()
+    listed = run("specs")
+    assert tuple(sorted(summary(listed)["specs"])) == builtin_specs()
+    assert "rm-r1-short (pairwise" in listed.stdout
     assert summary(run("specs", "rm-r1"))["hash"] == load_spec("rm-r1").hash
     assert summary(run("data", "sources"))["sources"] == [source.name for source in SOURCES]
     documented = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
@@ -96,12 +98,16 @@ def test_every_verb_explains_itself_with_an_example(verb):
 
 
 def test_usage_errors_exit_2_and_quiet_silences_stderr(tmp_path):
-    assert run("judge").returncode == 2
-    assert run("no-such-verb").returncode == 2
+    for usage in (["judge"], ["no-such-verb"], ["judge", "--votes", "0"], []):
+        result = run(*usage)
+        assert (result.returncode, summary(result)["exit_code"]) == (2, 2)
+    assert run("--version").stdout.startswith("reasrm ")
     rows = write_rows(tmp_path / "rows.jsonl", 1)
     args = ["judge", "--input", rows, "--output", tmp_path / "o.jsonl", "--judge", "replay", "--quiet"]
     result = run(*args, "--spec", "mt-bnch")
     assert (result.returncode, result.stderr) == (2, "")
+    alike = run(*args, "--spec", "mt-bench", "--votes", "3")
+    assert alike.returncode == 3, "recorded votes are as they are"
     assert "mt-bench" in summary(result)["message"]
     missing = run(*args, "--spec", "mt-bench")
     assert missing.returncode == 3

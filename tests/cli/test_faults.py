@@ -120,8 +120,10 @@ def test_f3_a_second_signal_ends_at_once(tmp_path):
         time.sleep(0.3)
         assert process.poll() is None, "the first signal waits for what is in flight"
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=5)
+        stdout, stderr = process.communicate(timeout=5)
     assert process.returncode == 130
+    assert "once more to end at once" in stderr
+    assert json.loads(stdout.splitlines()[-1]) == {"interrupted": True, "exit_code": 130}
     assert all(row["status"] for row in rows_of(output))
 
 

@@ -75,7 +75,7 @@ def test_what_is_sent_and_what_is_read() -> None:
     [
         (chat("x", finish_reason="eos_token"), "x", "stop", None),
         (chat(None, finish_reason="length", reasoning="hm"), "", "length", "hm"),
-        (chat("x", finish_reason="content_filter"), "", "error", None),
+        (chat("x", finish_reason="content_filter"), "x", "content_filter", None),
         (chat("x", finish_reason="abort"), "", "error", None),
         (chat("x", finish_reason=None), "", "error", None),
     ],
@@ -328,7 +328,20 @@ def test_unusable_addresses(base_url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_identity_is_model_and_address() -> None:
+def test_identity_is_the_model_and_not_its_address() -> None:
     backend = EndpointBackend("judge", "http://localhost:1/v1/")
-    assert backend.identity == {"model": "judge", "base_url": "http://localhost:1/v1"}
+    assert backend.identity == EndpointBackend("judge", "http://localhost:2/v1").identity
+    assert backend.identity != EndpointBackend("other", "http://localhost:1/v1").identity
+    assert backend.base_url == "http://localhost:1/v1"
     assert backend.name == "judge"
+
+
+def test_an_endpoint_that_goes_away_ends_the_run_instead_of_failing_every_row() -> None:
+    with Endpoint() as endpoint:
+        backend = EndpointBackend("m", endpoint.base_url, concurrency=2, attempts=1, timeout_s=5)
+        assert [c.finish_reason for c in backend.generate([ask("first")])] == ["stop"]
+    backend.close()  # or a connection that was kept alive would still be served
+    answered: list[Completion] = []
+    with pytest.raises(EnvironmentProblem, match="run the same command again"):
+        answered.extend(backend.generate(ask(f"q{n}") for n in range(1000)))
+    assert len(answered) < 10

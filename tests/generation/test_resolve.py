@@ -42,7 +42,7 @@ def test_endpoints(judge: str, model: str, base_url: str, monkeypatch: pytest.Mo
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     backend = open_backend(judge, concurrency=2, timeout_s=1.0, attempts=3)
     assert isinstance(backend, EndpointBackend)
-    assert backend.identity == {"model": model, "base_url": base_url}
+    assert (backend.identity["model"], backend.base_url) == (model, base_url)
 
 
 @pytest.mark.parametrize("judge", ["replay", "replay:recorded.jsonl"])

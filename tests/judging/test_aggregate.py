@@ -123,6 +123,20 @@ def test_a_response_without_a_score_leaves_the_row_unreadable():
     assert (result.status, result.verdict, result.scores) == (RowStatus.TRUNCATED, None, (4.0, None))
 
 
+def test_a_level_top_of_a_list_is_a_split_and_never_the_first_response():
+    row = CandidateSet(id="r", prompt=PROMPT, responses=("x", "y", "z"), label=0)
+    fives = [Judgment(status=ParseStatus.OK, score=5.0, response=n) for n in range(3)]
+    result = aggregate(row, fives)
+    assert (result.status, result.ranking, result.correct) == (RowStatus.SPLIT, None, None)
+    assert result.scores == (5.0, 5.0, 5.0)
+    lists = [
+        Judgment(status=ParseStatus.OK, ranking=(0, 1, 2), scores=(5.0, 4.0, 1.0)),
+        Judgment(status=ParseStatus.OK, ranking=(1, 0, 2), scores=(4.0, 5.0, 1.0), order=Order.BA),
+    ]
+    result = aggregate(row, lists)
+    assert (result.status, result.consistent, result.correct) == (RowStatus.SPLIT, False, None)
+
+
 def test_lists_are_ranked_by_mean_rank():
     row = CandidateSet(id="r", prompt=PROMPT, responses=("x", "y", "z"), label=1)
     first = Judgment(status=ParseStatus.OK, ranking=(1, 0, 2), scores=(3.0, 5.0, 1.0))
@@ -143,6 +157,21 @@ def test_lists_are_ranked_by_mean_rank():
         ("", "", "degenerate"),
     ],
 )
-def test_rows_that_are_settled_without_a_judge(a, b, status):
+def test_pairs_that_are_settled_without_a_judge(a, b, status):
     assert rule_status(PreferencePair(id="r", prompt=PROMPT, chosen=a, rejected=b)) == status
     assert rule_status(Comparison(id="r", prompt=PROMPT, response_a=b, response_b=a)) == status
+
+
+@pytest.mark.parametrize(
+    ("texts", "status"),
+    [
+        (("x", "x", "y"), None),
+        (("", "x", "y"), None),
+        (("x", "x", "x"), "identical"),
+        (("", " "), "degenerate"),
+        (("x",), None),
+        (("",), "degenerate"),
+    ],
+)
+def test_a_list_is_settled_only_if_there_is_nothing_to_choose(texts, status):
+    assert rule_status(CandidateSet(id="r", prompt=PROMPT, responses=texts)) == status

@@ -128,11 +128,50 @@ def test_what_decides_the_judging_is_part_of_the_identity(tmp_path):
     recorded = {"a": {Order.AB: (Recorded("text", "[[A]]"),)}}
     inputs = [
         JudgeInput([rows]),
-        JudgeInput([rows], coerce_scalars=True),
-        JudgeInput([rows], dedupe="first"),
         JudgeInput([rows], rubrics=rubric),
         JudgeInput([rows], rubrics=other),
         JudgeInput([rows], recordings=recorded),
     ]
     assert len({str(one.identity) for one in inputs}) == len(inputs)
-    assert JudgeInput([rows], limit=1).identity == JudgeInput([rows]).identity
+    lenient = JudgeInput([rows], limit=1, coerce_scalars=True, dedupe="first")
+    assert lenient.identity == inputs[0].identity, "what only makes more rows usable lets a run continue"
+
+
+def test_two_files_of_one_name_are_told_apart(tmp_path):
+    files = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        files.append(write(tmp_path / folder / "x.jsonl", pair(f"{folder}1", label=7), pair(f"{folder}2")))
+        with files[-1].open("a") as stream:
+            stream.write("{broken\n")
+    rows = JudgeInput(files)
+    assert rows.scan().num_invalid == 4
+    broken = [item for item in rows if item.id.startswith("line:")]
+    assert [item.place for item in broken] == [f"{file}:3" for file in files]
+
+
+def test_given_recordings_replace_the_rows_own_altogether(tmp_path, real_data):
+    own = real_data / "judgebench" / "judgments_gpt-4o_rm_internlm2-7b.jsonl"
+    ids = [item.id for item in JudgeInput([own], limit=2)]
+    recorded = {ids[0]: {Order.AB: (Recorded("text", "[[A>B]]"),)}}
+    rows = JudgeInput([own], limit=2, recordings=recorded)
+    assert rows.scan().recorded == {"text"}
+    first, second = (item.row for item in rows)
+    assert first.recorded == recorded[ids[0]]
+    assert second.recorded == {}
+    with pytest.raises(InputError, match="recordings"):
+        JudgeInput([own], recordings={"other": recorded[ids[0]]}).scan()
+
+
+def test_rubrics_that_fit_no_row_are_refused(tmp_path):
+    rows = write(tmp_path / "rows.jsonl", pair("a"))
+    rubrics = load_rubrics(write(tmp_path / "r.jsonl", {"id": "zzz", "rubric": "x"}))
+    with pytest.raises(InputError, match="rubrics"):
+        JudgeInput([rows], rubrics=rubrics).scan()
+
+
+def test_an_id_that_numbering_would_give_is_refused(tmp_path):
+    name = ids(JudgeInput([write(tmp_path / "a.jsonl", pair())]))[0]
+    clash = write(tmp_path / "b.jsonl", pair(), pair(), pair(f"{name}#1", response_a="z"))
+    with pytest.raises(InputError, match="repeated row"):
+        JudgeInput([clash]).scan()

@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 
-from reasrm.errors import RowError
+from reasrm.errors import ConfigError, InputError, RowError
+from reasrm.generation.replay import ReplayBackend
 from reasrm.judging.judge import Judge, RowFailure
 from reasrm.judging.plan import JudgingOptions, plan_row
 from reasrm.protocol.spec import load_spec
@@ -166,3 +167,73 @@ def test_rows_that_imitate_markers_are_judged_and_flagged():
     assert result.to_json(judge={}, seed=0)["flagged"] == ["response_b"]
     (clean,) = judge(FakeBackend()).judge([COMPARISON])
     assert "flagged" not in clean.to_json(judge={}, seed=0)
+
+
+def test_relabelling_a_pair_changes_no_listwise_prompt_either():
+    relabelled = PreferencePair(id="p", prompt=PROMPT, chosen="bad", rejected="good")
+    for orders in ("both", "given", "random"):
+        for seed in range(8):
+            options = JudgingOptions(orders=orders, seed=seed)
+            texts = [
+                [
+                    tuple(m.text for m in ask.request.messages)
+                    for ask in plan_row(load_spec("principle-list"), row, options)
+                ]
+                for row in (PAIR, relabelled)
+            ]
+            assert texts[0] == texts[1]
+
+
+def test_a_recorded_list_is_replayed_in_the_order_it_was_shown():
+    row = CandidateSet(id="l", prompt=PROMPT, responses=("mid", "best", "worst"), label=1)
+    text = '{"scores": {"response-1": 1, "response-2": 3, "response-3": 5}, "best-to-worst": %s}'
+    text %= '["response-3", "response-2", "response-1"]'
+    recorded = {Order.AB: (Recorded("text", text, shown=(2, 0, 1)),)}
+    replayed = CandidateSet(**{**row.shared_fields(), "recorded": recorded}, responses=row.responses, label=1)
+    for seed in range(5):
+        options = JudgingOptions(seed=seed, recorded_only=True)
+        (result,) = Judge(spec=load_spec("principle-list"), backend=ReplayBackend()).judge(
+            [replayed], options
+        )
+        assert (result.ranking, result.correct) == ((1, 0, 2), True)
+    unknown = CandidateSet(
+        **{**row.shared_fields(), "recorded": {Order.AB: (Recorded("text", text),)}}, responses=row.responses
+    )
+    with pytest.raises(RowError, match="order"):
+        plan_row(load_spec("principle-list"), unknown, JudgingOptions(recorded_only=True))
+
+
+def test_a_request_that_is_never_answered_fails_its_row():
+    class Forgetful(FakeBackend):
+        def generate(self, requests):
+            for completion in super().generate(requests):
+                if not completion.request_id.startswith("d|BA"):
+                    yield completion
+
+    other = Comparison(id="d", prompt=PROMPT, response_a="x", response_b="y")
+    results = {r.row.id: r for r in judge(Forgetful()).judge([COMPARISON, other])}
+    assert isinstance(results["d"], RowFailure)
+    assert results["d"].code == "no_answer"
+
+
+def test_dicts_are_read_as_the_rows_of_a_file():
+    rows = [
+        {"id": "a", "prompt": "q", "response_a": "x", "response_b": "y", "label": "A"},
+        {"prompt": "q", "chosen": "x", "rejected": "y"},
+        {"prompt": "q", "chosen": "x", "rejected": "y"},
+    ]
+    results = list(judge(FakeBackend(prefers("x"))).judge(rows))
+    assert [r.correct for r in results] == [True, True, True]
+    assert len({r.row.id for r in results}) == 3
+    with pytest.raises(InputError, match="row 1"):
+        list(judge(FakeBackend()).judge([{"what": "is this"}]))
+
+
+def test_a_spec_that_hides_a_response_or_cannot_be_read_upstream_is_refused_at_once():
+    spec = load_spec("mt-bench")
+    user = spec.messages[1]
+    blind = user.model_copy(update={"text": user.text.replace("{{ response_b }}", "x")})
+    with pytest.raises(ConfigError, match="never show 'response B'"):
+        Judge(spec=spec.model_copy(update={"messages": (spec.messages[0], blind)}), backend=FakeBackend())
+    with pytest.raises(ConfigError, match="upstream"):
+        Judge(spec=load_spec("principle-list"), backend=FakeBackend(), policy="upstream")

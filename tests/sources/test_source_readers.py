@@ -144,7 +144,7 @@ def test_a_missing_field_is_named_with_the_keys_there_are(name: str, key: str) -
 def test_scalars_become_text_only_on_request_and_only_in_text_fields() -> None:
     source = get("pandalm")
     row = example("pandalm", response1=True, response2=3.5)
-    assert "coerce_scalars" in str(refusal("pandalm", row))
+    assert "--coerce-scalars" in str(refusal("pandalm", row))
     (record,) = source.read(source.coerce_scalars(row), "p:1")
     assert isinstance(record, Comparison)
     assert (record.response_a, record.response_b) == ("True", "3.5")

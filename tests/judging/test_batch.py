@@ -1,0 +1,148 @@
+"""Runs over files: what a later call may continue, and what earlier results are worth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasrm.errors import ConfigError, InputError
+from reasrm.evaluation.run import evaluate
+from reasrm.evaluation.suites import get_suite
+from reasrm.generation.replay import ReplayBackend
+from reasrm.judging.batch import judge_file
+from reasrm.judging.inputs import JudgeInput
+from reasrm.judging.judge import Judge
+from reasrm.judging.plan import JudgingOptions
+from reasrm.protocol.spec import load_spec
+from reasrm.requests import Request
+from reasrm.sources.recorded import read_recordings
+from tests.commands import rows_of, write_rows
+from tests.fakes import FakeBackend
+
+
+def judge(spec: str = "mt-bench", **backend: Any) -> Judge:
+    return Judge(spec=load_spec(spec), backend=FakeBackend(**backend))
+
+
+def run(rows: Path, output: Path, who: Judge | None = None, **more: Any):
+    return judge_file(who or judge(), JudgeInput([rows]), output, **more)
+
+
+def test_a_mended_line_and_added_rows_are_judged_without_the_others(tmp_path):
+    rows, output = write_rows(tmp_path / "rows.jsonl", 5), tmp_path / "out.jsonl"
+    lines = rows.read_text().splitlines()
+    rows.write_text("\n".join([*lines[:2], "{broken", *lines[3:]]) + "\n")
+    assert run(rows, output).tally.errors == 1
+    done = rows_of(output)
+    rows.write_text("\n".join([*lines, lines[0].replace("q0", "q5")]) + "\n")
+    who = judge()
+    result = run(rows, output, who, retry_errors=True)
+    assert (result.tally.rows, result.tally.errors) == (6, 0)
+    assert "no row that was judged" in result.resume.warnings[0]
+    assert {request.id.split("|")[0] for request in who.backend.requests} == {"q2", "q5"}
+    assert rows_of(output)[:4] == done
+    assert run(rows, output).tally.resumed == 6, "the changed input is the run's own from now on"
+
+
+def test_a_judged_row_that_changed_or_went_is_a_refusal(tmp_path):
+    rows, output = write_rows(tmp_path / "rows.jsonl", 4), tmp_path / "out.jsonl"
+    run(rows, output)
+    original = rows.read_text()
+    rows.write_text(original.replace("yes 2", "perhaps 2"))
+    with pytest.raises(ConfigError, match="1 row differs \\(q2\\)"):
+        run(rows, output)
+    rows.write_text("".join(original.splitlines(keepends=True)[1:]))
+    with pytest.raises(ConfigError, match="gone \\(q0\\)"):
+        run(rows, output)
+    rows.write_text(original + original.splitlines()[0].replace("q0", "q9") + "\n")
+    with pytest.raises(ConfigError, match="new"):
+        run(rows, output, strict=True)
+
+
+def test_a_run_that_recorded_nothing_binds_nobody(tmp_path):
+    rows, output = write_rows(tmp_path / "rows.jsonl", 2), tmp_path / "out.jsonl"
+    with pytest.raises(OSError, match="as planned"):
+        run(rows, output, judge(dies_at="q0|AB|0|0"))
+    assert run(rows, output, judge("arena-hard", text=lambda _: "[[A>B]]")).tally.rows == 2
+    with pytest.raises(ConfigError, match="spec"):
+        run(rows, output, judge("mt-bench"))
+
+
+def test_one_judge_serves_several_files(tmp_path):
+    who = judge()
+    for name in ("a", "b"):
+        assert run(write_rows(tmp_path / f"{name}.jsonl", 3), tmp_path / f"{name}.out", who).tally.rows == 3
+    assert not who.backend.is_closed, "who opened it closes it"
+
+
+def test_rows_settled_without_a_call_are_written_as_they_come(tmp_path):
+    rows, output = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    same = {"prompt": "p", "response_a": "x", "response_b": "x"}
+    rows.write_text("".join(json.dumps({"id": f"q{n}", **same}) + "\n" for n in range(500)))
+    run(rows, output)
+    assert [row["id"] for row in rows_of(output)] == [f"q{n}" for n in range(500)]
+
+
+def best_word(request: Request) -> str:
+    """A listwise judge that likes longer texts."""
+    texts = [s.text for m in request.messages for s in m.spans if not s.trusted][1:]
+    scores = {f"response-{n}": len(text) for n, text in enumerate(texts, 1)}
+    return json.dumps({"scores": scores, "best-to-worst": sorted(scores, key=lambda name: -scores[name])})
+
+
+def test_a_listwise_run_replays_to_the_same_results_under_another_seed(tmp_path):
+    rows, output = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    texts = ["a", "abc", "ab", "abcd"]
+    rows.write_text(
+        "".join(
+            json.dumps(
+                {"id": f"q{n}", "prompt": "p", "responses": texts[n % 4 :] + texts[: n % 4], "label": 0}
+            )
+            + "\n"
+            for n in range(12)
+        )
+    )
+    run(rows, output, judge("principle-list", text=best_word))
+    first = {row["id"]: (row["status"], row["ranking"], row["correct"]) for row in rows_of(output)}
+    assert sum(correct for _, _, correct in first.values()) == 3, (
+        "the longest is first in a quarter of the rows"
+    )
+    replayed = JudgeInput([rows], recordings=read_recordings(output))
+    who = Judge(spec=load_spec("principle-list"), backend=ReplayBackend())
+    options = JudgingOptions(seed=7, recorded_only=True)
+    judge_file(who, replayed, tmp_path / "again.jsonl", options)
+    again = rows_of(tmp_path / "again.jsonl")
+    assert {row["id"]: (row["status"], row["ranking"], row["correct"]) for row in again} == first
+
+
+def test_an_earlier_result_does_not_outlive_its_judgments(tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl", 3)
+    folder = tmp_path / "eval"
+    arguments = (JudgeInput([rows]), folder, JudgingOptions())
+    assert evaluate(get_suite("pairs"), judge(), *arguments).result["source"] == "rows"
+    assert (folder / "result.json").exists()
+    with pytest.raises(ConfigError):
+        evaluate(get_suite("pairs"), judge("arena-hard"), *arguments)
+    assert (folder / "result.json").exists(), "a refusal touches nothing"
+    with pytest.raises(OSError, match="as planned"):
+        evaluate(get_suite("pairs"), judge(dies_at="q0|AB|0|0"), *arguments, restart=True)
+    assert not (folder / "result.json").exists()
+
+
+def test_suites_refuse_what_they_cannot_score_before_anything_is_asked(tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl", 3)
+    who = judge()
+    for suite in ("rm-bench", "rewardbench"):
+        with pytest.raises(InputError, match="cannot score rows of 'rows'"):
+            evaluate(get_suite(suite), who, JudgeInput([rows]), tmp_path / suite, JudgingOptions())
+    assert not who.backend.requests
+    unlabelled = write_rows(tmp_path / "plain.jsonl", 2, label=None)
+    with pytest.raises(InputError, match="label"):
+        evaluate(get_suite("pairs"), who, JudgeInput([unlabelled]), tmp_path / "plain", JudgingOptions())
+    occupied = tmp_path / "file"
+    occupied.touch()
+    with pytest.raises(ConfigError, match="not a folder"):
+        evaluate(get_suite("pairs"), who, JudgeInput([rows]), occupied, JudgingOptions())
