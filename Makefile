@@ -10,9 +10,10 @@ export HF_HUB_OFFLINE ?= 1
 .PHONY: demo test lint bench soak clean
 
 $(STAMP): pyproject.toml constraints.txt
+	@echo "installing into $(VENV): a minute or two, once"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install -qq --constraint constraints.txt torch
+	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 demo: $(STAMP)

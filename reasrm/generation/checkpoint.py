@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from reasrm.errors import ConfigError
 
 __all__ = ["Checkpoint", "context_length", "stop_ids"]
 
+_LOG = logging.getLogger("reasrm")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _NO_MODEL = "name a folder that holds a model"
 _HEAD, _BLOCK, _NUM_SAMPLES = 1 << 20, 4096, 64
@@ -115,6 +118,7 @@ class Checkpoint:
         import transformers
         from safetensors import SafetensorError
 
+        _follow_our_logging(transformers.utils.logging)
         loader = getattr(transformers, auto_class)
         try:
             return loader.from_pretrained(self.path, **self.options(), **options)
@@ -133,6 +137,14 @@ class Checkpoint:
             return self.load("GenerationConfig")
         except ConfigError:
             return None
+
+
+def _follow_our_logging(theirs: Any) -> None:
+    """Keep transformers as quiet as we are: no bars into a file, nothing at all when logs are off."""
+    if not _LOG.isEnabledFor(logging.CRITICAL):
+        theirs.set_verbosity(logging.CRITICAL + 1)
+    if not (sys.stderr.isatty() and _LOG.isEnabledFor(logging.INFO)):
+        theirs.disable_progress_bar()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 
 from reasrm.protocol.spec import builtin_specs, load_spec
 from reasrm.sources import SOURCES
-from tests.commands import ROOT, decide, rows_of, run, summary, write_rows
+from tests.commands import ROOT, decide, environment, rows_of, run, summary, write_rows
 from tests.fakes import Endpoint
+from tests.tiny import build_tiny_model
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -43,6 +46,26 @@ def test_the_readmes_row_is_what_the_demo_writes(tmp_path):
     assert {key: written[key] for key in shown} == shown
     again = run("demo", "--output", tmp_path)
     assert summary(again) == summary(result), "a second demo reuses the first"
+
+
+def test_the_readmes_python_runs():
+    (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    with Endpoint(lambda payload: decide(payload, "<answer>[[{}]]</answer>")) as endpoint:
+        code = snippet.replace("http://localhost:8000/v1", endpoint.base_url)
+        result = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment()
+        )
+    assert result.returncode == 0, result.stderr
+    assert re.fullmatch(r"(ok|split) (A|B|None) (True|False) (True|False|None)\n", result.stdout)
+
+
+def test_a_local_model_judges_quietly(tmp_path):
+    build_tiny_model(tmp_path / "model", context=4000)
+    rows = write_rows(tmp_path / "rows.jsonl", 2)
+    args = ["--judge", tmp_path / "model", "--spec", "mt-bench", "--max-tokens", "4", "--dtype", "float32"]
+    result = run("judge", *args, "--input", rows, "--output", tmp_path / "out.jsonl", "--quiet")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert summary(result)["parse_status"] == {"truncated": 4}
 
 
 def test_the_example_spec_of_the_docs_loads(tmp_path):
