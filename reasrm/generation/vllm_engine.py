@@ -1,26 +1,29 @@
-"""vLLM in this process. **Not verified on a GPU**: written to the documented API of vLLM 0.22 to 0.31.
+"""vLLM in this process. **Not run on a GPU by us**; run on the CPU build of 0.32.
 
-Prompts go in as ids, so the guarantee of `PromptEncoder` holds. Prefix caching is on: templates put first
-what many prompts share. Within a window vLLM schedules by itself; a window that fails is bisected, as in the
-reference backend.
+Prompts go in as ids, so the guarantee of `PromptEncoder` holds. Prefix caching is on: templates put first what many
+prompts share. Requests are fed to the engine and read back one by one, so that a finished row is durable while others
+still run. A request that the engine refuses comes back as an error; one that kills the engine ends the run, which the
+same command continues.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+import os
+from collections.abc import Generator, Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from reasrm.errors import EnvironmentProblem
 from reasrm.extras import require
 from reasrm.generation.checkpoint import Checkpoint, context_length, stop_ids
-from reasrm.generation.encoding import EncodedRequest, encode_window, failed, read_ids, windows
+from reasrm.generation.encoding import EncodedRequest, encode_window, failed, read_ids
 from reasrm.protocol.encoder import PromptEncoder
 from reasrm.requests import Completion, Request
 
 __all__ = ["VLLMBackend"]
 
-_WINDOW = 1024  # several times what an engine runs at once, so that the tail of a window costs little
+_IN_FLIGHT = 512  # about twice what an engine runs at once, so that it never waits for us
 
 
 class VLLMBackend:
@@ -51,6 +54,7 @@ class VLLMBackend:
     ) -> None:
         self._checkpoint = Checkpoint(str(path), revision)
         self._checkpoint.check()
+        os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # stdout is for results
         self._vllm = require("vllm", "vllm")
         self.name = self._checkpoint.path
         self._config = self._checkpoint.load("AutoConfig")
@@ -96,55 +100,63 @@ class VLLMBackend:
         self._pad_id = tokenizer.pad_token_id
 
     def generate(self, requests: Iterable[Request]) -> Generator[Completion, None, None]:
-        """Yield completions, window by window.
+        """Yield completions as they finish, keeping the engine's queue filled. Closing it aborts what runs.
 
         Raises:
             EnvironmentProblem: If the engine died, after which no request can succeed.
         """
         self.load()
-        for window in windows(requests, _WINDOW):
-            fitting, rejected = encode_window(window, self._encoder, self._context)
-            yield from rejected
-            if fitting:
-                yield from self._complete(fitting)
-
-    def _complete(self, batch: list[EncodedRequest]) -> Iterator[Completion]:
+        engine = self._engine.llm_engine
+        source = iter(requests)
+        running: dict[str, EncodedRequest] = {}
         try:
-            completions = self._run(batch)
-        except Exception as error:
-            if type(error).__name__ == "EngineDeadError":
-                raise EnvironmentProblem(
-                    f"vLLM's engine died: {error}", place=self.name, remedy="see its log above; start again"
-                ) from error
-            if len(batch) == 1:
-                completions = [failed(batch[0].request, error)]
-            else:
-                half = len(batch) // 2
-                completions = [*self._complete(batch[:half]), *self._complete(batch[half:])]
-        yield from completions
+            while True:
+                for request in islice(source, _IN_FLIGHT - len(running)):
+                    refusal = self._add(engine, request, running)
+                    if refusal is not None:
+                        yield refusal
+                if not running:
+                    return
+                for output in self._step(engine):
+                    if output.finished:
+                        yield self._read(running.pop(output.request_id), output.outputs[0])
+        finally:
+            if running:
+                engine.abort_request(list(running))
 
-    def _run(self, batch: Sequence[EncodedRequest]) -> list[Completion]:
-        outputs = self._engine.generate(
-            [{"prompt_token_ids": list(encoded.ids)} for encoded in batch],
-            [self._sampling(encoded.request) for encoded in batch],
-            use_tqdm=False,
+    def _add(self, engine: Any, request: Request, running: dict[str, EncodedRequest]) -> Completion | None:
+        """Queue a request, or return the completion of one that cannot be queued."""
+        fitting, rejected = encode_window([request], self._encoder, self._context)
+        if rejected:
+            return rejected[0]
+        try:
+            prompt = {"prompt_token_ids": list(fitting[0].ids)}
+            engine.add_request(request.id, prompt, self._sampling(request))
+        except Exception as error:
+            self._raise_if_dead(error)
+            return failed(request, error)
+        running[request.id] = fitting[0]
+        return None
+
+    def _step(self, engine: Any) -> list[Any]:
+        try:
+            return list(engine.step())
+        except Exception as error:
+            self._raise_if_dead(error)
+            raise
+
+    def _raise_if_dead(self, error: Exception) -> None:
+        if type(error).__name__ == "EngineDeadError":
+            raise EnvironmentProblem(
+                f"vLLM's engine died: {error}", place=self.name, remedy="see its log above; start again"
+            ) from error
+
+    def _read(self, encoded: EncodedRequest, answer: Any) -> Completion:
+        if answer.finish_reason not in ("stop", "length"):
+            return failed(encoded.request, f"vLLM ended it with {answer.finish_reason!r}")
+        return read_ids(
+            encoded, answer.token_ids, encoder=self._encoder, stop_ids=self._stop_ids, pad_id=self._pad_id
         )
-        completions = []
-        for encoded, output in zip(batch, outputs, strict=True):
-            answer = output.outputs[0]
-            if answer.finish_reason not in ("stop", "length"):
-                completions.append(failed(encoded.request, f"vLLM ended it with {answer.finish_reason!r}"))
-                continue
-            completions.append(
-                read_ids(
-                    encoded,
-                    answer.token_ids,
-                    encoder=self._encoder,
-                    stop_ids=self._stop_ids,
-                    pad_id=self._pad_id,
-                )
-            )
-        return completions
 
     def _sampling(self, request: Request) -> Any:
         params = request.sampling
@@ -155,6 +167,7 @@ class VLLMBackend:
             seed=params.seed,
             stop_token_ids=sorted(self._stop_ids),
             detokenize=False,
+            output_kind=self._vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
         )
 
     def close(self) -> None:

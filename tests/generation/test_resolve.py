@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -16,6 +18,7 @@ from reasrm.generation.endpoint import EndpointBackend
 from reasrm.generation.hf import HFBackend
 from reasrm.generation.replay import ReplayBackend
 from reasrm.generation.resolve import open_backend
+from reasrm.requests import Request
 from tests.fakes import ask
 from tests.tiny import build_tiny_model
 
@@ -98,14 +101,18 @@ def test_an_installed_package_that_fails_says_why(tmp_path: Path, monkeypatch: p
 
 
 class FakeVLLM(ModuleType):
-    """The part of vLLM's interface that the backend uses; ends answers as told by the prompt's length."""
+    """The part of vLLM's interface that the backend uses; a request's seed says how its answer ends."""
 
     def __init__(self) -> None:
         super().__init__("vllm")
         self.options: dict[str, Any] = {}
-        self.batches: list[list[Any]] = []
-        self.poison: int | None = None
-        self.error: Exception = ValueError("cannot")
+        self.added: dict[str, tuple[Any, Any]] = {}
+        self.aborted: list[str] = []
+        self.refused_seed: int | None = None
+        self.death: Exception | None = None
+        self.llm_engine = self
+        self.sampling_params = SimpleNamespace(RequestOutputKind=SimpleNamespace(FINAL_ONLY="final"))
+        self._waiting: list[str] = []
 
     def SamplingParams(self, **params: Any) -> SimpleNamespace:  # noqa: N802
         return SimpleNamespace(**params)
@@ -114,26 +121,35 @@ class FakeVLLM(ModuleType):
         self.options = options
         return self
 
-    def generate(self, prompts: list[Any], params: list[Any], use_tqdm: bool) -> list[SimpleNamespace]:
-        self.batches.append(list(zip(prompts, params, strict=True)))
-        if any(p.seed == self.poison for p in params):
-            raise self.error
-        reasons = {0: "stop", 1: "length", 2: "abort"}
-        return [
-            SimpleNamespace(
-                outputs=[
-                    SimpleNamespace(
-                        token_ids=[*[70] * 3, *p.stop_token_ids[:1]], finish_reason=reasons[p.seed % 3]
-                    )
-                ]
-            )
-            for p in params
-        ]
+    def add_request(self, request_id: str, prompt: Any, params: Any) -> None:
+        if params.seed == self.refused_seed:
+            raise ValueError("cannot")
+        self.added[request_id] = (prompt, params)
+        self._waiting.append(request_id)
+
+    def step(self) -> list[SimpleNamespace]:
+        """Finish the newest request, so that order is nothing to rely on."""
+        if self.death is not None:
+            raise self.death
+        request_id = self._waiting.pop()
+        params = self.added[request_id][1]
+        reason = {0: "stop", 1: "length", 2: "abort"}[params.seed % 3]
+        answer = SimpleNamespace(token_ids=[*[70] * 3, *params.stop_token_ids[:1]], finish_reason=reason)
+        unfinished = SimpleNamespace(request_id="nobody", finished=False, outputs=[])
+        return [unfinished, SimpleNamespace(request_id=request_id, finished=True, outputs=[answer])]
+
+    def abort_request(self, request_ids: list[str]) -> None:
+        self.aborted += request_ids
 
 
-def test_vllm_gets_ids_and_settings_per_request(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    vllm = FakeVLLM()
-    monkeypatch.setitem(sys.modules, "vllm", vllm)
+@pytest.fixture
+def vllm(monkeypatch: pytest.MonkeyPatch) -> FakeVLLM:
+    fake = FakeVLLM()
+    monkeypatch.setitem(sys.modules, "vllm", fake)
+    return fake
+
+
+def test_vllm_gets_ids_and_settings_per_request(models: Path, vllm: FakeVLLM) -> None:
     backend = open_backend(str(models / "judge-7b"), backend="vllm", max_context=200)
     assert backend.identity["engine"] == "vllm"
     requests = [ask(f"q{n}", "x", temperature=0.5, top_p=0.9, max_tokens=9, seed=n) for n in range(3)]
@@ -144,25 +160,38 @@ def test_vllm_gets_ids_and_settings_per_request(models: Path, monkeypatch: pytes
     assert completions["long"].finish_reason == "too_long"
     assert vllm.options["trust_remote_code"] is False
     assert vllm.options["max_model_len"] == 200
-    (((prompt, params), *_),) = vllm.batches
+    prompt, params = vllm.added["q0"]
     assert all(isinstance(token, int) for token in prompt["prompt_token_ids"])
     assert (params.temperature, params.top_p, params.max_tokens) == (0.5, 0.9, 9)
     assert params.stop_token_ids == [0, 2]
     backend.close()
 
 
-def test_vllm_poison_row_is_isolated_and_a_dead_engine_ends_the_run(
-    models: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    vllm = FakeVLLM()
-    vllm.poison = 15
-    monkeypatch.setitem(sys.modules, "vllm", vllm)
+def test_vllm_is_kept_full_and_no_fuller(models: Path, vllm: FakeVLLM) -> None:
+    backend = open_backend(str(models / "judge-7b"), backend="vllm")
+    pulled: list[int] = []
+
+    def endless() -> Iterator[Request]:
+        for n in count():
+            pulled.append(n)
+            yield ask(f"q{n}", "x", max_tokens=9, seed=3 * n)
+
+    answers = backend.generate(endless())
+    first = [next(answers) for _ in range(5)]
+    assert len({c.request_id for c in first}) == 5
+    assert len(pulled) < 600
+    answers.close()
+    assert len(vllm.aborted) == len(pulled) - 5
+
+
+def test_vllm_refusals_stay_alone_and_a_dead_engine_ends_the_run(models: Path, vllm: FakeVLLM) -> None:
+    vllm.refused_seed = 15
     backend = open_backend(str(models / "judge-7b"), backend="vllm")
     requests = [ask(f"q{3 * n}", "x", max_tokens=9, seed=3 * n) for n in range(9)]
     completions = list(backend.generate(requests))
     assert [c.request_id for c in completions if c.finish_reason == "error"] == ["q15"]
     assert len(completions) == 9
-    vllm.error = type("EngineDeadError", (Exception,), {})("gone")
+    vllm.death = type("EngineDeadError", (Exception,), {})("gone")
     with pytest.raises(EnvironmentProblem, match="gone"):
         list(backend.generate(requests))
 
