@@ -310,6 +310,7 @@ class Judgment:
         critique: The text of the judge's evaluation, if its grammar marks one.
         rubric: The rubric the judge wrote, if its grammar marks one.
         text: The whole completion.
+        reasoning: Thinking that an endpoint returned apart from the text; never read for a verdict.
         detail: Why the status is not `OK`.
         order: The order shown.
         vote: Which of several samples this is.
@@ -327,6 +328,7 @@ class Judgment:
     critique: str | None = None
     rubric: str | None = None
     text: str = ""
+    reasoning: str | None = None
     detail: str | None = None
     order: Order = Order.AB
     vote: int = 0

@@ -170,11 +170,14 @@ def test_a_long_row_is_reported_and_skipped(tmp_path: Path) -> None:
     assert [row.line for row in rows] == [1, 2, 3, 4]
 
 
-def test_memory_stays_within_three_caps_on_a_huge_row(tmp_path: Path) -> None:
-    cap, path = 16 * 2**20, tmp_path / "x.jsonl"
+@pytest.mark.parametrize(
+    ("megabytes", "cap"), [(200, 16 * 2**20), pytest.param(1024, 64 * 2**20, marks=pytest.mark.soak)]
+)
+def test_memory_stays_within_three_caps_on_a_huge_row(tmp_path: Path, megabytes: int, cap: int) -> None:
+    path = tmp_path / "x.jsonl"
     with open(path, "wb") as stream:
         stream.write(b'{"a":1}\n{"t":"')
-        for _ in range(200):
+        for _ in range(megabytes):
             stream.write(b"x" * 2**20)
         stream.write(b'"}\n{"t":"' + b"y" * (cap - 100) + b'"}\n{"a":2}\n')
     script = (

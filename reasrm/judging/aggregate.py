@@ -93,7 +93,7 @@ def _judgment_json(judgment: Judgment) -> dict[str, Any]:
     verdict = fields.pop("verdict")
     fields["response"] = fields["response"] or None
     fields["shown"] = fields["shown"] or None
-    optional = ("response", "shown", "score", "scores", "ranking", "detail")
+    optional = ("response", "shown", "score", "scores", "ranking", "reasoning", "detail")
     line: dict[str, Any] = {
         "order": judgment.order.value,
         "vote": judgment.vote,

@@ -80,6 +80,7 @@ def parse(
     base = Judgment(
         status=ParseStatus.NO_VERDICT,
         text=completion.text,
+        reasoning=completion.reasoning,
         num_tokens=completion.num_tokens,
         finish_reason=completion.finish_reason,
     )

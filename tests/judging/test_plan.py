@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -237,3 +238,14 @@ def test_a_spec_that_hides_a_response_or_cannot_be_read_upstream_is_refused_at_o
         Judge(spec=spec.model_copy(update={"messages": (spec.messages[0], blind)}), backend=FakeBackend())
     with pytest.raises(ConfigError, match="upstream"):
         Judge(spec=load_spec("principle-list"), backend=FakeBackend(), policy="upstream")
+
+
+def test_reasoning_returned_apart_is_kept_and_not_read():
+    class Thinker(FakeBackend):
+        def generate(self, requests):
+            for completion in super().generate(requests):
+                yield replace(completion, text="[[C]]", reasoning="surely [[A]]")
+
+    (result,) = judge(Thinker()).judge([COMPARISON])
+    assert result.verdict == "tie"
+    assert result.to_json(judge={}, seed=0)["judgments"][0]["reasoning"] == "surely [[A]]"
