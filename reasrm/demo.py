@@ -7,6 +7,7 @@ and reasoned answers read as the benchmark's own script reads them.
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from reasrm.durable import IdentityMismatch, read_records
 from reasrm.evaluation.run import Evaluation, evaluate
 from reasrm.evaluation.suites import get_suite
 from reasrm.evaluation.table import format_estimate, render_rows
+from reasrm.judging.batch import RunControl
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import open_judge
 from reasrm.judging.plan import JudgingOptions
@@ -74,10 +76,11 @@ def _evaluate(arm: _Arm, output: Path, seed: int) -> Evaluation:
     with resources.as_file(resource) as file, judging_progress(arm.name) as on_progress:
         rows = JudgeInput([file], source="llmbar")
         suite = get_suite("llmbar")
+        control = RunControl(on_progress=on_progress)
         try:
-            return evaluate(suite, judge, rows, folder, options, on_progress=on_progress)
+            return evaluate(suite, judge, rows, folder, options, control)
         except IdentityMismatch:  # another seed or version: the earlier demo is moved aside
-            return evaluate(suite, judge, rows, folder, options, restart=True, on_progress=on_progress)
+            return evaluate(suite, judge, rows, folder, options, replace(control, restart=True))
 
 
 def _table(evaluations: list[Evaluation]) -> str:

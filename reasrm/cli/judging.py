@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -15,10 +16,11 @@ from reasrm.errors import ConfigError
 from reasrm.evaluation.run import evaluate, evaluate_published
 from reasrm.evaluation.suites import get_suite
 from reasrm.evaluation.table import format_estimate, render_table
-from reasrm.judging.batch import BatchResult, judge_file
+from reasrm.judging.batch import BatchResult, RunControl, judge_file
 from reasrm.judging.inputs import JudgeInput, Scan, load_rubrics
 from reasrm.judging.judge import Judge, open_judge
 from reasrm.judging.plan import JudgingOptions, plan_row
+from reasrm.judging.tally import Tally
 from reasrm.sources.recorded import read_recordings
 
 __all__ = ["run_eval", "run_judge"]
@@ -31,19 +33,7 @@ def run_judge(flags: JudgingFlags, output: Path) -> None:
         _dry_run("judge", judge, options, rows)
         return
     with closing(judge.backend), judging_progress("judging") as on_progress:
-        result = judge_file(
-            judge,
-            rows,
-            output,
-            options,
-            restart=flags.restart,
-            retry_errors=flags.retry_errors,
-            strict=flags.strict,
-            on_scan=_note_scan,
-            on_start=_note_resume,
-            on_progress=on_progress,
-            on_stop=StopNotice(),
-        )
+        result = judge_file(judge, rows, output, options, _control(flags, on_progress))
     summary: dict[str, Any] = {"command": "judge", "output": str(output), **result.tally.summary()}
     summary["invalid_input"] = dict(sorted(result.scan.invalid.items()))
     if result.scan.recorded:
@@ -65,20 +55,7 @@ def run_eval(suite_name: str, flags: JudgingFlags, output: Path) -> None:
         _dry_run("eval", judge, options, rows)
         return
     with closing(judge.backend), judging_progress(suite.name) as on_progress:
-        evaluation = evaluate(
-            suite,
-            judge,
-            rows,
-            output,
-            options,
-            restart=flags.restart,
-            retry_errors=flags.retry_errors,
-            strict=flags.strict,
-            on_scan=_note_scan,
-            on_start=_note_resume,
-            on_progress=on_progress,
-            on_stop=StopNotice(),
-        )
+        evaluation = evaluate(suite, judge, rows, output, options, _control(flags, on_progress))
     if evaluation.result:
         note(render_table(evaluation.result))
         summary = {"command": "eval", "output": str(output), **evaluation.result}
@@ -134,6 +111,18 @@ def _open(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, Judging
         on_lines=lambda lines: note(f"validated {lines:,} lines"),
     )
     return judge, options, rows
+
+
+def _control(flags: JudgingFlags, on_progress: Callable[[Tally], None]) -> RunControl:
+    return RunControl(
+        restart=flags.restart,
+        retry_errors=flags.retry_errors,
+        strict=flags.strict,
+        on_scan=_note_scan,
+        on_start=_note_resume,
+        on_progress=on_progress,
+        on_stop=StopNotice(),
+    )
 
 
 def _dry_run(command: str, judge: Judge, options: JudgingOptions, rows: JudgeInput) -> None:

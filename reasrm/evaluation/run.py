@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from reasrm.errors import ConfigError, EnvironmentProblem, InputError
 from reasrm.evaluation.suites import Suite
 from reasrm.hashing import digest
 from reasrm.jsonl import file_sha256, write_json_atomic
-from reasrm.judging.batch import BatchResult, OnProgress, judge_file
+from reasrm.judging.batch import BatchResult, RunControl, judge_file
 from reasrm.judging.inputs import JudgeInput, Scan
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
@@ -46,14 +45,7 @@ def evaluate(
     rows: JudgeInput,
     folder: Path,
     options: JudgingOptions,
-    *,
-    restart: bool = False,
-    retry_errors: bool = False,
-    strict: bool = False,
-    on_scan: Callable[[Scan], None] | None = None,
-    on_start: Callable[[ResumeState], None] | None = None,
-    on_progress: OnProgress | None = None,
-    on_stop: Callable[[int], None] | None = None,
+    control: RunControl | None = None,
 ) -> Evaluation:
     """Judge and score. An interrupted evaluation continues when called again, and scores nothing before it is whole.
 
@@ -67,38 +59,22 @@ def evaluate(
     if suite.asks_everything:
         options = replace(options, judge_identical=True, judge_degenerate=True)
 
+    caller = control or RunControl()
+
     def scanned(scan: Scan) -> None:
-        if suite.sources and not set(scan.source.split("+")) <= set(suite.sources):
-            if suite.needs_source:
-                raise InputError(
-                    f"the suite {suite.name!r} cannot score rows of {scan.source!r}",
-                    place=str(rows.paths[0]),
-                    remedy=f"give rows of {' or '.join(suite.sources)}, or use the suite 'pairs'",
-                )
-            _LOG.warning("the suite %s is made for other rows than these (%s)", suite.name, scan.source)
-        if on_scan is not None:
-            on_scan(scan)
+        _check_source(suite, scan.source, rows)
+        if caller.on_scan is not None:
+            caller.on_scan(scan)
 
     def started(resume: ResumeState) -> None:
         # From here on an earlier result no longer describes what the folder holds.
         (folder / "result.json").unlink(missing_ok=True)
-        if on_start is not None:
-            on_start(resume)
+        if caller.on_start is not None:
+            caller.on_start(resume)
 
-    batch = judge_file(
-        judge,
-        rows,
-        folder / "judgments.jsonl",
-        options,
-        restart=restart,
-        retry_errors=retry_errors,
-        strict=strict,
-        identity={"suite": suite.name},
-        on_scan=scanned,
-        on_start=started,
-        on_progress=on_progress,
-        on_stop=on_stop,
-    )
+    own = replace(caller, on_scan=scanned, on_start=started)
+    output = folder / "judgments.jsonl"
+    batch = judge_file(judge, rows, output, options, own, identity={"suite": suite.name})
     if batch.signum is not None or not batch.tally.rows:
         return Evaluation({}, batch, folder)
     outcomes = sorted((from_row(line) for line in read_records(batch.output)), key=lambda outcome: outcome.id)
@@ -135,6 +111,18 @@ def evaluate_published(suite: Suite, path: Path, folder: Path, *, seed: int = 0)
     _make(folder)
     write_json_atomic(folder / "result.json", result)
     return result
+
+
+def _check_source(suite: Suite, source: str, rows: JudgeInput) -> None:
+    if not suite.sources or set(source.split("+")) <= set(suite.sources):
+        return
+    if suite.needs_source:
+        raise InputError(
+            f"the suite {suite.name!r} cannot score rows of {source!r}",
+            place=str(rows.paths[0]),
+            remedy=f"give rows of {' or '.join(suite.sources)}, or use the suite 'pairs'",
+        )
+    _LOG.warning("the suite %s is made for other rows than these (%s)", suite.name, source)
 
 
 def _make(folder: Path) -> None:

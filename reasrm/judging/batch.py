@@ -23,9 +23,7 @@ from reasrm.judging.plan import JudgingOptions
 from reasrm.judging.tally import Tally
 from reasrm.records import Row
 
-__all__ = ["BatchResult", "OnProgress", "judge_file"]
-
-OnProgress = Callable[[Tally], None]
+__all__ = ["BatchResult", "RunControl", "judge_file"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,39 +47,50 @@ class BatchResult:
     signum: int | None = None
 
 
-def judge_file(
-    judge: Judge,
-    rows: JudgeInput,
-    output: Path,
-    options: JudgingOptions | None = None,
-    *,
-    restart: bool = False,
-    retry_errors: bool = False,
-    strict: bool = False,
-    identity: Mapping[str, Any] | None = None,
-    on_scan: Callable[[Scan], None] | None = None,
-    on_start: Callable[[ResumeState], None] | None = None,
-    on_progress: OnProgress | None = None,
-    on_stop: Callable[[int], None] | None = None,
-    drain_s: float = 30.0,
-) -> BatchResult:
-    """Judge the rows of one or several files into `output`, resuming what an earlier call began.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunControl:
+    """What happens to earlier output, and who is told what.
 
     Args:
-        judge: Who judges.
-        rows: What is judged.
-        output: Where results go; never one of the inputs.
-        options: Orders, votes, seed, sampling.
         restart: Move an earlier output aside and begin anew.
         retry_errors: Try rows again that an earlier run put into the error file.
-        strict: Refuse a damaged output instead of repairing it.
-        identity: Anything else that must be equal for a run to be continued.
+        strict: Refuse a damaged output or a changed input instead of repairing or taking it over.
         on_scan: Called once with what validation found.
         on_start: Called once before the first row, with what was found of earlier runs.
         on_progress: Called before the first row and after every row.
         on_stop: Called with the signal's number on SIGINT or SIGTERM, and again just before a second one ends the
             process.
-        drain_s: Seconds to wait for requests in flight after SIGINT or SIGTERM.
+        drain_s: Seconds to wait for requests in flight after the first signal.
+    """
+
+    restart: bool = False
+    retry_errors: bool = False
+    strict: bool = False
+    on_scan: Callable[[Scan], None] | None = None
+    on_start: Callable[[ResumeState], None] | None = None
+    on_progress: Callable[[Tally], None] | None = None
+    on_stop: Callable[[int], None] | None = None
+    drain_s: float = 30.0
+
+
+def judge_file(
+    judge: Judge,
+    rows: JudgeInput,
+    output: Path,
+    options: JudgingOptions | None = None,
+    control: RunControl | None = None,
+    *,
+    identity: Mapping[str, Any] | None = None,
+) -> BatchResult:
+    """Judge the rows of one or several files into `output`, resuming what an earlier call began.
+
+    Args:
+        judge: Who judges. Its backend stays open.
+        rows: What is judged.
+        output: Where results go; never one of the inputs.
+        options: Orders, votes, seed, sampling.
+        control: What happens to earlier output, and who is told what.
+        identity: Anything else that must be equal for a run to be continued.
 
     Raises:
         LockedError: Another process writes this output.
@@ -90,30 +99,22 @@ def judge_file(
         EnvironmentProblem: Disk, permissions, memory.
     """
     options = options or JudgingOptions(sampling=judge.sampling())
+    control = control or RunControl()
     with DurableMap(output, inputs=rows.paths) as journal:
         scan = rows.scan()
-        if on_scan is not None:
-            on_scan(scan)
-        resume = _start(
-            journal,
-            rows,
-            _identity(judge, scan, options, {**rows.identity, **(identity or {})}),
-            restart=restart,
-            retry_errors=retry_errors,
-            strict=strict,
-        )
-        if on_start is not None:
-            on_start(resume)
+        if control.on_scan is not None:
+            control.on_scan(scan)
+        whole = _identity(judge, scan, options, {**rows.identity, **(identity or {})})
+        resume = _start(journal, rows, whole, control)
+        if control.on_start is not None:
+            control.on_start(resume)
         total = scan.num_rows + scan.num_invalid
         tally = Tally(total=total if rows.limit is None else min(total, rows.limit), errors=resume.num_errors)
         for line in journal.records():
             tally.add(line)
         tally.resumed = tally.rows + tally.errors
-        if on_progress is not None:
-            on_progress(tally)
-        with Interruption(drain_s, on_stop) as interruption, suppress(DrainExpired):
-            run = _Run(judge, options, journal, tally, interruption, on_progress)
-            run.judge_rows(rows)
+        with Interruption(control.drain_s, control.on_stop) as interruption, suppress(DrainExpired):
+            _Run(judge, options, journal, tally, interruption, control.on_progress).judge_rows(rows)
         return BatchResult(
             output=output,
             errors=journal.errors_path,
@@ -134,7 +135,7 @@ class _Run:
         journal: DurableMap,
         tally: Tally,
         interruption: Interruption,
-        on_progress: OnProgress | None,
+        on_progress: Callable[[Tally], None] | None,
     ) -> None:
         self._judge = judge
         self._options = options
@@ -145,6 +146,7 @@ class _Run:
         self._inputs: dict[str, InputRow] = {}
 
     def judge_rows(self, rows: JudgeInput) -> None:
+        self._report()
         JudgeSession(self._judge, self._options, self._write).run(self._todo(rows))
 
     def _todo(self, rows: JudgeInput) -> Iterator[Row]:
@@ -203,30 +205,26 @@ def _identity(judge: Judge, scan: Scan, options: JudgingOptions, extra: Mapping[
 
 
 def _start(
-    journal: DurableMap,
-    rows: JudgeInput,
-    identity: Mapping[str, Any],
-    *,
-    restart: bool,
-    retry_errors: bool,
-    strict: bool,
+    journal: DurableMap, rows: JudgeInput, identity: Mapping[str, Any], control: RunControl
 ) -> ResumeState:
     """Start the journal. A changed input is taken over if every row that was judged is still there, unchanged.
 
     So a broken line can be mended and rows can be added without judging the others again.
     """
     try:
-        return journal.start(identity, restart=restart, retry_errors=retry_errors, strict=strict)
+        return journal.start(
+            identity, restart=control.restart, retry_errors=control.retry_errors, strict=control.strict
+        )
     except IdentityMismatch as mismatch:
         if mismatch.keys != {"input_sha256"}:
             raise
         changes = journal.changed_rows((item.id, item.digest.hex()) for item in rows)
-        if strict or changes.num_changed or changes.num_missing:
+        if control.strict or changes.num_changed or changes.num_missing:
             raise ConfigError(
                 f"the input changed since this output was begun: {changes}",
                 place=str(journal.output),
                 remedy="restore the input, choose another --output, or begin anew with --restart",
             ) from mismatch
-    resume = journal.start(identity, retry_errors=retry_errors, strict=strict, adopt=True)
+    resume = journal.start(identity, retry_errors=control.retry_errors, strict=control.strict, adopt=True)
     notice = f"the input changed, but no row that was judged: {changes}"
     return replace(resume, warnings=(notice, *resume.warnings))

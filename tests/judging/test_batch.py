@@ -12,7 +12,7 @@ from reasrm.errors import ConfigError, InputError
 from reasrm.evaluation.run import evaluate
 from reasrm.evaluation.suites import get_suite
 from reasrm.generation.replay import ReplayBackend
-from reasrm.judging.batch import judge_file
+from reasrm.judging.batch import RunControl, judge_file
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
@@ -28,7 +28,7 @@ def judge(spec: str = "mt-bench", **backend: Any) -> Judge:
 
 
 def run(rows: Path, output: Path, who: Judge | None = None, **more: Any):
-    return judge_file(who or judge(), JudgeInput([rows]), output, **more)
+    return judge_file(who or judge(), JudgeInput([rows]), output, control=RunControl(**more))
 
 
 def test_a_mended_line_and_added_rows_are_judged_without_the_others(tmp_path):
@@ -128,7 +128,7 @@ def test_an_earlier_result_does_not_outlive_its_judgments(tmp_path):
         evaluate(get_suite("pairs"), judge("arena-hard"), *arguments)
     assert (folder / "result.json").exists(), "a refusal touches nothing"
     with pytest.raises(OSError, match="as planned"):
-        evaluate(get_suite("pairs"), judge(dies_at="q0|AB|0|0"), *arguments, restart=True)
+        evaluate(get_suite("pairs"), judge(dies_at="q0|AB|0|0"), *arguments, RunControl(restart=True))
     assert not (folder / "result.json").exists()
 
 
