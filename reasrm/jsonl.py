@@ -15,21 +15,19 @@ import errno
 import gzip
 import hashlib
 import io
-import json
 import math
 import os
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
 import orjson
 
 from reasrm.errors import EnvironmentProblem, InputError, RowError
+from reasrm.files import display_name
 from reasrm.hashing import canonical_json
 from reasrm.strictjson import MAX_DEPTH, dumps, parse_object, parses
 
@@ -37,12 +35,8 @@ __all__ = [
     "MAX_DEPTH",
     "RawRow",
     "TruncatedInput",
-    "display_name",
     "dumps",
-    "file_sha256",
-    "fsync_directory",
     "read_rows",
-    "write_json_atomic",
 ]
 
 _BLANK = b" \t\r\n"
@@ -146,53 +140,6 @@ def read_rows(
             remedy = "pass the path of an existing file"
             raise InputError(f"cannot be read: {error.strerror}", place=name, remedy=remedy) from None
         raise EnvironmentProblem(f"cannot be read: {error.strerror or error}", place=name) from error
-
-
-def display_name(path: str | os.PathLike[str]) -> str:
-    """Return a file's name for messages, printable whatever bytes it is made of."""
-    return os.fsencode(Path(path).name).decode("utf-8", "backslashreplace")
-
-
-def file_sha256(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file's bytes, in hex."""
-    with open(path, "rb", buffering=0) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def write_json_atomic(path: str | os.PathLike[str], value: Any) -> None:
-    """Write a JSON file so that any crash leaves the old content or the new, never a part.
-
-    A symbolic link is followed and kept; the mode of an existing file is kept.
-    """
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f"{target.name}.tmp-{os.getpid()}")
-    content = json.dumps(orjson.loads(dumps(value)), indent=2, ensure_ascii=False).encode() + b"\n"
-    try:
-        with open(temporary, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            with suppress(FileNotFoundError):
-                os.fchmod(stream.fileno(), target.stat().st_mode & 0o7777)
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
-        fsync_directory(target.parent)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise EnvironmentProblem(
-            f"cannot be written ({len(content)} bytes needed): {error.strerror}",
-            place=os.fspath(path),
-            remedy="free the space or fix the permissions and run again",
-        ) from error
-
-
-def fsync_directory(path: Path) -> None:
-    """Make renames and new files in a directory survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class _Source:

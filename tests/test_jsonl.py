@@ -14,7 +14,8 @@ import orjson
 import pytest
 
 from reasrm.errors import EnvironmentProblem, InputError, InternalError
-from reasrm.jsonl import RawRow, TruncatedInput, dumps, file_sha256, read_rows, write_json_atomic
+from reasrm.files import file_sha256, write_json_atomic
+from reasrm.jsonl import RawRow, TruncatedInput, dumps, read_rows
 
 GOOD = b'{"id":"a","x":1}\n{"id":"b","x":2}\n{"id":"c","x":3}\n'
 
@@ -376,7 +377,7 @@ def test_an_atomic_write_that_fails_leaves_the_old_file(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(f"reasrm.jsonl.os.{step}", full)
+    monkeypatch.setattr(f"reasrm.files.os.{step}", full)
     with pytest.raises(EnvironmentProblem, match=r"bytes needed.*No space left"):
         write_json_atomic(path, {"old": False})
     assert json.loads(path.read_text()) == {"old": True}

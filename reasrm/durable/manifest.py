@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from reasrm.errors import ConfigError, EnvironmentProblem
+from reasrm.files import write_json_atomic
 from reasrm.hashing import canonical_json
-from reasrm.jsonl import write_json_atomic
 
 __all__ = ["VERSION", "IdentityMismatch", "check_identity", "read_manifest", "write_manifest"]
 

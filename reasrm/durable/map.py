@@ -19,7 +19,7 @@ from reasrm.durable.manifest import check_identity, read_manifest, write_manifes
 from reasrm.durable.paths import check_output
 from reasrm.durable.recovery import recover
 from reasrm.errors import ConfigError, InternalError
-from reasrm.jsonl import fsync_directory
+from reasrm.files import fsync_directory
 
 __all__ = ["DurableMap", "ResumeState"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from reasrm.durable.index import hash_id, repeated
 from reasrm.durable.log import unseal
 from reasrm.errors import EnvironmentProblem, InputError
-from reasrm.jsonl import fsync_directory
+from reasrm.files import replacing
 
 __all__ = ["Recovered", "recover"]
 
@@ -132,22 +132,14 @@ def _numbered(path: Path) -> Iterator[tuple[int, bytes, str | None]]:
 
 
 def _rewrite(path: Path, torn: Path, drop: set[int]) -> int:
-    """Move some lines to the torn file; return their bytes."""
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    """Move some lines to the torn file, which is safe before the output is replaced; return their bytes."""
     num_bytes = 0
-    try:
-        with open(path, "rb") as old, open(temporary, "wb") as new, open(torn, "ab") as dropped:
-            os.fchmod(new.fileno(), os.fstat(old.fileno()).st_mode & 0o7777)
-            for number, line in enumerate(old, 1):
-                (dropped if number in drop else new).write(line)
-                num_bytes += len(line) if number in drop else 0
-            for stream in (dropped, new):
-                stream.flush()
-                os.fsync(stream.fileno())
-        os.replace(temporary, path)
-        fsync_directory(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with open(path, "rb") as old, replacing(path) as new, open(torn, "ab") as dropped:
+        for number, line in enumerate(old, 1):
+            (dropped if number in drop else new).write(line)
+            num_bytes += len(line) if number in drop else 0
+        dropped.flush()
+        os.fsync(dropped.fileno())
     return num_bytes
 
 

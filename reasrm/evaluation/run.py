@@ -11,8 +11,8 @@ from reasrm import __version__
 from reasrm.durable import ResumeState, read_records
 from reasrm.errors import ConfigError, EnvironmentProblem, InputError
 from reasrm.evaluation.suites import Suite
+from reasrm.files import file_sha256, write_json_atomic
 from reasrm.hashing import digest
-from reasrm.jsonl import file_sha256, write_json_atomic
 from reasrm.judging.batch import BatchResult, RunControl, judge_file
 from reasrm.judging.inputs import JudgeInput, Scan
 from reasrm.judging.judge import Judge

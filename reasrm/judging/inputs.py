@@ -15,8 +15,9 @@ from typing import Any, Literal, NamedTuple
 
 from reasrm.durable import DuplicateCheck, hash_id
 from reasrm.errors import ConfigError, InputError, RowError
+from reasrm.files import file_sha256
 from reasrm.hashing import digest
-from reasrm.jsonl import TruncatedInput, file_sha256, read_rows
+from reasrm.jsonl import TruncatedInput, read_rows
 from reasrm.judging.aggregate import label_of, rule_status
 from reasrm.records import Order, Recorded, Row, RowStatus, Rubric
 from reasrm.sources import read_file

@@ -21,12 +21,10 @@ if TYPE_CHECKING:
 __all__ = [
     "common_counts",
     "common_metrics",
-    "confusion",
     "consistency",
     "coverage",
     "num_inconsistent",
     "order_kappa",
-    "parse_shares",
     "position_a_rate",
 ]
 
@@ -96,21 +94,6 @@ def _agree(pair: tuple[Reading, Reading]) -> bool:
 def _first_and_sided(row: RowOutcome) -> tuple[float, float]:
     sided = [(order, vote) for order, votes in row.by_order.items() for vote in votes if vote in ("A", "B")]
     return float(sum(vote == order.value[0] for order, vote in sided)), float(len(sided))
-
-
-def confusion(rows: Iterable[RowOutcome]) -> dict[str, dict[str, int]]:
-    """Return counts by target, then by row reading, for rows with a target."""
-    found: dict[str, Counter[str]] = {}
-    for row in rows:
-        if row.target is not None:
-            found.setdefault(row.target, Counter())[row.reading] += 1
-    return {target: dict(sorted(counts.items())) for target, counts in sorted(found.items())}
-
-
-def parse_shares(rows: Iterable[RowOutcome]) -> dict[str, Estimate]:
-    """Return, for every parse status that occurs, its share of judgments."""
-    counts = Counter(parse.value for row in rows for parse in row.parses)
-    return {name: wilson(count, counts.total()) for name, count in sorted(counts.items())}
 
 
 def common_metrics(rows: Sequence[RowOutcome], seed: int = 0) -> dict[str, Estimate]:

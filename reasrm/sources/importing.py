@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import jsonlines
 
-from reasrm.errors import ConfigError, EnvironmentProblem, ReasrmError
-from reasrm.jsonl import dumps, fsync_directory
+from reasrm.errors import ConfigError
+from reasrm.files import replacing
+from reasrm.jsonl import dumps
 from reasrm.records import CandidateSet, Comparison, Critique, PreferencePair, Row, Rubric
 from reasrm.sources import RowIds, Source, SourceRow, get, read_file
 
@@ -153,7 +153,9 @@ def import_pairs(
     _refuse_overwriting(inputs, (output, dropped))
     reports = tuple(FileReport(str(path)) for path in inputs)
     ids = RowIds()
-    with _atomic(output) as keep, _atomic(dropped) as drop:
+    with replacing(output) as kept_file, replacing(dropped) as dropped_file:
+        keep = jsonlines.Writer(kept_file, dumps=dumps)
+        drop = jsonlines.Writer(dropped_file, dumps=dumps)
         for path, report in zip(inputs, reports, strict=True):
             for item in read_file(path, found, strict=strict, coerce_scalars=coerce_scalars):
                 _import_row(item, ids, report, keep, drop)
@@ -278,27 +280,3 @@ def _refuse_overwriting(inputs: Sequence[Path], outputs: Sequence[Path]) -> None
                     f"{output} is also an input ({path})",
                     remedy="choose another --output; nothing was written",
                 )
-
-
-@contextmanager
-def _atomic(path: Path) -> Iterator[jsonlines.Writer]:
-    """Write JSON Lines to a temporary file that replaces `path` at the end and is removed on an error."""
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
-        with open(temporary, "wb") as stream:
-            yield jsonlines.Writer(stream, dumps=dumps)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-        fsync_directory(path.parent)
-    except ReasrmError:
-        raise
-    except OSError as error:
-        raise EnvironmentProblem(
-            f"cannot be written: {error.strerror}",
-            place=str(path),
-            remedy="free the space or fix the folder and its permissions, and run again",
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()

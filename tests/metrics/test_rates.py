@@ -10,12 +10,10 @@ from reasrm.metrics.intervals import Estimate, wilson
 from reasrm.metrics.rates import (
     common_counts,
     common_metrics,
-    confusion,
     consistency,
     coverage,
     num_inconsistent,
     order_kappa,
-    parse_shares,
     position_a_rate,
 )
 from reasrm.records import RowStatus
@@ -84,14 +82,7 @@ def test_kappa_is_undefined_if_only_one_thing_is_said() -> None:
     assert order_kappa([]) == UNDEFINED
 
 
-def test_confusion() -> None:
-    assert confusion([*ROWS, pair("A", target=None)]) == {
-        "A": {"A": 3, "B": 1, "split": 2, "unreadable": 1},
-        "tie": {"tie": 1},
-    }
-
-
-def test_counts_and_parse_shares() -> None:
+def test_counts() -> None:
     assert common_counts(ROWS) == {
         "num_rows": 8,
         "num_labelled": 8,
@@ -103,5 +94,3 @@ def test_counts_and_parse_shares() -> None:
         "parse_no_verdict": 3,
         "parse_ok": 12,
     }
-    assert parse_shares(ROWS) == {"no_verdict": wilson(3, 15), "ok": wilson(12, 15)}
-    assert parse_shares([]) == {}

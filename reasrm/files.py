@@ -1,0 +1,82 @@
+"""Whole files: named for messages, hashed, and replaced so that a crash leaves the old content or the new."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from reasrm.errors import EnvironmentProblem, ReasrmError
+from reasrm.strictjson import dumps
+
+__all__ = ["display_name", "file_sha256", "fsync_directory", "replacing", "write_json_atomic"]
+
+
+def display_name(path: str | os.PathLike[str]) -> str:
+    """Return a file's name for messages, printable whatever bytes it is made of."""
+    return os.fsencode(Path(path).name).decode("utf-8", "backslashreplace")
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file's bytes, in hex."""
+    with open(path, "rb", buffering=0) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def fsync_directory(path: Path) -> None:
+    """Make renames and new files in a directory survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Write a file under a temporary name that takes its place when the block ends, and vanishes if it fails.
+
+    A symbolic link is followed and kept; the mode of an existing file is kept.
+
+    Raises:
+        EnvironmentProblem: The disk is full, or the folder cannot be written.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f"{target.name}.tmp-{os.getpid()}")
+    size = 0
+    try:
+        with open(temporary, "wb") as stream:
+            with suppress(FileNotFoundError):
+                os.fchmod(stream.fileno(), target.stat().st_mode & 0o7777)
+            try:
+                yield stream
+            finally:
+                size = stream.tell()
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, target)
+        fsync_directory(target.parent)
+    except ReasrmError:
+        raise
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"cannot be written (at least {size} bytes needed): {error.strerror or error}",
+            place=os.fspath(path),
+            remedy="free the space or fix the folder and its permissions, and run again",
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_json_atomic(path: str | os.PathLike[str], value: Any) -> None:
+    """Write a JSON file, indented for people, so that any crash leaves the old content or the new."""
+    content = json.dumps(orjson.loads(dumps(value)), indent=2, ensure_ascii=False).encode() + b"\n"
+    with replacing(path) as stream:
+        stream.write(content)
