@@ -7,11 +7,23 @@ control tokens.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reasrm.records import Recorded, Verdict
 
-__all__ = ["Completion", "PromptMessage", "Request", "SamplingParams", "Span", "TokenScores"]
+__all__ = [
+    "Completion",
+    "PromptMessage",
+    "Request",
+    "SamplingParams",
+    "Span",
+    "TemplateOption",
+    "TokenScores",
+]
+
+TemplateOption = bool | int | str
+"""The value of a variable that a chat template takes beside the messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +75,7 @@ class Request:
         recorded: What a judge once answered, for the `replay` backend.
         structural: Literals that mean something in the protocol; backends that take only text escape them in
             untrusted spans.
+        template_options: Variables of the chat template, such as `enable_thinking`.
     """
 
     id: str
@@ -70,6 +83,7 @@ class Request:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     recorded: Recorded | None = None
     structural: tuple[str, ...] = ()
+    template_options: Mapping[str, TemplateOption] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,32 @@ def eval_command(
     run_eval(suite, flags, output)
 
 
+@app.command("sft")
+def sft_command(
+    config: Annotated[Path, typer.Option("--config", help="The stage's YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a key: trainer.max_steps=10. Repeatable.")
+    ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option("--run-dir", help="The run's folder. Default: runs/sft-CONFIG.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show rows, lengths, steps and memory; train nothing.")
+    ] = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Train a judge on written judgments (SFT rows). Also: accelerate launch train/sft.py --config FILE.
+
+    Example: reasrm sft --config configs/sandbox/sft.yaml --run-dir runs/sft
+    """
+    set_quiet(quiet)
+    with guarded():
+        from reasrm.cli.training import run_sft
+
+        run_sft(config, overrides or [], run_dir, resume=resume, dry_run=dry_run, quiet=quiet)
+
+
 @data_app.command("import")
 def data_import(
     input: flags.Inputs,

@@ -15,7 +15,7 @@ from reasrm.errors import ReasrmError
 if TYPE_CHECKING:
     from reasrm.judging.tally import Tally
 
-__all__ = ["exit_with", "guarded", "judging_progress", "note", "print_summary", "set_quiet"]
+__all__ = ["exit_with", "guarded", "is_quiet", "judging_progress", "note", "print_summary", "set_quiet"]
 
 _state = {"quiet": False}
 
@@ -26,6 +26,11 @@ def set_quiet(quiet: bool) -> None:
     level = logging.CRITICAL + 1 if quiet else logging.INFO
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
     logging.getLogger("reasrm").setLevel(level)
+
+
+def is_quiet() -> bool:
+    """Tell whether nothing is to be said to people."""
+    return _state["quiet"]
 
 
 def note(text: str) -> None:

@@ -6,13 +6,13 @@ numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
 from reasrm.protocol.encoder import EncodedPrompt
-from reasrm.requests import Completion, PromptMessage, Request
+from reasrm.requests import Completion, PromptMessage, Request, TemplateOption
 
 __all__ = ["EncodedRequest", "Encoder", "encode_window", "failed", "read_ids", "windows"]
 
@@ -20,7 +20,12 @@ __all__ = ["EncodedRequest", "Encoder", "encode_window", "failed", "read_ids", "
 class Encoder(Protocol):
     """The part of `PromptEncoder` that an engine uses."""
 
-    def encode(self, messages: Sequence[PromptMessage], add_generation_prompt: bool = True) -> EncodedPrompt:
+    def encode(
+        self,
+        messages: Sequence[PromptMessage],
+        add_generation_prompt: bool = True,
+        options: Mapping[str, TemplateOption] | None = None,
+    ) -> EncodedPrompt:
         """Return the prompt as ids."""
         ...
 
@@ -78,7 +83,8 @@ def encode_window(
     rejected: list[Completion] = []
     for request in window:
         try:
-            encoded = EncodedRequest(request, tuple(encoder.encode(request.messages).ids))
+            prompt = encoder.encode(request.messages, options=request.template_options)
+            encoded = EncodedRequest(request, tuple(prompt.ids))
         except Exception as error:
             rejected.append(failed(request, error))
             continue

@@ -6,8 +6,9 @@ is added here, out of the same budget of attempts: a 200 whose body is no usable
 longer `Retry-After` is waited for as long as a request may take.
 
 An endpoint takes text, not ids. Untrusted text is escaped (`reasrm.protocol.escaping`), which is weaker than
-the encoder of the local backends. The key comes from the environment variable `OPENAI_API_KEY` only and is
-never logged.
+the encoder of the local backends. Options of the chat template go along as `chat_template_kwargs`, which vLLM
+and SGLang servers know; others may refuse or ignore them. The key comes from the environment variable
+`OPENAI_API_KEY` only and is never logged.
 """
 
 from __future__ import annotations
@@ -211,12 +212,14 @@ class _Call:
         client = self._client
         if self._used:
             client = client.with_options(max_retries=backend._attempts - self._used - 1)
+        options = dict(self._request.template_options)
         response = client.chat.completions.with_raw_response.create(
             model=backend.name,
             messages=escape_untrusted(self._request.messages, self._request.structural),
             temperature=params.temperature,
             top_p=params.top_p,
             seed=params.seed,
+            extra_body={"chat_template_kwargs": options} if options else None,
             **{limit_name: params.max_tokens},
         )
         self._used += response.retries_taken + 1

@@ -261,7 +261,7 @@ class HFBackend:
             InputError: If the prompt and a continuation are longer than the model's context.
         """
         self.load()
-        prompt = list(self._encoder.encode(request.messages).ids)
+        prompt = list(self._encoder.encode(request.messages, options=request.template_options).ids)
         tails: list[list[int]] = [
             self._tokenizer(text, add_special_tokens=False)["input_ids"] for text in continuations
         ]

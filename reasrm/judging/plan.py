@@ -89,6 +89,7 @@ def plan_row(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[Ask]:
                 sampling=replace(options.sampling, seed=seed),
                 recorded=_recording(row, view.order, vote),
                 structural=spec.structural,
+                template_options=spec.template_options,
             )
             asks.append(Ask(request, view.order, vote, view.response, view.shown))
     if not asks:

@@ -30,7 +30,7 @@ from __future__ import annotations
 import re
 import secrets
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,21 +39,21 @@ import orjson
 from tokenizers import Tokenizer
 
 from reasrm.errors import ConfigError, InputError, InternalError
-from reasrm.protocol.escaping import looks_like_control
-from reasrm.requests import PromptMessage, Span
+from reasrm.protocol.renaming import (
+    Control,
+    build_copy,
+    build_scanner,
+    is_space,
+    undeclared_controls,
+    unknown_id,
+    vocabulary_entries,
+)
+from reasrm.requests import PromptMessage, Span, TemplateOption
 
 __all__ = ["EncodedPrompt", "PromptEncoder"]
 
 _PROBE = "A b\n\n  \"c\" 'd' <e> & \\f {{ g }}\té漢\u0301 1."
 _SYSTEM_SEPARATOR = "\n\n"
-_FLAGS = {"single_word": False, "lstrip": False, "rstrip": False}
-# Cuts `<0x0A>`, written out, inside; with byte fallback it could else become the byte's own entry.
-_BYTE_GUARD = {
-    "type": "Split",
-    "pattern": {"Regex": "<0(?=x[0-9A-Fa-f]{2}>)"},
-    "behavior": "MergedWithPrevious",
-    "invert": False,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +67,6 @@ class EncodedPrompt:
 
     ids: tuple[int, ...]
     flagged: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Control:
-    """A control token: its id, what stands for it in the copy, whether it swallows white space beside it."""
-
-    id: int
-    alias: str
-    lstrip: bool
-    rstrip: bool
 
 
 class PromptEncoder:
@@ -108,44 +98,53 @@ class PromptEncoder:
         self._placeholder_pattern = re.compile(self._placeholder.format("([0-9]+)"))
 
         spec = orjson.loads(backend.to_str())
-        entries = _entries(spec["model"])
-        undeclared = _undeclared_controls(spec, entries)
-        declared = [token for token in spec["added_tokens"] if not _is_space(token["content"])]
+        entries = vocabulary_entries(spec["model"])
+        undeclared = undeclared_controls(spec, entries)
+        declared = [token for token in spec["added_tokens"] if not is_space(token["content"])]
         # An alias ends in a digit: with it no combining mark of the text behind can melt.
         self._controls = {
-            token["content"]: _Control(
+            token["content"]: Control(
                 token["id"], f"{self._nonce}{number:06d}", token["lstrip"], token["rstrip"]
             )
             for number, token in enumerate((*declared, *undeclared))
         }
-        unknown = _unknown_id(spec, entries)
+        unknown = unknown_id(spec, entries)
         self.control_ids = frozenset(c.id for c in self._controls.values() if c.id != unknown)
-        self._scanner = _scanner(spec, undeclared, self._nonce)
+        self._scanner = build_scanner(spec, undeclared, self._nonce)
         self._scanned = {self._scanner.token_to_id(content): c for content, c in self._controls.items()}
         self._start = self._nonce + "start"
-        self._copy = _copy(spec, self._controls, self._start)
+        self._copy = build_copy(spec, self._controls, self._start)
         if any(self._copy.token_to_id(c.alias) != c.id for c in self._controls.values()):
             raise InternalError("the tokenizer's ids cannot be copied", remedy="report the tokenizer's name")
         self._anchor: str | None = None
         self._anchor = self._find_anchor()
         self.merges_system = self._lacks_system_role()
-        self._refuse_rewriting()
+        self._checked: set[str] = set()
+        self._refuse_rewriting({})
 
-    def encode(self, messages: Sequence[PromptMessage], add_generation_prompt: bool = True) -> EncodedPrompt:
+    def encode(
+        self,
+        messages: Sequence[PromptMessage],
+        add_generation_prompt: bool = True,
+        options: Mapping[str, TemplateOption] | None = None,
+    ) -> EncodedPrompt:
         """Return the prompt's ids; for clean text those that the tokenizer's own chat template gives.
 
         Args:
             messages: The prompt. Roles count as trusted.
             add_generation_prompt: Whether to end with what opens the judge's turn.
+            options: Variables of the chat template, such as `enable_thinking`.
 
         Raises:
-            ConfigError: The template fails on these messages or drops some of their text.
+            ConfigError: The template fails on these messages, or drops or rewrites some of their text.
             InputError: Text with an unpaired surrogate, which no tokenizer can encode.
         """
+        options = options or {}
+        self._refuse_rewriting(options)
         if self.merges_system:
             messages = _merge_system(messages)
         chat, texts = self._with_placeholders(messages)
-        skeleton = self._render(chat, add_generation_prompt)
+        skeleton = self._render(chat, add_generation_prompt, options)
         missing = set(range(len(texts))) - {int(n) for n in self._placeholder_pattern.findall(skeleton)}
         if missing:
             raise ConfigError(
@@ -173,10 +172,12 @@ class PromptEncoder:
         text: str = self._backend.decode(ids, skip_special_tokens=False)
         return text
 
-    def _render(self, chat: list[dict[str, str]], add_generation_prompt: bool) -> str:
+    def _render(
+        self, chat: list[dict[str, str]], add_generation_prompt: bool, options: Mapping[str, TemplateOption]
+    ) -> str:
         try:
             rendered: str = self._tokenizer.apply_chat_template(
-                chat, tokenize=False, add_generation_prompt=add_generation_prompt
+                chat, tokenize=False, add_generation_prompt=add_generation_prompt, **options
             )
         except (jinja2.TemplateError, ValueError) as error:
             roles = ", ".join(message["role"] for message in chat)
@@ -212,14 +213,14 @@ class PromptEncoder:
 
     def _substitute(
         self, skeleton: str, texts: Sequence[str]
-    ) -> tuple[str, str, list[tuple[int, int, _Control]]]:
+    ) -> tuple[str, str, list[tuple[int, int, Control]]]:
         """Return the filled skeleton with aliases for control tokens; the same plain; their places there."""
         holes = [(*match.span(), int(match[1])) for match in self._placeholder_pattern.finditer(skeleton)]
         aliased: list[str] = []
         plain: list[str] = []
-        expected: list[tuple[int, int, _Control]] = []
+        expected: list[tuple[int, int, Control]] = []
         position, shift = 0, 0  # shift: how much longer the plain text is than the skeleton so far
-        pieces: list[tuple[int, int, int | _Control]] = [*holes, *self._scan(skeleton)]
+        pieces: list[tuple[int, int, int | Control]] = [*holes, *self._scan(skeleton)]
         for start, end, piece in sorted(pieces, key=lambda p: p[:2]):
             if start < position:  # an added token inside a placeholder
                 continue
@@ -237,7 +238,7 @@ class PromptEncoder:
         tail = skeleton[position:]
         return "".join((*aliased, tail)), "".join((*plain, tail)), expected
 
-    def _scan(self, text: str) -> list[tuple[int, int, _Control]]:
+    def _scan(self, text: str) -> list[tuple[int, int, Control]]:
         """Return where the ordinary tokenizer sees control tokens, less the white space they swallow."""
         encoding = self._scanner.encode(_encodable(text), add_special_tokens=False)
         found = []
@@ -249,7 +250,7 @@ class PromptEncoder:
                 found.append((begin, start + len(source.rstrip()) if control.rstrip else end, control))
         return found
 
-    def _encode_aliased(self, aliased: str, controls: Sequence[_Control]) -> tuple[int, ...]:
+    def _encode_aliased(self, aliased: str, controls: Sequence[Control]) -> tuple[int, ...]:
         ids: Sequence[int] = self._copy.encode(_encodable(aliased), add_special_tokens=False).ids
         wanted = [control.id for control in controls if control.id in self.control_ids]
         if [i for i in ids if i in self.control_ids] != wanted:
@@ -268,23 +269,27 @@ class PromptEncoder:
     def _lacks_system_role(self) -> bool:
         chat = [{"role": "system", "content": self._placeholder.format(0)}, {"role": "user", "content": "x"}]
         try:
-            return chat[0]["content"] not in self._render(chat, True)
+            return chat[0]["content"] not in self._render(chat, True, {})
         except ConfigError:
             return True
 
-    def _refuse_rewriting(self) -> None:
-        """Check once that the template puts text into the prompt as it is."""
+    def _refuse_rewriting(self, options: Mapping[str, TemplateOption]) -> None:
+        """Check, once for these options, that the template puts text into the prompt as it is."""
+        key = repr(sorted(options.items()))
+        if key in self._checked:
+            return
         for role in ("user",) if self.merges_system else ("system", "user"):
             others = [] if role == "user" else [{"role": "user", "content": "x"}]
             hole = self._placeholder.format(0)
-            skeleton = self._render([{"role": role, "content": hole}, *others], True)
-            rendered = self._render([{"role": role, "content": _PROBE}, *others], True)
+            skeleton = self._render([{"role": role, "content": hole}, *others], True, options)
+            rendered = self._render([{"role": role, "content": _PROBE}, *others], True, options)
             if hole not in skeleton or skeleton.replace(hole, _PROBE) != rendered:
                 raise ConfigError(
                     f"the chat template drops or rewrites the text of {role} messages",
                     place="chat template",
                     remedy="use a template that renders every message as it is",
                 )
+        self._checked.add(key)
 
 
 def _encodable(text: str) -> str:
@@ -309,85 +314,3 @@ def _merge_system(messages: Sequence[PromptMessage]) -> Sequence[PromptMessage]:
         )
     separator = Span(_SYSTEM_SEPARATOR, trusted=True)
     return [PromptMessage("user", (*system.spans, separator, *rest[0].spans)), *rest[1:]]
-
-
-def _is_space(content: str) -> bool:
-    """Tell whether an added token is white space only, also as SentencePiece writes it."""
-    return not content.replace("▁", " ").strip()
-
-
-def _entries(model: dict[str, Any]) -> dict[str, int]:
-    """Return entry → id of the model's own vocabulary."""
-    vocabulary = model["vocab"]
-    if isinstance(vocabulary, dict):
-        return vocabulary
-    return {entry: number for number, (entry, _) in enumerate(vocabulary)}
-
-
-def _undeclared_controls(spec: dict[str, Any], entries: dict[str, int]) -> list[dict[str, Any]]:
-    """Return, in the form of added tokens, control strings that are vocabulary entries only."""
-    declared = {token["content"] for token in spec["added_tokens"]}
-    return [
-        {**_FLAGS, "id": number, "content": entry, "normalized": True, "special": False}
-        for entry, number in entries.items()
-        if looks_like_control(entry) and entry not in declared
-    ]
-
-
-def _unknown_id(spec: dict[str, Any], entries: dict[str, int]) -> int | None:
-    """Return the id of the model's unknown token."""
-    number: int | None = spec["model"].get("unk_id")
-    return entries.get(spec["model"].get("unk_token", "")) if number is None else number
-
-
-def _scanner(spec: dict[str, Any], undeclared: list[dict[str, Any]], nonce: str) -> Tokenizer:
-    """Return a tokenizer that does nothing but find control tokens, the way the given one does."""
-    model = {"type": "WordLevel", "vocab": {nonce: 0}, "unk_token": nonce}
-    added = [*spec["added_tokens"], *undeclared]
-    return _tokenizer(spec, model=model, added_tokens=added, pre_tokenizer=None)
-
-
-def _copy(spec: dict[str, Any], controls: dict[str, _Control], start: str) -> Tokenizer:
-    """Return the tokenizer with every control string renamed, and an added token `start`."""
-    aliases = {content: control.alias for content, control in controls.items()}
-    added = [
-        {**token, "content": aliases.get(token["content"], token["content"]), "single_word": False}
-        for token in spec["added_tokens"]
-    ]
-    model = dict(spec["model"])
-    if isinstance(model["vocab"], dict):
-        # Naming the added tokens here as well keeps their ids.
-        ids = {aliases.get(entry, entry): number for entry, number in model["vocab"].items()}
-        ids |= {token["content"]: token["id"] for token in added}
-        model["vocab"] = ids | {start: max(ids.values()) + 1}
-    else:
-        model["vocab"] = [[aliases.get(entry, entry), score] for entry, score in model["vocab"]]
-    if model.get("unk_token") is not None:
-        model["unk_token"] = aliases.get(model["unk_token"], model["unk_token"])
-    if "merges" in model:
-        model["merges"] = _merges_without(aliases, model)
-    declared = {token["content"] for token in added}
-    added += [
-        {**_FLAGS, "id": 0, "content": alias, "normalized": False, "special": True}
-        for alias in (*aliases.values(), start)
-        if alias not in declared
-    ]
-    guards = [_BYTE_GUARD] if model.get("byte_fallback") else []
-    steps = [step for step in (spec["pre_tokenizer"], *guards) if step is not None]
-    pre_tokenizer = {"type": "Sequence", "pretokenizers": steps} if steps else None
-    return _tokenizer(spec, model=model, added_tokens=added, pre_tokenizer=pre_tokenizer)
-
-
-def _merges_without(controls: Iterable[str], model: dict[str, Any]) -> list[Any]:
-    """Return the merges of a BPE model that neither take nor make a control string."""
-    removed = set(controls)
-    skipped = len(model.get("continuing_subword_prefix") or "")
-    merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"]]
-    return [
-        [left, right] for left, right in merges if removed.isdisjoint((left, right, left + right[skipped:]))
-    ]
-
-
-def _tokenizer(spec: dict[str, Any], **changes: Any) -> Tokenizer:
-    bare = {"truncation": None, "padding": None, "post_processor": None, "decoder": None}
-    return Tokenizer.from_str(orjson.dumps({**spec, **bare, **changes}).decode())

@@ -10,18 +10,45 @@ from collections.abc import Mapping
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, StrictStr, field_validator, model_validator
 
 from reasrm.config import Config, load_config, nearest, parse_config, read_yaml
 from reasrm.errors import ConfigError
 from reasrm.hashing import digest
 from reasrm.protocol.grammar import Grammar, MarkedGrammar, PhraseGrammar, RankingGrammar, ScoreGrammar
+from reasrm.requests import TemplateOption
 
 __all__ = ["JudgeSpec", "MessageTemplate", "SamplingDefaults", "builtin_specs", "load_spec"]
 
 Protocol = Literal["pairwise", "pointwise", "listwise"]
+_OptionValue = StrictBool | Annotated[int, Field(strict=True, ge=-(2**53), le=2**53)] | StrictStr
+# What `apply_chat_template` and the renderer below it call their own.
+_TAKEN = frozenset(
+    (
+        *(
+            "self",
+            "conversation",
+            "conversations",
+            "messages",
+            "tools",
+            "documents",
+            "chat_template",
+            "tokenize",
+        ),
+        *("add_generation_prompt", "continue_final_message", "sanitize_control_tokens", "tokenizer_kwargs"),
+        *(
+            "padding",
+            "truncation",
+            "max_length",
+            "return_tensors",
+            "return_dict",
+            "return_assistant_tokens_mask",
+        ),
+        *("raise_exception", "strftime_now"),
+    )
+)
 _MOST_SCORES = 100  # a spec file may name any range; its structural literals stay few
 
 
@@ -53,6 +80,7 @@ class JudgeSpec(Config):
         allowed_verdicts: Verdicts that count for a pairwise judge; others on the menu become `off_menu`.
         requires: Optional row fields that this spec cannot do without.
         sampling: Defaults of generation.
+        template_options: Variables that the model's chat template takes, such as `enable_thinking`.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -64,6 +92,18 @@ class JudgeSpec(Config):
     allowed_verdicts: tuple[Literal["A", "B", "tie"], ...] = ("A", "B", "tie")
     requires: tuple[Literal["rubric", "principle", "reference"], ...] = ()
     sampling: SamplingDefaults = SamplingDefaults()
+    template_options: dict[str, _OptionValue] = Field(default_factory=dict)
+
+    @field_validator("template_options")
+    @classmethod
+    def _free_names(cls, options: dict[str, TemplateOption]) -> dict[str, TemplateOption]:
+        for name in options:
+            # A variable named after a special token would replace that token.
+            if not (name.isascii() and name.isidentifier()):
+                raise ValueError(f"{name!r} cannot be the name of a template variable")
+            if name in _TAKEN or name.endswith(("_token", "_tokens")):
+                raise ValueError(f"{name!r} is set by the tokenizer and cannot be an option")
+        return options
 
     @model_validator(mode="after")
     def _fits(self) -> JudgeSpec:
@@ -87,7 +127,10 @@ class JudgeSpec(Config):
     @cached_property
     def hash(self) -> str:
         """Sixteen hex digits that change when anything changes that a judge's behaviour depends on."""
-        return digest(self.model_dump(mode="json", exclude={"name", "description", "source"}))
+        ignored = {"name", "description", "source"}
+        if not self.template_options:  # younger than the published hashes
+            ignored.add("template_options")
+        return digest(self.model_dump(mode="json", exclude=ignored))
 
     @cached_property
     def structural(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -345,3 +346,12 @@ def test_an_endpoint_that_goes_away_ends_the_run_instead_of_failing_every_row() 
     with pytest.raises(EnvironmentProblem, match="run the same command again"):
         answered.extend(backend.generate(ask(f"q{n}") for n in range(1000)))
     assert len(answered) < 10
+
+
+def test_template_options_go_along_as_servers_know_them() -> None:
+    request = replace(ask("q1"), template_options={"enable_thinking": False, "effort": "low"})
+    with Endpoint() as endpoint:
+        complete(endpoint, request, ask("q2"))
+    by_text = {call["messages"][-1]["content"]: call for call in endpoint.calls}
+    assert by_text["q1"]["chat_template_kwargs"] == {"enable_thinking": False, "effort": "low"}
+    assert "chat_template_kwargs" not in by_text["q2"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from reasrm.generation.encoding import EncodedRequest
 from reasrm.generation.hf import HFBackend
 from reasrm.requests import Completion, Request
 from tests.fakes import ask
-from tests.tiny import build_tiny_model
+from tests.tiny import CHAT_TEMPLATE, build_tiny_model
 
 PROMPTS = [
     "Is 7 + 5 = 12?",
@@ -357,3 +358,27 @@ def test_dtype_auto_on_a_cpu(
 def test_unusable_options(options: dict[str, Any], named: str, folder: Path) -> None:
     with pytest.raises(ConfigError, match=named):
         HFBackend(folder, **options)
+
+
+def test_template_options_reach_the_prompt(folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = CHAT_TEMPLATE.replace(
+        "{% endif %}", "{% if enable_thinking is false %}<think></think>{% endif %}{% endif %}"
+    )
+    backend = open_tiny((AutoModelForCausalLM.from_pretrained(folder), tokenizer))
+    requests = [
+        replace(ask(f"{thinking}", "x", max_tokens=4), template_options={"enable_thinking": thinking})
+        for thinking in (True, False)
+    ]
+    completions = by_id(list(backend.generate(requests)))
+    chat = [{"role": "user", "content": "x"}]
+    for thinking in (True, False):
+        ids = tokenizer.apply_chat_template(
+            chat, add_generation_prompt=True, return_dict=False, enable_thinking=thinking
+        )
+        assert completions[f"{thinking}"].num_prompt_tokens == len(ids)
+    on, off = (backend.score(request, [" [[A]]"])[0] for request in requests)
+    assert on.token_ids == off.token_ids
+    assert on.logprobs != off.logprobs
+    greedy = [completions[name].token_ids for name in ("True", "False")]
+    assert greedy[0] != greedy[1]

@@ -249,3 +249,11 @@ def test_reasoning_returned_apart_is_kept_and_not_read():
     (result,) = judge(Thinker()).judge([COMPARISON])
     assert result.verdict == "tie"
     assert result.to_json(judge={}, seed=0)["judgments"][0]["reasoning"] == "surely [[A]]"
+
+
+def test_the_specs_template_options_come_with_every_request():
+    spec = load_spec("mt-bench").model_copy(update={"template_options": {"enable_thinking": False}})
+    asks = plan_row(spec, COMPARISON, JudgingOptions(votes=2))
+    assert [ask.request.template_options for ask in asks] == [{"enable_thinking": False}] * 4
+    plain = plan_row(load_spec("mt-bench"), COMPARISON, JudgingOptions(votes=2))
+    assert [ask.request.template_options for ask in plain] == [{}] * 4

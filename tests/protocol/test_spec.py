@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reasrm.config import parse_config
 from reasrm.errors import ConfigError
 from reasrm.protocol.prompts import build_prompt
 from reasrm.protocol.spec import JudgeSpec, load_spec
@@ -69,6 +71,7 @@ def test_hash_ignores_what_is_for_people(path: str) -> None:
         ("sampling.max_tokens", 17),
         ("allowed_verdicts", ["A", "B"]),
         ("requires", ["rubric"]),
+        ("template_options", {"enable_thinking": False}),
     ],
 )
 def test_hash_changes_with_what_a_judge_depends_on(path: str, value: Any) -> None:
@@ -91,6 +94,35 @@ def test_spec_survives_json() -> None:
         again = JudgeSpec.model_validate_json(spec.model_dump_json())
         assert again == spec
         assert again.hash == spec.hash
+
+
+def test_options_of_a_template_count_by_value_and_type_not_by_order() -> None:
+    options: list[dict[str, Any]] = [
+        {},
+        {"enable_thinking": False},
+        {"enable_thinking": 0},
+        {"enable_thinking": "False"},
+        {"enable_thinking": False, "depth": 1},
+    ]
+    specs = [JudgeSpec.model_validate(changed("template_options", value)) for value in options]
+    assert [spec.template_options for spec in specs] == options
+    assert type(specs[1].template_options["enable_thinking"]) is bool
+    assert len({spec.hash for spec in specs}) == len(options)
+    assert specs[0].hash == JudgeSpec.model_validate(SPEC).hash
+    turned = changed("template_options", {"depth": 1, "enable_thinking": False})
+    assert JudgeSpec.model_validate(turned).hash == specs[-1].hash
+
+
+def test_no_name_that_the_tokenizer_uses_can_be_an_option() -> None:
+    from transformers import PreTrainedTokenizerBase
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    taken = {*inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters}
+    taken |= {*inspect.signature(render_jinja_template).parameters} - {"kwargs"}
+    taken |= {*PreTrainedTokenizerBase.SPECIAL_TOKENS_ATTRIBUTES, "messages"}
+    for name in taken - {"kwargs"}:
+        with pytest.raises(ConfigError, match=f"'{name}' is set by the tokenizer"):
+            parse_config(JudgeSpec, changed("template_options", {name: True}), "here")
 
 
 YAML = """\
@@ -164,6 +196,18 @@ BAD = {
     ),
     "invisible-menu-word": (changed("grammar.menu", {"A\u200b": {"winner": "A"}}), r"is compared after NFKC"),
     "unknown-winner": (changed("grammar.menu.A.winner", "C"), r"menu.A.winner'.*'C'"),
+    "option-of-the-tokenizer": (
+        changed("template_options", {"add_generation_prompt": False}),
+        r"key 'template_options'.*'add_generation_prompt' is set by the tokenizer",
+    ),
+    "option-named-like-a-special-token": (
+        changed("template_options", {"bos_token": ""}),
+        r"'bos_token' is set",
+    ),
+    "option-that-is-no-name": (changed("template_options", {"a-b": 1}), r"'a-b' cannot be the name"),
+    "option-with-a-fraction": (changed("template_options", {"depth": 0.5}), r"template_options.depth.*0.5"),
+    "option-without-value": (changed("template_options", {"depth": None}), r"template_options.depth.*None"),
+    "option-beyond-json": (changed("template_options", {"depth": 2**70}), r"template_options.depth"),
     "not-a-mapping": ("- a\n- b\n", r"top level"),
     "empty-file": ("", r"top level"),
     "broken-yaml": ("name: [", r"spec.yaml:\d+: is not plain YAML"),

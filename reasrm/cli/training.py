@@ -1,0 +1,149 @@
+"""The verbs that train: flags in, a stage run, its summary out. Under `accelerate launch` only one process speaks."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reasrm.cli.console import is_quiet, note, print_summary, set_quiet
+
+if TYPE_CHECKING:
+    from reasrm.training.sft import Listener
+
+__all__ = ["run_sft"]
+
+_EVERY_S = 10.0
+
+
+def run_sft(
+    config: Path, overrides: list[str], run_dir: Path | None, *, resume: bool, dry_run: bool, quiet: bool
+) -> None:
+    """Train a judge on written judgments, or say what that would do and need."""
+    speaks = int(os.environ.get("RANK", "0")) == 0
+    set_quiet(quiet or not speaks)
+    _hush_libraries()
+    from reasrm.training.config import load_sft_stage
+    from reasrm.training.sft import plan, prepare, train
+
+    folder = run_dir or Path("runs") / f"sft-{config.stem}"
+    stage = load_sft_stage(config, overrides)
+    with _listener(f"sft {config.stem}") as listener:
+        if dry_run:
+            summary = plan(prepare(stage, str(config), folder / "checkpoints", listener))
+            _describe(summary)
+        else:
+            summary = train(stage, str(config), folder, resume=resume, listener=listener)
+    if speaks:
+        print_summary(summary)
+
+
+def _hush_libraries() -> None:
+    """Our own lines say how far training is; the libraries' bars and warnings to developers do not."""
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    from datasets import disable_progress_bars
+
+    disable_progress_bars()
+
+
+@contextmanager
+def _listener(label: str) -> Iterator[Listener]:
+    """Show rows and steps: bars on a terminal, lines elsewhere, nothing when quiet."""
+    from reasrm.training.sft import Listener
+
+    if is_quiet():
+        yield Listener()
+    elif sys.stderr.isatty():
+        with _bars(label) as listener:
+            yield listener
+    else:
+        yield _lines(label)
+
+
+@contextmanager
+def _bars(label: str) -> Iterator[Listener]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from reasrm.training.sft import Listener
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=16),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[extra]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        rows = progress.add_task("encoding rows", total=None, extra="")
+        steps = progress.add_task(label, total=None, extra="", visible=False)
+
+        def step(done: int, total: int, logs: Mapping[str, Any]) -> None:
+            progress.update(steps, completed=done, total=total, extra=_numbers(logs), visible=True)
+
+        yield Listener(
+            say=progress.console.print,
+            rows=lambda number: progress.update(rows, completed=number),
+            steps=step,
+        )
+
+
+def _lines(label: str) -> Listener:
+    from reasrm.training.sft import Listener
+
+    started = time.monotonic()
+    said = {"rows": started, "steps": float("-inf")}
+
+    def due(name: str) -> bool:
+        now = time.monotonic()
+        if now - said[name] < _EVERY_S:
+            return False
+        said[name] = now
+        return True
+
+    def rows(number: int) -> None:
+        if due("rows"):
+            note(f"{label}: encoded {number:,} rows")
+
+    def step(done: int, total: int, logs: Mapping[str, Any]) -> None:
+        if due("steps") or done == total:
+            elapsed = time.monotonic() - started
+            note(f"{label}: step {done}/{total}, {_numbers(logs)}, {elapsed:.0f} s")
+
+    return Listener(say=note, rows=rows, steps=step)
+
+
+def _numbers(logs: Mapping[str, Any]) -> str:
+    """Return what was logged, as far as a person wants it on one line."""
+    names = {"loss": "loss", "eval_loss": "eval loss", "grad_norm": "gradient", "learning_rate": "lr"}
+    shown = [f"{word} {logs[name]:.4g}" for name, word in names.items() if name in logs]
+    return " ".join(shown) or "done"
+
+
+def _describe(plan: Mapping[str, Any]) -> None:
+    """Say what a run would do, in lines for people."""
+    batch, memory, lengths = plan["batches"], plan["memory_gib"], plan["lengths"]
+    dropped = ", ".join(f"{count} {code}" for code, count in plan["dropped"].items()) or "none"
+    note(f"rows: {plan['rows']:,} kept, dropped: {dropped}; validation: {plan['validation_rows']:,}")
+    for name, values in lengths.items():
+        shown = "  ".join(f"{percentile} {value:,}" for percentile, value in values.items())
+        note(f"  {name} tokens: {shown}")
+    note(f"  limit of a row: {plan['max_tokens']:,} tokens")
+    if plan["longer_than_sampling"]:
+        note(f"  {plan['longer_than_sampling']:,} answers are longer than the spec's max_tokens in judging")
+    kind = "packs" if batch["packed"] else "rows"
+    note(
+        f"steps: {batch['per_device']} per process × {batch['accumulation']} passes × {batch['processes']} "
+        f"processes = {batch['per_step']} {kind} per step; {batch['steps_per_epoch']:,} steps per epoch, "
+        f"{batch['total_steps']:,} in all; {batch['tokens_per_step']:,} tokens per step, "
+        f"{batch['trained_tokens_per_step']:,} of them with loss"
+    )
+    parameters = plan["parameters"]
+    note(f"parameters: {parameters['total']:,}, trained {parameters['trained']:,}, as {plan['dtype']}")
+    parts = ", ".join(f"{name} {size:.2f}" for name, size in memory.items())
+    note(f"memory per process, estimated, in GiB: {parts}")

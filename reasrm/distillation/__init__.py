@@ -1,0 +1,1 @@
+"""From what a teacher wrote to what a judge learns."""

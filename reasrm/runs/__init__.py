@@ -1,0 +1,39 @@
+"""Run folders of training stages, and the checkpoints in them that are complete or absent.
+
+A run folder holds `config.json`, `manifest.json`, `metrics.jsonl`, `log.txt` and `checkpoints/`. One process writes
+it, under a lock. Nothing here knows what a checkpoint's files mean: they are named, hashed and sealed.
+"""
+
+from __future__ import annotations
+
+from reasrm.runs.folder import RunFolder
+from reasrm.runs.seals import (
+    MANIFEST,
+    CheckpointInfo,
+    DamagedCheckpoint,
+    checkpoint_folder,
+    complete_checkpoints,
+    latest_checkpoint,
+    remove_checkpoint,
+    remove_unsealed,
+    rotate,
+    seal_checkpoint,
+    set_aside_after,
+    verify_checkpoint,
+)
+
+__all__ = [
+    "MANIFEST",
+    "CheckpointInfo",
+    "DamagedCheckpoint",
+    "RunFolder",
+    "checkpoint_folder",
+    "complete_checkpoints",
+    "latest_checkpoint",
+    "remove_checkpoint",
+    "remove_unsealed",
+    "rotate",
+    "seal_checkpoint",
+    "set_aside_after",
+    "verify_checkpoint",
+]

@@ -1,0 +1,260 @@
+"""The folder of one training run: what it was told, what it read, what it measured, and who writes it.
+
+A run in which nothing was measured or saved yet is begun anew without asking: there is nothing to lose.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from reasrm.durable import OutputLock
+from reasrm.errors import ConfigError, EnvironmentProblem, InternalError, RowError
+from reasrm.files import replacing, write_json_atomic
+from reasrm.runs.identity import describe_run, expect_same, merge, read_json, read_manifest
+from reasrm.strictjson import dumps, parse_object
+
+__all__ = ["RunFolder"]
+
+_BESIDE_A_RUN = ("run.lock",)
+_CONTINUE = "pass --resume to continue it, or choose another --run-dir"
+
+
+class RunFolder:
+    """A run folder. Make one with `open` (the writer, locked) or `join` (any other process of the run).
+
+    Attributes:
+        path: The folder, absolute.
+        writable: Whether this process is the writer.
+        resumed: Whether the folder already held the run.
+    """
+
+    def __init__(self, path: Path, lock: OutputLock | None, *, resumed: bool) -> None:
+        self.path = path
+        self.resumed = resumed
+        self._lock = lock
+        self._stream: BinaryIO | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        stage: str,
+        config: Mapping[str, Any],
+        inputs: Mapping[str, Path],
+        seed: int,
+        resume: bool,
+        volatile: frozenset[str] = frozenset(),
+    ) -> RunFolder:
+        """Begin a run, or go on with one, as its only writer. Call it before any model is loaded.
+
+        Args:
+            path: The folder; made if absent.
+            stage: The command: `sft`.
+            config: The resolved config, as JSON values.
+            inputs: Name → file or folder that is read; hashed.
+            seed: Of the run.
+            resume: Go on with the run that the folder holds; one that holds none is begun.
+            volatile: Dotted keys of the config, with all below them, that cannot change the result.
+
+        Raises:
+            LockedError: Another process writes the folder.
+            ConfigError: The folder holds a run and `resume` is false, or another run than this one, or other files.
+            InputError: An input cannot be read.
+            EnvironmentProblem: The folder cannot be written.
+        """
+        folder = _make(Path(path))
+        lock = OutputLock(folder / "run.lock")
+        try:
+            recorded = read_manifest(folder)
+            if recorded is None:
+                _refuse_foreign(folder)
+            elif not _is_begun(folder):
+                recorded = None
+            elif not resume:
+                raise ConfigError("the folder holds a run already", place=str(folder), remedy=_CONTINUE)
+            manifest = describe_run(stage, config, inputs, seed, volatile)
+            if recorded is not None:
+                expect_same(folder, recorded, manifest, config, volatile)
+                manifest = merge(folder, recorded, manifest)
+            if manifest != recorded:
+                write_json_atomic(folder / "manifest.json", manifest)
+            write_json_atomic(folder / "config.json", config)
+            (folder / "checkpoints").mkdir(exist_ok=True)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(folder, lock, resumed=recorded is not None)
+
+    @classmethod
+    def join(cls, path: str | os.PathLike[str]) -> RunFolder:
+        """Return the folder as the processes see it that do not write it."""
+        return cls(Path(path).absolute(), None, resumed=False)
+
+    @property
+    def writable(self) -> bool:
+        """Whether this process is the writer."""
+        return self._lock is not None
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints lie."""
+        return self.path / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        """The file of logged numbers."""
+        return self.path / "metrics.jsonl"
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def read_config(self) -> dict[str, Any]:
+        """Return the resolved config."""
+        return read_json(self.path / "config.json")
+
+    def read_manifest(self) -> dict[str, Any]:
+        """Return the manifest.
+
+        Raises:
+            ConfigError: The folder holds no run, or one of a newer version.
+        """
+        manifest = read_manifest(self.path)
+        if manifest is None:
+            raise ConfigError("the folder holds no run", place=str(self.path), remedy="name a run folder")
+        return manifest
+
+    def append_metrics(self, record: Mapping[str, Any]) -> None:
+        """Append one line to `metrics.jsonl`; a killed process loses none that was written.
+
+        Raises:
+            InternalError: A number is not finite, or this process is not the writer.
+            EnvironmentProblem: The disk is full.
+        """
+        self._expect_writer()
+        line = dumps(dict(record)) + b"\n"
+        try:
+            if self._stream is None:
+                self._stream = open(self.metrics, "ab", buffering=0)  # noqa: SIM115
+            self._stream.write(line)
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"cannot be written: {error.strerror}", place=str(self.metrics), remedy="free space"
+            ) from error
+
+    def sync(self) -> None:
+        """Put the metrics on disk, before a checkpoint that counts on them is sealed."""
+        if self._stream is not None:
+            os.fsync(self._stream.fileno())
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drop what was logged after a step, the summary of a finished training, and a torn last line.
+
+        So the metrics of a resumed run read like those of one that was never stopped.
+        """
+        self._expect_writer()
+        self._close_stream()
+        if not self.metrics.exists():
+            return
+        with open(self.metrics, "rb") as source, replacing(self.metrics) as target:
+            for line in source:
+                if _is_kept(line, step, str(self.metrics)):
+                    target.write(line)
+
+    @contextmanager
+    def logging_to_file(self, level: int = logging.INFO) -> Iterator[None]:
+        """Append what the logger `reasrm` says to `log.txt`."""
+        self._expect_writer()
+        handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8", errors="backslashreplace")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setLevel(level)
+        logger = logging.getLogger("reasrm")
+        before = logger.level
+        logger.setLevel(min(logger.getEffectiveLevel(), level))
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(before)
+            handler.close()
+
+    def close(self) -> None:
+        """Give the lock up. Calling it twice is harmless."""
+        self._close_stream()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _expect_writer(self) -> None:
+        if self._lock is None:
+            raise InternalError("this process is not the writer of the run folder", place=str(self.path))
+
+    def _close_stream(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+def _make(path: Path) -> Path:
+    """The folder, made and tried: late in a training is too late to learn that it is read-only."""
+    place = os.fsencode(path).decode("utf-8", "backslashreplace")
+    try:
+        folder = Path(os.path.realpath(path))
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ConfigError("is not a folder", place=place, remedy="choose another --run-dir") from error
+    except (OSError, ValueError) as error:
+        remedy = "choose a --run-dir that you may write to"
+        reason = getattr(error, "strerror", None) or error
+        raise EnvironmentProblem(f"cannot be made: {reason}", place=place, remedy=remedy) from error
+    # The mode counts even where root could override it.
+    for part in (folder, folder / "checkpoints"):
+        if part.exists() and not (part.stat().st_mode & 0o222 and os.access(part, os.W_OK | os.X_OK)):
+            raise EnvironmentProblem(
+                "the folder is read-only", place=str(part), remedy="choose a --run-dir that you may write to"
+            )
+    return folder
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """A folder without a manifest is made into a run only if nothing else is in it."""
+    others = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.name not in _BESIDE_A_RUN and not path.name.startswith("manifest.json.tmp-")
+    )
+    if others:
+        shown = ", ".join(repr(name) for name in others[:3])
+        raise ConfigError(
+            f"the folder holds no run, but other files: {shown}",
+            place=str(folder),
+            remedy="choose a new or empty --run-dir",
+        )
+
+
+def _is_begun(folder: Path) -> bool:
+    metrics = folder / "metrics.jsonl"
+    return any(folder.glob("checkpoints/checkpoint-*")) or (metrics.exists() and metrics.stat().st_size > 0)
+
+
+def _is_kept(line: bytes, step: int, place: str) -> bool:
+    if not line.endswith(b"\n"):
+        return False
+    try:
+        record = parse_object(line.strip(), False, place)
+    except RowError:
+        return False
+    logged_at = record.get("step")
+    return not record.get("final") and not (isinstance(logged_at, int | float) and logged_at > step)

@@ -1,0 +1,120 @@
+"""What the base model reads before it is anybody's judge: world text, the form of a judgment, never a true verdict.
+
+- *reading*: a prompt and two responses, then the evidence for each rule, without findings;
+- *facts*: which topic a word belongs to;
+- *writing*: a prompt, then a response that meets it;
+- *form*: a judge's prompt, with or without a rubric, then a judgment in good form whose clauses follow the prompt and
+  the rubric, and whose findings and verdict are coins.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from pydantic import Field
+
+from reasrm.config import Config
+from reasrm.hashing import derive_seed
+from reasrm.protocol.prompts import build_prompt
+from reasrm.protocol.spec import JudgeSpec
+from reasrm.records import PreferencePair
+from reasrm.requests import PromptMessage, Span
+from reasrm.sandbox.writing import judgment_text
+from reasrm.world.config import Split, WorldConfig, Writer
+from reasrm.world.critiques import Clause
+from reasrm.world.language import TOPIC_OF
+from reasrm.world.pairs import World, rules_of
+from reasrm.world.rules import Finding
+
+__all__ = ["Document", "DocumentShares", "documents"]
+
+_ABLE = Writer(name="able", skill=1.0)
+
+
+class DocumentShares(Config):
+    """How much of each kind the base reads; relative weights.
+
+    Args:
+        reading: Evidence without findings.
+        facts: Words and their topics.
+        writing: Responses.
+        form: Judgments with coins for findings and verdict.
+        form_weight: Loss weight of `form` targets: what is a coin cannot be learnt, only its form.
+        rubric_share: Share of reading and form documents that carry a rubric.
+    """
+
+    reading: float = Field(default=0.66, ge=0)
+    facts: float = Field(default=0.06, ge=0)
+    writing: float = Field(default=0.08, ge=0)
+    form: float = Field(default=0.20, ge=0)
+    form_weight: float = Field(default=0.5, gt=0, le=1)
+    rubric_share: float = Field(default=0.25, ge=0, le=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text to read and the text to continue it with.
+
+    Args:
+        user: The prompt: what a user says.
+        target: The answer, without its end-of-turn token.
+        weight: Loss weight of the target's tokens.
+    """
+
+    user: str
+    target: str
+    weight: float = 1.0
+
+    @property
+    def messages(self) -> tuple[PromptMessage, ...]:
+        """The prompt for the encoder."""
+        return (PromptMessage("user", (Span(self.user, trusted=False),)),)
+
+
+def documents(config: WorldConfig, shares: DocumentShares, spec: JudgeSpec, seed: int) -> Iterator[Document]:
+    """Yield documents without end; the same for the same arguments. No row of any split is among them."""
+    world = World(config.model_copy(update={"seed": derive_seed("documents", config.seed, seed)}))
+    with_rubrics = World(world.config.model_copy(update={"rubric_share": 1.0}))
+    kinds = ("reading", "facts", "writing", "form")
+    weights = [getattr(shares, kind) for kind in kinds]
+    held_out = len(config.held_out_topics) / len(set(TOPIC_OF.values()))
+    number = 0
+    while True:
+        number += 1
+        draw = random.Random(derive_seed("document", seed, number))
+        kind = draw.choices(kinds, weights)[0]
+        split: Split = "ood" if kind != "form" and draw.random() < held_out else "train"
+        if kind == "facts":
+            word = draw.choice(sorted(TOPIC_OF))
+            yield Document(f"what is {word}", f"{word} is one of {TOPIC_OF[word]}")
+        elif kind == "writing":
+            task, _ = world.draw_task(draw, split)
+            yield Document(task.text, world.write(draw, task, _ABLE).text)
+        else:
+            source = with_rubrics if draw.random() < shares.rubric_share else world
+            pair = source.pair(split, number)
+            yield _form(draw, pair, spec, shares.form_weight) if kind == "form" else _reading(pair, spec)
+
+
+def _reading(pair: PreferencePair, spec: JudgeSpec) -> Document:
+    prompt, clauses = _shown(pair, spec)
+    return Document(prompt.replace("judge\n", "read\n", 1), "\n".join(clause.reading for clause in clauses))
+
+
+def _form(draw: random.Random, pair: PreferencePair, spec: JudgeSpec, weight: float) -> Document:
+    prompt, clauses = _shown(pair, spec)
+    tossed = [replace(c, a=_toss(draw, c.a), b=_toss(draw, c.b)) for c in clauses]
+    return Document(prompt, judgment_text(spec, tossed, draw.choice(("A", "B"))), weight)
+
+
+def _shown(pair: PreferencePair, spec: JudgeSpec) -> tuple[str, Sequence[Clause]]:
+    comparison = pair.present(0)
+    (message,) = build_prompt(spec, comparison)
+    rules = rules_of(pair)
+    return message.text, [Clause.gold(r, comparison.response_a, comparison.response_b) for r in rules]
+
+
+def _toss(draw: random.Random, finding: Finding) -> Finding:
+    return replace(finding, met=draw.random() < 0.5)

@@ -1,0 +1,124 @@
+"""What only a world with known truth can tell about a judge, from the rows that `reasrm judge` wrote.
+
+- *inconsistency*: of the right verdicts, the share whose critique misses the true core arguments (F1 < 0.5), the
+  outcome-process inconsistency of RM-NLHF (arXiv 2601.07349) with exact matching in place of a scorer model;
+- *exact critiques*: of all judgments, the share whose core arguments are exactly the true ones;
+- *shortcut agreement*: of the readable verdicts, the share that went to the response that wears the shortcut;
+- *evidence accuracy* by kind of rule, against the base rate of always giving the commonest evidence.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reasrm.durable import read_records
+from reasrm.metrics.intervals import Estimate, bootstrap_ratio
+from reasrm.records import Comparison, Critique, PreferencePair
+from reasrm.world.critiques import Clause, argument_f1, core_arguments, read_clauses
+from reasrm.world.pairs import rules_of
+
+__all__ = ["Findings", "measure", "measure_file"]
+
+_LENIENT = 0.5  # RM-NLHF's threshold of F1
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was measured, by subset.
+
+    Args:
+        inconsistency: Right verdicts with a wrong critique / right verdicts. `n` counts rows.
+        exact_critiques: Judgments with exactly the true core arguments / all judgments.
+        shortcut: Verdicts for the response with the shortcut / readable verdicts.
+        accuracy: Right verdicts / readable verdicts.
+        evidence: By kind of rule: how often the evidence was right, and the base rate, over clauses owed.
+    """
+
+    inconsistency: dict[str, Estimate]
+    exact_critiques: dict[str, Estimate]
+    shortcut: dict[str, Estimate]
+    accuracy: dict[str, Estimate]
+    evidence: dict[str, tuple[float, float]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the numbers for a JSON file."""
+        tables = ("accuracy", "inconsistency", "exact_critiques", "shortcut")
+        return {
+            **{name: {key: e.as_dict() for key, e in getattr(self, name).items()} for name in tables},
+            "evidence": {k: {"accuracy": a, "base_rate": b} for k, (a, b) in self.evidence.items()},
+        }
+
+
+class _Row:
+    """Counts of one row over its judgments."""
+
+    def __init__(self) -> None:
+        self.judged = self.readable = self.right = self.inconsistent = self.exact = self.shortcut = 0
+
+
+def measure_file(output: Path, pairs: Mapping[str, PreferencePair], seed: int = 0) -> Findings:
+    """Measure a file that `judge` or `eval` wrote, given the pairs by id."""
+    return measure(((pairs[line["id"]], line["judgments"]) for line in read_records(output)), seed)
+
+
+def measure(judged: Iterable[tuple[PreferencePair, Iterable[Mapping[str, Any]]]], seed: int = 0) -> Findings:
+    """Measure judgments of world pairs.
+
+    Args:
+        judged: A pair and its judgments as written: `order`, `verdict` (in the pair's own order), `critique`.
+        seed: Of the bootstrap; intervals resample rows.
+    """
+    rows: dict[str, list[_Row]] = defaultdict(list)
+    evidence: dict[str, list[tuple[str, str | None]]] = defaultdict(list)
+    for pair, judgments in judged:
+        row = _Row()
+        rows[pair.subset or "all"].append(row)
+        for judgment in judgments:
+            comparison = pair.compare() if judgment["order"] == "AB" else pair.compare().swap()
+            written = read_clauses(judgment["critique"] or "")
+            for kind, gold, given in _evidence(comparison, written):
+                evidence[kind].append((gold, given))
+            f1 = argument_f1(core_arguments(written), (comparison.critique or Critique()).arguments)
+            right = judgment["verdict"] == "A"
+            favoured = "A" if pair.meta["shortcut"] == "chosen" else "B"
+            row.judged += 1
+            row.exact += f1 == 1
+            row.readable += judgment["verdict"] is not None
+            row.right += right
+            row.inconsistent += right and f1 < _LENIENT
+            row.shortcut += judgment["verdict"] == favoured
+    ratios = {
+        "inconsistency": ("inconsistent", "right"),
+        "exact_critiques": ("exact", "judged"),
+        "shortcut": ("shortcut", "readable"),
+        "accuracy": ("right", "readable"),
+    }
+    tables = {
+        name: {
+            subset: bootstrap_ratio(
+                [(float(getattr(r, top)), float(getattr(r, bottom))) for r in group], seed
+            )
+            for subset, group in rows.items()
+        }
+        for name, (top, bottom) in ratios.items()
+    }
+    return Findings(**tables, evidence={kind: _rates(found) for kind, found in sorted(evidence.items())})
+
+
+def _evidence(comparison: Comparison, written: list[Clause]) -> Iterator[tuple[str, str, str | None]]:
+    """Yield kind, true evidence and given evidence for each side of each clause that is owed."""
+    given = {clause.rule.words: clause for clause in written}
+    for rule in rules_of(comparison):
+        gold = Clause.gold(rule, comparison.response_a, comparison.response_b)
+        ours = given.get(rule.words)
+        for true, said in ((gold.a, ours and ours.a), (gold.b, ours and ours.b)):
+            yield rule.kind, true.evidence, said.evidence if said else None
+
+
+def _rates(found: list[tuple[str, str | None]]) -> tuple[float, float]:
+    commonest = Counter(gold for gold, _ in found).most_common(1)[0][1]
+    return sum(gold == given for gold, given in found) / len(found), commonest / len(found)

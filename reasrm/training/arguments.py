@@ -1,0 +1,171 @@
+"""From a checked config to the arguments of TRL's trainer: what the machine decides, and what it cannot do.
+
+Some of TRL's defaults hurt a judge or a CPU, and are replaced where the user says nothing: rows are never cut
+(`max_length`), bfloat16 and gradient checkpointing are for GPUs, nothing is sent to a tracker unless asked. What is
+asked and not there (a GPU, bfloat16, a package) is refused before anything is loaded.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reasrm.errors import ConfigError, EnvironmentProblem
+from reasrm.extras import require
+from reasrm.training.config import SFTStage
+
+__all__ = ["check_machine", "sft_arguments", "uses_deepspeed", "weights_dtype"]
+
+
+def check_machine(stage: SFTStage, place: str) -> None:
+    """Refuse what this machine cannot do.
+
+    Raises:
+        ConfigError: A GPU or a number format is asked for that is not there; a DeepSpeed file is missing.
+        MissingExtraError: DeepSpeed or FlashAttention is not installed.
+    """
+    cuda = torch.cuda.is_available()
+    trainer = stage.trainer
+    on_cpu = trainer.get("use_cpu", not cuda)
+    needs_gpu = {
+        "trainer.use_cpu: false": trainer.get("use_cpu") is False,
+        "trainer.tf32: true": trainer.get("tf32") is True,
+        "trainer.fp16: true": trainer.get("fp16") is True,
+        "model.attn_implementation: flash_attention_2": _flash(stage),
+    }
+    for setting, asked in needs_gpu.items():
+        if asked and (on_cpu or not cuda):
+            reason = "training runs on the CPU" if cuda else "torch finds no GPU"
+            raise ConfigError(f"{setting} needs a GPU, but {reason}", place=place, remedy="leave it out")
+    if trainer.get("bf16") and not on_cpu and not torch.cuda.is_bf16_supported():
+        raise ConfigError(
+            "trainer.bf16: true, but this GPU does not compute bfloat16",
+            place=place,
+            remedy="set trainer.bf16: false",
+        )
+    if trainer.get("packing_strategy") == "wrapped":
+        raise ConfigError(
+            "trainer.packing_strategy: wrapped cuts rows in the middle",
+            place=place,
+            remedy="use bfd, which keeps every row whole",
+        )
+    if trainer.get("eval_strategy", "no") != "no" and not stage.data.validation:
+        raise ConfigError(
+            "trainer.eval_strategy is set, but there is nothing to evaluate on",
+            place=place,
+            remedy="set data.validation, or leave trainer.eval_strategy out",
+        )
+    if _flash(stage):
+        require("flash_attn", "flash-attn")
+    _check_deepspeed(trainer.get("deepspeed"), place)
+    _check_trackers(trainer.get("report_to"), place)
+
+
+def _flash(stage: SFTStage) -> bool:
+    return stage.model.attn_implementation == "flash_attention_2"
+
+
+def _check_deepspeed(value: Any, place: str) -> None:
+    if value is None:
+        return
+    if isinstance(value, str) and not Path(value).is_file():
+        raise ConfigError(
+            f"trainer.deepspeed: there is no file {value!r}",
+            place=place,
+            remedy="give a path from the working directory",
+        )
+    require("deepspeed", "deepspeed")
+
+
+def _check_trackers(value: str | list[str] | None, place: str) -> None:
+    names = [value] if isinstance(value, str) else value or []
+    modules = {"wandb": "wandb", "tensorboard": "tensorboard", "mlflow": "mlflow", "trackio": "trackio"}
+    for name in names:
+        module = modules.get(name)
+        if module is not None and importlib.util.find_spec(module) is None:
+            raise EnvironmentProblem(
+                f"trainer.report_to: {name}, which is not installed",
+                place=place,
+                remedy=f"install it with: pip install {module}",
+            )
+
+
+def sft_arguments(stage: SFTStage, output_dir: Path, max_tokens: int, place: str) -> Any:
+    """Return TRL's `SFTConfig` for a stage.
+
+    Args:
+        stage: The config.
+        output_dir: Where checkpoints go.
+        max_tokens: Longest row; the length of a pack, where rows are packed.
+        place: The config file, for errors.
+
+    Raises:
+        ConfigError: TRL refuses the combination of arguments, or several GPUs are visible to one process.
+    """
+    from trl.trainer.sft_config import SFTConfig
+
+    values: dict[str, Any] = {**_defaults(stage), **_renamed(stage.trainer)}
+    packing = bool(values.get("packing") or values.get("eval_packing"))
+    try:
+        arguments = SFTConfig(
+            **values,
+            output_dir=str(output_dir),
+            seed=stage.seed,
+            data_seed=stage.seed,
+            max_length=max_tokens if packing else None,
+            save_total_limit=None,
+            completion_only_loss=True,
+            disable_tqdm=True,
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(
+            f"TRL refuses these arguments: {error}", place=f"{place}: trainer", remedy="correct the section"
+        ) from error
+    if arguments.n_gpu > 1:
+        raise ConfigError(
+            f"one process sees {arguments.n_gpu} GPUs",
+            place=place,
+            remedy="start it with `accelerate launch train/sft.py`, or set CUDA_VISIBLE_DEVICES to one GPU",
+        )
+    return arguments
+
+
+def _renamed(trainer: dict[str, Any]) -> dict[str, Any]:
+    """Give arguments that transformers renamed their new names; it warns about the old ones."""
+    new = {
+        "gradient_checkpointing": "activation_checkpointing",
+        "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
+    }
+    return {new.get(name, name): value for name, value in trainer.items()}
+
+
+def _defaults(stage: SFTStage) -> dict[str, Any]:
+    """What holds where the user says nothing."""
+    on_gpu = torch.cuda.is_available() and not stage.trainer.get("use_cpu", False)
+    return {
+        "use_cpu": not on_gpu,
+        "bf16": on_gpu and torch.cuda.is_bf16_supported() and not stage.trainer.get("fp16", False),
+        "activation_checkpointing": on_gpu,
+        "dataloader_pin_memory": on_gpu,
+        "report_to": "none",
+        "logging_steps": 1,
+        "eval_strategy": "epoch" if stage.data.validation else "no",
+    }
+
+
+def uses_deepspeed(arguments: Any) -> bool:
+    """Whether DeepSpeed trains, be it asked for by the config or by `accelerate launch`."""
+    return arguments.deepspeed_plugin is not None
+
+
+def weights_dtype(stage: SFTStage, arguments: Any) -> torch.dtype:
+    """Return the number format in which weights are loaded; see `ModelSection.dtype`."""
+    if stage.model.dtype != "auto":
+        return torch.float32 if stage.model.dtype == "float32" else torch.bfloat16
+    frozen_or_mastered = stage.lora is not None or uses_deepspeed(arguments)
+    return (
+        torch.bfloat16 if arguments.bf16 and not arguments.use_cpu and frozen_or_mastered else torch.float32
+    )

@@ -1,0 +1,277 @@
+"""What a training stage is told: a YAML file into pydantic, with TRL's own argument names in `trainer:`.
+
+The `trainer:` section is checked against the fields of TRL's config class before anything is loaded: an unknown
+name is refused with the nearest known one, a value of the wrong type with the type that was expected. Names that a
+stage decides itself (where it writes, how long rows may be, how checkpoints are kept) are refused with the place
+where they are set instead. YAML reads `1e-5` as a string, so numbers written as text are taken where TRL wants a
+number with a fraction.
+
+Relative paths mean the working directory, not the file's folder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
+
+from reasrm.config import Config, nearest, parse_config, read_yaml
+from reasrm.errors import ConfigError
+
+__all__ = [
+    "CheckpointSection",
+    "DataSection",
+    "LoraSection",
+    "ModelSection",
+    "SFTStage",
+    "check_trainer",
+    "load_sft_stage",
+    "load_stage",
+]
+
+_NEVER = "leave it out: rows come encoded by the judge's own encoder, and only completions carry loss"
+_SAFE = "leave it out: code of model folders is never run"
+_SEALED = "leave it out: every checkpoint can be resumed from, and the last one is the result"
+_UPLOAD = "leave it out: export the run and upload the judge folder yourself"
+OWNED = {
+    "output_dir": "pass --run-dir",
+    "run_name": "name the run's folder with --run-dir",
+    "max_length": "set data.max_tokens",
+    "save_total_limit": "set checkpoints.keep",
+    "resume_from_checkpoint": "pass --resume",
+    "seed": "set seed at the top of the file",
+    "data_seed": "set seed at the top of the file",
+    "model_init_kwargs": "set model.dtype and model.attn_implementation",
+    "average_tokens_across_devices": "leave it out: the loss is the mean over all tokens of a step",
+    "bf16_full_eval": "set model.dtype",
+    "fp16_full_eval": "set model.dtype",
+    "disable_tqdm": "pass --quiet",
+    "trust_remote_code": _SAFE,
+    "load_best_model_at_end": _SEALED,
+    "save_only_model": _SEALED,
+    "auto_find_batch_size": "set per_device_train_batch_size to what fits",
+    **dict.fromkeys(
+        (
+            *("dataset_text_field", "dataset_kwargs", "dataset_num_proc", "completion_only_loss"),
+            *("assistant_only_loss", "truncation_mode", "eos_token", "pad_token", "chat_template_path"),
+            *("remove_unused_columns", "label_names", "do_train", "do_eval", "do_predict"),
+        ),
+        _NEVER,
+    ),
+    "push_to_hub": _UPLOAD,
+}
+"""Arguments of TRL that a stage sets itself, and where to say it instead."""
+
+
+class ModelSection(Config):
+    """What training starts from.
+
+    Args:
+        path: Model folder or hub id.
+        revision: Branch, tag or commit of a hub id.
+        dtype: Of the weights as loaded. `auto` is float32, except where a full-precision copy is of no use or is
+            kept elsewhere: bfloat16 on a GPU under LoRA (frozen weights) and under DeepSpeed (its own master copy).
+        attn_implementation: As transformers names it; by default its own choice.
+    """
+
+    path: str = Field(min_length=1)
+    revision: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] | None = None
+
+
+class DataSection(Config):
+    """Which rows, and which of them are used.
+
+    Args:
+        train: Files of SFT rows.
+        validation: Files of SFT rows whose loss is measured along the way.
+        max_tokens: Longest row, prompt and completion together. A longer one is dropped and counted, never cut.
+        limit: Read at most this many training rows.
+        on_unreadable: What happens to a row whose completion holds no readable verdict.
+    """
+
+    train: tuple[str, ...] = Field(min_length=1)
+    validation: tuple[str, ...] = ()
+    max_tokens: int = Field(default=12288, gt=0)
+    limit: int | None = Field(default=None, gt=0)
+    on_unreadable: Literal["drop", "keep"] = "drop"
+
+    @field_validator("train", "validation", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+class LoraSection(Config):
+    """Low-rank adapters instead of all weights; the names are peft's.
+
+    Args:
+        r: Rank.
+        alpha: Scale; updates are multiplied by alpha / r.
+        dropout: Of the adapters' input.
+        target_modules: `all-linear`, or names of modules. The output head takes no adapter.
+        modules_to_save: Names of modules that are trained whole beside the adapters.
+    """
+
+    r: int = Field(default=16, gt=0)
+    alpha: float = Field(default=32, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    modules_to_save: tuple[str, ...] = ()
+
+    @field_validator("target_modules")
+    @classmethod
+    def _not_the_head(cls, value: Any) -> Any:
+        if "lm_head" in value:
+            raise ValueError("the output head takes no adapter; it would never be trained")
+        return value
+
+
+class CheckpointSection(Config):
+    """Which checkpoints stay on disk.
+
+    Args:
+        keep: How many, the latest ones; two at least, should the last be damaged.
+    """
+
+    keep: int = Field(default=2, ge=2)
+
+
+class SFTStage(Config):
+    """Supervised fine-tuning of a judge on written judgments.
+
+    Args:
+        stage: `sft`.
+        model: What training starts from.
+        spec: The judge's protocol, its name or file. It travels into the exported judge.
+        data: The rows.
+        lora: Train adapters; null trains all weights.
+        checkpoints: Which checkpoints stay.
+        trainer: Arguments of TRL's `SFTConfig` by their own names.
+        seed: Root of every draw.
+    """
+
+    stage: Literal["sft"]
+    model: ModelSection
+    spec: str = Field(min_length=1)
+    data: DataSection
+    lora: LoraSection | None = None
+    checkpoints: CheckpointSection = CheckpointSection()
+    trainer: dict[str, Any] = Field(default_factory=dict)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @field_validator("trainer", mode="before")
+    @classmethod
+    def _empty_section(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+StageT = TypeVar("StageT", bound=SFTStage)
+
+
+def load_sft_stage(path: Path, overrides: Sequence[str] = ()) -> SFTStage:
+    """Read and check the config of an SFT stage; `trainer:` comes back in the types that TRL wants.
+
+    Args:
+        path: The YAML file.
+        overrides: `a.b=value`, applied in order before the check; the value is read as YAML.
+
+    Raises:
+        ConfigError: Names the file, the key, its value and the nearest known key.
+    """
+    from trl.trainer.sft_config import SFTConfig
+
+    return load_stage(SFTStage, path, overrides, SFTConfig)
+
+
+def load_stage(model: type[StageT], path: Path, overrides: Sequence[str], trainer_class: type[Any]) -> StageT:
+    """Read the config of a stage whose `trainer:` section holds the arguments of `trainer_class`."""
+    raw = read_yaml(path)
+    if not isinstance(raw, dict):
+        raise ConfigError("the config is not a mapping of keys to values", place=str(path))
+    for override in overrides:
+        _override(raw, override)
+    stage = parse_config(model, raw, str(path))
+    trainer = check_trainer(stage.trainer, trainer_class, str(path))
+    return stage.model_copy(update={"trainer": trainer})
+
+
+def _override(raw: dict[str, Any], text: str) -> None:
+    """Set one key from `a.b=value`; sections that are absent or null are made."""
+    key, equals, value = text.partition("=")
+    place = f"--set {text}"
+    names = key.strip().split(".")
+    if not equals or not all(names):
+        raise ConfigError("expected a.b=value", place=place)
+    section = raw
+    for name in names[:-1]:
+        inner = section.get(name)
+        if inner is None:
+            inner = section[name] = {}
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{name!r} is {inner!r}, not a section", place=place)
+        section = inner
+    try:
+        section[names[-1]] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError("the value is not plain YAML", place=place) from error
+
+
+def check_trainer(values: Mapping[str, Any], trainer_class: type[Any], place: str) -> dict[str, Any]:
+    """Check trainer arguments against the fields of TRL's config class; return them in its types.
+
+    Raises:
+        ConfigError: An unknown name, one that the stage sets itself, or a value of the wrong type.
+    """
+    fields = {field.name for field in dataclasses.fields(trainer_class) if field.init}
+    hints = typing.get_type_hints(trainer_class)
+    checked: dict[str, Any] = {}
+    for name, value in values.items():
+        at = f"{place}: trainer.{name}"
+        remedy = OWNED.get(name) or (_UPLOAD if str(name).startswith("hub_") else None)
+        if remedy is not None and name in fields:
+            raise ConfigError("the stage sets this itself", place=at, remedy=remedy)
+        if name not in fields:
+            guess = nearest(str(name), fields - OWNED.keys())
+            raise ConfigError(
+                f"{trainer_class.__name__} of TRL has no argument {name!r}",
+                place=at,
+                remedy=f"did you mean {guess!r}?" if guess else "see TRL's documentation for its arguments",
+            )
+        checked[name] = _typed(value, hints[name], at)
+    return checked
+
+
+def _typed(value: Any, hint: Any, place: str) -> Any:
+    """Return a value in the type that an argument wants; only numbers may come as text."""
+    adapter = TypeAdapter(hint, config={"arbitrary_types_allowed": True})
+    if isinstance(value, str) and float in _members(hint) and str not in _members(hint):
+        try:
+            value = float(value)
+        except ValueError:
+            raise ConfigError(f"expected a number, got {value!r}", place=place) from None
+    try:
+        return adapter.validate_python(value, strict=True)
+    except ValidationError as error:
+        wanted = " or ".join(sorted({_name(member) for member in _members(hint)} - {"Any"}))
+        raise ConfigError(f"expected {wanted}, got {value!r}", place=place) from error
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    """Return the members of a union, or the type itself."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return typing.get_args(hint)
+    return (hint,)
+
+
+def _name(hint: Any) -> str:
+    if hint is type(None):
+        return "null"
+    return str(getattr(typing.get_origin(hint) or hint, "__name__", hint))

@@ -1,0 +1,242 @@
+"""SFT rows → token ids: what is learned from, what is left out, and why.
+
+Nothing is cut to fit: a row longer than the limit is dropped and counted, since a judgment without its end would teach
+the judge not to give a verdict. The verdict is read from the decoded ids, the way it will be read from a rollout.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasrm.errors import ConfigError, InputError, ReasrmError, RowError
+from reasrm.jsonl import read_rows
+from reasrm.protocol.completions import CompletionEncoder
+from reasrm.protocol.encoder import PromptEncoder
+from reasrm.protocol.parsing import parse
+from reasrm.protocol.sft_rows import SFTRow, read_sft_row
+from reasrm.protocol.spec import JudgeSpec
+from reasrm.records import ParseStatus
+from reasrm.requests import Completion
+
+__all__ = ["Dropped", "EncodedRows", "Example", "RowEncoder", "encode_files", "to_dataset"]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A row as the model learns it.
+
+    Args:
+        id: The row's id.
+        ids: (T,) token ids, prompt and completion.
+        num_prompt: How many of them are the prompt's, which carry no loss.
+    """
+
+    id: str
+    ids: NDArray[np.int32]
+    num_prompt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A row that is not learned from."""
+
+    id: str | None
+    place: str
+    code: str
+    message: str
+    num_tokens: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row of `dropped.jsonl`."""
+        file, _, line = self.place.rpartition(":")
+        return {
+            "id": self.id,
+            "file": file,
+            "line": int(line) if line.isdigit() else None,
+            "code": self.code,
+            "message": self.message,
+            "num_tokens": self.num_tokens,
+        }
+
+
+@dataclass(slots=True)
+class EncodedRows:
+    """What became of all rows of some files."""
+
+    examples: list[Example] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Reason → number of rows dropped for it, commonest first."""
+        return dict(Counter(row.code for row in self.dropped).most_common())
+
+    def lengths(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the lengths of prompts and of completions in tokens, (N,) each."""
+        prompts = np.array([example.num_prompt for example in self.examples], dtype=np.int64)
+        totals = np.array([len(example.ids) for example in self.examples], dtype=np.int64)
+        return prompts, totals - prompts
+
+
+class RowEncoder:
+    """Encodes rows for one model and one spec.
+
+    Args:
+        spec: The judge's protocol.
+        prompts: The encoder that judging uses.
+        completions: The encoder of answers.
+        max_tokens: Longest row.
+        keep_unreadable: Whether rows without a readable verdict are learned from.
+    """
+
+    def __init__(
+        self,
+        spec: JudgeSpec,
+        prompts: PromptEncoder,
+        completions: CompletionEncoder,
+        *,
+        max_tokens: int,
+        keep_unreadable: bool = False,
+    ) -> None:
+        self._spec = spec
+        self._prompts = prompts
+        self._completions = completions
+        self._max_tokens = max_tokens
+        self._keep_unreadable = keep_unreadable
+
+    def encode(self, row: SFTRow, place: str) -> Example | Dropped:
+        """Return the row as ids, or why it is left out.
+
+        Raises:
+            ConfigError: The row was written for another spec.
+        """
+        self._check_spec(row, place)
+        try:
+            prompt = self._prompts.encode(row.messages, options=self._spec.template_options).ids
+            completion = self._completions.encode(row.completion, prompt)
+        except InputError as error:
+            return Dropped(row.id, place, "not_encodable", str(error))
+        total = len(prompt) + len(completion)
+        if total > self._max_tokens:
+            message = f"{total} tokens, more than {self._max_tokens}"
+            return Dropped(row.id, place, "too_long", message, total)
+        problem = None if self._keep_unreadable else self._unreadable(row, completion)
+        if problem is not None:
+            return Dropped(row.id, place, "unreadable", problem, total)
+        return Example(row.id, np.array([*prompt, *completion], dtype=np.int32), len(prompt))
+
+    def _check_spec(self, row: SFTRow, place: str) -> None:
+        theirs = row.meta.get("spec_hash")
+        if theirs is not None and theirs != self._spec.hash:
+            raise ConfigError(
+                f"the row was written for a spec with hash {theirs}, but spec {self._spec.name!r} has hash "
+                f"{self._spec.hash}",
+                place=place,
+                remedy="set spec to the one that the rows were made with, or make the rows again",
+            )
+
+    def _unreadable(self, row: SFTRow, completion: Sequence[int]) -> str | None:
+        """Return why no verdict can be read from what the model would write, or None."""
+        text = self._prompts.decode(completion[:-1])
+        shown = row.meta.get("num_candidates", 2)
+        judgment = parse(
+            self._spec, Completion(row.id, text), num_candidates=shown if type(shown) is int else 2
+        )
+        if judgment.status is ParseStatus.OK:
+            return None
+        return f"{judgment.status.value}: {judgment.detail or 'no verdict'}"
+
+
+def encode_files(
+    paths: Iterable[str | Path],
+    encoder: RowEncoder,
+    *,
+    limit: int | None = None,
+    progress: Callable[[int], None] = lambda number: None,
+) -> EncodedRows:
+    """Read and encode all rows of some files, in order.
+
+    Args:
+        paths: JSONL files.
+        encoder: Rows to ids.
+        limit: Read at most this many rows.
+        progress: Called with the number of rows read, after each.
+
+    Raises:
+        InputError: A file cannot be read, or every row is dropped; then the commonest reason is named.
+        ConfigError: A row was written for another spec.
+    """
+    rows = EncodedRows()
+    for number, (place, outcome) in enumerate(_rows(paths), 1):
+        if limit is not None and number > limit:
+            break
+        result = encoder.encode(outcome, place) if isinstance(outcome, SFTRow) else outcome
+        if isinstance(result, Example):
+            rows.examples.append(result)
+        else:
+            rows.dropped.append(result)
+        progress(number)
+    if not rows.examples:
+        raise _nothing_left(paths, rows)
+    return rows
+
+
+def _rows(paths: Iterable[str | Path]) -> Iterator[tuple[str, SFTRow | Dropped]]:
+    for path in paths:
+        for raw in read_rows(path):
+            if raw.error is not None or raw.data is None:
+                yield raw.place, _dropped(None, raw.place, raw.error)
+                continue
+            try:
+                yield raw.place, read_sft_row(raw.data, raw.place)
+            except RowError as error:
+                row_id = raw.data.get("id")
+                yield raw.place, _dropped(row_id if isinstance(row_id, str) else None, raw.place, error)
+
+
+def _dropped(row_id: str | None, place: str, error: ReasrmError | None) -> Dropped:
+    code = error.code if isinstance(error, RowError) else "bad_json"
+    return Dropped(row_id, place, code, str(error))
+
+
+def _nothing_left(paths: Iterable[str | Path], rows: EncodedRows) -> InputError:
+    names = ", ".join(str(path) for path in paths)
+    if not rows.dropped:
+        return InputError("holds no rows", place=names, remedy="name a file of SFT rows")
+    code, count = next(iter(rows.reasons.items()))
+    first = next(row for row in rows.dropped if row.code == code)
+    return InputError(
+        f"none of {len(rows.dropped)} rows can be learned from; {count} are {code}, the first: {first.message}",
+        place=names,
+        remedy=_REMEDIES.get(code, "correct the rows"),
+    )
+
+
+_REMEDIES = {
+    "too_long": "raise data.max_tokens, or use a model with a longer context",
+    "unreadable": "set spec to the one that the rows were made with",
+}
+
+
+def to_dataset(examples: Sequence[Example]) -> Any:
+    """Return the examples as TRL takes them: `input_ids`, and `completion_mask` which is 1 where loss is.
+
+    TRL leaves rows that come with `input_ids` as they are.
+    """
+    from datasets import Dataset, Features, List, Value
+
+    columns = {
+        "input_ids": [example.ids for example in examples],
+        "completion_mask": [
+            (np.arange(len(example.ids)) >= example.num_prompt).astype(np.int8) for example in examples
+        ],
+    }
+    features = Features({"input_ids": List(Value("int32")), "completion_mask": List(Value("int8"))})
+    return Dataset.from_dict(columns, features=features)

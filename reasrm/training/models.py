@@ -1,0 +1,114 @@
+"""The model that a stage trains: its tokenizer, its limits, its weights, its adapters.
+
+What can be known without weights (is the folder safe, how long may rows be, where does an answer end) is known first,
+so that a dry run and every refusal cost seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from reasrm.errors import ConfigError, EnvironmentProblem
+from reasrm.generation.checkpoint import Checkpoint, context_length, stop_ids
+from reasrm.protocol.completions import CompletionEncoder
+from reasrm.protocol.encoder import PromptEncoder
+from reasrm.training.config import LoraSection, ModelSection
+
+__all__ = ["BaseModel", "adapter_config", "load_weights", "open_base"]
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """What is known of a model before its weights are read.
+
+    Args:
+        checkpoint: Where it lies.
+        config: Its transformers config.
+        tokenizer: Its tokenizer.
+        prompts: Messages → ids, as in judging.
+        completions: Answers → ids, as in a rollout.
+        context: Most tokens it takes, None where it has no limit.
+    """
+
+    checkpoint: Checkpoint
+    config: Any
+    tokenizer: Any
+    prompts: PromptEncoder
+    completions: CompletionEncoder
+    context: int | None
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this base from another: name, revision, fingerprint."""
+        commit = getattr(self.config, "_commit_hash", None)
+        return {
+            "path": self.checkpoint.path,
+            "revision": commit or self.checkpoint.revision,
+            "fingerprint": self.checkpoint.fingerprint() if self.checkpoint.is_local else commit,
+        }
+
+
+def open_base(section: ModelSection) -> BaseModel:
+    """Read everything about a model but its weights.
+
+    Raises:
+        ConfigError: The folder is no model, is not safe, or has no usable chat template.
+    """
+    checkpoint = Checkpoint(section.path, section.revision)
+    checkpoint.check()
+    config = checkpoint.load("AutoConfig")
+    tokenizer = checkpoint.load("AutoTokenizer")
+    prompts = PromptEncoder(tokenizer)
+    ends = stop_ids(tokenizer, config, checkpoint.generation_config())
+    return BaseModel(
+        checkpoint=checkpoint,
+        config=config,
+        tokenizer=tokenizer,
+        prompts=prompts,
+        completions=CompletionEncoder(prompts, tokenizer, ends),
+        context=context_length(config, None),
+    )
+
+
+def load_weights(base: BaseModel, section: ModelSection, dtype: torch.dtype) -> Any:
+    """Return the model with its weights, from safetensors only, ready to be trained.
+
+    Raises:
+        ConfigError: transformers cannot load it.
+        EnvironmentProblem: It does not fit into memory.
+    """
+    options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
+    if section.attn_implementation is not None:
+        options["attn_implementation"] = section.attn_implementation
+    try:
+        return base.checkpoint.load("AutoModelForCausalLM", **options)
+    except ImportError as error:
+        raise ConfigError(str(error), place="model.attn_implementation", remedy="leave it out") from error
+    except (RuntimeError, MemoryError) as error:
+        words = str(error).lower()
+        if not isinstance(error, MemoryError) and "memory" not in words:
+            raise
+        raise EnvironmentProblem(
+            f"the model does not fit into memory as {str(dtype).removeprefix('torch.')}",
+            place=section.path,
+            remedy="use a smaller model, LoRA, or more processes with DeepSpeed ZeRO-3 or FSDP",
+        ) from error
+
+
+def adapter_config(section: LoraSection | None) -> Any | None:
+    """Return peft's config of the adapters, or None where all weights are trained."""
+    if section is None:
+        return None
+    from peft import LoraConfig
+
+    whole = section.target_modules == "all-linear"
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=section.r,
+        lora_alpha=section.alpha,  # type: ignore[arg-type]
+        lora_dropout=section.dropout,
+        target_modules="all-linear" if whole else list(section.target_modules),
+        modules_to_save=list(section.modules_to_save) or None,
+    )

@@ -1,0 +1,189 @@
+"""What a run will do and need, told before it starts: rows, lengths, steps, memory. Loads no weights.
+
+Memory is an estimate per process, from counts and published rules of thumb: weights, gradients and the optimizer
+exactly as many bytes as their number formats take; activations by the formula of Korthikanti et al. (2022, "Reducing
+Activation Recomputation in Large Transformer Models", section 4) for attention that keeps no score matrix, 34 bytes
+per token, layer and hidden unit in half precision. With checkpointing one layer's worth, and the input of every layer.
+Sharding counts for what it shards: ZeRO stages 1 to 3 and FSDP. Fragmentation and the framework come on top.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from reasrm.training.data import EncodedRows, Example, to_dataset
+
+__all__ = ["Batches", "Parameters", "batches", "count_parameters", "describe_lengths", "estimate_memory"]
+
+_PERCENTILES = (50, 90, 99)
+_ACTIVATION_BYTES = 34
+_ADAM_BYTES = {"adafactor": 0, "sgd": 0, "lion": 4}
+_GIB = 2**30
+
+
+def describe_lengths(rows: EncodedRows) -> dict[str, dict[str, int]]:
+    """Return the percentiles of prompt, completion and total lengths in tokens (nearest rank)."""
+    prompts, completions = rows.lengths()
+    named = {"prompt": prompts, "completion": completions, "total": prompts + completions}
+    return {name: _percentiles(lengths) for name, lengths in named.items()}
+
+
+def _percentiles(lengths: NDArray[np.int64]) -> dict[str, int]:
+    shown = {f"p{p}": int(np.percentile(lengths, p, method="inverted_cdf")) for p in _PERCENTILES}
+    return {**shown, "max": int(lengths.max())}
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """The arithmetic of batches.
+
+    Args:
+        sequences: Rows, or packs of rows, per epoch.
+        packed: Whether sequences are packs.
+        per_device: Sequences per process and forward pass.
+        accumulation: Forward passes per step.
+        processes: Processes.
+        per_step: Sequences per step.
+        steps_per_epoch: Optimizer steps per epoch.
+        total_steps: Optimizer steps.
+        tokens_per_step: Tokens per step on average, padding not counted.
+        trained_tokens_per_step: Completion tokens among them.
+    """
+
+    sequences: int
+    packed: bool
+    per_device: int
+    accumulation: int
+    processes: int
+    per_step: int
+    steps_per_epoch: int
+    total_steps: int
+    tokens_per_step: int
+    trained_tokens_per_step: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return asdict(self)
+
+
+def batches(examples: Sequence[Example], arguments: Any) -> Batches:
+    """Return how examples fall into steps; the same count as the trainer's."""
+    sequences = _num_packs(examples, arguments) if arguments.packing else len(examples)
+    per_device, processes = arguments.per_device_train_batch_size, arguments.world_size
+    accumulation = arguments.gradient_accumulation_steps
+    if arguments.dataloader_drop_last:
+        passes = sequences // per_device // processes
+    else:
+        passes = math.ceil(math.ceil(sequences / per_device) / processes)
+    steps = max(math.ceil(passes / accumulation), 1)
+    total = math.ceil(arguments.num_train_epochs * steps)
+    num_tokens = sum(len(example.ids) for example in examples)
+    num_trained = num_tokens - sum(example.num_prompt for example in examples)
+    return Batches(
+        sequences=sequences,
+        packed=bool(arguments.packing),
+        per_device=per_device,
+        accumulation=accumulation,
+        processes=processes,
+        per_step=per_device * accumulation * processes,
+        steps_per_epoch=steps,
+        total_steps=arguments.max_steps if arguments.max_steps > 0 else total,
+        tokens_per_step=round(num_tokens / steps),
+        trained_tokens_per_step=round(num_trained / steps),
+    )
+
+
+def _num_packs(examples: Sequence[Example], arguments: Any) -> int:
+    from trl.data_utils import pack_dataset
+
+    dataset = to_dataset(examples).shuffle(seed=arguments.seed)
+    return len(pack_dataset(dataset, arguments.max_length, arguments.packing_strategy))
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """How many weights a model has, adapters included, and how many of them are trained."""
+
+    total: int
+    trained: int
+
+
+def count_parameters(config: Any, adapters: Any | None) -> Parameters:
+    """Count weights on the meta device: nothing is read or held.
+
+    Args:
+        config: The model's transformers config.
+        adapters: peft's config, or None where all weights are trained.
+    """
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        if adapters is not None:
+            from peft import get_peft_model
+
+            model = get_peft_model(model, adapters)
+    numbers = [(weight.numel(), weight.requires_grad) for weight in model.parameters()]
+    return Parameters(sum(n for n, _ in numbers), sum(n for n, trained in numbers if trained))
+
+
+def estimate_memory(
+    parameters: Parameters, config: Any, arguments: Any, dtype: torch.dtype, longest: int
+) -> dict[str, float]:
+    """Return the memory of one process in GiB: weights, gradients, optimizer, activations, total.
+
+    Args:
+        parameters: Their number.
+        config: The model's transformers config.
+        arguments: TRL's arguments.
+        dtype: Of the weights as loaded.
+        longest: Tokens of the longest sequence; every sequence of a batch is taken to be as long.
+    """
+    zero = _zero_stage(arguments)
+    shards = [arguments.world_size if zero >= stage else 1 for stage in (1, 2, 3)]
+    width = dtype.itemsize
+    trained = parameters.trained
+    master = 4 if zero and width < 4 else 0  # DeepSpeed's own full-precision copy of what it trains
+    parts = {
+        "weights": parameters.total * width / shards[2],
+        "gradients": trained * width / shards[1],
+        "optimizer": trained * (_optimizer_bytes(str(arguments.optim)) + master) / shards[0],
+        "activations": _activations(config, arguments, longest),
+    }
+    gib = {name: round(size / _GIB, 3) for name, size in parts.items()}
+    return {**gib, "total": round(sum(parts.values()) / _GIB, 3)}
+
+
+def _activations(config: Any, arguments: Any, longest: int) -> float:
+    text = config.get_text_config()
+    half = arguments.bf16 or arguments.fp16
+    tokens = arguments.per_device_train_batch_size * longest
+    layer = tokens * text.hidden_size * _ACTIVATION_BYTES * (1 if half else 2)
+    if not arguments.gradient_checkpointing:
+        return float(layer * text.num_hidden_layers)
+    inputs = tokens * text.hidden_size * (2 if half else 4) * text.num_hidden_layers
+    return float(layer + inputs)
+
+
+def _optimizer_bytes(name: str) -> int:
+    """Return the bytes of optimizer state per trained weight."""
+    name = name.removeprefix("OptimizerNames.").lower()
+    state = next((size for prefix, size in _ADAM_BYTES.items() if name.startswith(prefix)), 8)
+    return state // 4 if "8bit" in name else state
+
+
+def _zero_stage(arguments: Any) -> int:
+    """Return how much is sharded: 0 nothing, 1 optimizer, 2 gradients too, 3 weights too (also FSDP)."""
+    if arguments.fsdp or os.environ.get("ACCELERATE_USE_FSDP", "false") == "true":
+        return 3
+    plugin = arguments.deepspeed_plugin
+    stage = 0 if plugin is None else plugin.zero_stage
+    return stage if isinstance(stage, int) else 0

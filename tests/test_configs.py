@@ -1,0 +1,206 @@
+"""Every file under `configs/` is read by what reads it in earnest, and does the arithmetic that it claims."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from reasrm.protocol.spec import load_spec
+from tests.commands import ROOT
+
+CONFIGS = ROOT / "configs"
+RECIPES = sorted(p for folder in ("sandbox", "qwen2.5", "qwen3") for p in (CONFIGS / folder).iterdir())
+LAUNCHERS = sorted((CONFIGS / "accelerate").iterdir())
+ENGINES = sorted((CONFIGS / "deepspeed").iterdir())
+SPECS = sorted((CONFIGS / "specs").iterdir())
+NAMES = [str(path.relative_to(CONFIGS)) for path in RECIPES]
+
+# What the papers and the released code say: rows per step, learning rate, epochs, longest row. Where paper and code
+# disagree (RM-R1's learning rates) it is the paper's number.
+PUBLISHED = {
+    "qwen2.5/sft-7b-instruct.yaml": (128, 5e-6, 1, 12288),
+    "qwen2.5/sft-14b-instruct.yaml": (128, 3e-6, 1, 12288),
+    "qwen2.5/sft-32b-instruct.yaml": (128, 2e-6, 1, 12288),
+    "qwen3/sft-8b-cdrrm.yaml": (64, 5e-5, 2, 25000),
+    "qwen3/sft-14b-cdrrm.yaml": (64, 5e-5, 2, 25000),
+    "qwen3/sft-8b-rubric-rm.yaml": (64, 5e-6, 2, 6144),
+    "qwen2.5/sft-7b-lora-1gpu.yaml": (128, None, 1, 12288),
+    "qwen3/sft-8b-lora-1gpu.yaml": (64, None, 2, 6144),
+}
+
+
+@pytest.fixture(autouse=True)
+def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative paths in configs mean the working directory."""
+    monkeypatch.chdir(ROOT)
+
+
+def read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def launch_line(path: Path) -> list[str]:
+    """The words of the launch line in a config's head."""
+    text = path.read_text(encoding="utf-8")
+    (lines,) = re.findall(r"# Launch: (.*\n(?:#  +.*\n)*)", text)
+    return str(lines.replace("#", " ")).split()
+
+
+def num_processes(words: list[str]) -> int:
+    if words[:2] == ["reasrm", "sft"]:
+        return 1
+    assert words[:3] == ["accelerate", "launch", "--config_file"]
+    return int(read(ROOT / words[3])["num_processes"])
+
+
+def test_no_file_is_left_out() -> None:
+    known = {*RECIPES, *LAUNCHERS, *ENGINES, *SPECS}
+    assert {p for p in CONFIGS.rglob("*") if p.is_file()} == known
+    assert set(PUBLISHED) | {"sandbox/sft.yaml"} == set(NAMES)
+    documented = (ROOT / "docs" / "configs.md").read_text(encoding="utf-8")
+    for path in known:
+        assert f"`{path.relative_to(CONFIGS)}`" in documented, path
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=NAMES)
+def test_a_recipe_is_a_stage_that_trl_accepts(path: Path, tmp_path: Path) -> None:
+    from reasrm.training.arguments import sft_arguments
+    from reasrm.training.config import load_sft_stage
+
+    stage = load_sft_stage(path)
+    arguments = sft_arguments(stage, tmp_path, stage.data.max_tokens, str(path))
+    for name, value in read(path)["trainer"].items():
+        taken = getattr(arguments, {"gradient_checkpointing": "activation_checkpointing"}.get(name, name))
+        assert taken == value, name
+    assert arguments.seed == arguments.data_seed == read(path)["seed"]
+    assert arguments.max_length is None, "nothing is cut"
+    assert load_spec(stage.spec).protocol == "pairwise"
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=NAMES)
+def test_no_field_of_a_recipe_is_ignored(path: Path) -> None:
+    from reasrm.training.config import load_sft_stage
+
+    stage = load_sft_stage(path).model_dump(mode="json")
+
+    def check(given: Any, taken: Any, place: str) -> None:
+        if isinstance(given, dict):
+            for key, value in given.items():
+                check(value, taken[key], f"{place}.{key}")
+        elif isinstance(taken, list) and not isinstance(given, list):
+            assert taken == [given], place
+        else:
+            assert taken == given, place
+
+    check(read(path), stage, path.name)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_what_is_published_is_what_is_trained(name: str) -> None:
+    from reasrm.training.config import load_sft_stage
+
+    path = CONFIGS / name
+    stage = load_sft_stage(path)
+    trainer = stage.trainer
+    rows = trainer["per_device_train_batch_size"] * trainer["gradient_accumulation_steps"]
+    batch, rate, epochs, longest = PUBLISHED[name]
+    assert rows * num_processes(launch_line(path)) == batch
+    assert trainer["learning_rate"] == (rate or 10 * learning_rate_of_all_weights(name))
+    assert (trainer["num_train_epochs"], stage.data.max_tokens) == (epochs, longest)
+    assert (stage.lora is None) is ("lora" not in name)
+    assert trainer["packing"] is False, "a pack is not a row"
+
+
+def learning_rate_of_all_weights(name: str) -> float:
+    full = {"qwen2.5/sft-7b-lora-1gpu.yaml": "qwen2.5/sft-7b-instruct.yaml"}.get(
+        name, "qwen3/sft-8b-rubric-rm.yaml"
+    )
+    return float(read(CONFIGS / full)["trainer"]["learning_rate"])
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_number_says_where_it_comes_from(name: str) -> None:
+    lines = [line for line in (CONFIGS / name).read_text(encoding="utf-8").splitlines() if line[:1] != "#"]
+    for line in lines:
+        setting, _, comment = line.partition("#")
+        if re.search(r": [\d{]", setting):
+            assert re.match(r" \[(paper|script|framework|ours)\]", comment), line
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=NAMES)
+def test_a_recipe_tells_how_to_start_it(path: Path) -> None:
+    words = launch_line(path)
+    assert words[words.index("--config") + 1] == str(path.relative_to(ROOT))
+    assert "--run-dir" in words
+    if words[0] == "accelerate":
+        assert words[words.index("train/sft.py") - 1] != "--config"
+        assert (ROOT / words[3]).parent == CONFIGS / "accelerate"
+
+
+@pytest.mark.parametrize("path", LAUNCHERS, ids=[path.stem for path in LAUNCHERS])
+def test_accelerate_reads_its_files(path: Path) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+
+    given = read(path)
+    config = load_config_from_file(str(path))
+    assert config.mixed_precision is None, "the training config decides"
+    kinds = {"NO": None, "MULTI_GPU": "multi_gpu", "DEEPSPEED": "use_deepspeed", "FSDP": "use_fsdp"}
+    args = launch_command_parser().parse_args(["--config_file", str(path), "train/sft.py"])
+    args, _, _ = _validate_launch_command(args)
+    for kind in filter(None, kinds.values()):
+        assert getattr(args, kind) is (kind == kinds[given["distributed_type"]])
+    assert (args.num_processes, args.num_machines) == (given["num_processes"], given["num_machines"])
+    assert args.use_cpu is given["use_cpu"]
+    options = {**given.get("fsdp_config", {}), **given.get("deepspeed_config", {})}
+    flags = vars(launch_command_parser().parse_args(["train/sft.py"]))
+    for key, value in options.items():
+        assert key in flags, f"accelerate has no option {key}"
+        assert getattr(args, key) == value
+    if "deepspeed_config" in given:
+        assert ROOT / options["deepspeed_config_file"] in ENGINES
+    numbers = re.match(r"(?:cpu-(\d)|(\d)gpu|(\d)nodes)", path.stem)
+    assert numbers is not None
+    cpus, gpus, nodes = (int(n) if n else 0 for n in numbers.groups())
+    assert given["num_processes"] == cpus + gpus + 8 * nodes
+
+
+@pytest.mark.parametrize("path", ENGINES, ids=[path.stem for path in ENGINES])
+def test_deepspeed_files_leave_to_the_trainer_what_is_the_trainers(path: Path) -> None:
+    config = json.loads(path.read_text(encoding="utf-8"))
+    zero = config["zero_optimization"]
+    assert zero["stage"] == int(path.stem[4])
+    assert ("offload_optimizer" in zero) is ("offload" in path.stem)
+    shared = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps")
+    assert {config[name] for name in (*shared, "gradient_clipping")} == {"auto"}
+    assert config["bf16"] == {"enabled": "auto"}
+    assert set(config.get("optimizer", {}).get("params", {}).values()) <= {"auto"}
+    if zero["stage"] == 3:
+        assert zero["stage3_gather_16bit_weights_on_model_save"], (
+            "else a checkpoint holds no weights to export"
+        )
+
+
+@pytest.mark.parametrize("path", ENGINES, ids=[path.stem for path in ENGINES])
+def test_deepspeed_knows_every_key_of_its_files(path: Path) -> None:
+    pytest.importorskip("deepspeed", reason="needs the extra deepspeed")
+    from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
+
+    config = json.loads(path.read_text(encoding="utf-8"))["zero_optimization"]
+    known = {field.alias or name for name, field in DeepSpeedZeroConfig.model_fields.items()}
+    known |= set(DeepSpeedZeroConfig.model_fields)
+    assert set(config) <= known
+
+
+def test_the_spec_without_thinking_is_the_built_in_one_otherwise() -> None:
+    (path,) = SPECS
+    ours, builtin = load_spec(str(path)), load_spec("rubric")
+    assert ours.template_options == {"enable_thinking": False}
+    ignored = {"name", "description", "template_options"}
+    assert ours.model_dump(exclude=ignored) == builtin.model_dump(exclude=ignored)
+    assert ours.hash != builtin.hash
