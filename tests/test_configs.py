@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from reasrm.protocol.sft_rows import read_sft_row
 from reasrm.protocol.spec import load_spec
-from tests.commands import ROOT
+from tests.commands import ROOT, run
 
 CONFIGS = ROOT / "configs"
 RECIPES = sorted(p for folder in ("sandbox", "qwen2.5", "qwen3") for p in (CONFIGS / folder).iterdir())
@@ -204,3 +205,35 @@ def test_the_spec_without_thinking_is_the_built_in_one_otherwise() -> None:
     ignored = {"name", "description", "template_options"}
     assert ours.model_dump(exclude=ignored) == builtin.model_dump(exclude=ignored)
     assert ours.hash != builtin.hash
+
+
+# --- what the documentation shows
+
+
+def test_the_documented_stage_and_row_are_read(tmp_path: Path) -> None:
+    from reasrm.training.config import load_sft_stage
+
+    text = (ROOT / "docs" / "sft.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "stage.yaml").write_text(example, encoding="utf-8")
+    stage = load_sft_stage(tmp_path / "stage.yaml")
+    assert stage.trainer["learning_rate"] == 5e-6
+    (line,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    row = read_sft_row(json.loads(line), "docs/sft.md")
+    assert [span.text for span in row.messages[0].spans if not span.trusted] == ["yes", "no"]
+    assert row.meta["spec_hash"] == load_spec(stage.spec).hash
+
+
+def test_documented_lines_name_files_and_flags_that_exist() -> None:
+    known = set(re.findall(r"--[a-z-]+", run("sft", "--help").stdout)) | {"--config_file"}
+    pages = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("sft.md", "configs.md")]
+    blocks = [block for page in pages for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL)]
+    lines = [line for block in blocks for line in block.splitlines()]
+    assert len(lines) >= 9
+    for words in [*map(str.split, lines), *map(launch_line, RECIPES)]:
+        assert words[:2] in (["reasrm", "sft"], ["accelerate", "launch"])
+        for word in words:
+            if word.startswith("--") and word not in ("--machine_rank", "--main_process_ip"):
+                assert word in known, word
+            if word.startswith(("configs/", "train/")):
+                assert (ROOT / word).is_file(), word

@@ -26,6 +26,12 @@ data_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(data_app, name="data")
+sandbox_app = typer.Typer(
+    help="The embedded world: pairs, base model, teacher. Example: reasrm sandbox pairs --output pairs.jsonl",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(sandbox_app, name="sandbox")
 
 
 def main() -> None:
@@ -116,6 +122,60 @@ def sft_command(
         run_sft(config, overrides or [], run_dir, resume=resume, dry_run=dry_run, quiet=quiet)
 
 
+@app.command("export")
+def export_command(
+    output: Annotated[Path, typer.Option("--output", help="The judge folder to make.")],
+    run: Annotated[Path | None, typer.Option("--run", help="The run folder of a training stage.")] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option("--checkpoint", help="A step or folder of the run. Default: the newest whole one."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Instead of a run: a model folder, with --spec.")
+    ] = None,
+    adapter: Annotated[
+        Path | None, typer.Option("--adapter", help="A LoRA adapter's folder; --model is its base.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option("--revision", help="Revision of a hub id.")] = None,
+    spec: Annotated[
+        str | None, typer.Option("--spec", help="How the judge is asked and read, with --model.")
+    ] = None,
+    results: Annotated[
+        list[Path] | None,
+        typer.Option("--results", help="A folder of reasrm eval, for the model card. Repeatable."),
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option("--dtype", help="auto (as the weights are), float32 or bfloat16.")
+    ] = "auto",
+    device: Annotated[
+        str, typer.Option("--device", help="Where models are compared: auto, cpu, cuda.")
+    ] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing judge folder.")] = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Turn a trained checkpoint into a judge folder; it is loaded back and compared before it is called done.
+
+    Example: reasrm export --run runs/sft --output judges/mine
+    """
+    set_quiet(quiet)
+    with guarded():
+        from reasrm.cli.export import run_export
+
+        run_export(
+            output,
+            run=run,
+            checkpoint=checkpoint,
+            model=model,
+            adapter=adapter,
+            revision=revision,
+            spec=spec,
+            results=results or (),
+            dtype=dtype,
+            device=device,
+            force=force,
+        )
+
+
 @data_app.command("import")
 def data_import(
     input: flags.Inputs,
@@ -162,18 +222,99 @@ def demo_command(
     output: Annotated[Path, typer.Option("--output", help="Folder for everything the demo writes.")] = Path(
         "runs/demo"
     ),
-    seed: flags.Seed = 0,
+    config: flags.SandboxConfig = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of base model, teacher, training and orders.")
+    ] = None,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Judge a bundled benchmark file with a real judge's recorded answers and print the scored table.
+    """Train a judge on the embedded world and measure it: minutes on a laptop, no network.
 
     Example: reasrm demo --output runs/demo
     """
     set_quiet(quiet)
     with guarded():
-        from reasrm.demo import run_demo
+        from reasrm.cli.sandbox import load_demo_config
+        from reasrm.demo.run import run_demo
 
-        print_summary(run_demo(output, seed=seed))
+        print_summary(run_demo(output, load_demo_config(config, seed)))
+
+
+@sandbox_app.command("pairs")
+def sandbox_pairs(
+    output: Annotated[Path, typer.Option("--output", help="The pairs to write.")],
+    split: Annotated[str, typer.Option(help="train, tune, iid, hard or ood.")] = "train",
+    rows: Annotated[int, typer.Option(min=1, help="How many.")] = 1000,
+    start: Annotated[int, typer.Option(min=0, help="Number of the first.")] = 0,
+    config: flags.SandboxConfig = None,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Write preference pairs of the embedded world, with exact labels, gold critiques and hidden rules in meta.
+
+    Example: reasrm sandbox pairs --split hard --rows 500 --output hard.jsonl
+    """
+    set_quiet(quiet)
+    with guarded():
+        from reasrm.cli.sandbox import load_demo_config, write_split
+
+        write_split(load_demo_config(config, None), split, rows, start, output)
+
+
+@sandbox_app.command("base")
+def sandbox_base(
+    output: Annotated[Path, typer.Option("--output", help="Where bases lie, each named by its hash.")],
+    config: flags.SandboxConfig = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="One seed is one base.")] = None,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Train the world's base model, the counterpart of an instruct model: about two minutes, cached.
+
+    Example: reasrm sandbox base --output runs/bases
+    """
+    set_quiet(quiet)
+    with guarded():
+        from reasrm.cli.sandbox import load_demo_config, write_base
+
+        write_base(load_demo_config(config, seed), output)
+
+
+@sandbox_app.command("traces")
+def sandbox_traces(
+    input: Annotated[Path, typer.Option("--input", help="Pairs of the embedded world.")],
+    output: Annotated[Path, typer.Option("--output", help="SFT rows; rejected traces go beside it.")],
+    spec: Annotated[str, typer.Option(help="How the teacher is asked.")] = "sandbox",
+    config: flags.SandboxConfig = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the teacher's errors and the orders.")] = None,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Let the scripted teacher judge pairs; keep the traces whose verdict is the label.
+
+    Example: reasrm sandbox traces --input pairs.jsonl --output sft.jsonl
+    """
+    set_quiet(quiet)
+    with guarded():
+        from reasrm.cli.sandbox import load_demo_config, write_traces
+
+        write_traces(load_demo_config(config, seed), spec, input, output)
+
+
+@sandbox_app.command("judge")
+def sandbox_judge(
+    output: Annotated[Path, typer.Option("--output", help="The judge folder; an existing one is replaced.")],
+    work: Annotated[Path, typer.Option("--work", help="Folder for what it is made from.")],
+    config: flags.SandboxConfig = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of base, teacher and training.")] = None,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Make a judge of the embedded world, as the one that `--judge sandbox` names was made.
+
+    Example: reasrm sandbox judge --config configs/sandbox/judge.yaml --work runs/judge --output my-judge
+    """
+    set_quiet(quiet)
+    with guarded():
+        from reasrm.cli.sandbox import load_demo_config, write_judge
+
+        write_judge(load_demo_config(config, seed), work, output)
 
 
 @app.command("env")

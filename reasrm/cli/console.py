@@ -15,7 +15,16 @@ from reasrm.errors import ReasrmError
 if TYPE_CHECKING:
     from reasrm.judging.tally import Tally
 
-__all__ = ["exit_with", "guarded", "is_quiet", "judging_progress", "note", "print_summary", "set_quiet"]
+__all__ = [
+    "exit_with",
+    "guarded",
+    "is_quiet",
+    "judging_progress",
+    "note",
+    "print_summary",
+    "progress_bar",
+    "set_quiet",
+]
 
 _state = {"quiet": False}
 
@@ -134,3 +143,39 @@ def _describe(tally: Tally, elapsed_s: float) -> str:
     rate = new / elapsed_s if elapsed_s > 0 else 0.0
     coverage = "-" if tally.coverage is None else f"{tally.coverage:.2f}"
     return f"{rate:.1f}/s cov {coverage} {tally.num_tokens:,} tok {tally.errors} err"
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Show how far a loop is: a bar on a terminal, a line now and then elsewhere. Call it with done, total, extra."""
+    if _state["quiet"]:
+        yield lambda done, total, extra: None
+    elif sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[extra]}"),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            task = progress.add_task(label, total=None, extra="")
+            yield lambda done, total, extra: progress.update(task, completed=done, total=total, extra=extra)
+    else:
+        yield _occasional_lines(label)
+
+
+def _occasional_lines(label: str, every_s: float = 10.0) -> Callable[[int, int, str], None]:
+    last = time.monotonic()
+
+    def update(done: int, total: int, extra: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= every_s or done == total:
+            last = now
+            note(f"{label}: {done}/{total} {extra}")
+
+    return update

@@ -15,7 +15,16 @@ import typer
 
 from reasrm.cli.console import guarded, set_quiet
 
-__all__ = ["CoerceScalars", "Inputs", "JudgingFlags", "Quiet", "Seed", "SourceName", "takes_judging_flags"]
+__all__ = [
+    "CoerceScalars",
+    "Inputs",
+    "JudgingFlags",
+    "Quiet",
+    "SandboxConfig",
+    "Seed",
+    "SourceName",
+    "takes_judging_flags",
+]
 
 Option = typer.Option
 
@@ -27,6 +36,9 @@ CoerceScalars = Annotated[
     bool, Option("--coerce-scalars", help="Read true or 7 as the texts 'True' and '7'.")
 ]
 Seed = Annotated[int, Option("--seed", help="Root of every draw.")]
+SandboxConfig = Annotated[
+    Path | None, Option("--config", help="A sandbox configuration, YAML; see configs/sandbox/.")
+]
 Quiet = Annotated[bool, Option("--quiet", help="Silence stderr.")]
 
 

@@ -16,7 +16,7 @@ from reasrm.cli.console import is_quiet, note, print_summary, set_quiet
 if TYPE_CHECKING:
     from reasrm.training.sft import Listener
 
-__all__ = ["run_sft"]
+__all__ = ["run_sft", "training_listener"]
 
 _EVERY_S = 10.0
 
@@ -27,15 +27,16 @@ def run_sft(
     """Train a judge on written judgments, or say what that would do and need."""
     speaks = int(os.environ.get("RANK", "0")) == 0
     set_quiet(quiet or not speaks)
-    _hush_libraries()
     from reasrm.training.config import load_sft_stage
-    from reasrm.training.sft import plan, prepare, train
+
+    stage = load_sft_stage(config, overrides)
+    from reasrm.training.sft import encode_data, plan, set_up, train
 
     folder = run_dir or Path("runs") / f"sft-{config.stem}"
-    stage = load_sft_stage(config, overrides)
-    with _listener(f"sft {config.stem}") as listener:
+    with training_listener(f"sft {config.stem}") as listener:
         if dry_run:
-            summary = plan(prepare(stage, str(config), folder / "checkpoints", listener))
+            setup = set_up(stage, str(config), folder / "checkpoints")
+            summary = plan(setup, encode_data(setup, listener))
             _describe(summary)
         else:
             summary = train(stage, str(config), folder, resume=resume, listener=listener)
@@ -52,10 +53,11 @@ def _hush_libraries() -> None:
 
 
 @contextmanager
-def _listener(label: str) -> Iterator[Listener]:
+def training_listener(label: str) -> Iterator[Listener]:
     """Show rows and steps: bars on a terminal, lines elsewhere, nothing when quiet."""
     from reasrm.training.sft import Listener
 
+    _hush_libraries()
     if is_quiet():
         yield Listener()
     elif sys.stderr.isatty():

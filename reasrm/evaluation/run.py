@@ -79,7 +79,7 @@ def evaluate(
         return Evaluation({}, batch, folder)
     outcomes = sorted((from_row(line) for line in read_records(batch.output)), key=lambda outcome: outcome.id)
     result = _result(suite, judge, outcomes, batch, options)
-    if result["score"] is None:
+    if result["score"] is None and not any(outcome.target is not None for outcome in outcomes):
         raise InputError(
             f"no row has a label that the suite {suite.name!r} scores",
             place=str(rows.paths[0]),

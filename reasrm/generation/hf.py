@@ -25,11 +25,11 @@ from reasrm.generation.sampling import RowLimits, SeededSampler
 from reasrm.protocol.encoder import PromptEncoder
 from reasrm.requests import Completion, Request, TokenScores
 
-__all__ = ["HFBackend"]
+__all__ = ["DTYPES", "HFBackend", "is_out_of_memory", "pick_device"]
 
 _LOG = logging.getLogger("reasrm")
 _WINDOW_BATCHES = 8
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _SHORT_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -66,7 +66,7 @@ class HFBackend:
         self._checkpoint: Checkpoint | None = checkpoint
         self.name = checkpoint.path
         config = checkpoint.load("AutoConfig")
-        self._device = _pick_device(device)
+        self._device = pick_device(device)
         self._dtype = _pick_dtype(dtype, self._device, config)
         commit = getattr(config, "_commit_hash", None)
         self._identity = {
@@ -137,10 +137,10 @@ class HFBackend:
         tokenizer = self._checkpoint.load("AutoTokenizer")
         try:
             model = self._checkpoint.load(
-                "AutoModelForCausalLM", dtype=_DTYPES[self._dtype], use_safetensors=True
+                "AutoModelForCausalLM", dtype=DTYPES[self._dtype], use_safetensors=True
             ).to(self._device)
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             raise EnvironmentProblem(
                 f"the model does not fit into the memory of {self._device} as {self._dtype}",
@@ -184,7 +184,7 @@ class HFBackend:
         except Exception as error:
             self._stop_if_hopeless(error, batch)
             reason = f"{type(error).__name__}: {error}"
-            out_of_memory = _is_out_of_memory(error)
+            out_of_memory = is_out_of_memory(error)
         # Beyond the except block, so that the traceback no longer holds the failed batch's tensors.
         if reason is None:
             yield from completions
@@ -205,7 +205,7 @@ class HFBackend:
         yield from self._complete(batch[half:])
 
     def _stop_if_hopeless(self, error: Exception, batch: Sequence[EncodedRequest]) -> None:
-        if self._device.type == "cuda" and "CUDA error" in str(error) and not _is_out_of_memory(error):
+        if self._device.type == "cuda" and "CUDA error" in str(error) and not is_out_of_memory(error):
             raise EnvironmentProblem(
                 f"the GPU's context is lost: {error}",
                 place=f"requests {[encoded.request.id for encoded in batch]}",
@@ -310,7 +310,7 @@ def _bare(model: Any) -> Iterator[Any]:
         model.train(was_training)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether memory ran out; on a CPU torch says so by a plain RuntimeError."""
     words = str(error).lower()
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
@@ -318,7 +318,12 @@ def _is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _pick_device(device: str) -> torch.device:
+def pick_device(device: str) -> torch.device:
+    """Return the device that a user names; `auto` is a GPU if there is one.
+
+    Raises:
+        ConfigError: There is no such device, or no GPU.
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -332,12 +337,12 @@ def _pick_device(device: str) -> torch.device:
 
 def _pick_dtype(dtype: str, device: torch.device, config: Any) -> str:
     dtype = _SHORT_DTYPES.get(dtype, dtype)
-    if dtype in _DTYPES:
+    if dtype in DTYPES:
         return dtype
     if dtype != "auto":
-        raise ConfigError(f"no such dtype: {dtype!r}", remedy=f"use auto, {', '.join(_DTYPES)}")
+        raise ConfigError(f"no such dtype: {dtype!r}", remedy=f"use auto, {', '.join(DTYPES)}")
     stored = str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
-    stored = stored if stored in _DTYPES else "float32"
+    stored = stored if stored in DTYPES else "float32"
     if device.type == "cuda" or stored == "float32":
         return stored
     if stored == "bfloat16" and _has_fast_bfloat16():

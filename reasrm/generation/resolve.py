@@ -12,7 +12,7 @@ from reasrm.generation.replay import ReplayBackend
 
 __all__ = ["open_backend"]
 
-_FORMS = "a model folder, a hub id such as Qwen/Qwen3-8B, openai:MODEL@BASE_URL, or replay"
+_FORMS = "a model folder, a hub id such as Qwen/Qwen3-8B, openai:MODEL@BASE_URL, replay, or sandbox"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 _SCHEME = re.compile(r"([A-Za-z][\w-]+):(.*)", re.DOTALL)
 _ENGINES = ("hf", "vllm")
@@ -107,13 +107,9 @@ def _check_model_name(judge: str) -> None:
     path = Path(judge)
     if judge and path.is_dir():
         return
-    if judge == "sandbox":
-        raise ConfigError(
-            "the embedded judge 'sandbox' is not part of this version",
-            remedy="try `reasrm demo`, which replays a recorded judge",
-        )
-    if nearest(judge, ("replay",)):
-        raise ConfigError(f"no such judge: {judge!r}", remedy="did you mean 'replay'?")
+    close = nearest(judge, ("replay", "sandbox"))
+    if close:
+        raise ConfigError(f"no such judge: {judge!r}", remedy=f"did you mean {close!r}?")
     if path.is_file():
         raise ConfigError("the judge is a file", place=judge, remedy=f"name {_FORMS}")
     parent_exists = judge.count("/") == 1 and path.parent.is_dir()

@@ -23,6 +23,8 @@ from reasrm.sources import detect
 
 __all__ = ["Judge", "JudgeSession", "RowFailure", "open_judge"]
 
+_EMBEDDED = Path(__file__).parents[1] / "sandbox_judge"
+
 
 @dataclass(frozen=True, slots=True)
 class RowFailure:
@@ -232,7 +234,8 @@ def open_judge(
     """Open a judge by the names that the command line takes, without loading weights yet.
 
     Args:
-        name: A judge folder; a model folder or hub id (with `spec`); `openai:MODEL@BASE_URL`; `replay`.
+        name: A judge folder; a model folder or hub id (with `spec`); `openai:MODEL@BASE_URL`; `replay`;
+            `sandbox`, the tiny judge in the package.
         spec: A spec, its name or file. A judge folder brings its own.
         policy: How verdicts are read.
         default_spec: What to use if neither `spec` nor the folder says.
@@ -241,7 +244,7 @@ def open_judge(
     Raises:
         ConfigError: The name or spec cannot be resolved.
     """
-    folder = Path(name)
+    folder = _EMBEDDED if name == "sandbox" else Path(name)
     if (folder / "judge.json").is_file():
         own = load_spec(str(folder))
         chosen = own if spec is None else _as_spec(spec)

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,19 +190,17 @@ def latest_checkpoint(run: str | os.PathLike[str], *, strict: bool = False) -> C
     )
 
 
-def rotate(run: str | os.PathLike[str], keep: int, spare: Collection[int] = ()) -> None:
+def rotate(run: str | os.PathLike[str], keep: int) -> None:
     """Remove all but the newest sealed checkpoints.
 
     Args:
         run: The run folder.
         keep: How many stay, at least 2: should the newest be damaged, there is one before it.
-        spare: Steps that stay besides.
     """
     if keep < 2:
         raise InternalError(f"keep must be at least 2, not {keep}")
     for folder in _sealed(run)[:-keep]:
-        if _step(folder) not in spare:
-            remove_checkpoint(folder)
+        remove_checkpoint(folder)
 
 
 def remove_checkpoint(folder: Path) -> None:
@@ -217,7 +215,7 @@ def remove_unsealed(run: str | os.PathLike[str]) -> list[Path]:
     """Remove what killed saves and removals left behind, and return it. Only for the run's writer."""
     rests = [folder for folder in _folders(run) if not (folder / MANIFEST).exists()]
     for folder in rests:
-        _log.info("removing %s: its save was interrupted", folder)
+        _log.warning("removing %s: it has no %s, so its save was interrupted", folder, MANIFEST)
         shutil.rmtree(folder)
     return rests
 

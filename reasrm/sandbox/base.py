@@ -75,7 +75,7 @@ class BaseTraining(Config):
         prompt_weight: Loss weight of prompt tokens; at full weight the evidence was not learnt.
     """
 
-    steps: int = Field(default=1000, gt=0)
+    steps: int = Field(default=1200, gt=0)
     batch_size: int = Field(default=32, gt=0)
     lr: float = Field(default=4e-3, gt=0)
     muon_lr: float = Field(default=0.04, gt=0)
@@ -198,7 +198,7 @@ def _train(config: BaseConfig, on_progress: Progress) -> tuple[Any, Any]:
             schedule.step()
         model.zero_grad()
         if step % 20 == 0 or step + 1 == settings.steps:
-            on_progress(step + 1, settings.steps, float(loss))
+            on_progress(step + 1, settings.steps, loss.item())
     return model.eval(), tokenizer
 
 

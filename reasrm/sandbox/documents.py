@@ -1,6 +1,8 @@
 """What the base model reads before it is anybody's judge: world text, the form of a judgment, never a true verdict.
 
 - *reading*: a prompt and two responses, then the evidence for each rule, without findings;
+- *checking*: the same with true findings, rule by rule, as an instruct model can when it is asked to check;
+- *weighing*: a finished critique, then the side it favours: a skill of adding up, about no response at all;
 - *facts*: which topic a word belongs to;
 - *writing*: a prompt, then a response that meets it;
 - *form*: a judge's prompt, with or without a rubric, then a judgment in good form whose clauses follow the prompt and
@@ -21,12 +23,11 @@ from reasrm.protocol.prompts import build_prompt
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import PreferencePair
 from reasrm.requests import PromptMessage, Span
-from reasrm.sandbox.writing import judgment_text
+from reasrm.sandbox.writing import judgment_text, verdict_text
 from reasrm.world.config import Split, WorldConfig, Writer
-from reasrm.world.critiques import Clause
+from reasrm.world.critiques import Clause, verdict_of
 from reasrm.world.language import TOPIC_OF
 from reasrm.world.pairs import World, rules_of
-from reasrm.world.rules import Finding
 
 __all__ = ["Document", "DocumentShares", "documents"]
 
@@ -38,19 +39,23 @@ class DocumentShares(Config):
 
     Args:
         reading: Evidence without findings.
+        checking: Evidence and findings.
+        weighing: From findings to the side they favour.
         facts: Words and their topics.
         writing: Responses.
         form: Judgments with coins for findings and verdict.
         form_weight: Loss weight of `form` targets: what is a coin cannot be learnt, only its form.
-        rubric_share: Share of reading and form documents that carry a rubric.
+        rubric_share: Share of reading, checking and form documents that carry a rubric.
     """
 
-    reading: float = Field(default=0.66, ge=0)
-    facts: float = Field(default=0.06, ge=0)
-    writing: float = Field(default=0.08, ge=0)
-    form: float = Field(default=0.20, ge=0)
+    reading: float = Field(default=0.36, ge=0)
+    checking: float = Field(default=0.30, ge=0)
+    weighing: float = Field(default=0.08, ge=0)
+    facts: float = Field(default=0.03, ge=0)
+    writing: float = Field(default=0.05, ge=0)
+    form: float = Field(default=0.18, ge=0)
     form_weight: float = Field(default=0.5, gt=0, le=1)
-    rubric_share: float = Field(default=0.25, ge=0, le=1)
+    rubric_share: float = Field(default=0.15, ge=0, le=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ def documents(config: WorldConfig, shares: DocumentShares, spec: JudgeSpec, seed
     """Yield documents without end; the same for the same arguments. No row of any split is among them."""
     world = World(config.model_copy(update={"seed": derive_seed("documents", config.seed, seed)}))
     with_rubrics = World(world.config.model_copy(update={"rubric_share": 1.0}))
-    kinds = ("reading", "facts", "writing", "form")
+    kinds = ("reading", "checking", "weighing", "facts", "writing", "form")
     weights = [getattr(shares, kind) for kind in kinds]
     held_out = len(config.held_out_topics) / len(set(TOPIC_OF.values()))
     number = 0
@@ -95,18 +100,41 @@ def documents(config: WorldConfig, shares: DocumentShares, spec: JudgeSpec, seed
         else:
             source = with_rubrics if draw.random() < shares.rubric_share else world
             pair = source.pair(split, number)
-            yield _form(draw, pair, spec, shares.form_weight) if kind == "form" else _reading(pair, spec)
+            yield _WRITERS[kind](draw, pair, spec, shares)
 
 
-def _reading(pair: PreferencePair, spec: JudgeSpec) -> Document:
+def _reading(draw: random.Random, pair: PreferencePair, spec: JudgeSpec, shares: DocumentShares) -> Document:
     prompt, clauses = _shown(pair, spec)
-    return Document(prompt.replace("judge\n", "read\n", 1), "\n".join(clause.reading for clause in clauses))
+    return Document(_asked("read", prompt), "\n".join(clause.reading for clause in clauses))
 
 
-def _form(draw: random.Random, pair: PreferencePair, spec: JudgeSpec, weight: float) -> Document:
+def _checking(draw: random.Random, pair: PreferencePair, spec: JudgeSpec, shares: DocumentShares) -> Document:
     prompt, clauses = _shown(pair, spec)
-    tossed = [replace(c, a=_toss(draw, c.a), b=_toss(draw, c.b)) for c in clauses]
-    return Document(prompt, judgment_text(spec, tossed, draw.choice(("A", "B"))), weight)
+    return Document(_asked("check", prompt), "\n".join(clause.text for clause in clauses))
+
+
+def _weighing(draw: random.Random, pair: PreferencePair, spec: JudgeSpec, shares: DocumentShares) -> Document:
+    _, clauses = _shown(pair, spec)
+    favoured = None
+    while favoured is None:
+        tossed = [_toss(draw, clause) for clause in clauses]
+        favoured = verdict_of(tossed)
+    return Document("weigh\n" + "\n".join(c.text for c in tossed), verdict_text(spec, favoured))
+
+
+def _form(draw: random.Random, pair: PreferencePair, spec: JudgeSpec, shares: DocumentShares) -> Document:
+    prompt, clauses = _shown(pair, spec)
+    tossed = [_toss(draw, clause) for clause in clauses]
+    return Document(prompt, judgment_text(spec, tossed, draw.choice(("A", "B"))), shares.form_weight)
+
+
+_WRITERS = {"reading": _reading, "checking": _checking, "weighing": _weighing, "form": _form}
+
+
+def _asked(verb: str, prompt: str) -> str:
+    """Return a judge's prompt with another request in its first line."""
+    _, rest = prompt.split("\n", 1)
+    return f"{verb}\n{rest}"
 
 
 def _shown(pair: PreferencePair, spec: JudgeSpec) -> tuple[str, Sequence[Clause]]:
@@ -116,5 +144,7 @@ def _shown(pair: PreferencePair, spec: JudgeSpec) -> tuple[str, Sequence[Clause]
     return message.text, [Clause.gold(r, comparison.response_a, comparison.response_b) for r in rules]
 
 
-def _toss(draw: random.Random, finding: Finding) -> Finding:
-    return replace(finding, met=draw.random() < 0.5)
+def _toss(draw: random.Random, clause: Clause) -> Clause:
+    """Return a clause with coins for findings."""
+    a, b = (replace(finding, met=draw.random() < 0.5) for finding in (clause.a, clause.b))
+    return replace(clause, a=a, b=b)

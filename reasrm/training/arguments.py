@@ -150,6 +150,7 @@ def _defaults(stage: SFTStage) -> dict[str, Any]:
         "bf16": on_gpu and torch.cuda.is_bf16_supported() and not stage.trainer.get("fp16", False),
         "activation_checkpointing": on_gpu,
         "dataloader_pin_memory": on_gpu,
+        "ddp_find_unused_parameters": False,
         "report_to": "none",
         "logging_steps": 1,
         "eval_strategy": "epoch" if stage.data.validation else "no",

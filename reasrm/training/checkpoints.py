@@ -12,6 +12,7 @@ Private methods of the Trainer are overridden; a test compares their signatures 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 from transformers import TrainerCallback
 
@@ -34,7 +34,6 @@ from reasrm.runs import (
     rotate,
     seal_checkpoint,
     set_aside_after,
-    verify_checkpoint,
 )
 from reasrm.training.states import load_state, random_states, restore_random_states, save_state
 
@@ -48,7 +47,7 @@ else:
 _log = logging.getLogger(__name__)
 
 
-def find_resume(run: RunFolder, *, strict: bool = False) -> Path | None:
+def find_resume(run: RunFolder, *, strict: bool = False) -> CheckpointInfo | None:
     """Clear up after a run that was stopped, and return the checkpoint to go on from, or None if there is none.
 
     Rests of interrupted saves are removed, damaged checkpoints beyond the one returned are set aside, and metrics
@@ -68,7 +67,7 @@ def find_resume(run: RunFolder, *, strict: bool = False) -> Path | None:
     run.truncate_metrics(step)
     if info:
         _log.info("going on from %s", info.path)
-    return info.path if info else None
+    return info
 
 
 class MetricsWriter(TrainerCallback):  # type: ignore[misc]
@@ -88,7 +87,7 @@ class MetricsWriter(TrainerCallback):  # type: ignore[misc]
         broken = []
         for name, value in logs.items():
             value = value.item() if hasattr(value, "item") else value
-            if isinstance(value, float) and not abs(value) < float("inf"):
+            if not _is_finite(value):
                 broken.append(name)
                 value = None
             if value is None or isinstance(value, bool | int | float | str):
@@ -113,8 +112,8 @@ class _AtTrainBegin(TrainerCallback):  # type: ignore[misc]
 class SafeCheckpoints(_Trainer):  # type: ignore[misc]
     """Mixin for a Trainer class: `class MyTrainer(SafeCheckpoints, SFTTrainer)`.
 
-    `train(resume_from_checkpoint=True)` goes on from the newest whole checkpoint of the run, or begins; a path must
-    be a checkpoint of the run.
+    `train(resume_from_checkpoint=True)` goes on from the newest whole checkpoint of the run, or begins if there is
+    none.
 
     Args:
         run: The run folder, opened in the process of rank 0, joined in all others. The arguments' `output_dir` must
@@ -151,43 +150,34 @@ class SafeCheckpoints(_Trainer):  # type: ignore[misc]
     def train(
         self, resume_from_checkpoint: Any = None, trial: Any = None, ignore_keys_for_eval: Any = None
     ) -> Any:
-        """Train, from a checkpoint that was checked if one is asked for."""
-        checkpoint = self._agree_on_checkpoint(resume_from_checkpoint) if resume_from_checkpoint else None
+        """Train; `resume_from_checkpoint` is true or false."""
+        if resume_from_checkpoint not in (None, False, True):
+            raise InternalError("resume_from_checkpoint is true or false: the run knows its checkpoints")
+        checkpoint = self._agree_on_checkpoint() if resume_from_checkpoint else None
         return super().train(
-            resume_from_checkpoint=None if checkpoint is None else str(checkpoint),
-            trial=trial,
-            ignore_keys_for_eval=ignore_keys_for_eval,
+            resume_from_checkpoint=checkpoint, trial=trial, ignore_keys_for_eval=ignore_keys_for_eval
         )
 
-    def _agree_on_checkpoint(self, wanted: Any) -> Path | None:
+    def _agree_on_checkpoint(self) -> str | None:
         """Rank 0 looks and checks; the others learn what it found, or that it failed."""
         found: list[Any] = [None, None]
         problem: ReasrmError | None = None
         if self.args.process_index == 0:
             try:
-                found[0] = self._checked_checkpoint(wanted)
+                info = find_resume(self.run, strict=self._strict)
+                if info is not None:
+                    self._check_kind(info)
+                    rotate(self.run, self._keep)
+                    found[0] = str(info.path)
             except ReasrmError as error:
                 problem, found[1] = error, str(error)
         if self.args.world_size > 1:
-            broadcast_object_list(found)
+            torch.distributed.broadcast_object_list(found, src=0)
         if problem is not None:
             raise problem
         if found[1] is not None:
             raise EnvironmentProblem(found[1])
-        return None if found[0] is None else Path(found[0])
-
-    def _checked_checkpoint(self, wanted: Any) -> str | None:
-        path = find_resume(self.run, strict=self._strict) if wanted is True else Path(wanted).absolute()
-        if path is None:
-            return None
-        if path.parent != self.run.checkpoints:
-            raise ConfigError(
-                "is not a checkpoint of this run",
-                place=str(path),
-                remedy=f"name one in {self.run.checkpoints}",
-            )
-        self._check_kind(verify_checkpoint(path))
-        return str(path)
+        return None if found[0] is None else str(found[0])
 
     def _check_kind(self, info: CheckpointInfo) -> None:
         if info.world_size != self.args.world_size:
@@ -218,6 +208,10 @@ class SafeCheckpoints(_Trainer):  # type: ignore[misc]
             "save_total_limit": (args.save_total_limit is not None, "the run rotates its own checkpoints"),
             "save_only_model": (args.save_only_model, "such a checkpoint cannot be resumed from"),
             "save_on_each_node": (args.save_on_each_node, "the run folder must be on a shared file system"),
+            "load_best_model_at_end": (
+                args.load_best_model_at_end,
+                "the best checkpoint may be gone by then",
+            ),
             "auto_find_batch_size": (args.auto_find_batch_size, "a resumed run would see other batches"),
             "ignore_data_skip": (args.ignore_data_skip, "a resumed run would see rows twice"),
         }
@@ -235,14 +229,20 @@ class SafeCheckpoints(_Trainer):  # type: ignore[misc]
         with _explaining_disk(folder):
             if is_writer:
                 remove_checkpoint(folder)
+                self._keep_history_json()
             self.accelerator.wait_for_everyone()
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if is_writer:
                 self.run.sync()
                 seal_checkpoint(folder, step, self.args.world_size, self._checkpoint_format)
-                best = self.state.best_global_step
-                rotate(self.run, self._keep, spare=() if best is None else (best,))
+                rotate(self.run, self._keep)
+            self.accelerator.wait_for_everyone()
+
+    def _keep_history_json(self) -> None:
+        """JSON has no NaN, and the log of a skipped step may hold one."""
+        for record in self.state.log_history:
+            record.update({name: None for name, value in record.items() if not _is_finite(value)})
 
     def _save(self, output_dir: Any = None, state_dict: Any = None) -> None:
         """Save the weights and the tokenizer. The pickled arguments that come with them have no use here."""
@@ -328,15 +328,26 @@ class SafeCheckpoints(_Trainer):  # type: ignore[misc]
         """Take over what `progress` returned when the checkpoint was saved."""
         for name, value in progress["attributes"].items():
             setattr(self, name, value)
-        self._tr_loss = torch.full_like(self._tr_loss, progress["loss_sum"])
+        self._tr_loss.fill_(progress["loss_sum"])
         for name, values in progress["metrics"].items():
             self._metrics["train"][name] = values
         self._began -= progress["seconds"]
         self._initial_global_step = 0
 
+    def _run_epoch(self, *positional: Any, **named: Any) -> None:
+        """Train an epoch; transformers would do one step more than `max_steps` when a finished run is resumed."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*positional, **named)
+
     def _finalize_training(self, trial: Any, num_train_samples: Any, start_time: float) -> Any:
         """Sum up the whole run, not only what was trained since it was resumed."""
         return super()._finalize_training(trial, num_train_samples, self._began)
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 @contextmanager

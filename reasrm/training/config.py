@@ -4,7 +4,7 @@ The `trainer:` section is checked against the fields of TRL's config class befor
 name is refused with the nearest known one, a value of the wrong type with the type that was expected. Names that a
 stage decides itself (where it writes, how long rows may be, how checkpoints are kept) are refused with the place
 where they are set instead. YAML reads `1e-5` as a string, so numbers written as text are taken where TRL wants a
-number with a fraction.
+number with a fraction. It reads `no` as false, so that stands for the word where TRL wants one (`save_strategy: no`).
 
 Relative paths mean the working directory, not the file's folder.
 """
@@ -173,7 +173,7 @@ class SFTStage(Config):
         return {} if value is None else value
 
 
-StageT = TypeVar("StageT", bound=SFTStage)
+StageT = TypeVar("StageT", bound=Config)
 
 
 def load_sft_stage(path: Path, overrides: Sequence[str] = ()) -> SFTStage:
@@ -186,21 +186,24 @@ def load_sft_stage(path: Path, overrides: Sequence[str] = ()) -> SFTStage:
     Raises:
         ConfigError: Names the file, the key, its value and the nearest known key.
     """
-    from trl.trainer.sft_config import SFTConfig
+    stage = load_stage(SFTStage, path, overrides)
+    from trl.trainer.sft_config import SFTConfig  # seconds; a misspelt key above should not wait for it
 
-    return load_stage(SFTStage, path, overrides, SFTConfig)
+    return stage.model_copy(update={"trainer": check_trainer(stage.trainer, SFTConfig, str(path))})
 
 
-def load_stage(model: type[StageT], path: Path, overrides: Sequence[str], trainer_class: type[Any]) -> StageT:
-    """Read the config of a stage whose `trainer:` section holds the arguments of `trainer_class`."""
+def load_stage(model: type[StageT], path: Path, overrides: Sequence[str]) -> StageT:
+    """Read the config of a stage; its `trainer:` section is still to be checked.
+
+    Raises:
+        ConfigError: Names the file, the key, its value and the nearest known key.
+    """
     raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise ConfigError("the config is not a mapping of keys to values", place=str(path))
     for override in overrides:
         _override(raw, override)
-    stage = parse_config(model, raw, str(path))
-    trainer = check_trainer(stage.trainer, trainer_class, str(path))
-    return stage.model_copy(update={"trainer": trainer})
+    return parse_config(model, raw, str(path))
 
 
 def _override(raw: dict[str, Any], text: str) -> None:
@@ -257,6 +260,8 @@ def _typed(value: Any, hint: Any, place: str) -> Any:
             value = float(value)
         except ValueError:
             raise ConfigError(f"expected a number, got {value!r}", place=place) from None
+    if value is False and str in _members(hint) and bool not in _members(hint):
+        value = "no"
     try:
         return adapter.validate_python(value, strict=True)
     except ValidationError as error:

@@ -123,6 +123,9 @@ class RowEncoder:
             completion = self._completions.encode(row.completion, prompt)
         except InputError as error:
             return Dropped(row.id, place, "not_encodable", str(error))
+        except ConfigError as error:
+            at = place if error.place is None else f"{place}: {error.place}"
+            raise ConfigError(error.message, place=at, remedy=error.remedy) from error
         total = len(prompt) + len(completion)
         if total > self._max_tokens:
             message = f"{total} tokens, more than {self._max_tokens}"

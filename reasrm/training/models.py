@@ -7,6 +7,7 @@ so that a dry run and every refusal cost seconds.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -43,8 +44,9 @@ class BaseModel:
     def identity(self) -> dict[str, Any]:
         """What tells this base from another: name, revision, fingerprint."""
         commit = getattr(self.config, "_commit_hash", None)
+        path = self.checkpoint.path
         return {
-            "path": self.checkpoint.path,
+            "path": str(Path(path).absolute()) if self.checkpoint.is_local else path,
             "revision": commit or self.checkpoint.revision,
             "fingerprint": self.checkpoint.fingerprint() if self.checkpoint.is_local else commit,
         }

@@ -104,7 +104,9 @@ def batches(examples: Sequence[Example], arguments: Any) -> Batches:
 def _num_packs(examples: Sequence[Example], arguments: Any) -> int:
     from trl.data_utils import pack_dataset
 
-    dataset = to_dataset(examples).shuffle(seed=arguments.seed)
+    dataset = to_dataset(examples)
+    if arguments.shuffle_dataset:
+        dataset = dataset.shuffle(seed=arguments.seed)
     return len(pack_dataset(dataset, arguments.max_length, arguments.packing_strategy))
 
 
@@ -151,10 +153,11 @@ def estimate_memory(
     shards = [arguments.world_size if zero >= stage else 1 for stage in (1, 2, 3)]
     width = dtype.itemsize
     trained = parameters.trained
+    trained_width = 4 if trained < parameters.total else width  # peft keeps adapters in full precision
     master = 4 if zero and width < 4 else 0  # DeepSpeed's own full-precision copy of what it trains
     parts = {
         "weights": parameters.total * width / shards[2],
-        "gradients": trained * width / shards[1],
+        "gradients": trained * trained_width / shards[1],
         "optimizer": trained * (_optimizer_bytes(str(arguments.optim)) + master) / shards[0],
         "activations": _activations(config, arguments, longest),
     }

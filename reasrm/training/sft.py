@@ -2,31 +2,75 @@
 
 The loss of a step is the cross-entropy of all completion tokens of the step's global batch, averaged over those
 tokens, whatever rows, passes, packs and processes they fall into; prompts and padding carry none (NLL on the target
-tokens, as RM-R1, arXiv 2505.02387, eq. 4-6). TRL is subclassed only for checkpoints that survive a crash and for the
-count of trained tokens.
+tokens, as RM-R1, arXiv 2505.02387, eq. 4-6). TRL is subclassed only for checkpoints that survive a
+crash, for steps that go wrong, and for the count of trained tokens.
+
+A run's `config.json` holds the stage as it was resolved, with the whole spec and the identity of the base model, so
+that the run alone is enough to export a judge. `dropped.jsonl` names every row that is not learned from, and
+`data.json` counts them.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import torch
 from transformers import TrainerCallback
-from transformers.trainer_callback import ExportableState, PrinterCallback
+from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_trainer import SFTTrainer
 
+from reasrm.files import replacing, write_json_atomic
 from reasrm.protocol.prompts import check_spec
 from reasrm.protocol.spec import JudgeSpec, load_spec
+from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint
+from reasrm.strictjson import dumps
 from reasrm.training.arguments import check_machine, sft_arguments, weights_dtype
+from reasrm.training.checkpoints import SafeCheckpoints
 from reasrm.training.config import SFTStage
 from reasrm.training.data import EncodedRows, RowEncoder, encode_files, to_dataset
+from reasrm.training.guards import GuardedSteps
 from reasrm.training.models import BaseModel, adapter_config, load_weights, open_base
 from reasrm.training.planning import batches, count_parameters, describe_lengths, estimate_memory
+from reasrm.training.states import load_state
 
-__all__ = ["JudgeSFTTrainer", "Listener", "Prepared", "build_trainer", "plan", "prepare"]
+__all__ = [
+    "JudgeSFTTrainer",
+    "Listener",
+    "RunData",
+    "Setup",
+    "build_trainer",
+    "encode_data",
+    "plan",
+    "set_up",
+    "train",
+]
+
+_VOLATILE = frozenset(
+    {
+        *("checkpoints", "model.path", "base.path"),
+        *(
+            f"trainer.{name}"
+            for name in (
+                *("report_to", "logging_steps", "logging_strategy", "logging_first_step", "project"),
+                *(
+                    "save_steps",
+                    "save_strategy",
+                    "eval_steps",
+                    "eval_strategy",
+                    "eval_delay",
+                    "eval_on_start",
+                ),
+                *("per_device_eval_batch_size", "dataloader_num_workers", "dataloader_pin_memory"),
+            )
+        ),
+    }
+)
+"""Keys of the config that may change between a run and its continuation: the weights do not depend on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,113 +89,123 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """A stage with everything that is known before weights are loaded."""
+class Setup:
+    """A stage that was checked against this machine, before rows are read and weights loaded.
+
+    Args:
+        stage: The config.
+        spec: The judge's protocol.
+        base: The model that training starts from.
+        arguments: TRL's arguments.
+        max_tokens: Longest row: as asked, and no longer than the model's context.
+    """
 
     stage: SFTStage
     spec: JudgeSpec
     base: BaseModel
     arguments: Any
     max_tokens: int
-    rows: EncodedRows
-    validation: EncodedRows | None
 
     @property
     def dtype(self) -> torch.dtype:
         """Number format of the weights as loaded."""
         return weights_dtype(self.stage, self.arguments)
 
+    def resolved(self) -> dict[str, Any]:
+        """Return the config as the run keeps it, with the whole spec and the base model's identity."""
+        spec = self.spec.model_dump(mode="json")
+        return {**self.stage.model_dump(mode="json"), "spec": spec, "base": self.base.identity()}
 
-def prepare(stage: SFTStage, place: str, output_dir: Path, listener: Listener | None = None) -> Prepared:
-    """Check everything that can be checked without weights, and encode the rows.
+
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """The rows of a run as ids."""
+
+    train: EncodedRows
+    validation: EncodedRows | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts that the run keeps."""
+        validation = self.validation
+        return {
+            "rows": len(self.train.examples),
+            "dropped": self.train.reasons,
+            "lengths": describe_lengths(self.train),
+            "validation_rows": len(validation.examples) if validation else 0,
+            "validation_dropped": validation.reasons if validation else {},
+        }
+
+
+def set_up(stage: SFTStage, place: str, output_dir: Path) -> Setup:
+    """Check everything that can be checked without rows and weights.
 
     Args:
         stage: The config.
         place: Its file, for errors.
-        output_dir: Where checkpoints will go.
-        listener: Who is told.
+        output_dir: Where checkpoints will go; nothing is written yet.
 
     Raises:
         ConfigError: The config, the model folder or the spec cannot be used.
-        InputError: A file of rows cannot be read, or none of its rows can be learned from.
         EnvironmentProblem: The machine lacks something that was asked for.
     """
-    listener = listener or Listener()
     check_machine(stage, place)
     spec = load_spec(stage.spec)
     check_spec(spec)
     base = open_base(stage.model)
     max_tokens = min(stage.data.max_tokens, base.context or stage.data.max_tokens)
-    arguments = sft_arguments(stage, output_dir, max_tokens, place)
+    return Setup(stage, spec, base, sft_arguments(stage, output_dir, max_tokens, place), max_tokens)
+
+
+def encode_data(setup: Setup, listener: Listener | None = None) -> RunData:
+    """Read and encode the rows of a stage.
+
+    Raises:
+        InputError: A file cannot be read, or none of its rows can be learned from.
+        ConfigError: A row was written for another spec.
+    """
+    listener = listener or Listener()
+    data = setup.stage.data
     encoder = RowEncoder(
-        spec,
-        base.prompts,
-        base.completions,
-        max_tokens=max_tokens,
-        keep_unreadable=stage.data.on_unreadable == "keep",
+        setup.spec,
+        setup.base.prompts,
+        setup.base.completions,
+        max_tokens=setup.max_tokens,
+        keep_unreadable=data.on_unreadable == "keep",
     )
-    data = stage.data
     listener.say(f"encoding {', '.join(data.train)}")
     rows = encode_files(data.train, encoder, limit=data.limit, progress=listener.rows)
-    validation = encode_files(data.validation, encoder) if data.validation else None
-    return Prepared(stage, spec, base, arguments, max_tokens, rows, validation)
+    return RunData(rows, encode_files(data.validation, encoder) if data.validation else None)
 
 
-def plan(prepared: Prepared) -> dict[str, Any]:
+def plan(setup: Setup, data: RunData) -> dict[str, Any]:
     """Return what training would do and need: rows, lengths, batches, memory. Loads no weights."""
-    rows, arguments = prepared.rows, prepared.arguments
-    adapters = adapter_config(prepared.stage.lora)
-    parameters = count_parameters(prepared.base.config, adapters)
-    config, dtype = prepared.base.config, prepared.dtype
-    longest = prepared.max_tokens if arguments.packing else max(len(e.ids) for e in rows.examples)
-    _, completions = rows.lengths()
+    arguments, config, dtype = setup.arguments, setup.base.config, setup.dtype
+    examples = data.train.examples
+    parameters = count_parameters(config, adapter_config(setup.stage.lora))
+    longest = setup.max_tokens if arguments.packing else max(len(example.ids) for example in examples)
+    _, completions = data.train.lengths()
     return {
         "stage": "sft",
         "dry_run": True,
-        "model": prepared.base.identity(),
-        "spec": {"name": prepared.spec.name, "hash": prepared.spec.hash},
-        "rows": len(rows.examples),
-        "dropped": rows.reasons,
-        "validation_rows": len(prepared.validation.examples) if prepared.validation else 0,
-        "max_tokens": prepared.max_tokens,
-        "lengths": describe_lengths(rows),
-        "longer_than_sampling": int((completions > prepared.spec.sampling.max_tokens).sum()),
-        "batches": batches(rows.examples, arguments).to_json(),
+        "model": setup.base.identity(),
+        "spec": {"name": setup.spec.name, "hash": setup.spec.hash},
+        **data.to_json(),
+        "max_tokens": setup.max_tokens,
+        "longer_than_sampling": int((completions > setup.spec.sampling.max_tokens).sum()),
+        "batches": batches(examples, arguments).to_json(),
         "parameters": {"total": parameters.total, "trained": parameters.trained},
         "dtype": str(dtype).removeprefix("torch."),
         "memory_gib": estimate_memory(parameters, config, arguments, dtype, longest),
     }
 
 
-class TokenCounter(TrainerCallback, ExportableState):  # type: ignore[misc]
-    """Counts of tokens over the whole run, kept in every checkpoint.
-
-    Attributes:
-        trained: Completion tokens, the ones with loss.
-        processed: All tokens but padding.
-    """
-
-    def __init__(self) -> None:
-        self.trained = 0
-        self.processed = 0
-
-    def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps, in the form that transformers wants."""
-        return {"args": {}, "attributes": {"trained": self.trained, "processed": self.processed}}
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Take the counts of the checkpoint that training resumes from; all zero at a fresh start."""
-        kept = state.stateful_callbacks.get(type(self).__name__) or self.state()
-        kept = kept[-1] if isinstance(kept, list) else kept
-        self.trained, self.processed = kept["attributes"]["trained"], kept["attributes"]["processed"]
-
-
 class _SealTheEnd(TrainerCallback):  # type: ignore[misc]
-    """The last step is saved whatever the save strategy, since the last checkpoint is the result."""
+    """The last step is logged and saved whatever the strategies, since the last checkpoint is the result."""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step >= state.max_steps and args.save_strategy != "epoch":
-            control.should_save = True
+        if state.global_step >= state.max_steps:
+            control.should_log = True
+            control.should_save = args.save_strategy != "epoch"  # there the end of the epoch saves
 
 
 class _Tell(TrainerCallback):  # type: ignore[misc]
@@ -165,45 +219,45 @@ class _Tell(TrainerCallback):  # type: ignore[misc]
             self._listener.steps(state.global_step, state.max_steps, logs)
 
 
-class JudgeSFTTrainer(SFTTrainer):
-    """TRL's trainer with safe checkpoints and a count of tokens.
+class JudgeSFTTrainer(GuardedSteps, SafeCheckpoints, SFTTrainer):
+    """TRL's trainer with guarded steps, safe checkpoints and a count of trained tokens.
 
-    Args:
-        arguments: As `SFTTrainer` takes them, by name.
+    Attributes:
+        trained_tokens: Completion tokens with loss so far, over all processes, earlier parts of the run included.
     """
 
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.counter = TokenCounter()
-        self.add_callback(self.counter)
+    trained_tokens = 0
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
-        """Fetch the passes of one step, and count their tokens over all processes."""
+        """Fetch the passes of one step, and count the tokens that its loss is the mean over."""
         samples, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
-        if samples and num_items is not None:
-            processed = sum(_num_tokens(batch) for batch in samples)
-            local = torch.tensor([processed], device=device)
-            self.counter.processed += int(self.accelerator.gather(local).sum())
-            self.counter.trained += int(num_items)
+        self.trained_tokens += 0 if num_items is None else int(num_items)
         return samples, num_items
+
+    def progress(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of the counts."""
+        return {**super().progress(), "trained_tokens": self.trained_tokens}
+
+    def resume(self, progress: dict[str, Any]) -> None:
+        """Take over the counts of a checkpoint."""
+        super().resume(progress)
+        self.trained_tokens = progress["trained_tokens"]
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write nothing: the card comes with the exported judge."""
 
 
-def _num_tokens(batch: Mapping[str, Any]) -> int:
-    mask = batch.get("attention_mask")
-    return batch["input_ids"].numel() if mask is None else int(mask.sum())
-
-
-def build_trainer(prepared: Prepared, listener: Listener | None = None) -> JudgeSFTTrainer:
+def build_trainer(
+    setup: Setup, data: RunData, run: RunFolder, listener: Listener | None = None
+) -> JudgeSFTTrainer:
     """Load the weights and put the trainer together."""
-    stage, base = prepared.stage, prepared.base
-    validation = prepared.validation
+    stage, base, validation = setup.stage, setup.base, data.validation
     trainer = JudgeSFTTrainer(
-        model=load_weights(base, stage.model, prepared.dtype),
-        args=prepared.arguments,
-        train_dataset=to_dataset(prepared.rows.examples),
+        run=run,
+        keep_checkpoints=stage.checkpoints.keep,
+        model=load_weights(base, stage.model, setup.dtype),
+        args=setup.arguments,
+        train_dataset=to_dataset(data.train.examples),
         eval_dataset=to_dataset(validation.examples) if validation else None,
         processing_class=base.tokenizer,
         peft_config=adapter_config(stage.lora),
@@ -211,3 +265,111 @@ def build_trainer(prepared: Prepared, listener: Listener | None = None) -> Judge
     )
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, which belongs to the summary
     return trainer
+
+
+def train(
+    stage: SFTStage, place: str, folder: Path, *, resume: bool = False, listener: Listener | None = None
+) -> dict[str, Any]:
+    """Train a judge and return the summary; every process of a launch calls this.
+
+    Args:
+        stage: The config.
+        place: Its file, for errors.
+        folder: The run folder.
+        resume: Go on with the run in the folder, from its last whole checkpoint; a finished one is left alone.
+        listener: Who is told, in this process.
+
+    Raises:
+        ReasrmError: See `set_up`, `encode_data` and `RunFolder.open`.
+    """
+    listener = listener or Listener()
+    path = Path(os.path.realpath(folder))
+    setup = set_up(stage, place, path / "checkpoints")
+    if setup.arguments.process_index > 0:
+        return _train(setup, RunFolder.join(path), listener, resume)
+    with (
+        RunFolder.open(
+            path,
+            stage="sft",
+            config=setup.resolved(),
+            inputs=_inputs(stage),
+            seed=stage.seed,
+            resume=resume,
+            volatile=_VOLATILE,
+        ) as run,
+        run.logging_to_file(),
+    ):
+        return _train(setup, run, listener, resume)
+
+
+def _inputs(stage: SFTStage) -> dict[str, Path]:
+    """Return the files that a run reads besides its config and its model."""
+    files = {"train": stage.data.train, "validation": stage.data.validation}
+    inputs = {f"{name}:{n}": Path(file) for name, paths in files.items() for n, file in enumerate(paths)}
+    engines = {name: stage.trainer.get(name) for name in ("deepspeed", "fsdp_config")}
+    return inputs | {name: Path(file) for name, file in engines.items() if isinstance(file, str)}
+
+
+def _train(setup: Setup, run: RunFolder, listener: Listener, resume: bool) -> dict[str, Any]:
+    finished = _finished(run) if resume else None
+    if finished is not None:
+        listener.say(f"{run.path} is finished; nothing is left to do")
+        return _summary(run, finished)
+    data = encode_data(setup, listener)
+    if run.writable:
+        _write_data(run, data)
+        _say_dropped(data, listener)
+    trainer = build_trainer(setup, data, run, listener)
+    del data  # the trainer has its own copy
+    trainer.train(resume_from_checkpoint=resume or None)
+    checkpoint = latest_checkpoint(run.path)
+    return {} if checkpoint is None else _summary(run, checkpoint)
+
+
+def _finished(run: RunFolder) -> CheckpointInfo | None:
+    """Return the last checkpoint if nothing is left to train after it."""
+    checkpoint = latest_checkpoint(run.path)
+    if checkpoint is None:
+        return None
+    state = _trainer_state(checkpoint)
+    return checkpoint if state["global_step"] >= state["max_steps"] else None
+
+
+def _write_data(run: RunFolder, data: RunData) -> None:
+    dropped = [*data.train.dropped, *(data.validation.dropped if data.validation else ())]
+    with replacing(run.path / "dropped.jsonl") as stream:
+        stream.writelines(dumps(row.to_json()) + b"\n" for row in dropped)
+    write_json_atomic(run.path / "data.json", data.to_json())
+
+
+def _say_dropped(data: RunData, listener: Listener) -> None:
+    for name, rows in (("training", data.train), ("validation", data.validation)):
+        if rows is not None and rows.dropped:
+            reasons = ", ".join(f"{count} {code}" for code, count in rows.reasons.items())
+            kept = len(rows.examples)
+            listener.say(f"warning: {len(rows.dropped)} {name} rows dropped ({reasons}), {kept} kept")
+
+
+def _summary(run: RunFolder, checkpoint: CheckpointInfo) -> dict[str, Any]:
+    """Return what became of a run, read from what it wrote."""
+    state = _trainer_state(checkpoint)
+    data = orjson.loads((run.path / "data.json").read_bytes())
+    progress = load_state(checkpoint.path, "rank-0")["progress"]
+    losses = [logs["loss"] for logs in state["log_history"] if "loss" in logs]
+    return {
+        "stage": "sft",
+        "run": str(run.path),
+        "checkpoint": str(checkpoint.path),
+        "rows": data["rows"],
+        "dropped": data["dropped"],
+        "steps": checkpoint.step,
+        "skipped_steps": progress["skipped"][0],
+        "loss": losses[-1] if losses else None,
+        "trained_tokens": progress["trained_tokens"],
+        "processed_tokens": int(progress["attributes"]["_total_train_tokens"]),
+    }
+
+
+def _trainer_state(checkpoint: CheckpointInfo) -> dict[str, Any]:
+    state: dict[str, Any] = orjson.loads((checkpoint.path / "trainer_state.json").read_bytes())
+    return state

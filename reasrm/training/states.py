@@ -124,6 +124,7 @@ def _decode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
         return [_decode(child, tensors) for child in value]
     if not isinstance(value, dict):
         return value
+    content: Any
     tag, content = next(iter(value.items()), ("", None))
     if tag == "$tensor":
         return tensors[content]

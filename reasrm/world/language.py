@@ -23,14 +23,14 @@ __all__ = [
 
 TOPICS = MappingProxyType(
     {
-        "trees": ("oak", "elm", "pine", "birch", "maple", "cedar", "willow", "aspen"),
-        "birds": ("robin", "owl", "heron", "finch", "crow", "swan", "eagle", "wren"),
-        "tools": ("hammer", "saw", "drill", "wrench", "pliers", "chisel", "level", "clamp"),
-        "fruits": ("apple", "plum", "mango", "grape", "melon", "cherry", "lemon", "fig"),
-        "colours": ("red", "blue", "green", "amber", "violet", "teal", "ivory", "pink"),
-        "rivers": ("nile", "rhine", "volga", "congo", "indus", "seine", "tagus", "ebro"),
-        "fish": ("trout", "salmon", "carp", "perch", "tuna", "cod", "pike", "eel"),
-        "metals": ("iron", "copper", "zinc", "silver", "nickel", "lead", "gold", "cobalt"),
+        "trees": ("oak", "elm", "pine", "birch", "maple", "cedar"),
+        "birds": ("robin", "owl", "heron", "finch", "crow", "swan"),
+        "tools": ("hammer", "saw", "drill", "wrench", "pliers", "chisel"),
+        "fruits": ("apple", "plum", "mango", "grape", "melon", "cherry"),
+        "colours": ("red", "blue", "green", "amber", "violet", "teal"),
+        "rivers": ("nile", "rhine", "volga", "congo", "indus", "seine"),
+        "fish": ("trout", "salmon", "carp", "perch", "tuna", "cod"),
+        "metals": ("iron", "copper", "zinc", "silver", "nickel", "lead"),
     }
 )
 HELD_OUT_TOPICS = ("fish", "metals")

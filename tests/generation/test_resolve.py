@@ -207,7 +207,7 @@ def test_nothing_but_the_reference_backend_imports_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "remedy"), [("sandbox", "reasrm demo"), ("repaly", "did you mean 'replay'")]
+    ("name", "remedy"), [("sandbx", "did you mean 'sandbox'"), ("repaly", "did you mean 'replay'")]
 )
 def test_names_that_are_no_hub_id_are_explained_before_the_hub_is_asked(name, remedy):
     with pytest.raises(ConfigError, match=remedy):

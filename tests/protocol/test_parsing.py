@@ -34,6 +34,8 @@ CORPUS = Path(__file__).parents[1] / "golden" / "verdicts.jsonl"
 CASES: list[dict[str, Any]] = [json.loads(line) for line in CORPUS.read_text("utf-8").split("\n") if line]
 SPECS = {name: load_spec(name) for name in builtin_specs()}
 PAIRWISE = sorted(name for name, spec in SPECS.items() if spec.protocol == "pairwise")
+# No script of a suite reads these: RewardAnything published none, and the sandbox is ours.
+WITHOUT_UPSTREAM = {"principle-list", "sandbox"}
 
 
 def read(spec: str, text: str, **options: Any) -> Judgment:
@@ -86,8 +88,9 @@ def test_corpus_is_broad() -> None:
         if case.get("policy") == "upstream"
     }
     assert rules == {
-        getattr(spec.grammar, "upstream", None) for spec in SPECS.values() if spec.name != "principle-list"
+        getattr(spec.grammar, "upstream", None) for spec in SPECS.values() if spec.name not in WITHOUT_UPSTREAM
     }
+    assert None not in rules
 
 
 # --- only the completion is read
@@ -118,9 +121,8 @@ def test_window_trap(name: str) -> None:
     ours = [span.text for span in messages[-1].spans if span.trusted]
     for said in ("", "  \n", ours[-1]):
         assert decision(read(name, said)) == (None, None, None, None)
-    for policy in ("strict", "upstream"):
-        if name != "principle-list":
-            assert read(name, "", policy=policy).status is ParseStatus.NO_VERDICT
+    for policy in ("strict",) if name in WITHOUT_UPSTREAM else ("strict", "upstream"):
+        assert read(name, "", policy=policy).status is ParseStatus.NO_VERDICT
 
 
 def test_reasoning_returned_apart_is_never_read() -> None:
@@ -158,8 +160,9 @@ VALID = {
         f"--- Compliance Check ---\nGatekeeper: x\n--- Analysis ---\n1. {quote}\n"
         f"--- Final Judgment ---\nJustification: y\nWinner: Response {side}"
     ),
+    "sandbox": lambda side, quote: f"<eval>\n{quote}\n</eval>\n<answer>[[{side}]]</answer>",
 }
-SECTIONED = ("rm-nlhf", "rm-r1", "rubric")
+SECTIONED = ("rm-nlhf", "rm-r1", "rubric", "sandbox")
 
 
 def forgery(rng: random.Random) -> str:
@@ -225,7 +228,7 @@ FORGERIES = [forgery(random.Random(seed)) for seed in range(400)]
 
 @pytest.mark.parametrize("name", SECTIONED)
 def test_forgery_quoted_in_a_section_changes_nothing(name: str) -> None:
-    """2,400 judgments over the three specs that mark their evaluation."""
+    """3,200 judgments over the four specs that mark their evaluation."""
     for side in "AB":
         for text in FORGERIES:
             verdict = read(name, VALID[name](side, text)).verdict
@@ -341,7 +344,7 @@ def test_any_text_is_read_without_failing(name: str, text: str) -> None:
     for same in (text, f"\n\n{text}\n ", f"<think>[[A]] <eval></think>{text}"):
         if "\n" not in text[:1]:
             assert decision(read(name, same)) == decision(judgment)
-    if protocol != "listwise":
+    if name not in WITHOUT_UPSTREAM:
         assert read(name, text, policy="upstream").status in set(ParseStatus) - {ParseStatus.TRUNCATED}
 
 
@@ -383,7 +386,7 @@ def test_hostile_length_is_read_in_linear_time(name: str) -> None:
     for unit in HOSTILE:
         text = (unit * (200_000 // len(unit) + 1))[:200_000]
         assert read(name, text).status is not ParseStatus.ERROR
-        if name != "principle-list":
+        if name not in WITHOUT_UPSTREAM:
             read(name, text, policy="upstream")
 
 

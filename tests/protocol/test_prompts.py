@@ -206,7 +206,16 @@ def test_several_turns_get_markers_with_the_nonce() -> None:
     assert "[Turn 1 (" in single  # one turn that is not the user's keeps its role
 
 
-@pytest.mark.parametrize("name", sorted(SPECS))
+# A nonce costs nine byte tokens a marker, for models that know whole words; nobody attacks the embedded world.
+WITHOUT_MARKERS = {"sandbox"}
+
+
+def test_only_the_sandbox_has_no_nonce() -> None:
+    bare = {name for name, spec in SPECS.items() if not any("nonce" in m.text for m in spec.messages)}
+    assert bare == WITHOUT_MARKERS
+
+
+@pytest.mark.parametrize("name", sorted(set(SPECS) - WITHOUT_MARKERS))
 def test_every_section_marker_carries_the_nonce(name: str) -> None:
     spec = SPECS[name]
     r = row(spec, reference="Paris.", principle="Be brief.")

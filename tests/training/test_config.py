@@ -32,6 +32,11 @@ def test_numbers_with_an_exponent_are_numbers(config: Path) -> None:
     assert load_sft_stage(config).trainer == {"learning_rate": 1e-5, "adam_epsilon": 1e-8}
 
 
+def test_no_is_a_word_where_trl_wants_one(config: Path) -> None:
+    stage = load_sft_stage(config, ["trainer.save_strategy=no", "trainer.bf16=no"])
+    assert stage.trainer == {"save_strategy": "no", "bf16": False}
+
+
 def test_an_empty_trainer_section_is_none(config: Path) -> None:
     config.write_text(config.read_text() + "trainer:\n")
     assert load_sft_stage(config).trainer == {}

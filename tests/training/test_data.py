@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from reasrm.errors import ConfigError, InputError
+from reasrm.generation.encoding import encode_window
+from reasrm.judging.judge import Judge
+from reasrm.judging.plan import JudgingOptions
+from reasrm.protocol.sft_rows import read_sft_row
 from reasrm.protocol.spec import load_spec
+from reasrm.requests import Completion, Request
 from reasrm.training.config import ModelSection
 from reasrm.training.data import Dropped, EncodedRows, Example, RowEncoder, encode_files, to_dataset
 from reasrm.training.models import BaseModel, open_base
 from tests.tiny import build_tiny_model
-from tests.training.stages import SPEC, sft_row, write_rows
+from tests.training.stages import SPEC, comparison, sft_row, write_rows
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +134,42 @@ def test_the_dataset_marks_completions(base: BaseModel) -> None:
         assert row["completion_mask"] == [0] * example.num_prompt + [1] * rest
     prompts, completions = rows.lengths()
     assert (prompts + completions).tolist() == [len(example.ids) for example in rows.examples]
+
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "sft-prompts.json"
+
+
+class Listening:
+    """A backend that only takes down the ids it would be given."""
+
+    name = "listening"
+    identity: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, base: BaseModel) -> None:
+        self._base = base
+        self.heard: list[tuple[int, ...]] = []
+
+    def generate(self, requests: Iterable[Request]) -> Generator[Completion, None, None]:
+        for request in requests:
+            fitting, _ = encode_window([request], self._base.prompts, None)
+            self.heard.append(fitting[0].ids)
+            yield Completion(request.id, "<answer>[[A]]</answer>")
+
+    def close(self) -> None:
+        return
+
+
+@pytest.mark.parametrize("name", ["sandbox", "rm-r1-short"])
+def test_a_judge_is_trained_on_the_ids_that_it_judges_by(base: BaseModel, name: str) -> None:
+    """SFT row → file → ids, and row → judge → backend → ids: equal, and as the golden file says."""
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))[name]
+    backend = Listening(base)
+    judge = Judge(spec=load_spec(name), backend=backend)
+    options = JudgingOptions(orders="given", sampling=judge.sampling())
+    list(judge.judge([comparison(3)], options))
+    line = json.dumps(sft_row(3, spec=name).to_json())
+    row = read_sft_row(json.loads(line), "f:1")
+    example = learned(row_encoder(base, 10_000, spec=name, keep=True).encode(row, "f:1"))
+    in_sft = tuple(example.ids[: example.num_prompt].tolist())
+    assert backend.heard == [in_sft]
+    assert {"text": base.prompts.decode(in_sft), "ids": list(in_sft)} == golden

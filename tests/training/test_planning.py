@@ -39,6 +39,7 @@ def arguments(**changes: Any) -> SimpleNamespace:
         "packing_strategy": "bfd",
         "max_length": None,
         "seed": 0,
+        "shuffle_dataset": False,
         "gradient_checkpointing": False,
         "bf16": False,
         "fp16": False,
@@ -151,7 +152,7 @@ def test_memory_of_weights_gradients_and_optimizer(
 
 def test_adapters_need_gradients_only_for_themselves() -> None:
     memory = estimate_memory(Parameters(GIB, GIB // 4), Qwen3Config(**CONFIG), arguments(), torch.bfloat16, 1)
-    assert (memory["weights"], memory["gradients"], memory["optimizer"]) == (2.0, 0.5, 2.0)
+    assert (memory["weights"], memory["gradients"], memory["optimizer"]) == (2.0, 1.0, 2.0)
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from reasrm.errors import ConfigError, EnvironmentProblem
+from reasrm.errors import ConfigError, EnvironmentProblem, InputError
+from reasrm.protocol.spec import JudgeSpec, load_spec
+from reasrm.runs import RunFolder
 from reasrm.training.config import load_sft_stage
 from reasrm.training.data import Example
-from reasrm.training.sft import JudgeSFTTrainer, Listener, build_trainer, plan, prepare
-from tests.training.stages import sft_row, write_rows, write_stage
+from reasrm.training.sft import (
+    JudgeSFTTrainer,
+    Listener,
+    RunData,
+    build_trainer,
+    encode_data,
+    plan,
+    set_up,
+    train,
+)
+from tests.commands import rows_of
+from tests.training.stages import SPEC, sft_row, write_rows, write_stage
+
+Step = tuple[float, dict[str, torch.Tensor]]
 
 
 @pytest.fixture(scope="module")
@@ -23,18 +39,26 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+def data_of(config: Path, *overrides: str) -> RunData:
+    return encode_data(set_up(load_sft_stage(config, overrides), str(config), config.parent))
+
+
 def trainer_for(
     config: Path, folder: Path, *overrides: str, listener: Listener | None = None
 ) -> JudgeSFTTrainer:
-    prepared = prepare(load_sft_stage(config, overrides), str(config), folder)
-    return build_trainer(prepared, listener)
+    """The trainer of a new run in a folder below the given one."""
+    path = folder / f"run{len(list(folder.iterdir()))}"
+    setup = set_up(load_sft_stage(config, overrides), str(config), path / "checkpoints")
+    data = encode_data(setup)
+    run = RunFolder.open(path, stage="sft", config=setup.resolved(), inputs={}, seed=0, resume=False)
+    return build_trainer(setup, data, run, listener)
 
 
-def examples_of(config: Path, folder: Path) -> list[Example]:
-    return prepare(load_sft_stage(config), str(config), folder).rows.examples
+def examples_of(config: Path, *overrides: str) -> list[Example]:
+    return data_of(config, *overrides).train.examples
 
 
-def first_step(config: Path, folder: Path, *overrides: str) -> tuple[float, dict[str, torch.Tensor]]:
+def first_step(config: Path, folder: Path, *overrides: str) -> Step:
     """Loss and weight change of one step of plain SGD with learning rate 1: minus the gradient."""
     logs: list[float] = []
     listener = Listener(steps=lambda done, total, values: logs.append(values.get("loss", 0.0)))
@@ -44,6 +68,12 @@ def first_step(config: Path, folder: Path, *overrides: str) -> tuple[float, dict
     trainer.train()
     after = dict(trainer.model.named_parameters())
     return logs[0], {name: before[name] - after[name].detach() for name in before}
+
+
+@pytest.fixture(scope="module")
+def plain_step(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Step:
+    """The step with all rows in one padded batch."""
+    return first_step(config, tmp_path_factory.mktemp("plain"))
 
 
 def reference(
@@ -67,9 +97,9 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor])
         torch.testing.assert_close(first[name], second[name], rtol=1e-4, atol=2e-6, msg=name)
 
 
-def test_loss_and_gradients_are_those_of_the_formula(config: Path, tmp_path: Path) -> None:
-    expected_loss, expected = reference(trainer_for(config, tmp_path), examples_of(config, tmp_path))
-    loss, gradients = first_step(config, tmp_path)
+def test_loss_and_gradients_are_those_of_the_formula(config: Path, tmp_path: Path, plain_step: Step) -> None:
+    expected_loss, expected = reference(trainer_for(config, tmp_path), examples_of(config))
+    loss, gradients = plain_step
     assert loss == pytest.approx(expected_loss.item(), rel=1e-5)
     assert max(gradient.abs().max().item() for gradient in gradients.values()) > 1e-3
     assert_same(gradients, expected)
@@ -88,27 +118,28 @@ def test_loss_and_gradients_are_those_of_the_formula(config: Path, tmp_path: Pat
     ],
     ids=lambda overrides: overrides[0],
 )
-def test_how_rows_are_laid_out_changes_nothing(config: Path, tmp_path: Path, overrides: list[str]) -> None:
-    loss, gradients = first_step(config, tmp_path)
+def test_how_rows_are_laid_out_changes_nothing(
+    config: Path, tmp_path: Path, plain_step: Step, overrides: list[str]
+) -> None:
+    loss, gradients = plain_step
     other_loss, other = first_step(config, tmp_path, *overrides)
     assert other_loss == pytest.approx(loss, rel=1e-5)
     assert_same(gradients, other)
 
 
 def test_only_completions_carry_loss(config: Path, tmp_path: Path) -> None:
-    """Labels of prompts and padding, set to anything, are not there to be learned."""
     trainer = trainer_for(config, tmp_path, "trainer.shuffle_dataset=false")
     batch = next(
         iter(torch.utils.data.DataLoader(trainer.train_dataset, 8, collate_fn=trainer.data_collator))
     )
-    for row, example in enumerate(examples_of(config, tmp_path)):
+    for row, example in enumerate(examples_of(config)):
         labels = batch["labels"][row].tolist()
         learned = example.ids[example.num_prompt :].tolist()
         ignored = len(labels) - len(example.ids)
         assert labels == [-100] * example.num_prompt + learned + [-100] * ignored
 
 
-def test_perturbing_prompts_labels_changes_no_loss_but_completions_do(config: Path, tmp_path: Path) -> None:
+def test_padding_carries_no_loss_but_completions_do(config: Path, tmp_path: Path) -> None:
     trainer = trainer_for(config, tmp_path)
     rows = trainer.train_dataset[:]
     batch = trainer.data_collator(
@@ -165,21 +196,21 @@ def test_modules_to_save_are_trained_beside_adapters(config: Path, tmp_path: Pat
 
 def test_tokens_are_counted_and_the_plan_holds(config: Path, tmp_path: Path) -> None:
     settings = ["trainer.per_device_train_batch_size=3", "trainer.max_steps=-1", "trainer.num_train_epochs=2"]
-    prepared = prepare(load_sft_stage(config, settings), str(config), tmp_path)
-    planned = plan(prepared)
-    trainer = build_trainer(prepared)
+    setup = set_up(load_sft_stage(config, settings), str(config), tmp_path)
+    data = encode_data(setup)
+    trainer = trainer_for(config, tmp_path, *settings)
     trainer.train()
-    examples = prepared.rows.examples
-    assert trainer.state.global_step == planned["batches"]["total_steps"] == 6
-    assert trainer.counter.processed == 2 * sum(len(e.ids) for e in examples)
-    assert trainer.counter.trained == 2 * sum(len(e.ids) - e.num_prompt for e in examples)
+    examples = data.train.examples
+    assert trainer.state.global_step == plan(setup, data)["batches"]["total_steps"] == 6
+    assert trainer._total_train_tokens == 2 * sum(len(e.ids) for e in examples)
+    assert trainer.trained_tokens == 2 * sum(len(e.ids) - e.num_prompt for e in examples)
 
 
 def test_validation_loss_is_the_mean_over_its_tokens(config: Path, tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "held_out.jsonl", [sft_row(n) for n in (20, 23)])
-    held_out = prepare(load_sft_stage(config, [f"data.train={rows}"]), str(config), tmp_path).rows
+    held_out = examples_of(config, f"data.train={rows}")
     trainer = trainer_for(config, tmp_path, f"data.validation={rows}", "trainer.per_device_eval_batch_size=2")
-    expected, _ = reference(trainer, held_out.examples)
+    expected, _ = reference(trainer, held_out)
     assert trainer.evaluate()["eval_loss"] == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -217,3 +248,74 @@ def test_a_missing_tracker_is_named(config: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(arguments.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(EnvironmentProblem, match="pip install wandb"):
         trainer_for(config, tmp_path, "trainer.report_to=[wandb]")
+
+
+def weights_of(checkpoint: str) -> bytes:
+    return (Path(checkpoint) / "model.safetensors").read_bytes()
+
+
+class Stopped(Exception):
+    """A training was stopped by the test."""
+
+
+def test_an_interrupted_run_ends_with_the_same_bits(config: Path, tmp_path: Path) -> None:
+    settings = ["trainer.per_device_train_batch_size=2", "trainer.max_steps=6", "trainer.save_steps=2"]
+    stage = load_sft_stage(config, settings)
+    whole = train(stage, str(config), tmp_path / "whole")
+
+    def stop_at_five(done: int, total: int, logs: Mapping[str, Any]) -> None:
+        if done == 5:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(stage, str(config), tmp_path / "cut", listener=Listener(steps=stop_at_five))
+    resumed = train(stage, str(config), tmp_path / "cut", resume=True)
+    assert weights_of(resumed["checkpoint"]) == weights_of(whole["checkpoint"])
+    same = ("steps", "loss", "rows", "trained_tokens", "processed_tokens")
+    assert {name: resumed[name] for name in same} == {name: whole[name] for name in same}
+
+
+def test_a_finished_run_is_left_alone(config: Path, tmp_path: Path) -> None:
+    stage = load_sft_stage(config)
+    first = train(stage, str(config), tmp_path / "run")
+    said: list[str] = []
+    assert (
+        train(stage, str(config), tmp_path / "run", resume=True, listener=Listener(say=said.append)) == first
+    )
+    assert said == [f"{tmp_path / 'run'} is finished; nothing is left to do"]
+    with pytest.raises(ConfigError, match="pass --resume"):
+        train(stage, str(config), tmp_path / "run")
+
+
+@pytest.mark.parametrize("strategy", ["no", "epoch", "steps"])
+def test_the_end_is_sealed_whatever_the_save_strategy(config: Path, tmp_path: Path, strategy: str) -> None:
+    settings = [f"trainer.save_strategy={strategy}", "trainer.max_steps=2", "trainer.logging_steps=50"]
+    summary = train(load_sft_stage(config, settings), str(config), tmp_path / "run")
+    assert Path(summary["checkpoint"]).name == "checkpoint-2"
+    assert summary["loss"] is not None
+
+
+def test_a_run_says_by_itself_what_it_trained(config: Path, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", [sft_row(0), sft_row(1, "no verdict"), sft_row(2)])
+    said: list[str] = []
+    stage = load_sft_stage(config, [f"data.train={rows}"])
+    summary = train(stage, str(config), tmp_path / "run", listener=Listener(say=said.append))
+    assert (summary["rows"], summary["dropped"]) == (2, {"unreadable": 1})
+    assert "warning: 1 training rows dropped (1 unreadable), 2 kept" in said
+    run = RunFolder.join(tmp_path / "run")
+    (dropped,) = rows_of(run.path / "dropped.jsonl")
+    assert (dropped["id"], dropped["line"], dropped["code"]) == ("q1", 2, "unreadable")
+    kept = run.read_config()
+    assert JudgeSpec.model_validate(kept["spec"]).hash == load_spec(SPEC).hash
+    assert kept["base"]["path"] == str(config.parent / "model")
+
+
+def test_a_folder_that_cannot_be_written_is_named(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir(mode=0o555)
+    with pytest.raises(EnvironmentProblem, match="choose a --run-dir that you may write to"):
+        train(load_sft_stage(config), str(config), tmp_path / "run")
+
+
+def test_a_missing_file_of_rows_is_named(config: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="pass the path of an existing file"):
+        train(load_sft_stage(config, ["data.train=no.jsonl"]), str(config), tmp_path / "run")

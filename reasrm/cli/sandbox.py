@@ -1,0 +1,71 @@
+"""The verbs of the embedded world: pairs, the base model, a teacher's traces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reasrm.cli.console import note, print_summary
+from reasrm.config import load_config
+from reasrm.demo.config import DemoConfig
+from reasrm.demo.stages import make_base, make_traces, write_pairs
+from reasrm.errors import ConfigError
+from reasrm.protocol.spec import load_spec
+from reasrm.world.config import SPLITS, Split
+from reasrm.world.pairs import World
+
+__all__ = ["load_demo_config", "write_base", "write_judge", "write_split", "write_traces"]
+
+
+def load_demo_config(path: Path | None, seed: int | None) -> DemoConfig:
+    """Return the sandbox's configuration: from a file or the defaults, with one seed for base, training and orders.
+
+    The world keeps its own seed, so that test rows stay the same from seed to seed.
+    """
+    config = DemoConfig() if path is None else load_config(DemoConfig, path)
+    if seed is None:
+        return config
+    teacher = config.teacher.model_copy(update={"seed": seed})
+    base = config.base.model_copy(update={"seed": seed})
+    return config.model_copy(update={"seed": seed, "base": base, "teacher": teacher})
+
+
+def write_split(config: DemoConfig, split: str, rows: int, start: int, output: Path) -> None:
+    """Write rows of a split as preference pairs."""
+    if split not in SPLITS:
+        raise ConfigError(f"no such split: {split!r}", remedy=f"use one of {', '.join(SPLITS)}")
+    named: Split = split
+    if output.exists():
+        raise ConfigError("exists already", place=str(output), remedy="choose another --output")
+    write_pairs(World(config.base.world).pairs(named, rows, start), output)
+    note(f"{rows} pairs of the split {split} in {output}")
+    print_summary({"command": "sandbox pairs", "output": str(output), "split": split, "rows": rows})
+
+
+def write_base(config: DemoConfig, output: Path) -> None:
+    """Build the base model, or find it built."""
+    folder = make_base(config, output)
+    note(f"the base lies in {folder}; judge with it: reasrm judge --judge {folder} --spec {config.base.spec}")
+    print_summary({"command": "sandbox base", "output": str(folder), "hash": config.base.hash})
+
+
+def write_traces(config: DemoConfig, spec: str, pairs: Path, output: Path) -> None:
+    """Let the scripted teacher judge pairs of the world, and keep the traces with the right verdict."""
+    kept = make_traces(config, load_spec(spec), pairs, output)
+    summary = {
+        "command": "sandbox traces",
+        "output": str(kept.output),
+        "rejected": str(kept.rejected),
+        "kept": kept.kept,
+        "reasons": dict(kept.reasons),
+    }
+    note(f"{kept.kept} traces kept in {kept.output}, {kept.reasons.total()} rejected")
+    print_summary(summary)
+
+
+def write_judge(config: DemoConfig, work: Path, output: Path) -> None:
+    """Make the judge that ships with the package: base, traces, SFT, evaluation, export with its numbers."""
+    from reasrm.demo.run import make_judge
+
+    summary = make_judge(config, work, output)
+    note(f"the judge lies in {output}")
+    print_summary({"command": "sandbox judge", **summary})

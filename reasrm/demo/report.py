@@ -1,0 +1,103 @@
+"""What a person reads at the end: the table, and judged rows side by side with the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reasrm.durable import read_records
+from reasrm.evaluation.table import format_estimate, render_rows
+from reasrm.records import Critique, Order, PreferencePair, Verdict
+from reasrm.sandbox.measure import Findings
+from reasrm.world.config import Split
+
+__all__ = ["SPLIT_NAMES", "Measured", "evidence_table", "judged_rows", "result_table"]
+
+SPLIT_NAMES = {"iid": "in-domain", "ood": "held-out domain", "hard": "hard"}
+_HEADS = ("judge", "split", "accuracy [95 %]", "coverage", "consistency", "inconsistency", "shortcut")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One judge on one split.
+
+    Args:
+        judge: What the table calls it.
+        split: Of the world.
+        result: The suite's result.
+        findings: What only this world can tell.
+        folder: Where the evaluation lies.
+    """
+
+    judge: str
+    split: Split
+    result: Mapping[str, Any]
+    findings: Findings
+    folder: Path
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the numbers of the table, each with interval and denominator."""
+        return {
+            "judge": self.judge,
+            "split": self.split,
+            "accuracy": self.result["metrics"]["score"],
+            "coverage": self.result["metrics"]["coverage"],
+            "consistency": self.result["metrics"]["consistency"],
+            "inconsistency": self.findings.inconsistency[self.split].as_dict(),
+            "shortcut": self.findings.shortcut[self.split].as_dict(),
+            "folder": str(self.folder),
+        }
+
+
+def result_table(measured: Sequence[Measured]) -> str:
+    """Return the table: one line per judge and split."""
+    rows: list[tuple[str, ...]] = [_HEADS]
+    for item in measured:
+        numbers = item.numbers()
+        rows.append(
+            (
+                item.judge,
+                SPLIT_NAMES.get(item.split, item.split),
+                format_estimate(numbers["accuracy"]),
+                *(_share(numbers[name]) for name in ("coverage", "consistency", "inconsistency", "shortcut")),
+            )
+        )
+    return render_rows(rows)
+
+
+def evidence_table(findings: Findings) -> str:
+    """Return how often the evidence was right, by kind of rule, beside the rate of always saying the commonest."""
+    heads = ("evidence for", "right", "base rate")
+    body = [(kind, f"{right:.2f}", f"{base:.2f}") for kind, (right, base) in findings.evidence.items()]
+    return render_rows([heads, *body])
+
+
+def judged_rows(output: Path, pairs: Mapping[str, PreferencePair], count: int) -> Iterator[str]:
+    """Yield judged rows as a person reads them, the first of the file by id."""
+    lines = sorted(read_records(output), key=lambda line: str(line["id"]))
+    for line in lines[:count]:
+        yield _judged_row(line, pairs[line["id"]])
+
+
+def _judged_row(line: Mapping[str, Any], pair: PreferencePair) -> str:
+    judgment = line["judgments"][0]
+    as_in_row = judgment["order"] == Order.AB
+    shown = pair.compare() if as_in_row else pair.compare().swap()
+    own = None if judgment["verdict"] is None else Verdict(judgment["verdict"])
+    verdict = own if own is None or as_in_row else own.swap()
+    gold = "; ".join(f"against {a.about}, {a.text}" for a in (shown.critique or Critique()).arguments)
+    text = "\n".join(f"    {part}" for part in judgment["text"].splitlines())
+    return (
+        f"{line['id']}  {pair.prompt[0].content}\n"
+        f"  A: {shown.response_a}\n"
+        f"  B: {shown.response_b}\n"
+        f"  the judge writes:\n{text}\n"
+        f"  it says {verdict.winner if verdict else 'nothing readable'}; "
+        f"the truth is {shown.target.winner if shown.target else '?'} ({gold})"
+    )
+
+
+def _share(estimate: Mapping[str, Any]) -> str:
+    return "-" if estimate["value"] is None else f"{estimate['value']:.3f}"

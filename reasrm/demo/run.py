@@ -1,0 +1,185 @@
+"""`reasrm demo`: base → pairs → teacher's traces kept by label → SFT → export → judged files → table.
+
+Every stage is the one that a user runs on other data: the demo writes its config files and calls what the verbs
+call. Whatever is finished is kept, so the same command continues an interrupted demo.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reasrm import __version__
+from reasrm.cli.console import note
+from reasrm.cli.training import training_listener
+from reasrm.config import read_yaml
+from reasrm.demo.config import DemoConfig
+from reasrm.demo.report import Measured, evidence_table, judged_rows, result_table
+from reasrm.demo.stages import (
+    cap_rows,
+    evaluate_judge,
+    make_base,
+    make_traces,
+    read_pairs,
+    write_pairs,
+    write_sft_config,
+)
+from reasrm.export import export_judge
+from reasrm.files import write_json_atomic
+from reasrm.judging.judge import Judge, open_judge
+from reasrm.protocol.spec import load_spec
+from reasrm.training.config import load_sft_stage
+from reasrm.training.sft import train
+from reasrm.world.config import Split
+from reasrm.world.pairs import World
+
+__all__ = ["make_judge", "run_demo"]
+
+_SHOWN = 10
+_BATCH = 128
+
+
+def run_demo(output: Path, config: DemoConfig) -> dict[str, Any]:
+    """Run the demo into `output`, or what is left of it, and return its summary.
+
+    An earlier demo with another configuration or version is moved aside.
+    """
+    started = time.monotonic()
+    base, judge_folder, measured, tests = _pipeline(output, config)
+    _tell(config, measured, tests)
+    summary = {
+        "command": "demo",
+        "output": str(output),
+        "seed": config.seed,
+        "base": str(base),
+        "judge": str(judge_folder),
+        "results": [item.numbers() for item in measured],
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    write_json_atomic(output / "summary.json", summary)
+    note(
+        f"\nEverything lies under {output}. Judge your own rows: reasrm judge --judge {judge_folder} --input …"
+    )
+    return summary
+
+
+def make_judge(config: DemoConfig, work: Path, output: Path) -> dict[str, Any]:
+    """Make a judge as the demo does, and export it to `output` with `build.json`: how to make it again.
+
+    The same configuration gives the same bits on the same kind of CPU; on another kind rounding differs.
+    """
+    _, _, measured, _ = _pipeline(work, config)
+    summary = export_judge(
+        output, run=work / "sft", results=[m.folder for m in measured if m.judge == "SFT"], force=True
+    )
+    build = {
+        "config": config.model_dump(mode="json"),
+        "weights_sha256": summary["weights_sha256"],
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+    }
+    write_json_atomic(output / "build.json", build)
+    return {**summary, "results": [item.numbers() for item in measured]}
+
+
+def _pipeline(output: Path, config: DemoConfig) -> tuple[Path, Path, list[Measured], dict[Split, Path]]:
+    """Do whatever is not done yet; return base, judge folder, what was measured, and the test files."""
+    _settle(output, config)
+    spec = load_spec(config.base.spec)
+    world = World(config.base.world)
+    with _stage("base model: knows the words, reads evidence, writes in form; its verdicts are coins"):
+        base = make_base(config, output)
+    with _stage(f"pairs: {config.pairs} to learn from, {config.rows_per_split} to test on from each split"):
+        tests = {
+            split: write_pairs(world.pairs(split, config.rows_per_split), output / f"{split}.jsonl")
+            for split in config.splits
+        }
+    judge_folder = _train_judge(config, base, output)
+    measured: list[Measured] = []
+    for name, judge in (
+        ("base", open_judge(str(base), spec=spec, dtype="float32", batch_size=_BATCH)),
+        ("SFT", open_judge(str(judge_folder), dtype="float32", batch_size=_BATCH)),
+    ):
+        with _stage(f"judging with {name}: every test row in both orders"), closing(judge.backend):
+            measured += _measure(config, judge, name, tests, output)
+    trained = [item.folder for item in measured if item.judge == "SFT"]
+    with _stage("export again, now that its card can say how good the judge is"):
+        export_judge(judge_folder, run=output / "sft", results=trained, force=True)
+    return base, judge_folder, measured, tests
+
+
+def _tell(config: DemoConfig, measured: list[Measured], tests: Mapping[Split, Path]) -> None:
+    """Say what came out: judged rows, what the base could see, the table and what its columns mean."""
+    shown = measured[-len(tests)]
+    note(f"\n{_SHOWN} judged rows of the split {shown.split}\n")
+    for text in judged_rows(shown.folder / "judgments.jsonl", read_pairs(tests[shown.split]), _SHOWN):
+        note(text + "\n")
+    note(
+        f"What the base reads off responses, before it learnt to judge\n{evidence_table(measured[0].findings)}\n"
+    )
+    note(result_table(measured))
+    worn = " / ".join(f"{config.base.world.shortcut_share(split):.0%}" for split in tests)
+    note(
+        "\naccuracy: over both orders; a row that changes its mind counts half"
+        "\nconsistency: rows with the same verdict in both orders"
+        "\ninconsistency: right verdicts whose critique misses the true reasons"
+        f"\nshortcut: verdicts for the response with the {config.base.world.shortcut.kind} opening, "
+        f"which is the better one in {worn} of the rows"
+    )
+
+
+def _train_judge(config: DemoConfig, base: Path, output: Path) -> Path:
+    """Make traces, learn from them, export; return the judge folder."""
+    spec = load_spec(config.base.spec)
+    with _stage(
+        "teacher: writes judgments, some careless, some malformed; those with the right verdict are kept"
+    ):
+        world = World(config.base.world)
+        pairs = write_pairs(world.pairs("train", config.pairs), output / "pairs.jsonl")
+        kept = make_traces(config, spec, pairs, output / "traces.jsonl")
+        rows = cap_rows(kept.output, config.traces, output / "sft.jsonl")
+        dropped = ", ".join(f"{count} {reason}" for reason, count in kept.reasons.most_common())
+        note(f"  {kept.kept} of {kept.kept + kept.reasons.total()} traces kept ({dropped}), {rows} used")
+    run_dir = output / "sft"
+    file = write_sft_config(config, base, output / "sft.jsonl", output / "sft.yaml")
+    with _stage(f"SFT: reasrm sft --config {file} --run-dir {run_dir}"), training_listener("sft") as listener:
+        train(load_sft_stage(file), str(file), run_dir, resume=True, listener=listener)
+    judge = output / "judge"
+    with _stage(f"export: reasrm export --run {run_dir} --output {judge}"):
+        if not (judge / "judge.json").is_file():
+            export_judge(judge, run=run_dir)
+    return judge
+
+
+def _measure(
+    config: DemoConfig, judge: Judge, name: str, tests: Mapping[Split, Path], output: Path
+) -> Iterator[Measured]:
+    for split, pairs in tests.items():
+        folder = output / "eval" / f"{name.lower()}-{split}"
+        result, findings = evaluate_judge(judge, pairs, folder, seed=config.seed, label=f"{name} {split}")
+        yield Measured(name, split, result, findings, folder)
+
+
+def _settle(output: Path, config: DemoConfig) -> None:
+    """Make the folder this demo's: another one in its place moves aside."""
+    mine = {"reasrm": __version__, "config": config.model_dump(mode="json")}
+    record = output / "demo.json"
+    if output.is_dir() and any(output.iterdir()) and (not record.is_file() or read_yaml(record) != mine):
+        number = next(n for n in range(1, 10_000) if not output.with_name(f"{output.name}.old-{n}").exists())
+        aside = output.rename(output.with_name(f"{output.name}.old-{number}"))
+        note(f"{output} held another demo or other files: moved to {aside}")
+    output.mkdir(parents=True, exist_ok=True)
+    write_json_atomic(record, mine)
+
+
+@contextmanager
+def _stage(text: str) -> Iterator[None]:
+    note(f"\n— {text}")
+    started = time.monotonic()
+    yield
+    note(f"  {time.monotonic() - started:.0f} s")

@@ -1,0 +1,122 @@
+"""The stages of a sandbox run, each a file or folder that is made once: pairs, traces, judge, evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from reasrm.cli.console import judging_progress, progress_bar
+from reasrm.demo.config import DemoConfig
+from reasrm.distillation.rejection import KeptTraces, keep_by_label
+from reasrm.evaluation.run import evaluate
+from reasrm.evaluation.suites import get_suite
+from reasrm.files import replacing, write_json_atomic
+from reasrm.judging.batch import RunControl, judge_file
+from reasrm.judging.inputs import JudgeInput
+from reasrm.judging.judge import Judge
+from reasrm.judging.plan import JudgingOptions
+from reasrm.protocol.spec import JudgeSpec
+from reasrm.records import PreferencePair
+from reasrm.sandbox.base import build_base
+from reasrm.sandbox.measure import Findings, measure_file
+from reasrm.sandbox.teacher import ScriptedTeacher
+from reasrm.sources.importing import pair_to_json
+from reasrm.strictjson import dumps
+
+__all__ = [
+    "cap_rows",
+    "evaluate_judge",
+    "make_base",
+    "make_traces",
+    "read_pairs",
+    "write_pairs",
+    "write_sft_config",
+]
+
+
+def write_pairs(pairs: Iterable[PreferencePair], path: Path) -> Path:
+    """Write preference pairs as `data import` writes them, unless the file is there."""
+    if not path.exists():
+        with replacing(path) as stream:
+            for pair in pairs:
+                stream.write(dumps(pair_to_json(pair, source="sandbox")) + b"\n")
+    return path
+
+
+def read_pairs(path: Path) -> dict[str, PreferencePair]:
+    """Return the pairs of a file by id."""
+    rows = (item.row for item in JudgeInput([path]))
+    return {row.id: row for row in rows if isinstance(row, PreferencePair)}
+
+
+def make_base(config: DemoConfig, cache: Path) -> Path:
+    """Return the base, built now unless it lies in `cache`."""
+    with progress_bar("base") as update:
+        return build_base(
+            config.base, cache, lambda done, total, loss: update(done, total, f"loss {loss:.3f}")
+        )
+
+
+def make_traces(config: DemoConfig, spec: JudgeSpec, pairs: Path, output: Path) -> KeptTraces:
+    """Let the teacher judge the pairs, one order each, and keep the traces with the right verdict as SFT rows.
+
+    What the teacher wrote lies beside `output` and is continued like any judging.
+    """
+    teacher = Judge(spec=spec, backend=ScriptedTeacher(spec, config.teacher))
+    options = JudgingOptions(orders="random", seed=config.seed, sampling=teacher.sampling(temperature=1.0))
+    judged = output.with_name(f"{output.stem}.teacher.jsonl")
+    with judging_progress("teacher") as on_progress:
+        judge_file(teacher, JudgeInput([pairs]), judged, options, RunControl(on_progress=on_progress))
+    return keep_by_label(spec, judged, read_pairs(pairs), output)
+
+
+def cap_rows(kept: Path, most: int, output: Path) -> int:
+    """Copy the first rows of a file, at most `most`; return how many there are."""
+    with open(kept, "rb") as rows, replacing(output) as stream:
+        lines = list(islice(rows, most))
+        stream.writelines(lines)
+    return len(lines)
+
+
+def write_sft_config(config: DemoConfig, base: Path, rows: Path, path: Path) -> Path:
+    """Write the SFT stage as the YAML file that `reasrm sft --config` takes."""
+    stage = {
+        "stage": "sft",
+        "model": {"path": str(base), "dtype": "float32"},
+        "spec": config.base.spec,
+        "data": {"train": [str(rows)], "max_tokens": config.base.model.max_positions},
+        "trainer": config.trainer,
+        "seed": config.seed,
+    }
+    with replacing(path) as stream:
+        stream.write(yaml.safe_dump(stage, sort_keys=False).encode())
+    return path
+
+
+def evaluate_judge(
+    judge: Judge, pairs: Path, folder: Path, *, seed: int, label: str, temperature: float | None = None
+) -> tuple[dict[str, Any], Findings]:
+    """Judge test pairs in both orders; return the suite's result and what only this world can tell.
+
+    Raises:
+        KeyboardInterrupt: The run was asked to stop; the same call continues.
+    """
+    options = JudgingOptions(seed=seed, sampling=judge.sampling(temperature=temperature))
+    with judging_progress(label) as on_progress:
+        run = evaluate(
+            get_suite("pairs"),
+            judge,
+            JudgeInput([pairs]),
+            folder,
+            options,
+            RunControl(on_progress=on_progress),
+        )
+    if not run.result:
+        raise KeyboardInterrupt
+    findings = measure_file(run.batch.output, read_pairs(pairs), seed)
+    write_json_atomic(folder / "sandbox.json", findings.as_dict())
+    return run.result, findings
