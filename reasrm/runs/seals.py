@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -283,29 +282,29 @@ def _read_seal(folder: Path) -> CheckpointInfo:
     place = str(folder)
     try:
         seal = orjson.loads((folder / MANIFEST).read_bytes())
+        # First of all, so that a flipped bit is not taken for a version of the future.
+        if seal.pop("sha256") != digest(seal, 64):
+            raise DamagedCheckpoint(f"{MANIFEST!r} is not what was written", place=place)
         version = seal["checkpoint_version"]
-        if type(version) is int and version > VERSION:
+        if version > VERSION:
             raise ConfigError(
                 f"has checkpoint version {version}; this reasrm reads up to {VERSION}",
                 place=place,
                 remedy="install the version of reasrm that wrote it",
             )
-        return _parse_seal(folder, seal)
+        files = {name: (entry["sha256"], entry["size"]) for name, entry in seal["files"].items()}
+        info = CheckpointInfo(folder, seal["step"], seal["world_size"], seal["format"], files)
     except FileNotFoundError:
         raise DamagedCheckpoint(f"{MANIFEST!r} is missing", place=place) from None
+    except DamagedCheckpoint:
+        raise
     except OSError as error:
         raise DamagedCheckpoint(f"{MANIFEST!r} cannot be read: {error.strerror}", place=place) from error
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise DamagedCheckpoint(f"{MANIFEST!r} is damaged: {error!r}", place=place) from error
-
-
-def _parse_seal(folder: Path, seal: dict[str, Any]) -> CheckpointInfo:
-    if seal.pop("sha256") != digest(seal, 64):
-        raise KeyError("its own hash does not fit")
-    if seal["checkpoint_version"] != VERSION or seal["step"] != _step(folder):
-        raise KeyError("it belongs to another folder")
-    files = {name: (entry["sha256"], entry["size"]) for name, entry in seal["files"].items()}
-    return CheckpointInfo(folder, seal["step"], seal["world_size"], seal["format"], files)
+    if info.step != _step(folder):
+        raise DamagedCheckpoint(f"{MANIFEST!r} is of step {info.step}: another folder", place=place)
+    return info
 
 
 def _check_sizes(info: CheckpointInfo) -> None:

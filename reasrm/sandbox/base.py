@@ -73,6 +73,7 @@ class BaseTraining(Config):
         muon_lr: Of Muon, for the matrices inside the blocks.
         warmup_steps: Of a linear rise; then a linear fall to 5 %.
         prompt_weight: Loss weight of prompt tokens; at full weight the evidence was not learnt.
+        coin_weight: Loss weight of findings that are coins; what cannot be learnt is noise in the gradient.
     """
 
     steps: int = Field(default=1200, gt=0)
@@ -81,6 +82,7 @@ class BaseTraining(Config):
     muon_lr: float = Field(default=0.04, gt=0)
     warmup_steps: int = Field(default=50, ge=0)
     prompt_weight: float = Field(default=0.1, ge=0)
+    coin_weight: float = Field(default=0.2, ge=0)
 
 
 class BaseConfig(Config):
@@ -237,12 +239,15 @@ def _batches(config: BaseConfig, tokenizer: Any) -> Iterator[tuple[torch.Tensor,
     completions = CompletionEncoder(encoder, tokenizer, {tokenizer.eos_token_id})
     stream = documents(config.world, config.documents, load_spec(config.spec), config.seed)
     draw = random.Random(config.seed)
-    size = config.training.batch_size
+    settings = config.training
+    size = settings.batch_size
+    findings = set(tokenizer.convert_tokens_to_ids(["Ġok", "Ġbad"]))
 
     def encode(document: Document) -> tuple[list[int], list[float]]:
         prompt = encoder.encode(document.messages).ids
         target = completions.encode(document.target)
-        weights = [config.training.prompt_weight] * len(prompt) + [document.weight] * len(target)
+        found = settings.coin_weight if document.coins else 1.0
+        weights = [settings.prompt_weight] * len(prompt) + [found if n in findings else 1.0 for n in target]
         return [*prompt, *target], weights
 
     while True:

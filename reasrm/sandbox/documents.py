@@ -2,11 +2,10 @@
 
 - *reading*: a prompt and two responses, then the evidence for each rule, without findings;
 - *checking*: the same with true findings, rule by rule, as an instruct model can when it is asked to check;
-- *weighing*: a finished critique, then the side it favours: a skill of adding up, about no response at all;
 - *facts*: which topic a word belongs to;
 - *writing*: a prompt, then a response that meets it;
 - *form*: a judge's prompt, with or without a rubric, then a judgment in good form whose clauses follow the prompt and
-  the rubric, and whose findings and verdict are coins.
+  the rubric, whose findings are coins, and whose verdict follows these findings: coherent and unfounded.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from reasrm.protocol.prompts import build_prompt
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import PreferencePair
 from reasrm.requests import PromptMessage, Span
-from reasrm.sandbox.writing import judgment_text, verdict_text
+from reasrm.sandbox.writing import judgment_text
 from reasrm.world.config import Split, WorldConfig, Writer
 from reasrm.world.critiques import Clause, verdict_of
 from reasrm.world.language import TOPIC_OF
@@ -40,21 +39,17 @@ class DocumentShares(Config):
     Args:
         reading: Evidence without findings.
         checking: Evidence and findings.
-        weighing: From findings to the side they favour.
         facts: Words and their topics.
         writing: Responses.
-        form: Judgments with coins for findings and verdict.
-        form_weight: Loss weight of `form` targets: what is a coin cannot be learnt, only its form.
+        form: Judgments with coins for findings.
         rubric_share: Share of reading, checking and form documents that carry a rubric.
     """
 
-    reading: float = Field(default=0.36, ge=0)
-    checking: float = Field(default=0.30, ge=0)
-    weighing: float = Field(default=0.08, ge=0)
-    facts: float = Field(default=0.03, ge=0)
-    writing: float = Field(default=0.05, ge=0)
-    form: float = Field(default=0.18, ge=0)
-    form_weight: float = Field(default=0.5, gt=0, le=1)
+    reading: float = Field(default=0.34, ge=0)
+    checking: float = Field(default=0.34, ge=0)
+    facts: float = Field(default=0.06, ge=0)
+    writing: float = Field(default=0.04, ge=0)
+    form: float = Field(default=0.22, ge=0)
     rubric_share: float = Field(default=0.15, ge=0, le=1)
 
 
@@ -65,12 +60,12 @@ class Document:
     Args:
         user: The prompt: what a user says.
         target: The answer, without its end-of-turn token.
-        weight: Loss weight of the target's tokens.
+        coins: Whether its findings are coins, which cannot be learnt, only that they are.
     """
 
     user: str
     target: str
-    weight: float = 1.0
+    coins: bool = False
 
     @property
     def messages(self) -> tuple[PromptMessage, ...]:
@@ -82,7 +77,7 @@ def documents(config: WorldConfig, shares: DocumentShares, spec: JudgeSpec, seed
     """Yield documents without end; the same for the same arguments. No row of any split is among them."""
     world = World(config.model_copy(update={"seed": derive_seed("documents", config.seed, seed)}))
     with_rubrics = World(world.config.model_copy(update={"rubric_share": 1.0}))
-    kinds = ("reading", "checking", "weighing", "facts", "writing", "form")
+    kinds = ("reading", "checking", "facts", "writing", "form")
     weights = [getattr(shares, kind) for kind in kinds]
     held_out = len(config.held_out_topics) / len(set(TOPIC_OF.values()))
     number = 0
@@ -113,22 +108,16 @@ def _checking(draw: random.Random, pair: PreferencePair, spec: JudgeSpec, shares
     return Document(_asked("check", prompt), "\n".join(clause.text for clause in clauses))
 
 
-def _weighing(draw: random.Random, pair: PreferencePair, spec: JudgeSpec, shares: DocumentShares) -> Document:
-    _, clauses = _shown(pair, spec)
+def _form(draw: random.Random, pair: PreferencePair, spec: JudgeSpec, shares: DocumentShares) -> Document:
+    prompt, clauses = _shown(pair, spec)
     favoured = None
     while favoured is None:
         tossed = [_toss(draw, clause) for clause in clauses]
         favoured = verdict_of(tossed)
-    return Document("weigh\n" + "\n".join(c.text for c in tossed), verdict_text(spec, favoured))
+    return Document(prompt, judgment_text(spec, tossed, favoured), coins=True)
 
 
-def _form(draw: random.Random, pair: PreferencePair, spec: JudgeSpec, shares: DocumentShares) -> Document:
-    prompt, clauses = _shown(pair, spec)
-    tossed = [_toss(draw, clause) for clause in clauses]
-    return Document(prompt, judgment_text(spec, tossed, draw.choice(("A", "B"))), shares.form_weight)
-
-
-_WRITERS = {"reading": _reading, "checking": _checking, "weighing": _weighing, "form": _form}
+_WRITERS = {"reading": _reading, "checking": _checking, "form": _form}
 
 
 def _asked(verb: str, prompt: str) -> str:

@@ -50,7 +50,14 @@ def _words() -> Iterator[str]:
         yield topic
         yield from words
     for group in (
-        *(language.NUMBERS, language.CLOSINGS, language.BOASTS, language.COURTESIES, language.JOINERS),
+        *(
+            language.NUMBERS,
+            language.CLOSINGS,
+            language.BOASTS,
+            language.COURTESIES,
+            language.CHEERS,
+            language.JOINERS,
+        ),
         *(tuple(language.AUDIENCES), HARD_RULES, PRINCIPLES, (NONE,), _OTHER, tuple("0123456789")),
         *language.PREFACES.values(),
     ):

@@ -280,13 +280,6 @@ class SafeCheckpoints(_Trainer):  # type: ignore[misc]
 
     # Loading
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if self._checkpoint_format == "safe" and not list(Path(resume_from_checkpoint).glob("*.safetensors")):
-            raise ConfigError(
-                "holds no weights", place=resume_from_checkpoint, remedy="use another checkpoint"
-            )
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """Refuse weights that do not fit, where transformers would only warn and train on."""
         tensors = self.model.state_dict(keep_vars=True)

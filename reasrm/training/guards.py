@@ -3,7 +3,7 @@
 `GuardedSteps` goes before a trainer class. In one process, DDP and FSDP a step whose loss or gradients are not finite
 in any process is skipped in all: gradients are dropped before the optimizer sees them, so weights and optimizer state
 stay those before it, while the step counts and the schedule moves on. After some skipped steps in a row training
-stops. DeepSpeed has taken the step by the time it can be looked at, so training stops there at once. Under fp16 the
+stops. DeepSpeed decides about a step before it can be looked at, so training stops there at once. Under fp16 the
 loss scaler skips steps itself. Weights that are not finite are never saved, so no checkpoint holds any.
 """
 
@@ -200,9 +200,10 @@ def explain_out_of_memory(trainer: Any) -> Iterator[None]:
 
 
 def _describe_model(model: Any) -> str:
-    parameters = list(model.parameters())
-    trained = sum(p.numel() for p in parameters if p.requires_grad)
-    return f"{sum(p.numel() for p in parameters):,} parameters of which {trained:,} are trained"
+    # Under ZeRO-3 a process holds a part of each, and DeepSpeed notes the size of the whole.
+    sizes = [(getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in model.parameters()]
+    trained = sum(size for size, is_trained in sizes if is_trained)
+    return f"{sum(size for size, _ in sizes):,} parameters of which {trained:,} are trained"
 
 
 def _describe_device(device: torch.device) -> str:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 __all__ = [
     "AUDIENCES",
     "BOASTS",
+    "CHEERS",
     "CLOSINGS",
     "COURTESIES",
     "HELD_OUT_TOPICS",
@@ -39,8 +40,9 @@ NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 CLOSINGS = ("done", "over", "stop")
 BOASTS = ("superb", "genius")
 COURTESIES = ("welcome", "enjoy")
+CHEERS = ("yay", "fun")
 # Who asks → the quality they value without saying so.
-AUDIENCES = MappingProxyType({"kids": "varied", "experts": "plain", "guests": "warm"})
+AUDIENCES = MappingProxyType({"kids": "merry", "experts": "plain", "guests": "warm"})
 # How a response opens when it wears the shortcut: politely, or at length.
 PREFACES = MappingProxyType(
     {"polite": ("sure",), "length": ("well", "here", "you", "have", "the", "list", "then")}

@@ -18,6 +18,7 @@ from reasrm.world.critiques import Clause, core_arguments
 from reasrm.world.language import (
     AUDIENCES,
     BOASTS,
+    CHEERS,
     CLOSINGS,
     COURTESIES,
     NUMBERS,
@@ -182,8 +183,12 @@ class World:
             count = wanted if keeps["count"] else draw.choice([n for n in (wanted - 1, wanted + 1) if n > 0])
         items = self._items(draw, task, count, rules, keeps)
         words = [*items[:-1], writer.joiner, items[-1]] if len(items) > 1 else list(items)
-        for kind, extra, usual in (("plain", BOASTS, 0.15), ("warm", COURTESIES, 0.25)):
-            if (keeps[kind] is (kind == "warm")) if kind in rules else (draw.random() < usual):
+        for kind, extra, usual in (
+            ("plain", BOASTS, 0.1),
+            ("warm", COURTESIES, 0.15),
+            ("merry", CHEERS, 0.15),
+        ):
+            if (keeps[kind] is (kind != "plain")) if kind in rules else (draw.random() < usual):
                 words.insert(draw.randrange(len(words) + 1), draw.choice(extra))
         if "end" in rules and keeps["end"]:
             words.append(str(rules["end"].value))
@@ -207,9 +212,6 @@ class World:
             items[places.pop()] = include
         if places and "avoid" in rules and not keeps["avoid"]:
             items[places.pop()] = draw.choice(TOPICS[str(rules["avoid"].value)])
-        if places and (not keeps["varied"] if "varied" in rules else draw.random() < 0.15):
-            place = places.pop()
-            items[place] = draw.choice([word for n, word in enumerate(items) if n != place] or items)
         return items
 
     def _as_pair(

@@ -1,7 +1,7 @@
 """Rules and what can be found out about a response: exact checks, each with a word of evidence.
 
-Hard rules stand in the prompt: `count N`, `include WORD`, `avoid TOPIC`, `end WORD`. Principles do not: `varied` (no
-item twice), `plain` (no boasting), `warm` (a courtesy). A finding's evidence is the word that decides it: the number
+Hard rules stand in the prompt: `count N`, `include WORD`, `avoid TOPIC`, `end WORD`. Principles do not: `merry` (a
+cheer), `plain` (no boasting), `warm` (a courtesy). A finding's evidence is the word that decides it: the number
 counted, the word itself, the first offender, the last word, or `none`.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reasrm.records import Criterion, Rubric
-from reasrm.world.language import BOASTS, COURTESIES, NUMBERS, TOPIC_OF
+from reasrm.world.language import BOASTS, CHEERS, CLOSINGS, COURTESIES, NUMBERS, TOPIC_OF, TOPICS
 
 __all__ = [
     "HARD_RULES",
@@ -29,8 +29,9 @@ __all__ = [
 ]
 
 HARD_RULES = ("count", "include", "avoid", "end")
-PRINCIPLES = ("varied", "plain", "warm")
+PRINCIPLES = ("merry", "plain", "warm")
 NONE = "none"
+_VALUES = {"count": NUMBERS, "include": TOPIC_OF, "avoid": TOPICS, "end": CLOSINGS}
 _RUBRIC_LINE = re.compile(
     r"(?P<number>[0-9]+)\. (?P<words>[a-z ]+) \[(?P<kind>Hard Rule|Principle)\] \(weight (?P<weight>[12])\)"
 )
@@ -84,7 +85,7 @@ def is_met(rule: Rule, evidence: str) -> bool:
     """Tell whether a response with this evidence meets the rule."""
     if rule.kind in ("count", "end", "include"):
         return evidence == rule.value
-    return (evidence == NONE) is (rule.kind != "warm")
+    return (evidence == NONE) is (rule.kind in ("avoid", "plain"))
 
 
 def _evidence(rule: Rule, words: Sequence[str]) -> str:
@@ -98,8 +99,8 @@ def _evidence(rule: Rule, words: Sequence[str]) -> str:
             return next((word for word in items if TOPIC_OF[word] == rule.value), NONE)
         case "end":
             return words[-1] if words else NONE
-        case "varied":
-            return next((word for n, word in enumerate(items) if word in items[:n]), NONE)
+        case "merry":
+            return next((word for word in words if word in CHEERS), NONE)
         case "plain":
             return next((word for word in words if word in BOASTS), NONE)
         case "warm":
@@ -116,24 +117,24 @@ def evidence_menu(rule: Rule, words: Sequence[str], lie: Literal["met", "unmet"]
     if lie == "met":
         if rule.kind in ("count", "end", "include"):
             return (str(rule.value),)
-        return COURTESIES if rule.kind == "warm" else (NONE,)
+        return {"warm": COURTESIES, "merry": CHEERS}.get(rule.kind, (NONE,))
     match rule.kind:
         case "count":
             n = NUMBERS.index(str(rule.value))
             return tuple(NUMBERS[k] for k in (n - 1, n + 1) if 0 <= k < len(NUMBERS))
         case "plain":
             return BOASTS
-        case "include" | "warm":
+        case "include" | "warm" | "merry":
             return (NONE,)
     return tuple(word for word in items if word != rule.value) or (NUMBERS[0],)
 
 
 def read_rule(text: str) -> Rule | None:
-    """Read a rule back: the inverse of `Rule.marked`. None if it is not a rule."""
+    """Read a rule back: the inverse of `Rule.marked`. None if it is not a rule with a value of the world."""
     words = text.split(" ")
     weight = 2 if words[0] == "must" else 1
     words = words[weight - 1 :]
-    if len(words) == 2 and words[0] in HARD_RULES:
+    if len(words) == 2 and words[1] in _VALUES.get(words[0], ()):
         return Rule(words[0], words[1], weight)
     return Rule(words[0], None, weight) if len(words) == 1 and words[0] in PRINCIPLES else None
 
@@ -154,7 +155,9 @@ def read_rubric(text: str) -> tuple[Rule, ...]:
     for number, line in enumerate(text.splitlines(), 1):
         match = _RUBRIC_LINE.fullmatch(line)
         rule = read_rule(match["words"]) if match and int(match["number"]) == number else None
-        if match is None or rule is None or rule.is_hard is not (match["kind"] == "Hard Rule"):
+        if match is None or rule is None or rule.weight != 1:  # a rubric says `weight 2`, not `must`
+            return ()
+        if rule.is_hard is not (match["kind"] == "Hard Rule"):
             return ()
         rules.append(Rule(rule.kind, rule.value, int(match["weight"])))
     return tuple(rules)

@@ -11,8 +11,22 @@ from reasrm.protocol.spec import load_spec
 from reasrm.runs import RunFolder, checkpoint_folder, seal_checkpoint
 from tests.tiny import build_tiny_model
 
-SPEC = "sandbox"
+_SANDBOX = load_spec("sandbox")
+SPEC = _SANDBOX.model_copy(update={"sampling": _SANDBOX.sampling.model_copy(update={"max_tokens": 16})})
+"""A short protocol with short answers."""
 TRAINER = {"learning_rate": 1e-4, "max_steps": 7}
+FILES = {
+    "README.md",
+    "judge.json",
+    *(
+        f"model/{name}"
+        for name in (
+            *("config.json", "generation_config.json", "model.safetensors"),
+            *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"),
+        )
+    ),
+}
+"""What an exported judge of the tiny model consists of."""
 
 
 def adapter_model(base: Path, *, seed: int = 1) -> Any:
@@ -63,7 +77,7 @@ def make_run(
     config = {
         "stage": "sft",
         "model": {"path": str(base), "revision": None},
-        "spec": load_spec(SPEC).model_dump(mode="json"),
+        "spec": SPEC.model_dump(mode="json"),
         "base": {"path": str(base), "revision": None, "fingerprint": Checkpoint(str(base)).fingerprint()},
         "lora": {"r": 3, "alpha": 6} if lora else None,
         "data": {"train": [str(rows)], "max_tokens": 400},

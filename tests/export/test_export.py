@@ -18,23 +18,10 @@ from reasrm.generation.hf import HFBackend
 from reasrm.judging.judge import open_judge
 from reasrm.judging.plan import JudgingOptions, plan_row
 from reasrm.protocol.encoder import PromptEncoder
-from reasrm.protocol.spec import load_spec
 from reasrm.records import Comparison, Message
 from reasrm.requests import Request, SamplingParams
-from tests.export.runs import SPEC, adapter_model, files_below, full_model, make_run
+from tests.export.runs import FILES, SPEC, adapter_model, files_below, full_model, make_run
 from tests.tiny import build_tiny_model
-
-FILES = {
-    "README.md",
-    "judge.json",
-    *(
-        f"model/{name}"
-        for name in (
-            *("config.json", "generation_config.json", "model.safetensors"),
-            *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"),
-        )
-    ),
-}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +39,7 @@ def greedy(model, tokenizer) -> tuple[str, tuple[int, ...]]:
     row = Comparison(
         id="x", prompt=(Message("user", "Name a prime."),), response_a="seven", response_b="eight"
     )
-    (ask, *_) = plan_row(load_spec(SPEC), row, JudgingOptions(orders="given"))
+    (ask, *_) = plan_row(SPEC, row, JudgingOptions(orders="given"))
     request = Request("x", ask.request.messages, SamplingParams(max_tokens=48))
     (completion,) = HFBackend.from_loaded(model, tokenizer, "m").generate([request])
     return completion.text, completion.token_ids
@@ -62,7 +49,7 @@ def logits(model, tokenizer) -> torch.Tensor:
     row = Comparison(
         id="x", prompt=(Message("user", "Name a prime."),), response_a="seven", response_b="eight"
     )
-    (ask, *_) = plan_row(load_spec(SPEC), row, JudgingOptions(orders="given"))
+    (ask, *_) = plan_row(SPEC, row, JudgingOptions(orders="given"))
     ids = PromptEncoder(tokenizer).encode(ask.request.messages).ids
     with torch.no_grad():
         return model(input_ids=torch.tensor([ids])).logits[0]
@@ -211,8 +198,7 @@ def test_every_stop_token_and_the_specs_sampling_are_in_the_generation_config(fu
     assert ours["eos_token_id"] == [2, 4]
     assert ours["do_sample"] is False
     assert not {"top_k", "repetition_penalty", "temperature"} & set(ours)
-    warm = load_spec(SPEC)
-    warm = warm.model_copy(update={"sampling": warm.sampling.model_copy(update={"temperature": 0.6})})
+    warm = SPEC.model_copy(update={"sampling": SPEC.sampling.model_copy(update={"temperature": 0.6})})
     export_judge(tmp_path / "warm", model=base, spec=warm)
     ours = json.loads((tmp_path / "warm" / "model" / "generation_config.json").read_text())
     assert (ours["do_sample"], ours["temperature"], ours["top_p"], ours["top_k"]) == (True, 0.6, 1.0, 0)
@@ -295,7 +281,7 @@ def test_a_weight_that_no_prompt_reaches_is_compared_by_its_hash(full_run, tmp_p
         save_file(weights, path, metadata={"format": "pt"})
 
     monkeypatch.setattr(folder, "_copy_weights", copy_wrongly)
-    with pytest.raises(InternalError, match="differ|not copied faithfully"):
+    with pytest.raises(InternalError, match=r"differ|not copied faithfully"):
         export_judge(tmp_path / "judge", run=full_run)
     assert nothing_beside(tmp_path / "judge")
 
@@ -303,7 +289,7 @@ def test_a_weight_that_no_prompt_reaches_is_compared_by_its_hash(full_run, tmp_p
 def test_the_folder_opens_as_a_judge_with_the_runs_spec(full_run, tmp_path):
     said = export_judge(tmp_path / "judge", run=full_run)
     judge = open_judge(str(tmp_path / "judge"), dtype="float32")
-    assert judge.spec == load_spec(SPEC)
+    assert judge.spec == SPEC
     row = {"id": "q", "prompt": "Name a prime.", "response_a": "seven", "response_b": "eight"}
     (result,) = judge.judge([row])
     judge.backend.close()
@@ -329,7 +315,7 @@ def test_an_existing_folder_is_replaced_only_when_forced(full_run, tmp_path):
     output = tmp_path / "judge"
     export_judge(output, run=full_run, checkpoint=3)
     before = (output / "judge.json").read_bytes()
-    with pytest.raises(ConfigError, match="exists already.*--force"):
+    with pytest.raises(ConfigError, match=r"exists already.*--force"):
         export_judge(output, run=full_run)
     assert (output / "judge.json").read_bytes() == before
     export_judge(output, run=full_run, force=True)
@@ -358,9 +344,12 @@ def test_leftovers_of_killed_exports_are_cleared_and_an_old_folder_comes_back(fu
     (tmp_path / ".other.partial-1").mkdir()
     (tmp_path / ".judge.replaced-1").mkdir()
     (tmp_path / ".judge.replaced-1" / "judge.json").write_text('{"kept": true}')
-    with pytest.raises(RuntimeError, match="stop"), building(tmp_path / "judge", bytes_needed=1):
-        assert json.loads((tmp_path / "judge" / "judge.json").read_text()) == {"kept": True}
-        raise RuntimeError("stop")
+    with (
+        pytest.raises(EnvironmentProblem, match="are free"),
+        building(tmp_path / "judge", bytes_needed=1 << 60),
+    ):
+        pytest.fail("there is no exbibyte")
+    assert json.loads((tmp_path / "judge" / "judge.json").read_text()) == {"kept": True}
     assert sorted(path.name for path in tmp_path.iterdir()) == [".other.partial-1", "judge"]
     (tmp_path / ".judge.replaced-1").mkdir()
     export_judge(tmp_path / "judge", run=full_run, force=True)
@@ -442,7 +431,7 @@ def test_adapters_that_cannot_be_merged_are_refused(lora_run, tmp_path, changes,
 def test_an_adapter_that_is_a_pickle_is_refused(lora_run, tmp_path):
     adapter = shutil.copytree(lora_run / "checkpoints" / "checkpoint-7", tmp_path / "adapter")
     (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
-    with pytest.raises(ConfigError, match="adapter_model.safetensors"):
+    with pytest.raises(ConfigError, match=r"adapter_model\.safetensors"):
         export_judge(tmp_path / "judge", model=lora_run.parent / "base", adapter=adapter, spec=SPEC)
 
 
@@ -470,7 +459,7 @@ def test_a_context_too_short_for_the_spec_is_said(tmp_path):
         export_judge(tmp_path / "judge", model=base, spec=SPEC)
 
 
-@pytest.mark.parametrize("name", ["mt-bench", "pointwise-10", "rubric", "listwise"])
+@pytest.mark.parametrize("name", ["pointwise-10", "principle-list", "rubric"])
 def test_every_protocol_can_be_exported(full_run, tmp_path, name):
     base = build_tiny_model(tmp_path / "base", context=8000)
     said = export_judge(tmp_path / "judge", model=base, spec=name)

@@ -206,7 +206,7 @@ def test_several_turns_get_markers_with_the_nonce() -> None:
     assert "[Turn 1 (" in single  # one turn that is not the user's keeps its role
 
 
-# A nonce costs nine byte tokens a marker, for models that know whole words; nobody attacks the embedded world.
+# A nonce is byte tokens to models that know whole words, and nobody attacks the embedded world.
 WITHOUT_MARKERS = {"sandbox"}
 
 

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import gc
-import inspect
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import Trainer, TrainerCallback
-from trl.trainer.sft_trainer import SFTTrainer
+from transformers import TrainerCallback
 
 from reasrm.errors import ConfigError, EnvironmentProblem, InternalError
 from reasrm.files import file_sha256
 from reasrm.runs import RunFolder, complete_checkpoints, latest_checkpoint, seal_checkpoint, verify_checkpoint
-from reasrm.training.checkpoints import MetricsWriter, SafeCheckpoints, find_resume
-from reasrm.training.guards import GuardedSteps
-from reasrm.training.states import load_state, random_states, restore_random_states, save_state
+from reasrm.training.checkpoints import find_resume
+from reasrm.training.states import load_state
 from tests.commands import ROOT
 from tests.training.toy import NUM_STEPS, build_toy, logged, weights
 
@@ -316,109 +311,3 @@ def test_a_full_disk_ends_in_one_sentence(tmp_path, monkeypatch):
     trainer.run.close()
     assert caught.value.exit_code == 5
     assert complete_checkpoints(tmp_path / "run") == []
-
-
-# States and metrics
-
-
-def test_states_come_back_bit_for_bit(tmp_path):
-    tensor = torch.tensor([1.0, float("nan"), -0.0, 1e-40])
-    state = {
-        "state": {0: {"step": torch.tensor(3.0), "exp_avg": tensor}, 1: {}},
-        "param_groups": [{"betas": (0.9, 0.999), "lr": 0.1 + 0.2, "foreach": None, "fused": True}],
-        "big": 2**70,
-        "limits": [float("inf"), -float("inf")],
-        "$odd": {"$tuple": "a name, not a tag"},
-        "view": tensor[1:3],
-        "lr": np.float64(0.1),
-    }
-    save_state(tmp_path, "state", state, shard_bytes=8)
-    assert len(list(tmp_path.glob("state-*.safetensors"))) > 1
-    found = load_state(tmp_path, "state")
-    assert str(found) == str({**state, "lr": 0.1})
-    assert found["state"][0]["exp_avg"].numpy().tobytes() == tensor.numpy().tobytes()
-    with pytest.raises(InternalError, match=r"object at \.a\.1"):
-        save_state(tmp_path, "bad", {"a": [1, object()]})
-
-
-def test_random_generators_go_on_where_they_were(tmp_path):
-    def draw():
-        return random.random(), np.random.rand(), float(torch.rand(())), float(np.random.randn())
-
-    cpu = torch.device("cpu")
-    np.random.randn()
-    save_state(tmp_path, "rng", random_states(cpu))
-    expected = [draw() for _ in range(3)]
-    restore_random_states(load_state(tmp_path, "rng"), cpu)
-    assert [draw() for _ in range(3)] == expected
-
-
-def test_numbers_that_are_not_finite_are_named(tmp_path):
-    trainer = build_toy(tmp_path / "run")
-    writer = MetricsWriter(trainer.run)
-    trainer.state.is_world_process_zero = True
-    logs = {"loss": float("nan"), "grad_norm": np.float32("inf"), "lr": torch.tensor(0.5), "table": [1]}
-    writer.on_log(trainer.args, trainer.state, trainer.control, logs)
-    trainer.run.close()
-    assert logged(tmp_path / "run") == [
-        {"step": 0, "loss": None, "grad_norm": None, "lr": 0.5, "not_finite": ["loss", "grad_norm"]}
-    ]
-
-
-# The contract with transformers and TRL
-
-OVERRIDDEN = {
-    "train": ["resume_from_checkpoint", "trial", "ignore_keys_for_eval"],
-    "training_step": ["model", "inputs", "num_items_in_batch"],
-    "log": ["logs", "start_time"],
-    "_save_checkpoint": ["model", "trial"],
-    "_save": ["output_dir", "state_dict"],
-    "_save_optimizer_and_scheduler": ["output_dir"],
-    "_save_scaler": ["output_dir"],
-    "_save_rng_state": ["output_dir"],
-    "_load_from_checkpoint": ["resume_from_checkpoint", "model"],
-    "_issue_warnings_after_load": ["load_result"],
-    "_load_optimizer_and_scheduler": ["checkpoint"],
-    "_load_scaler": ["checkpoint"],
-    "_load_rng_state": ["checkpoint"],
-    "_finalize_training": ["trial", "num_train_samples", "start_time"],
-}
-"""Methods overridden, with the parameters that the installed versions call them with."""
-USED = {
-    "_inner_training_loop": [
-        "_tr_loss",
-        "_total_loss_scalar",
-        "_globalstep_last_logged",
-        "_initial_global_step",
-    ],
-    "_run_epoch": ["on_pre_optimizer_step", "_load_rng_state", "max_grad_norm"],
-    "_save_checkpoint": ["save_model", "_save_optimizer_and_scheduler", "_save_scaler", "_save_rng_state"],
-    "_prepare_for_training": ["_load_optimizer_and_scheduler", "_load_scaler"],
-    "_save": ["TRAINING_ARGS_NAME"],
-}
-"""Names that the methods of transformers are relied on to use."""
-
-
-def test_the_trainer_is_the_one_this_was_written_for():
-    changed = []
-    for name, expected in OVERRIDDEN.items():
-        method = getattr(Trainer, name, None)
-        found = None if method is None else list(inspect.signature(method).parameters)[1:]
-        changed += [] if found == expected else [f"{name} takes {found}, not {expected}"]
-    for name, words in USED.items():
-        source = inspect.getsource(getattr(Trainer, name))
-        changed += [f"{name} does not use {word}" for word in words if word not in source]
-    source = inspect.getsource(SFTTrainer)
-    changed += [
-        f"SFTTrainer has no {word}" for word in ("_metrics", "_total_train_tokens") if word not in source
-    ]
-    assert changed == []
-
-
-def test_every_private_method_overridden_is_in_the_contract():
-    own = {"_run_epoch", *OVERRIDDEN}
-    for mixin in (SafeCheckpoints, GuardedSteps):
-        overridden = {
-            name for name in vars(mixin) if hasattr(Trainer, name) and callable(getattr(Trainer, name))
-        }
-        assert {name for name in overridden if not name.startswith("__")} <= own
