@@ -25,7 +25,7 @@ from reasrm.cli.console import judging_progress, note
 from reasrm.cli.sandbox import load_demo_config
 from reasrm.cli.training import training_listener
 from reasrm.demo.config import DemoConfig
-from reasrm.demo.stages import cap_rows, make_base, make_traces, read_pairs, write_pairs, write_sft_config
+from reasrm.demo.stages import cached_base, cap_rows, make_traces, read_pairs, write_pairs, write_sft_config
 from reasrm.durable import read_records
 from reasrm.evaluation.table import format_estimate, render_rows
 from reasrm.files import replacing, write_json_atomic
@@ -49,7 +49,7 @@ def run_seed(config: DemoConfig, tests: dict[str, Path], folder: Path, bases: Pa
     """Train and measure all arms of one seed; return accuracy and companions by arm, mode and split."""
     spec = load_spec(config.base.spec)
     folder.mkdir(parents=True, exist_ok=True)
-    base = make_base(config, bases)
+    base = cached_base(config, bases)
     pairs = write_pairs(World(config.base.world).pairs("train", config.pairs), folder / "pairs.jsonl")
     kept = make_traces(config, spec, pairs, folder / "traces.jsonl")
     reasoning = folder / "reasoning.jsonl"

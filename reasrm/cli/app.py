@@ -262,14 +262,14 @@ def sandbox_pairs(
 
 @sandbox_app.command("base")
 def sandbox_base(
-    output: Annotated[Path, typer.Option("--output", help="Where bases lie, each named by its hash.")],
+    output: Annotated[Path, typer.Option("--output", help="The model folder to make.")],
     config: flags.SandboxConfig = None,
     seed: Annotated[int | None, typer.Option(min=0, help="One seed is one base.")] = None,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Train the world's base model, the counterpart of an instruct model: about two minutes, cached.
+    """Train the world's base model, the counterpart of an instruct model: about two minutes.
 
-    Example: reasrm sandbox base --output runs/bases
+    Example: reasrm sandbox base --output runs/sandbox/base
     """
     set_quiet(quiet)
     with guarded():

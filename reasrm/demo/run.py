@@ -21,9 +21,9 @@ from reasrm.config import read_yaml
 from reasrm.demo.config import DemoConfig
 from reasrm.demo.report import Measured, evidence_table, judged_rows, result_table
 from reasrm.demo.stages import (
+    cached_base,
     cap_rows,
     evaluate_judge,
-    make_base,
     make_traces,
     read_pairs,
     write_pairs,
@@ -93,7 +93,7 @@ def _pipeline(output: Path, config: DemoConfig) -> tuple[Path, Path, list[Measur
     spec = load_spec(config.base.spec)
     world = World(config.base.world)
     with _stage("base model: knows the words, reads evidence, writes in form; its verdicts are coins"):
-        base = make_base(config, output)
+        base = cached_base(config, output)
     with _stage(f"pairs: {config.pairs} to learn from, {config.rows_per_split} to test on from each split"):
         tests = {
             split: write_pairs(world.pairs(split, config.rows_per_split), output / f"{split}.jsonl")

@@ -28,6 +28,7 @@ from reasrm.sources.importing import pair_to_json
 from reasrm.strictjson import dumps
 
 __all__ = [
+    "cached_base",
     "cap_rows",
     "evaluate_judge",
     "make_base",
@@ -53,12 +54,17 @@ def read_pairs(path: Path) -> dict[str, PreferencePair]:
     return {row.id: row for row in rows if isinstance(row, PreferencePair)}
 
 
-def make_base(config: DemoConfig, cache: Path) -> Path:
-    """Return the base, built now unless it lies in `cache`."""
+def make_base(config: DemoConfig, folder: Path) -> Path:
+    """Return the base in `folder`, built now unless it is there."""
     with progress_bar("base") as update:
         return build_base(
-            config.base, cache, lambda done, total, loss: update(done, total, f"loss {loss:.3f}")
+            config.base, folder, lambda done, total, loss: update(done, total, f"loss {loss:.3f}")
         )
+
+
+def cached_base(config: DemoConfig, cache: Path) -> Path:
+    """Return the base from a folder of bases, each named by its hash, built now unless it is there."""
+    return make_base(config, cache / f"base-{config.base.hash}")
 
 
 def make_traces(config: DemoConfig, spec: JudgeSpec, pairs: Path, output: Path) -> KeptTraces:

@@ -20,11 +20,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
 import torch
 from pydantic import Field
 
 from reasrm.config import Config
-from reasrm.errors import EnvironmentProblem
+from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.files import fsync_directory, write_json_atomic
 from reasrm.hashing import digest
 from reasrm.protocol.completions import CompletionEncoder
@@ -113,23 +114,27 @@ class BaseConfig(Config):
         )
 
 
-def build_base(config: BaseConfig, cache: Path, on_progress: Progress | None = None) -> Path:
-    """Return the folder of a base, trained now unless it lies in `cache` already.
+def build_base(config: BaseConfig, folder: Path, on_progress: Progress | None = None) -> Path:
+    """Train a base into a folder, unless it lies there already; return the folder.
 
     The folder appears whole or not at all. It holds the model, its tokenizer and `base.json` with the configuration.
 
     Args:
         config: What to build.
-        cache: Where bases lie, each in a folder named by its hash.
+        folder: Where.
         on_progress: Called now and then with steps done, steps in all, and the loss.
 
     Raises:
-        EnvironmentProblem: The cache cannot be written.
+        ConfigError: The folder holds something else.
+        EnvironmentProblem: The folder cannot be written.
     """
-    folder = cache / f"base-{config.hash}"
-    if (folder / "base.json").is_file():
-        return folder
-    partial = cache / f".base-{config.hash}.partial-{os.getpid()}"
+    if folder.exists():
+        if _hash_in(folder) == config.hash:
+            return folder
+        raise ConfigError(
+            "holds another base or other files", place=str(folder), remedy="choose another folder"
+        )
+    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
     started = time.monotonic()
     try:
         partial.mkdir(parents=True, exist_ok=True)
@@ -143,17 +148,20 @@ def build_base(config: BaseConfig, cache: Path, on_progress: Progress | None = N
             "seconds": round(time.monotonic() - started, 1),
         }
         write_json_atomic(partial / "base.json", record)
-        if folder.exists():  # left without base.json by hand, or finished by a neighbour meanwhile
-            shutil.rmtree(folder)
         partial.replace(folder)
-        fsync_directory(cache)
+        fsync_directory(folder.parent)
     except OSError as error:
         raise EnvironmentProblem(
-            f"the base cannot be written: {error.strerror}", place=str(cache), remedy="choose another folder"
+            f"the base cannot be written: {error.strerror}", place=str(folder), remedy="choose another folder"
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def _hash_in(folder: Path) -> str | None:
+    record = folder / "base.json"
+    return str(orjson.loads(record.read_bytes()).get("hash")) if record.is_file() else None
 
 
 def new_model(config: BaseConfig, tokenizer: Any) -> Any:

@@ -32,6 +32,8 @@ _OTHER = (
         "assistant",
         "judge",
         "read",
+        "check",
+        "weigh",
         "write",
         "what",
         "is",

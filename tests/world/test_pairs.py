@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import random
 import re
 import subprocess
@@ -28,7 +27,7 @@ from reasrm.world.language import AUDIENCES, HELD_OUT_TOPICS, PREFACES, TOPICS
 from reasrm.world.pairs import Task, World, read_task, rules_of, score
 from reasrm.world.rules import HARD_RULES, PRINCIPLES, Rule, read_rubric
 from tests.world.test_rules import RULES
-from tests.world.truth import evidence, meets, total
+from tests.world.truth import evidence, meets, total, within
 
 ROWS = 2000
 WITH_RUBRICS = WorldConfig(seed=5, rubric_share=0.5, principle_weight=2, shortcut=Shortcut(kind="length"))
@@ -44,11 +43,6 @@ def rows(split: Split) -> tuple[PreferencePair, ...]:
 def other_rows(split: Split, count: int = 300) -> tuple[PreferencePair, ...]:
     """Rows of another world: half of them with rubrics, and long openings."""
     return tuple(World(WITH_RUBRICS).pairs(split, count))
-
-
-def within(successes: int, n: int, share: float) -> bool:
-    """Whether a count lies within five standard deviations of its expectation (chance of a false alarm: 6e-7)."""
-    return abs(successes - n * share) <= 5 * math.sqrt(n * share * (1 - share))
 
 
 def prompt(row: PreferencePair) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from reasrm.world.language import BOASTS, CHEERS, COURTESIES, NUMBERS, TOPICS
 
 WISHES = {"merry": CHEERS, "plain": BOASTS, "warm": COURTESIES}
@@ -32,3 +34,8 @@ def meets(rule: str, response: str) -> bool:
 def total(rules: list[str], response: str) -> int:
     """The weighted sum of the rules that a response meets."""
     return sum((2 if rule.startswith("must ") else 1) * meets(rule, response) for rule in rules)
+
+
+def within(successes: int, n: int, share: float) -> bool:
+    """Whether a count lies within five standard deviations of its expectation (chance of a false alarm: 6e-7)."""
+    return abs(successes - n * share) <= 5 * math.sqrt(n * share * (1 - share))
