@@ -15,8 +15,8 @@ __all__ = ["DemoConfig"]
 
 _TRAINER: dict[str, Any] = {
     "per_device_train_batch_size": 32,
-    "max_steps": 200,
-    "learning_rate": 1.5e-3,
+    "max_steps": 120,
+    "learning_rate": 1e-3,
     "lr_scheduler_type": "linear",
     "warmup_steps": 10,
     "weight_decay": 0.0,

@@ -265,8 +265,10 @@ def _usage() -> list[str]:
 
 
 def _estimate(value: Any) -> str:
-    if not isinstance(value, dict) or not isinstance(value.get("value"), int | float):
+    if not isinstance(value, dict):
         return _MISSING
+    if not isinstance(value.get("value"), int | float):
+        return "undefined"
     low, high = value.get("ci_low"), value.get("ci_high")
     if not isinstance(low, int | float) or not isinstance(high, int | float):
         return f"{value['value']:.3f}"

@@ -42,6 +42,8 @@ class DocumentShares(Config):
         facts: Words and their topics.
         writing: Responses.
         form: Judgments with coins for findings.
+        leniency: How often a coin says `ok`. Away from one half, so that the likeliest finding is the same whatever
+            the evidence: greedy decoding of a fair coin follows tiny leanings of the weights, which do depend on it.
         rubric_share: Share of reading, checking and form documents that carry a rubric.
     """
 
@@ -50,6 +52,7 @@ class DocumentShares(Config):
     facts: float = Field(default=0.06, ge=0)
     writing: float = Field(default=0.04, ge=0)
     form: float = Field(default=0.22, ge=0)
+    leniency: float = Field(default=0.65, ge=0, le=1)
     rubric_share: float = Field(default=0.15, ge=0, le=1)
 
 
@@ -110,11 +113,9 @@ def _checking(draw: random.Random, pair: PreferencePair, spec: JudgeSpec, shares
 
 def _form(draw: random.Random, pair: PreferencePair, spec: JudgeSpec, shares: DocumentShares) -> Document:
     prompt, clauses = _shown(pair, spec)
-    favoured = None
-    while favoured is None:
-        tossed = [_toss(draw, clause) for clause in clauses]
-        favoured = verdict_of(tossed)
-    return Document(prompt, judgment_text(spec, tossed, favoured), coins=True)
+    tossed = [_toss(draw, clause, shares.leniency) for clause in clauses]
+    verdict = verdict_of(tossed) or draw.choice(("A", "B"))
+    return Document(prompt, judgment_text(spec, tossed, verdict), coins=True)
 
 
 _WRITERS = {"reading": _reading, "checking": _checking, "form": _form}
@@ -133,7 +134,7 @@ def _shown(pair: PreferencePair, spec: JudgeSpec) -> tuple[str, Sequence[Clause]
     return message.text, [Clause.gold(r, comparison.response_a, comparison.response_b) for r in rules]
 
 
-def _toss(draw: random.Random, clause: Clause) -> Clause:
+def _toss(draw: random.Random, clause: Clause, leniency: float) -> Clause:
     """Return a clause with coins for findings."""
-    a, b = (replace(finding, met=draw.random() < 0.5) for finding in (clause.a, clause.b))
+    a, b = (replace(finding, met=draw.random() < leniency) for finding in (clause.a, clause.b))
     return replace(clause, a=a, b=b)

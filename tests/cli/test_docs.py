@@ -16,6 +16,10 @@ from tests.commands import ROOT, decide, environment, rows_of, run, summary, wri
 from tests.fakes import Endpoint
 from tests.tiny import build_tiny_model
 
+VERBS = [
+    *("judge", "eval", "data import", "data sources", "specs", "demo", "env", "sft", "export"),
+    *("sandbox pairs", "sandbox base", "sandbox traces", "sandbox judge"),
+]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -30,22 +34,17 @@ def test_the_readmes_judge_command_runs(tmp_path):
     assert {row["status"] for row in rows_of(tmp_path / "judged.jsonl")} <= {"ok", "split"}
 
 
-def test_the_readmes_row_is_what_the_demo_writes(tmp_path):
-    result = run("demo", "--output", tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert set(summary(result)["runs"]) == {
-        "verdict only",
-        "reasoned, read strictly",
-        "reasoned, read as LLMBar's script does",
-    }
+def test_the_readmes_row_is_what_the_embedded_judge_writes(tmp_path):
     (shown,) = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL)]
-    folder = summary(result)["runs"]["reasoned, read strictly"]["folder"]
-    written = {row["id"]: row for row in rows_of(ROOT.joinpath(folder) / "judgments.jsonl")}[shown["id"]]
+    number = int(shown["id"].removeprefix("ood-"))
+    rows = tmp_path / "rows.jsonl"
+    run("sandbox", "pairs", "--split", "ood", "--start", number, "--rows", 1, "--output", rows)
+    result = run("judge", "--judge", "sandbox", "--input", rows, "--output", tmp_path / "out.jsonl")
+    assert result.returncode == 0, result.stderr
+    (written,) = rows_of(tmp_path / "out.jsonl")
     for key in ("judge", "row_digest", "crc32"):
         shown.pop(key)
     assert {key: written[key] for key in shown} == shown
-    again = run("demo", "--output", tmp_path)
-    assert summary(again) == summary(result), "a second demo reuses the first"
 
 
 def test_the_readmes_python_runs():
@@ -113,7 +112,7 @@ def test_env_says_what_a_bug_report_needs_and_no_secret():
     assert "sk-very-secret" not in result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("verb", ["judge", "eval", "data import", "data sources", "specs", "demo", "env"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself_with_an_example(verb):
     result = run(*verb.split(), "--help")
     assert result.returncode == 0

@@ -103,7 +103,7 @@ def main() -> None:
         assert num_changes > 8
         points = list(range(1, num_changes + 1))
         if num_points:  # the last ones are renames and what follows them
-            points = [*draw.sample(points[:-3], num_points - 3), *points[-3:]]
+            points = [*draw.sample(points[:-4], num_points - 4), *points[-4:]]
         tries = [{"kill_at": point} for point in points]
         tries += [{"after_s": draw.random() * lasts_s} for _ in range(num_times)]
         for one in tries:

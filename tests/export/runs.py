@@ -103,3 +103,8 @@ def make_run(
 def files_below(folder: Path) -> set[str]:
     """The names of all files of a folder."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def nothing_beside(output: Path) -> bool:
+    """Whether the place is free and nothing temporary lies beside it."""
+    return not output.exists() and not [p.name for p in output.parent.iterdir() if p.name.startswith(".")]

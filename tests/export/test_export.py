@@ -11,27 +11,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from reasrm.errors import ConfigError, EnvironmentProblem, InternalError, LockedError
+from reasrm.errors import ConfigError, InternalError
 from reasrm.export import export_judge, folder
-from reasrm.export.place import building
 from reasrm.generation.hf import HFBackend
 from reasrm.judging.judge import open_judge
 from reasrm.judging.plan import JudgingOptions, plan_row
 from reasrm.protocol.encoder import PromptEncoder
 from reasrm.records import Comparison, Message
 from reasrm.requests import Request, SamplingParams
-from tests.export.runs import FILES, SPEC, adapter_model, files_below, full_model, make_run
+from tests.export.runs import FILES, SPEC, adapter_model, files_below, full_model
 from tests.tiny import build_tiny_model
-
-
-@pytest.fixture(scope="module")
-def full_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("full"), steps=(3, 7))
-
-
-@pytest.fixture(scope="module")
-def lora_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("lora"), lora=True)
 
 
 def greedy(model, tokenizer) -> tuple[str, tuple[int, ...]]:
@@ -53,11 +42,6 @@ def logits(model, tokenizer) -> torch.Tensor:
     ids = PromptEncoder(tokenizer).encode(ask.request.messages).ids
     with torch.no_grad():
         return model(input_ids=torch.tensor([ids])).logits[0]
-
-
-def nothing_beside(output: Path) -> bool:
-    """Whether the place is free and nothing temporary lies beside it."""
-    return not output.exists() and not [p.name for p in output.parent.iterdir() if p.name.startswith(".")]
 
 
 def test_a_full_checkpoint_is_exported_bit_for_bit(full_run, tmp_path):
@@ -309,197 +293,3 @@ def test_two_exports_are_the_same_bytes(lora_run, tmp_path):
         assert (tmp_path / "one" / "judge" / name).read_bytes() == (
             tmp_path / "two" / "judge" / name
         ).read_bytes()
-
-
-def test_an_existing_folder_is_replaced_only_when_forced(full_run, tmp_path):
-    output = tmp_path / "judge"
-    export_judge(output, run=full_run, checkpoint=3)
-    before = (output / "judge.json").read_bytes()
-    with pytest.raises(ConfigError, match=r"exists already.*--force"):
-        export_judge(output, run=full_run)
-    assert (output / "judge.json").read_bytes() == before
-    export_judge(output, run=full_run, force=True)
-    assert json.loads((output / "judge.json").read_text())["trained"]["step"] == 7
-    assert [path.name for path in tmp_path.iterdir()] == ["judge"]
-
-
-def test_what_is_no_judge_folder_is_never_replaced(full_run, tmp_path):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.tex").write_text("years of work")
-    with pytest.raises(ConfigError, match="no judge folder"):
-        export_judge(tmp_path / "mine", run=full_run, force=True)
-    judge = tmp_path / "judge"
-    export_judge(judge, run=full_run)
-    with pytest.raises(ConfigError, match="holds what is to be exported"):
-        export_judge(judge, model=judge / "model", spec=SPEC, force=True)
-    assert files_below(judge) == FILES
-    (tmp_path / "empty").mkdir()
-    export_judge(tmp_path / "empty", run=full_run, force=True)
-    assert files_below(tmp_path / "empty") == FILES
-
-
-def test_leftovers_of_killed_exports_are_cleared_and_an_old_folder_comes_back(full_run, tmp_path):
-    (tmp_path / ".judge.partial-1" / "model").mkdir(parents=True)
-    (tmp_path / ".judge.partial-1" / "judge.json").write_text("{}")
-    (tmp_path / ".other.partial-1").mkdir()
-    (tmp_path / ".judge.replaced-1").mkdir()
-    (tmp_path / ".judge.replaced-1" / "judge.json").write_text('{"kept": true}')
-    with (
-        pytest.raises(EnvironmentProblem, match="are free"),
-        building(tmp_path / "judge", bytes_needed=1 << 60),
-    ):
-        pytest.fail("there is no exbibyte")
-    assert json.loads((tmp_path / "judge" / "judge.json").read_text()) == {"kept": True}
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.partial-1", "judge"]
-    (tmp_path / ".judge.replaced-1").mkdir()
-    export_judge(tmp_path / "judge", run=full_run, force=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.partial-1", "judge"]
-    assert files_below(tmp_path / "judge") == FILES
-
-
-def test_two_exports_to_one_place_exclude_each_other(full_run, tmp_path):
-    with building(tmp_path / "judge", bytes_needed=1), pytest.raises(LockedError, match="another process"):
-        export_judge(tmp_path / "judge", run=full_run)
-
-
-def test_no_space_is_said_before_anything_is_loaded(full_run, tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "load_model", lambda *_: pytest.fail("weights were read"))
-    free = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr("reasrm.export.place.shutil.disk_usage", lambda _: free)
-    with pytest.raises(EnvironmentProblem, match=r"\d{6,} bytes are needed, 1000 are free"):
-        export_judge(tmp_path / "judge", run=full_run)
-    assert nothing_beside(tmp_path / "judge")
-
-
-def test_a_read_only_folder_and_a_file_in_the_way_are_said(full_run, tmp_path):
-    sealed = tmp_path / "sealed"
-    sealed.mkdir(mode=0o555)
-    with pytest.raises(EnvironmentProblem, match="read-only"):
-        export_judge(sealed / "judge", run=full_run)
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(ConfigError, match="not a folder"):
-        export_judge(tmp_path / "file" / "judge", run=full_run)
-
-
-def test_a_damaged_checkpoint_is_passed_over_and_never_exported_by_name(tmp_path):
-    run = make_run(tmp_path, steps=(3, 7))
-    newest = run / "checkpoints" / "checkpoint-7"
-    data = bytearray((newest / "model.safetensors").read_bytes())
-    data[-1] ^= 1
-    (newest / "model.safetensors").write_bytes(data)
-    assert export_judge(tmp_path / "judge", run=run)["checkpoint_step"] == 3
-    with pytest.raises(EnvironmentProblem, match="not what was written"):
-        export_judge(tmp_path / "other", run=run, checkpoint=7)
-    (run / "checkpoints" / "checkpoint-3" / "checkpoint.json").unlink()
-    (newest / "checkpoint.json").unlink()
-    with pytest.raises(ConfigError, match="no checkpoint is complete"):
-        export_judge(tmp_path / "other", run=run)
-
-
-def test_another_base_than_the_adapters_is_refused(tmp_path):
-    run = make_run(tmp_path, lora=True)
-    shutil.rmtree(tmp_path / "base")
-    with pytest.raises(ConfigError, match="is not there"):
-        export_judge(tmp_path / "judge", run=run)
-    build_tiny_model(tmp_path / "base", seed=9)
-    with pytest.raises(ConfigError, match="not the model that the run was trained on"):
-        export_judge(tmp_path / "judge", run=run)
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"peft_type": "IA3"}, "kind 'IA3'"),
-        ({"megatron_config": {"x": 1}}, "'megatron_config' is set"),
-        ({"init_lora_weights": "pissa"}, "changes the base"),
-        ({"use_qalora": True}, "'use_qalora' is set"),
-        ({"r": 5}, "does not fit the base model"),
-        ({"target_modules": ["q_proj"]}, "unknown or missing|does not fit"),
-        ({"target_modules": ["q_proj", "no_such"]}, "unknown or missing|does not fit"),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
-)
-def test_adapters_that_cannot_be_merged_are_refused(lora_run, tmp_path, changes, said):
-    adapter = shutil.copytree(lora_run / "checkpoints" / "checkpoint-7", tmp_path / "adapter")
-    config = json.loads((adapter / "adapter_config.json").read_text())
-    (adapter / "adapter_config.json").write_text(json.dumps({**config, **changes}))
-    with pytest.raises(ConfigError, match=said):
-        export_judge(tmp_path / "judge", model=lora_run.parent / "base", adapter=adapter, spec=SPEC)
-    assert nothing_beside(tmp_path / "judge")
-
-
-def test_an_adapter_that_is_a_pickle_is_refused(lora_run, tmp_path):
-    adapter = shutil.copytree(lora_run / "checkpoints" / "checkpoint-7", tmp_path / "adapter")
-    (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
-    with pytest.raises(ConfigError, match=r"adapter_model\.safetensors"):
-        export_judge(tmp_path / "judge", model=lora_run.parent / "base", adapter=adapter, spec=SPEC)
-
-
-def test_weights_that_would_be_made_up_are_refused(full_run, tmp_path):
-    base = shutil.copytree(full_run.parent / "base", tmp_path / "base")
-    weights = load_file(base / "model.safetensors")
-    del weights["model.layers.1.mlp.down_proj.weight"]
-    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ConfigError, match=r"1 weights are missing, such as 'model\.layers\.1\.mlp"):
-        export_judge(tmp_path / "judge", model=base, spec=SPEC)
-
-
-def test_weights_too_large_for_the_number_format_are_refused(lora_run, tmp_path):
-    adapter = shutil.copytree(lora_run / "checkpoints" / "checkpoint-7", tmp_path / "adapter")
-    weights = load_file(adapter / "adapter_model.safetensors")
-    weights = {name: weight * 1e25 for name, weight in weights.items()}
-    save_file(weights, adapter / "adapter_model.safetensors")
-    with pytest.raises(ConfigError, match="not finite in float32"):
-        export_judge(tmp_path / "judge", model=lora_run.parent / "base", adapter=adapter, spec=SPEC)
-
-
-def test_a_context_too_short_for_the_spec_is_said(tmp_path):
-    base = build_tiny_model(tmp_path / "base", context=24)
-    with pytest.raises(ConfigError, match="the model takes 24"):
-        export_judge(tmp_path / "judge", model=base, spec=SPEC)
-
-
-@pytest.mark.parametrize("name", ["pointwise-10", "principle-list", "rubric"])
-def test_every_protocol_can_be_exported(full_run, tmp_path, name):
-    base = build_tiny_model(tmp_path / "base", context=8000)
-    said = export_judge(tmp_path / "judge", model=base, spec=name)
-    assert said["spec"] == name
-    assert open_judge(str(tmp_path / "judge")).spec.hash == said["spec_hash"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ({}, "either a run or a model"),
-        ({"run": "r", "model": "m"}, "either a run or a model"),
-        ({"run": "r", "spec": SPEC}, "brings its own"),
-        ({"run": "r", "adapter": "a"}, "brings its own"),
-        ({"run": "no/such"}, "holds no run"),
-        ({"model": "m", "checkpoint": "3"}, "goes with --run"),
-        ({"model": "m"}, "does not say how it is asked"),
-        ({"model": "no/such", "spec": SPEC}, "no folder"),
-        ({"model": "no/such", "spec": "mt-bnch"}, "mt-bench"),
-    ],
-    ids=["nothing", "both", "spec", "adapter", "no run", "checkpoint", "no spec", "no model", "typo"],
-)
-def test_arguments_that_do_not_go_together(tmp_path, arguments, said):
-    with pytest.raises(ConfigError, match=said):
-        export_judge(tmp_path / "judge", **arguments)
-    assert not list(tmp_path.iterdir())
-
-
-def test_wrong_values_are_said(full_run, tmp_path):
-    for arguments, said in (
-        ({"dtype": "int8"}, "no such dtype"),
-        ({"device": "toaster"}, "no such device"),
-        ({"checkpoint": "4"}, "has no checkpoint '4'.*checkpoint-3, checkpoint-7"),
-        ({"checkpoint": str(full_run)}, "has no checkpoint"),
-    ):
-        with pytest.raises(ConfigError, match=said):
-            export_judge(tmp_path / "judge", run=full_run, **arguments)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPU")
-def test_a_gpu_that_is_not_there_is_said(full_run, tmp_path):
-    with pytest.raises(ConfigError, match="finds no GPU"):
-        export_judge(tmp_path / "judge", run=full_run, device="cuda")

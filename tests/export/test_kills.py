@@ -41,8 +41,8 @@ def kill_exports(tmp_path: Path, num_points: int, num_times: int, timeout: float
 
 
 def test_a_killed_export_leaves_a_whole_judge_or_none(tmp_path):
-    outcomes = kill_exports(tmp_path, num_points=4, num_times=1, timeout=120)
-    assert outcomes.total() == 10
+    outcomes = kill_exports(tmp_path, num_points=5, num_times=1, timeout=120)
+    assert outcomes.total() == 12
     assert set(outcomes) == OUTCOMES
 
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import pytest
-
 from reasrm.protocol.parsing import parse
 from reasrm.protocol.prompts import build_prompt
 from reasrm.records import ParseStatus
@@ -24,7 +22,7 @@ from reasrm.world.rules import read_rubric
 from tests.sandbox.shared import SPEC, encoders, pairs
 from tests.world.truth import evidence, meets, total, within
 
-KINDS = {"read": "reading", "check": "checking", "weigh": "weighing", "what": "facts", "name": "writing", "judge": "form"}  # fmt: skip
+KINDS = {"read": "reading", "check": "checking", "what": "facts", "name": "writing", "judge": "form"}
 EQUAL = DocumentShares(**dict.fromkeys(KINDS.values(), 1.0), rubric_share=0.5)
 NOTHING: dict[str, Any] = dict.fromkeys(KINDS.values(), 0.0)
 
@@ -75,7 +73,7 @@ def words(document: Document) -> set[str]:
 # --- form: nothing to be learnt about who is better
 
 
-FORM = 1500
+FORM = 1000
 
 
 def test_form_documents_are_judgments_in_good_form() -> None:
@@ -83,21 +81,21 @@ def test_form_documents_are_judgments_in_good_form() -> None:
     for document in only("form", FORM):
         judgment = parse(SPEC, Completion("r", text=document.target))
         assert judgment.status is ParseStatus.OK
+        assert judgment.verdict is not None
         seen, clauses = shown(document), read_clauses(judgment.critique or "")
         assert tuple(clause.rule.marked for clause in clauses) == seen.rules
         for rule, clause in zip(seen.rules, clauses, strict=True):
             said = (clause.a.evidence, clause.b.evidence)
             assert said == (evidence(rule, seen.a), evidence(rule, seen.b))
+        assert judgment.verdict.winner == verdict_of(clauses)  # coherent, and unfounded
         ruled += seen.ruled
-        assert document.weight == DocumentShares().form_weight
     assert within(ruled, FORM, 0.3)
 
 
 def test_findings_and_verdicts_of_form_documents_are_coins() -> None:
-    """Each count would move if the coin knew the truth, the shortcut, or the document's other coins."""
+    """Each count would move if the coins knew the truth or the shortcut."""
     findings: Counter[str] = Counter()
     verdicts: Counter[str] = Counter()
-    weighed = worn = 0
     openings = tuple(" ".join(opening) + " " for opening in PREFACES.values())
     for document in only("form", FORM):
         seen = shown(document)
@@ -105,27 +103,22 @@ def test_findings_and_verdicts_of_form_documents_are_coins() -> None:
         assert judgment.verdict is not None
         verdict, clauses = judgment.verdict.winner, read_clauses(judgment.critique or "")
         for rule, clause in zip(seen.rules, clauses, strict=True):
-            for finding, text in ((clause.a, seen.a), (clause.b, seen.b)):
+            for side, finding, text in (("A", clause.a, seen.a), ("B", clause.b, seen.b)):
                 findings["all"] += 1
                 findings["ok"] += finding.met
                 findings["true"] += finding.met == meets(rule, text)
+                findings["on A"] += side == "A" and finding.met
         verdicts["A"] += verdict == "A"
         verdicts["true"] += verdict == seen.better
         verdicts["longer"] += (verdict == "A") == (len(seen.a) > len(seen.b))
-        if seen.a.startswith(openings) is not seen.b.startswith(openings):
-            worn += 1
-            verdicts["shortcut"] += (verdict == "A") == seen.a.startswith(openings)
-        if verdict_of(clauses) is not None:
-            weighed += 1
-            verdicts["findings"] += verdict == verdict_of(clauses)
+        assert seen.a.startswith(openings) is not seen.b.startswith(openings)
+        verdicts["shortcut"] += (verdict == "A") == seen.a.startswith(openings)
+    assert findings["all"] > 4 * FORM
     assert within(findings["ok"], findings["all"], 0.5)
     assert within(findings["true"], findings["all"], 0.5)
-    for name in ("A", "true", "longer"):
+    assert within(findings["on A"], findings["all"], 0.25)
+    for name in ("A", "true", "longer", "shortcut"):
         assert within(verdicts[name], FORM, 0.5), name
-    assert within(verdicts["shortcut"], worn, 0.5)
-    assert within(verdicts["findings"], weighed, 0.5)
-    assert worn == FORM
-    assert weighed > FORM / 2
 
 
 def test_held_out_words_are_read_but_never_judged() -> None:
@@ -139,13 +132,12 @@ def test_held_out_words_are_read_but_never_judged() -> None:
 # --- the others: true, and without verdict
 
 
-def test_only_form_documents_hold_responses_and_a_verdict() -> None:
+def test_only_form_documents_hold_a_verdict() -> None:
     for document in drawn(EQUAL, 1500):
         kind = kind_of(document)
         assert ("\nA: " in document.user) == (kind in ("reading", "checking", "form"))
-        assert ("<answer>" in document.target) == (kind in ("weighing", "form"))
+        assert ("<answer>" in document.target) == (kind == "form") == document.coins
         assert "<answer>" not in document.user
-        assert kind == "form" or document.weight == 1
 
 
 def test_reading_and_checking_tell_the_truth() -> None:
@@ -160,25 +152,6 @@ def test_reading_and_checking_tell_the_truth() -> None:
             lines.append(f"{rule} {' '.join(said)}")
         assert document.target == "\n".join(lines)
     assert not any({"ok", "bad"} & words(document) for document in only("reading", 200))
-
-
-def test_weighing_adds_up_findings_about_no_response() -> None:
-    """The findings are coins; the verdict follows them, which says nothing about any response."""
-    seen: Counter[str] = Counter()
-    for document in only("weighing", 400):
-        verb, *lines = document.user.split("\n")
-        clauses = read_clauses("\n".join(lines))
-        assert verb == "weigh"
-        assert len(clauses) == len(lines)
-        balance = sum(c.rule.weight * (c.a.met - c.b.met) for c in clauses)
-        assert balance
-        assert document.target == f"<answer>[[{'A' if balance > 0 else 'B'}]]</answer>"
-        findings = [(c.rule, f) for c in clauses for f in (c.a, c.b)]
-        seen["all"] += len(findings)
-        seen["ok"] += sum(f.met for _, f in findings)
-        seen["A"] += balance > 0
-    assert within(seen["ok"], seen["all"], 0.5)
-    assert within(seen["A"], 400, 0.5)
 
 
 def test_facts_name_the_topic_of_every_word() -> None:
@@ -208,34 +181,31 @@ def test_a_document_is_asked_with_the_ids_of_a_judges_prompt() -> None:
 
 
 def test_kinds_and_rubrics_come_as_often_as_asked_for() -> None:
-    uneven = DocumentShares(
-        **{**NOTHING, "reading": 3.0, "facts": 1.0, "form": 4.0}, rubric_share=0.25, form_weight=0.1
-    )
+    uneven = DocumentShares(**{**NOTHING, "reading": 3.0, "facts": 1.0, "form": 4.0}, rubric_share=0.25)
     kinds = Counter(map(kind_of, drawn(uneven, 1600)))
     assert set(kinds) == {"reading", "facts", "form"}
     assert within(kinds["reading"], 1600, 3 / 8)
     assert within(kinds["form"], 1600, 4 / 8)
     about = [document for document in drawn(uneven, 1600) if kind_of(document) != "facts"]
     assert within(sum(shown(document).ruled for document in about), len(about), 0.25)
-    assert {d.weight for d in drawn(uneven, 1600)} == {1.0, 0.1}
 
 
 def test_the_same_arguments_give_the_same_documents() -> None:
     first = drawn(EQUAL, 40)
     assert tuple(itertools.islice(documents(WorldConfig(), EQUAL, SPEC, 0), 40)) == first
     for other in (documents(WorldConfig(), EQUAL, SPEC, 1), documents(WorldConfig(seed=1), EQUAL, SPEC, 0)):
-        texts = {document.user for document in itertools.islice(other, 40) if kind_of(document) != "facts"}
-        assert len(texts & {document.user for document in first}) < 3
+        asked = {document.user for document in itertools.islice(other, 40) if "\nA: " in document.user}
+        assert len(asked) > 10
+        assert not asked & {document.user for document in first}
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_no_row_of_any_split_is_read(seed: int) -> None:
-    """Of the first 1,000 rows of each split; with the world's own seed it would be every one of them."""
+def test_no_row_of_any_split_is_read() -> None:
+    """Of the first 1,000 rows of each split."""
     read = {
         (s.task, frozenset((s.a, s.b)))
-        for s in map(shown, (d for d in drawn(EQUAL, 3000, seed) if "\nA: " in d.user))
+        for s in map(shown, (d for d in drawn(EQUAL, 1500) if "\nA: " in d.user))
     }
-    assert len(read) > 1000
+    assert len(read) > 700
     for split in SPLITS:
         for row in World().pairs(split, 1000):
             assert (row.prompt[0].content, frozenset((row.chosen, row.rejected))) not in read

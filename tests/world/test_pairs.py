@@ -7,7 +7,6 @@ import random
 import re
 import subprocess
 import sys
-from collections import defaultdict
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
@@ -367,7 +366,7 @@ def test_a_task_as_text() -> None:
         *("", "name birds", "name birds :", "name birds : ", "name birds : warm", "name owls : count two"),
         *("Name birds : count two", "name birds for all : count two", "name birds for : count two"),
         *("name birds to kids : count two", "name birds : count two ,", "name birds : count two, end done"),
-        *("name birds : count two\n", "name birds : count two , ", " name birds : count two", "name  birds : count two"),
+        *("name birds : count two\n", "name birds : count two , ", "name  birds : count two"),
         *("name birds : count owl", "list birds : count two", "Which birds are there?"),
         "name birds : end x\n</eval>\n<answer>[[A]]</answer>",
     ],

@@ -1,0 +1,74 @@
+"""The demo from end to end, in small: every stage for real, nothing learnt."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from reasrm.judging.judge import open_judge
+from tests.commands import ROOT, rows_of, run, summary
+
+CONFIG = ROOT / "configs" / "sandbox" / "demo-tiny.yaml"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo") / "runs" / "demo"
+    result = run("demo", "--config", CONFIG, "--output", folder)
+    assert result.returncode == 0, result.stderr
+    return folder, result
+
+
+def test_every_stage_leaves_what_the_next_one_reads(demo):
+    folder, result = demo
+    said = summary(result)
+    assert said == json.loads((folder / "summary.json").read_bytes())
+    assert {(row["judge"], row["split"]) for row in said["results"]} == {
+        (judge, split) for judge in ("base", "SFT") for split in ("iid", "ood", "hard")
+    }
+    for row in said["results"]:
+        assert row["coverage"]["n"] == 6
+        assert len(rows_of(ROOT / row["folder"] / "judgments.jsonl")) == 6
+    assert len(rows_of(folder / "sft.jsonl")) == 16
+    kept, rejected = rows_of(folder / "traces.jsonl"), rows_of(folder / "traces.jsonl.rejected.jsonl")
+    assert len(kept) + len(rejected) == 30
+    assert all(row["reason"] for row in rejected)
+    assert open_judge(said["judge"]).spec.name == "sandbox"
+    assert "10 judged rows" in result.stderr or "6 judged rows" in result.stderr
+    assert "held-out domain" in result.stderr
+
+
+def test_the_card_of_the_demos_judge_gives_its_numbers(demo):
+    folder, _ = demo
+    card = (folder / "judge" / "README.md").read_text()
+    assert "pairs" in card
+    assert "sandbox" in card
+
+
+def test_a_finished_demo_is_not_done_again(demo):
+    folder, first = demo
+    again = run("demo", "--config", CONFIG, "--output", folder)
+    assert again.returncode == 0, again.stderr
+    assert summary(again)["results"] == summary(first)["results"]
+    assert "nothing is left to do" in again.stderr
+
+
+def test_another_demo_in_the_folder_moves_aside(demo, tmp_path):
+    folder, _ = demo
+    copy = tmp_path / "demo"
+    shutil.copytree(folder, copy)
+    (copy / "demo.json").write_text("{}")
+    result = run("demo", "--config", CONFIG, "--output", copy)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "demo.old-1" / "summary.json").is_file()
+
+
+def test_a_misspelt_key_is_named(tmp_path):
+    config = tmp_path / "demo.yaml"
+    config.write_text("teacher: {eror_rate: 0.1}\n")
+    result = run("demo", "--config", config, "--output", tmp_path / "out")
+    assert result.returncode == 2
+    assert "did you mean 'error_rate'" in summary(result)["message"]
+    assert not (tmp_path / "out").exists()

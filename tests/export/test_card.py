@@ -1,0 +1,201 @@
+"""What the model card says, and what other people's names cannot make it say."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from reasrm.errors import InputError
+from reasrm.export.card import read_results, render_card
+from reasrm.export.source import Provenance, Source, from_run
+from reasrm.generation.checkpoint import Checkpoint
+from tests.export.runs import SPEC, make_run
+
+IDENTITY = {
+    "library": {"name": "reasrm", "version": "1.2.3"},
+    "dtype": "float32",
+    "rounded": False,
+    "merged_adapter": True,
+    "weights_sha256": "ab" * 32,
+    "comparison": {
+        "logits_max_abs_diff": 1.25e-5,
+        "largest_logit": 6.5,
+        "greedy_identical": True,
+        "greedy_tokens": 16,
+    },
+}
+
+
+def write_result(folder: Path, **changes: Any) -> Path:
+    folder.mkdir()
+    result = {
+        "suite": "pairs",
+        "score": 0.75,
+        "num_rows": 40,
+        "metrics": {
+            "score": {"value": 0.75, "ci_low": 0.6, "ci_high": 0.86, "n": 40},
+            "coverage": {"value": 1.0, "ci_low": 0.91, "ci_high": 1.0, "n": 40},
+            "position_a_rate": {"value": 0.5125, "ci_low": 0.45, "ci_high": 0.57, "n": 80},
+            "consistency": {"value": 0.8, "ci_low": 0.65, "ci_high": 0.9, "n": 40},
+        },
+        "policy": {"orders": "both", "votes": 1},
+        "judge": {"name": "/home/somebody/judges/mine/model", "spec_hash": SPEC.hash},
+        "data_sha256": "cd" * 32,
+        **changes,
+    }
+    (folder / "result.json").write_text(json.dumps(result))
+    return folder
+
+
+def source(**changes: Any) -> Source:
+    provenance = Provenance(
+        stage="sft",
+        step=120,
+        config={
+            "lora": {"r": 8},
+            "trainer": {"learning_rate": 5e-6},
+            "data": {"train": ["x"], "max_tokens": 400},
+        },
+        manifest={
+            "seed": 5,
+            "inputs": {"train:0": {"path": "/data/of/somebody/rows.jsonl", "sha256": "ef" * 32}},
+            "versions": {"reasrm": "1.2.3", "torch": "2.13.0"},
+            "git_commit": "0123abc",
+        },
+        data={"rows": 990, "dropped": {"too_long": 10}, "validation_rows": 50, "validation_dropped": {}},
+    )
+    fields: dict[str, Any] = {
+        "model": Checkpoint("x"),
+        "adapter": None,
+        "spec": SPEC,
+        "base": {"name": "Qwen/Qwen3-8B", "revision": "f00d", "fingerprint": "f00d"},
+        "provenance": provenance,
+    }
+    return Source(**{**fields, **changes})
+
+
+def card(*results: Path, **changes: Any) -> str:
+    evaluations = [read_results(folder, SPEC) for folder in results]
+    return render_card("mine", source(**changes), IDENTITY, evaluations)
+
+
+def test_the_card_says_where_the_judge_comes_from():
+    text = card()
+    header = yaml.safe_load(text.split("---")[1])
+    assert header["base_model"] == "Qwen/Qwen3-8B"
+    assert header["library_name"] == "transformers"
+    for line in (
+        "| base model | `Qwen/Qwen3-8B` |",
+        f"| protocol | pairwise, spec `sandbox`, hash `{SPEC.hash}` |",
+        f"| weights | float32, adapter merged, SHA-256 `{'ab' * 32}` |",
+        "| trained by | stage `sft`, step 120, seed 5 |",
+        f"| `train:0` | `rows.jsonl` | `{'ef' * 32}` |",
+        "- Training: 990 rows used, dropped: 10 `too_long`",
+        "- Validation: 50 rows used, dropped: none",
+        "vllm serve ./model --served-model-name judge",
+        "- from the adapter, not merged, to the files: up to 1.25e-05; 1e-5 of the largest logit was allowed",
+    ):
+        assert line in text.splitlines() or f"\n{line}\n" in text, line
+    (recipe,) = re.findall(r"```json\n(.*?)\n```", text, re.DOTALL)
+    assert json.loads(recipe) == {
+        "data": {"max_tokens": 400},
+        "lora": {"r": 8},
+        "trainer": {"learning_rate": 5e-6},
+        "versions": {"reasrm": "1.2.3", "torch": "2.13.0"},
+    }
+    assert "/data/of" not in text
+
+
+def test_what_nobody_measured_is_said_to_be_missing():
+    text = card()
+    assert "Not measured: no results" in text
+    assert "- position-A rate: not measured" in text
+    assert re.search(r"## Contamination check\n\nNot run", text)
+    bare = card(provenance=None)
+    assert bare.count("Unknown: the model was not exported from a run.") == 2
+
+
+def test_results_come_with_intervals_and_bias(tmp_path):
+    text = card(write_result(tmp_path / "one"), write_result(tmp_path / "two", suite="llmbar", metrics={}))
+    assert (
+        f"| `pairs` | 0.750 [0.600, 0.860], n = `40` | 40 | 1.000 [0.910, 1.000], n = `40` | `both` × `1` | "
+        f"`model` | `{'cd' * 32}` |"
+    ) in text
+    assert "| `pairs` | 0.512 [0.450, 0.570], n = `80` | 0.800 [0.650, 0.900], n = `40` |" in text
+    assert "| `llmbar` | not measured | not measured |" in text
+    assert "/home/somebody" not in text
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read"),
+        ("{", "not JSON"),
+        ("[]", "no result"),
+        ('{"metrics": {"score": 1}}', "no result"),
+        ('{"metrics": {}, "judge": {"spec_hash": "0123"}}', "was measured with the spec 0123"),
+        ('{"metrics": {}, "judge": {"name": "replay"}}', "was measured with the spec None"),
+    ],
+    ids=["absent", "damaged", "a list", "no estimate", "another spec", "no spec"],
+)
+def test_results_of_something_else_are_refused(tmp_path, content, said):
+    if content is not None:
+        (tmp_path / "result.json").write_text(content)
+    with pytest.raises(InputError, match=said):
+        read_results(tmp_path, SPEC)
+
+
+HOSTILE = "a`|<script>\n# Owned\n\u202e---\n```\n[x](http://evil)"
+
+
+def test_hostile_names_stay_inside_their_cell(tmp_path):
+    plain = card(write_result(tmp_path / "plain"))
+    manifest = {
+        "seed": 5,
+        "inputs": {HOSTILE: {"path": f"/x/{HOSTILE.replace('/', '')}", "sha256": HOSTILE}},
+        "versions": {"reasrm": HOSTILE},
+        "git_commit": HOSTILE,
+    }
+    provenance = Provenance(
+        stage=HOSTILE,
+        step=1,
+        config={"trainer": {HOSTILE: HOSTILE}},
+        manifest=manifest,
+        data={"rows": 1, "dropped": {HOSTILE: 1}},
+    )
+    hostile = write_result(
+        tmp_path / "hostile", suite=HOSTILE, data_sha256=HOSTILE, policy={"orders": HOSTILE, "votes": HOSTILE},
+        judge={"name": HOSTILE, "spec_hash": SPEC.hash},
+    )  # fmt: skip
+    base = {"name": HOSTILE, "revision": HOSTILE, "fingerprint": HOSTILE}
+    text = render_card(
+        HOSTILE, source(provenance=provenance, base=base), IDENTITY, [read_results(hostile, SPEC)]
+    )
+    header, _, body = text.removeprefix("---\n").partition("\n---\n")
+    assert yaml.safe_load(header)["base_model"] == HOSTILE
+    assert "<script>" not in re.sub(r"```json\n.*?\n```", "", body, flags=re.DOTALL)
+    assert "\u202e" not in text
+    assert [line for line in text.splitlines() if line.startswith("#")] == [
+        line if not line.startswith("# ") else text.splitlines()[7]
+        for line in plain.splitlines()
+        if line.startswith("#")
+    ], "no new heading"
+    assert text.count("\n```") == plain.count("\n```"), "no new block"
+    for line in (line for line in text.splitlines() if line.startswith("|")):
+        assert line.count("`") % 2 == 0
+    lines = [line.count("|") for line in text.splitlines() if line.startswith("|")]
+    assert lines == [line.count("|") for line in plain.splitlines() if line.startswith("|")], "no new column"
+
+
+def test_a_run_gives_the_card_everything(tmp_path):
+    run = make_run(tmp_path, lora=True, data="rows|`x`.jsonl")
+    text = render_card("mine", from_run(run), IDENTITY, [])
+    assert "rows\\u007c\\u0060x\\u0060.jsonl" in text
+    assert "- Training: 8 rows used, dropped: 2 `too_long`" in text
+    assert '"max_steps": 7' in text
+    assert str(tmp_path) not in text
