@@ -53,12 +53,19 @@ def keep_by_label(spec: JudgeSpec, judged: Path, rows: Mapping[str, Row], output
         output: Where SFT rows go; replaced whole, or not at all.
 
     Raises:
-        InputError: A judged row is none of `rows`, is no pair, or was judged under another spec.
+        InputError: `judged` cannot be read, or a judged row is none of `rows`, is no pair, or was judged under
+            another spec.
         EnvironmentProblem: The files cannot be written.
     """
     result = KeptTraces(output, output.with_name(f"{output.name}.rejected.jsonl"))
+    try:
+        lines = sorted(read_records(judged), key=lambda line: str(line["id"]))
+    except OSError as error:
+        raise InputError(
+            f"cannot be read: {error.strerror}", place=str(judged), remedy="let the teacher judge first"
+        ) from error
     with replacing(output) as kept, replacing(result.rejected) as rejected:
-        for line in sorted(read_records(judged), key=lambda line: str(line["id"])):
+        for line in lines:
             for trace, reason in _traces(spec, judged, line, rows):
                 if reason is None:
                     result.kept += 1

@@ -20,7 +20,7 @@ from reasrm.config import Config
 from reasrm.hashing import derive_seed
 from reasrm.protocol.prompts import build_prompt
 from reasrm.protocol.spec import JudgeSpec
-from reasrm.records import PreferencePair
+from reasrm.records import PreferencePair, Side
 from reasrm.requests import PromptMessage, Span
 from reasrm.sandbox.writing import judgment_text
 from reasrm.world.config import Split, WorldConfig, Writer
@@ -114,8 +114,8 @@ def _checking(draw: random.Random, pair: PreferencePair, spec: JudgeSpec, shares
 def _form(draw: random.Random, pair: PreferencePair, spec: JudgeSpec, shares: DocumentShares) -> Document:
     prompt, clauses = _shown(pair, spec)
     tossed = [_toss(draw, clause, shares.leniency) for clause in clauses]
-    verdict = verdict_of(tossed) or draw.choice(("A", "B"))
-    return Document(prompt, judgment_text(spec, tossed, verdict), coins=True)
+    coin: Side = draw.choice(("A", "B"))
+    return Document(prompt, judgment_text(spec, tossed, verdict_of(tossed) or coin), coins=True)
 
 
 _WRITERS = {"reading": _reading, "checking": _checking, "form": _form}

@@ -57,7 +57,7 @@ class SplitConfig(Config):
 
     held_out: bool = False
     num_rules: tuple[int, int] = (2, 3)
-    margin: int | None = None
+    margin: int | None = Field(default=None, ge=1)
 
 
 class WorldConfig(Config):

@@ -19,7 +19,7 @@ from reasrm.judging.plan import JudgingOptions, plan_row
 from reasrm.protocol.encoder import PromptEncoder
 from reasrm.records import Comparison, Message
 from reasrm.requests import Request, SamplingParams
-from tests.export.runs import FILES, SPEC, adapter_model, files_below, full_model
+from tests.export.runs import FILES, SPEC, adapter_model, files_below, full_model, nothing_beside
 from tests.tiny import build_tiny_model
 
 
@@ -265,7 +265,7 @@ def test_a_weight_that_no_prompt_reaches_is_compared_by_its_hash(full_run, tmp_p
         save_file(weights, path, metadata={"format": "pt"})
 
     monkeypatch.setattr(folder, "_copy_weights", copy_wrongly)
-    with pytest.raises(InternalError, match=r"differ|not copied faithfully"):
+    with pytest.raises(InternalError, match="not copied faithfully"):
         export_judge(tmp_path / "judge", run=full_run)
     assert nothing_beside(tmp_path / "judge")
 

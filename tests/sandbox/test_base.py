@@ -192,17 +192,24 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from reasrm.sandbox import base
+config = base.BaseConfig.model_validate_json(sys.argv[1])
+print(base.build_tokenizer().backend_tokenizer.to_str(), config.hash, sep="\\n", flush=True)
 base.write_json_atomic = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-base.build_base(base.BaseConfig.model_validate_json(sys.argv[1]), Path(sys.argv[2]))
+base.build_base(config, Path(sys.argv[2]))
 """
 
 
 def test_a_killed_build_is_not_taken_for_a_base(tmp_path: Path, folder: Path) -> None:
-    """Killed when all is written but the last file; the next build needs nobody's help and ends with the same bits."""
+    """Killed when all is written but the last file; the next build needs nobody's help and ends with the same bits.
+
+    The other process had the same tokenizer and the same name for the base.
+    """
     place = tmp_path / "base"
     command = [sys.executable, "-c", KILLED, TINY.model_dump_json(), str(place)]
-    result = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "1"}
+    result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     assert result.returncode == -signal.SIGKILL
+    assert result.stdout.splitlines() == [base.build_tokenizer().backend_tokenizer.to_str(), TINY.hash]
     assert [path.name.startswith(".base.partial-") for path in tmp_path.iterdir()] == [True]
     assert build_base(TINY, place) == place
     assert same(place, folder)

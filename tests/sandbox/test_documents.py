@@ -18,12 +18,13 @@ from reasrm.world.config import SPLITS, WorldConfig
 from reasrm.world.critiques import Clause, read_clauses, verdict_of
 from reasrm.world.language import HELD_OUT_TOPICS, PREFACES, TOPIC_OF, TOPICS
 from reasrm.world.pairs import World, read_task
-from reasrm.world.rules import read_rubric
+from reasrm.world.rules import PRINCIPLES, read_rubric
 from tests.sandbox.shared import SPEC, encoders, pairs
 from tests.world.truth import evidence, meets, total, within
 
 KINDS = {"read": "reading", "check": "checking", "what": "facts", "name": "writing", "judge": "form"}
 EQUAL = DocumentShares(**dict.fromkeys(KINDS.values(), 1.0), rubric_share=0.5)
+LENIENCY = 0.7
 NOTHING: dict[str, Any] = dict.fromkeys(KINDS.values(), 0.0)
 
 
@@ -33,7 +34,7 @@ def drawn(shares: DocumentShares, count: int, seed: int = 0) -> tuple[Document, 
 
 
 def only(kind: str, count: int) -> tuple[Document, ...]:
-    return drawn(DocumentShares(**{**NOTHING, kind: 1.0}, rubric_share=0.3), count)
+    return drawn(DocumentShares(**{**NOTHING, kind: 1.0}, rubric_share=0.3, leniency=LENIENCY), count)
 
 
 def kind_of(document: Document) -> str:
@@ -87,14 +88,14 @@ def test_form_documents_are_judgments_in_good_form() -> None:
         for rule, clause in zip(seen.rules, clauses, strict=True):
             said = (clause.a.evidence, clause.b.evidence)
             assert said == (evidence(rule, seen.a), evidence(rule, seen.b))
-        assert judgment.verdict.winner == verdict_of(clauses)  # coherent, and unfounded
+        assert verdict_of(clauses) in (judgment.verdict.winner, None)  # coherent, and unfounded
         ruled += seen.ruled
     assert within(ruled, FORM, 0.3)
 
 
 def test_findings_and_verdicts_of_form_documents_are_coins() -> None:
     """Each count would move if the coins knew the truth or the shortcut."""
-    findings: Counter[str] = Counter()
+    findings: Counter[tuple[object, str]] = Counter()
     verdicts: Counter[str] = Counter()
     openings = tuple(" ".join(opening) + " " for opening in PREFACES.values())
     for document in only("form", FORM):
@@ -104,21 +105,25 @@ def test_findings_and_verdicts_of_form_documents_are_coins() -> None:
         verdict, clauses = judgment.verdict.winner, read_clauses(judgment.critique or "")
         for rule, clause in zip(seen.rules, clauses, strict=True):
             for side, finding, text in (("A", clause.a, seen.a), ("B", clause.b, seen.b)):
-                findings["all"] += 1
-                findings["ok"] += finding.met
-                findings["true"] += finding.met == meets(rule, text)
-                findings["on A"] += side == "A" and finding.met
+                for group in (side, rule.split()[-1], meets(rule, text), seen.better == side):
+                    findings[group, "ok"] += finding.met
+                    findings[group, "all"] += 1
+        balance = verdict_of(clauses)
+        verdicts["balanced"] += balance is None
+        verdicts["balanced A"] += balance is None and verdict == "A"
         verdicts["A"] += verdict == "A"
         verdicts["true"] += verdict == seen.better
         verdicts["longer"] += (verdict == "A") == (len(seen.a) > len(seen.b))
         assert seen.a.startswith(openings) is not seen.b.startswith(openings)
         verdicts["shortcut"] += (verdict == "A") == seen.a.startswith(openings)
-    assert findings["all"] > 4 * FORM
-    assert within(findings["ok"], findings["all"], 0.5)
-    assert within(findings["true"], findings["all"], 0.5)
-    assert within(findings["on A"], findings["all"], 0.25)
+    groups = {group for group, _ in findings}
+    assert {"A", "B", True, False, *PRINCIPLES} <= groups
+    for group in groups:
+        assert within(findings[group, "ok"], findings[group, "all"], LENIENCY), group
     for name in ("A", "true", "longer", "shortcut"):
         assert within(verdicts[name], FORM, 0.5), name
+    assert verdicts["balanced"] > 50
+    assert within(verdicts["balanced A"], verdicts["balanced"], 0.5)
 
 
 def test_held_out_words_are_read_but_never_judged() -> None:
@@ -200,14 +205,14 @@ def test_the_same_arguments_give_the_same_documents() -> None:
 
 
 def test_no_row_of_any_split_is_read() -> None:
-    """Of the first 1,000 rows of each split."""
+    """Of the first 500 rows of each split."""
     read = {
         (s.task, frozenset((s.a, s.b)))
         for s in map(shown, (d for d in drawn(EQUAL, 1500) if "\nA: " in d.user))
     }
     assert len(read) > 700
     for split in SPLITS:
-        for row in World().pairs(split, 1000):
+        for row in World().pairs(split, 500):
             assert (row.prompt[0].content, frozenset((row.chosen, row.rejected))) not in read
 
 

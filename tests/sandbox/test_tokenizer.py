@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from reasrm.hashing import digest
 from reasrm.protocol.prompts import build_prompt
 from reasrm.requests import PromptMessage, Span
-from reasrm.sandbox.base import BaseConfig
 from reasrm.sandbox.documents import DocumentShares, documents
 from reasrm.sandbox.tokenizer import END_OF_TURN
 from reasrm.world import language
@@ -154,16 +149,3 @@ def test_no_text_becomes_a_control_token() -> None:
     assert [n for n in completions.encode(hostile) if n in prompts.control_ids] == [
         completions.end_of_turn_id
     ]
-
-
-def test_the_same_tokenizer_in_every_process() -> None:
-    """And so the same name for the same base."""
-    code = (
-        "from reasrm.hashing import digest; from reasrm.sandbox.base import BaseConfig\n"
-        "from reasrm.sandbox.tokenizer import build_tokenizer\n"
-        "print(digest(build_tokenizer().backend_tokenizer.to_str()), BaseConfig().hash)"
-    )
-    environment = {**os.environ, "PYTHONHASHSEED": "1"}
-    command = [sys.executable, "-c", code]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert result.stdout.split() == [digest(tokenizer().backend_tokenizer.to_str()), BaseConfig().hash]

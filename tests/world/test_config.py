@@ -31,6 +31,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "missing-splits": ({"splits": {"train": {}}}, r"splits lacks hard, iid, ood, tune"),
     "falling-rules": ({"splits": {**SPLIT, "hard": {"num_rules": [3, 2]}}}, r"splits.hard.num_rules must rise.*3, 2"),
     "no-rules": ({"splits": {**SPLIT, "iid": {"num_rules": [0, 2]}}}, r"splits.iid.num_rules must rise.*0, 2"),
+    "no-margin": ({"splits": {**SPLIT, "hard": {"margin": 0}}}, r"splits.hard.margin.*greater than or equal to 1"),
     "five-rules": ({"splits": {**SPLIT, "iid": {"num_rules": [2, 5]}}}, r"num_rules must rise within 1..4.*2, 5"),
 }  # fmt: skip
 

@@ -1,0 +1,79 @@
+"""`kill -9` at random moments of `reasrm sft`: the same command goes on by itself and ends bit for bit the same."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.commands import run, start, summary
+from tests.training.stages import sft_row, write_stage
+
+STEPS = 30
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_stage(
+        tmp_path_factory.mktemp("stage"),
+        rows=[sft_row(n) for n in range(24)],
+        trainer={"max_steps": STEPS, "save_strategy": "steps", "save_steps": 2, "logging_steps": 1},
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config: Path) -> dict[str, bytes]:
+    folder = config.parent / "undisturbed"
+    result = run("sft", "--config", config, "--run-dir", folder)
+    assert result.returncode == 0, result.stderr
+    return what_counts(folder)
+
+
+def what_counts(folder: Path) -> dict[str, bytes]:
+    """Weights, optimizer and logged numbers of a finished run; seconds and speeds differ from run to run."""
+    last = folder / "checkpoints" / f"checkpoint-{STEPS}"
+    kept = {path.name: path.read_bytes() for path in last.glob("*.safetensors")}
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_bytes().splitlines()]
+    steps = [{key: line.get(key) for key in ("step", "loss", "grad_norm", "learning_rate")} for line in lines]
+    return {**kept, "metrics": json.dumps(steps).encode()}
+
+
+def kill_until_done(config: Path, folder: Path, kills: int, draw: random.Random) -> int:
+    """Start the command, kill it somewhere, and again; then let it end. Return how often it was killed."""
+    command = ["sft", "--config", config, "--run-dir", folder, "--resume"]
+    done = 0
+    for _ in range(kills):
+        process = start(*command)
+        deadline = time.monotonic() + 60
+        while (
+            process.poll() is None and not list(folder.glob("checkpoints/*")) and time.monotonic() < deadline
+        ):
+            time.sleep(0.01)
+        try:
+            process.communicate(timeout=draw.uniform(0.0, 0.8))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            done += 1
+            process.communicate()
+    result = run(*command)
+    assert result.returncode == 0, result.stderr
+    assert summary(result)["steps"] == STEPS
+    return done
+
+
+def test_two_kills_change_nothing(config: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    assert kill_until_done(config, tmp_path / "run", 2, random.Random(0)) > 0
+    assert what_counts(tmp_path / "run") == undisturbed
+
+
+@pytest.mark.soak
+def test_forty_kills_change_nothing(config: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    total = sum(kill_until_done(config, tmp_path / f"run-{n}", 4, random.Random(n)) for n in range(10))
+    assert total >= 20
+    for n in range(10):
+        assert what_counts(tmp_path / f"run-{n}") == undisturbed
