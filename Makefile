@@ -7,7 +7,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test lint bench soak clean
+.PHONY: demo test lint bench soak sandbox-judge experiments clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into $(VENV): a minute or two, once"
@@ -33,6 +33,14 @@ bench: $(STAMP)
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -q -m soak --timeout 3600
+
+# The judge that ships with the package: the same bits on the same kind of CPU.
+sandbox-judge: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/reasrm sandbox judge --config configs/sandbox/judge.yaml \
+		--work runs/sandbox-judge --output reasrm/sandbox_judge
+
+experiments: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python experiments/reasoning_sft.py --output runs/reasoning-sft
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
+from reasrm.config import load_config
+from reasrm.demo.config import DemoConfig
 from reasrm.protocol.sft_rows import read_sft_row
 from reasrm.protocol.spec import load_spec
 from tests.commands import ROOT, run
 
 CONFIGS = ROOT / "configs"
-RECIPES = sorted(p for folder in ("sandbox", "qwen2.5", "qwen3") for p in (CONFIGS / folder).iterdir())
+RECIPES = sorted(p for folder in ("sandbox", "qwen2.5", "qwen3") for p in (CONFIGS / folder).glob("sft*"))
+DEMOS = sorted((CONFIGS / "sandbox").glob("[!s]*"))
 LAUNCHERS = sorted((CONFIGS / "accelerate").iterdir())
 ENGINES = sorted((CONFIGS / "deepspeed").iterdir())
 SPECS = sorted((CONFIGS / "specs").iterdir())
@@ -60,12 +63,19 @@ def num_processes(words: list[str]) -> int:
 
 
 def test_no_file_is_left_out() -> None:
-    known = {*RECIPES, *LAUNCHERS, *ENGINES, *SPECS}
+    known = {*RECIPES, *DEMOS, *LAUNCHERS, *ENGINES, *SPECS}
     assert {p for p in CONFIGS.rglob("*") if p.is_file()} == known
     assert set(PUBLISHED) | {"sandbox/sft.yaml"} == set(NAMES)
     documented = (ROOT / "docs" / "configs.md").read_text(encoding="utf-8")
     for path in known:
         assert f"`{path.relative_to(CONFIGS)}`" in documented, path
+
+
+@pytest.mark.parametrize("path", DEMOS, ids=[path.stem for path in DEMOS])
+def test_a_demo_config_shapes_a_demo(path: Path) -> None:
+    config = load_config(DemoConfig, path)
+    assert config.model_dump(mode="json")["trainer"] == read(path)["trainer"]
+    assert (config == DemoConfig()) is (path.stem == "demo"), "demo.yaml writes the defaults down"
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=NAMES)

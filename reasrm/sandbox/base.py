@@ -74,7 +74,7 @@ class BaseTraining(Config):
         muon_lr: Of Muon, for the matrices inside the blocks.
         warmup_steps: Of a linear rise; then a linear fall to 5 %.
         prompt_weight: Loss weight of prompt tokens; at full weight the evidence was not learnt.
-        coin_weight: Loss weight of findings that are coins; what cannot be learnt is noise in the gradient.
+        coin_weight: Loss weight of tokens that are coins; what cannot be learnt is noise in the gradient.
     """
 
     steps: int = Field(default=1200, gt=0)
@@ -249,13 +249,13 @@ def _batches(config: BaseConfig, tokenizer: Any) -> Iterator[tuple[torch.Tensor,
     draw = random.Random(config.seed)
     settings = config.training
     size = settings.batch_size
-    findings = set(tokenizer.convert_tokens_to_ids(["Ġok", "Ġbad"]))
 
     def encode(document: Document) -> tuple[list[int], list[float]]:
         prompt = encoder.encode(document.messages).ids
         target = completions.encode(document.target)
-        found = settings.coin_weight if document.coins else 1.0
-        weights = [settings.prompt_weight] * len(prompt) + [found if n in findings else 1.0 for n in target]
+        coins = {number for word in document.coins for number in encoder.encode_text(word)}
+        weights = [settings.prompt_weight] * len(prompt)
+        weights += [settings.coin_weight if number in coins else 1.0 for number in target]
         return [*prompt, *target], weights
 
     while True:

@@ -5,7 +5,8 @@
 - *facts*: which topic a word belongs to;
 - *writing*: a prompt, then a response that meets it;
 - *form*: a judge's prompt, with or without a rubric, then a judgment in good form whose clauses follow the prompt and
-  the rubric, whose findings are coins, and whose verdict follows these findings: coherent and unfounded.
+  the rubric, whose findings are coins, and whose verdict follows these findings, a coin where they
+  balance: coherent and unfounded.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from reasrm.world.pairs import World, rules_of
 
 __all__ = ["Document", "DocumentShares", "documents"]
 
+_FINDINGS = frozenset({" ok", " bad"})
 _ABLE = Writer(name="able", skill=1.0)
 
 
@@ -47,11 +49,11 @@ class DocumentShares(Config):
         rubric_share: Share of reading, checking and form documents that carry a rubric.
     """
 
-    reading: float = Field(default=0.34, ge=0)
+    reading: float = Field(default=0.31, ge=0)
     checking: float = Field(default=0.34, ge=0)
     facts: float = Field(default=0.06, ge=0)
     writing: float = Field(default=0.04, ge=0)
-    form: float = Field(default=0.22, ge=0)
+    form: float = Field(default=0.25, ge=0)
     leniency: float = Field(default=0.65, ge=0, le=1)
     rubric_share: float = Field(default=0.15, ge=0, le=1)
 
@@ -63,12 +65,12 @@ class Document:
     Args:
         user: The prompt: what a user says.
         target: The answer, without its end-of-turn token.
-        coins: Whether its findings are coins, which cannot be learnt, only that they are.
+        coins: Words of the target, with the space before them, that are coins: not to be learnt, only that they are.
     """
 
     user: str
     target: str
-    coins: bool = False
+    coins: frozenset[str] = frozenset()
 
     @property
     def messages(self) -> tuple[PromptMessage, ...]:
@@ -114,8 +116,10 @@ def _checking(draw: random.Random, pair: PreferencePair, spec: JudgeSpec, shares
 def _form(draw: random.Random, pair: PreferencePair, spec: JudgeSpec, shares: DocumentShares) -> Document:
     prompt, clauses = _shown(pair, spec)
     tossed = [_toss(draw, clause, shares.leniency) for clause in clauses]
+    favoured = verdict_of(tossed)
     coin: Side = draw.choice(("A", "B"))
-    return Document(prompt, judgment_text(spec, tossed, verdict_of(tossed) or coin), coins=True)
+    coins = _FINDINGS if favoured else _FINDINGS | {"A", "B"}
+    return Document(prompt, judgment_text(spec, tossed, favoured or coin), coins)
 
 
 _WRITERS = {"reading": _reading, "checking": _checking, "form": _form}

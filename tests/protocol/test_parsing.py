@@ -88,7 +88,9 @@ def test_corpus_is_broad() -> None:
         if case.get("policy") == "upstream"
     }
     assert rules == {
-        getattr(spec.grammar, "upstream", None) for spec in SPECS.values() if spec.name not in WITHOUT_UPSTREAM
+        getattr(spec.grammar, "upstream", None)
+        for spec in SPECS.values()
+        if spec.name not in WITHOUT_UPSTREAM
     }
     assert None not in rules
 

@@ -89,6 +89,7 @@ def test_form_documents_are_judgments_in_good_form() -> None:
             said = (clause.a.evidence, clause.b.evidence)
             assert said == (evidence(rule, seen.a), evidence(rule, seen.b))
         assert verdict_of(clauses) in (judgment.verdict.winner, None)  # coherent, and unfounded
+        assert document.coins == {" ok", " bad", *(("A", "B") if verdict_of(clauses) is None else ())}
         ruled += seen.ruled
     assert within(ruled, FORM, 0.3)
 
@@ -141,7 +142,7 @@ def test_only_form_documents_hold_a_verdict() -> None:
     for document in drawn(EQUAL, 1500):
         kind = kind_of(document)
         assert ("\nA: " in document.user) == (kind in ("reading", "checking", "form"))
-        assert ("<answer>" in document.target) == (kind == "form") == document.coins
+        assert ("<answer>" in document.target) == (kind == "form") == bool(document.coins)
         assert "<answer>" not in document.user
 
 
