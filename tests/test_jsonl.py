@@ -156,7 +156,9 @@ def test_utf16_is_refused_with_the_way_to_convert(tmp_path: Path) -> None:
         rows_of(tmp_path / "x.jsonl", GOOD.decode().encode("utf-16"))
 
 
-@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xef\xbb\xbf", gzip.compress(b"", mtime=0), b"[]", b" [ ] "])
+@pytest.mark.parametrize(
+    "content", [b"", b"\n \n", b"\xef\xbb\xbf", gzip.compress(b"", mtime=0), b"[]", b" [ ] "]
+)
 def test_an_empty_file_has_no_rows(tmp_path: Path, content: bytes) -> None:
     assert rows_of(tmp_path / "x.json", content) == []
 

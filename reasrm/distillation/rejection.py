@@ -3,7 +3,8 @@
 The teacher is any judge; `reasrm judge` has asked it and written its rows. A kept trace becomes an SFT row: the prompt
 the teacher saw, span by span, and its text. A trace that was rejected goes to a sibling file with the reason, so that
 nothing is lost. Stage 1 of RM-R1 (arXiv 2505.02387 §2.2) before its second teacher; there, too, a trace is judged by
-its verdict only, so a right verdict with a wrong critique is kept.
+its verdict only, so a right verdict with a wrong critique is kept. Thinking that an endpoint returned apart from its
+text is not part of the trace.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class KeptTraces:
         output: SFT rows.
         rejected: Traces that were not kept, with `reason`.
         kept: How many were.
-        reasons: Reason → traces rejected: a parse status, `wrong_verdict`, or `no_label`.
+        reasons: Reason → traces rejected: a parse status, `wrong_verdict` or `no_label`; or rows that nobody was
+            asked about: `identical`, `degenerate`.
     """
 
     output: Path
@@ -66,6 +68,9 @@ def keep_by_label(spec: JudgeSpec, judged: Path, rows: Mapping[str, Row], output
         ) from error
     with replacing(output) as kept, replacing(result.rejected) as rejected:
         for line in lines:
+            if not line["judgments"]:  # identical or empty responses: nobody was asked
+                result.reasons[line["status"]] += 1
+                rejected.write(dumps({"id": line["id"], "reason": line["status"]}) + b"\n")
             for trace, reason in _traces(spec, judged, line, rows):
                 if reason is None:
                     result.kept += 1

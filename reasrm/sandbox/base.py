@@ -18,11 +18,12 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import torch
 from pydantic import Field
+from safetensors import SafetensorError
 
 from reasrm.config import Config
 from reasrm.errors import ConfigError, EnvironmentProblem
@@ -94,7 +95,7 @@ class BaseConfig(Config):
         documents: What it reads.
         model: Its shape.
         training: How it learns.
-        spec: The protocol whose form it writes.
+        spec: The protocol whose form it writes; documents are written for this one only.
         seed: Of weights and documents.
     """
 
@@ -102,7 +103,7 @@ class BaseConfig(Config):
     documents: DocumentShares = DocumentShares()
     model: ModelShape = ModelShape()
     training: BaseTraining = BaseTraining()
-    spec: str = "sandbox"
+    spec: Literal["sandbox"] = "sandbox"
     seed: int = 0
 
     @property
@@ -128,12 +129,13 @@ def build_base(config: BaseConfig, folder: Path, on_progress: Progress | None = 
         ConfigError: The folder holds something else.
         EnvironmentProblem: The folder cannot be written.
     """
-    if folder.exists():
+    if folder.exists() and any(folder.iterdir()):
         if _hash_in(folder) == config.hash:
             return folder
         raise ConfigError(
             "holds another base or other files", place=str(folder), remedy="choose another folder"
         )
+    _clear_leftovers(folder)
     partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
     started = time.monotonic()
     try:
@@ -147,21 +149,39 @@ def build_base(config: BaseConfig, folder: Path, on_progress: Progress | None = 
             "num_parameters": sum(p.numel() for p in model.parameters()),
             "seconds": round(time.monotonic() - started, 1),
         }
+        for file in partial.iterdir():
+            with open(file, "rb") as stream:
+                os.fsync(stream.fileno())
         write_json_atomic(partial / "base.json", record)
         partial.replace(folder)
         fsync_directory(folder.parent)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise EnvironmentProblem(
-            f"the base cannot be written: {error.strerror}", place=str(folder), remedy="choose another folder"
+            f"the base cannot be written: {getattr(error, 'strerror', None) or error}",
+            place=str(folder),
+            remedy="choose another folder",
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
+def _clear_leftovers(folder: Path) -> None:
+    """Remove what builds left that were killed."""
+    for partial in folder.parent.glob(f".{folder.name}.partial-*"):
+        try:
+            os.kill(int(partial.name.rpartition("-")[2]), 0)
+        except (ProcessLookupError, ValueError):
+            shutil.rmtree(partial, ignore_errors=True)
+        except PermissionError:  # somebody else's, at work
+            continue
+
+
 def _hash_in(folder: Path) -> str | None:
-    record = folder / "base.json"
-    return str(orjson.loads(record.read_bytes()).get("hash")) if record.is_file() else None
+    try:
+        return str(orjson.loads((folder / "base.json").read_bytes())["hash"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def new_model(config: BaseConfig, tokenizer: Any) -> Any:

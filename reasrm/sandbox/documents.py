@@ -90,7 +90,7 @@ def documents(config: WorldConfig, shares: DocumentShares, spec: JudgeSpec, seed
         number += 1
         draw = random.Random(derive_seed("document", seed, number))
         kind = draw.choices(kinds, weights)[0]
-        split: Split = "ood" if kind != "form" and draw.random() < held_out else "train"
+        split: Split = "ood" if draw.random() < held_out else "train"
         if kind == "facts":
             word = draw.choice(sorted(TOPIC_OF))
             yield Document(f"what is {word}", f"{word} is one of {TOPIC_OF[word]}")

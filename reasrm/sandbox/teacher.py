@@ -45,7 +45,7 @@ class TeacherConfig(Config):
         seed: Of its errors.
     """
 
-    error_rate: float = Field(default=0.3, ge=0, le=1)
+    error_rate: float = Field(default=0.4, ge=0, le=1)
     follow_shortcut: float = Field(default=0.5, ge=0, le=1)
     malformed_rate: float = Field(default=0.04, ge=0, le=1)
     seed: int = 0

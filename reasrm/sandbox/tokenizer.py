@@ -33,7 +33,6 @@ _OTHER = (
         "judge",
         "read",
         "check",
-        "weigh",
         "write",
         "what",
         "is",

@@ -32,8 +32,11 @@ def verdict_text(spec: JudgeSpec, verdict: str) -> str:
         ConfigError: The spec's verdict is not a menu word inside a tag.
     """
     grammar = spec.grammar
-    if not isinstance(grammar, MarkedGrammar) or grammar.tag is None:
+    menu = getattr(grammar, "menu", {})
+    letters = all(side in menu and menu[side].winner == side for side in ("A", "B"))
+    if not isinstance(grammar, MarkedGrammar) or grammar.tag is None or not letters:
         raise ConfigError(
-            f"spec {spec.name!r} marks its verdict without a tag", remedy="use sandbox, rm-nlhf or rm-r1"
+            f"spec {spec.name!r} does not mark its verdict by A or B inside a tag",
+            remedy="use sandbox, rm-nlhf or rm-r1",
         )
     return f"<{grammar.tag}>{grammar.open}{verdict}{grammar.close}</{grammar.tag}>"

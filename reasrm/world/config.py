@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from reasrm.config import Config
 from reasrm.world.language import HELD_OUT_TOPICS, TOPICS
@@ -14,6 +14,13 @@ __all__ = ["SPLITS", "Shortcut", "Split", "SplitConfig", "WorldConfig", "Writer"
 Split = Literal["train", "tune", "iid", "hard", "ood"]
 SPLITS: tuple[Split, ...] = ("train", "tune", "iid", "hard", "ood")
 Probability = Field(ge=0, le=1)
+_SPLITS: dict[str, dict[str, Any]] = {
+    "train": {},
+    "tune": {},
+    "iid": {},
+    "hard": {"num_rules": (3, 3), "margin": 1},
+    "ood": {"held_out": True},
+}
 
 
 class Writer(Config):
@@ -68,7 +75,6 @@ class WorldConfig(Config):
         held_out_topics: Topics that training never judges; `ood` has nothing else.
         must_share: Chance that one stated rule of a prompt is a must (weight 2).
         principle_share: Chance that a prompt names an audience, whose principle then counts.
-        principle_weight: Weight of an audience's principle.
         rubric_share: Share of rows that carry a rubric, with a principle drawn for the row, whatever the audience.
         writers: Who writes the responses; each pair draws two, with replacement.
         shortcut: The misleading mark.
@@ -79,7 +85,6 @@ class WorldConfig(Config):
     held_out_topics: tuple[str, ...] = HELD_OUT_TOPICS
     must_share: float = Field(default=0.6, ge=0, le=1)
     principle_share: float = Field(default=0.5, ge=0, le=1)
-    principle_weight: Literal[1, 2] = 1
     rubric_share: float = Field(default=0.0, ge=0, le=1)
     writers: tuple[Writer, ...] = Field(
         default=(
@@ -91,15 +96,16 @@ class WorldConfig(Config):
         min_length=1,
     )
     shortcut: Shortcut = Shortcut()
-    splits: dict[Split, SplitConfig] = Field(
-        default={
-            "train": SplitConfig(),
-            "tune": SplitConfig(),
-            "iid": SplitConfig(),
-            "hard": SplitConfig(num_rules=(3, 3), margin=1),
-            "ood": SplitConfig(held_out=True),
-        }
-    )
+    splits: dict[Split, SplitConfig] = Field(default_factory=dict, validate_default=True)
+
+    @field_validator("splits", mode="before")
+    @classmethod
+    def _merge(cls, value: Any) -> Any:
+        """Let a file name only the splits and knobs that it changes."""
+        if not isinstance(value, dict):
+            return value
+        changed = {name: split if isinstance(split, dict) else dict(split) for name, split in value.items()}
+        return {name: {**_SPLITS.get(name, {}), **changed.get(name, {})} for name in {**_SPLITS, **changed}}
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -109,9 +115,6 @@ class WorldConfig(Config):
                 f"held_out_topics must be at least two of {', '.join(TOPICS)} and leave two, "
                 f"got {self.held_out_topics}"
             )
-        missing = set(SPLITS) - set(self.splits)
-        if missing:
-            raise ValueError(f"splits lacks {', '.join(sorted(missing))}")
         for name, split in self.splits.items():
             fewest, most = split.num_rules
             if not 1 <= fewest <= most <= 4:

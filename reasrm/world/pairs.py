@@ -64,7 +64,7 @@ class Written:
     writer: str
 
 
-def read_task(text: str, principle_weight: int = 1) -> Task | None:
+def read_task(text: str) -> Task | None:
     """Read a prompt back: the inverse of `Task.text`, the audience's principle added. None if it is not a prompt."""
     head, colon, tail = text.partition(" : ")
     words = head.split(" ")
@@ -80,7 +80,7 @@ def read_task(text: str, principle_weight: int = 1) -> Task | None:
             return None
         rules.append(rule)
     if audience:
-        rules.append(Rule(AUDIENCES[audience], None, principle_weight))
+        rules.append(Rule(AUDIENCES[audience]))
     return Task(words[1], audience, tuple(rules))
 
 
@@ -93,7 +93,7 @@ def rules_of(row: Row) -> tuple[Rule, ...]:
     rules = [read_rule(str(text)) for text in row.meta.get("rules", ())]
     if not rules or None in rules:
         raise InputError(
-            "is not a row of the sandbox world", place=row.id, remedy="make rows by `reasrm sandbox data`"
+            "is not a row of the sandbox world", place=row.id, remedy="make rows by `reasrm sandbox pairs`"
         )
     return tuple(rule for rule in rules if rule is not None)
 
@@ -132,9 +132,9 @@ class World:
             if difference and good.text != bad.text and margin in (None, abs(difference)):
                 return self._as_pair(draw, split, number, task, rubric, good, bad)
         raise ConfigError(
-            f"no pair with a margin of {margin} in {_ATTEMPTS} draws",
+            f"no pair with a margin of {margin or 'any size'} in {_ATTEMPTS} draws",
             place=f"splits.{split}",
-            remedy="choose a smaller margin or more rules",
+            remedy="choose a smaller margin, more rules, or writers who do not all succeed or fail",
         )
 
     def candidates(self, split: Split, number: int, count: int) -> CandidateSet:
@@ -169,7 +169,7 @@ class World:
         if with_rubric:
             rules.append(Rule(draw.choice(PRINCIPLES), None, draw.choice((1, 2))))
         elif audience:
-            rules.append(Rule(AUDIENCES[audience], None, config.principle_weight))
+            rules.append(Rule(AUDIENCES[audience]))
         return Task(topic, audience, tuple(rules)), rubric_of(rules) if with_rubric else None
 
     def write(self, draw: random.Random, task: Task, writer: Writer | None = None) -> Written:

@@ -129,7 +129,7 @@ def test_building_leaves_the_global_random_state_alone(tmp_path: Path) -> None:
     "change",
     [
         *({"seed": 1}, {"world": {"seed": 1}}, {"documents": {"facts": 0.5}}, {"model": {"num_layers": 2}}),
-        *({"training": {"steps": 4}}, {"spec": "rm-nlhf"}, {"world": {"shortcut": {"kind": "length"}}}),
+        *({"training": {"steps": 4}}, {"world": {"shortcut": {"kind": "length"}}}),
     ],
     ids=lambda change: json.dumps(change).replace('"', ""),
 )

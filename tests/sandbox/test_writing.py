@@ -39,11 +39,13 @@ def test_a_judgment_in_the_form_of_its_spec(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(builtin_specs()) - set(FORMS)))
 def test_a_spec_that_marks_its_critique_otherwise_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"spec '{name}' marks .*; use sandbox, rm-nlhf or rm-r1"):
+    with pytest.raises(
+        ConfigError, match=rf"spec '{name}' (marks|does not mark) .*; use sandbox, rm-nlhf or rm-r1"
+    ):
         judgment_text(load_spec(name), CLAUSES, "A")
 
 
 @pytest.mark.parametrize("name", ["mt-bench", "llmbar", "pointwise-10", "principle-list", "rubric"])
 def test_a_spec_without_a_tagged_verdict_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"spec '{name}' marks its verdict without a tag"):
+    with pytest.raises(ConfigError, match=rf"spec '{name}' does not mark its verdict"):
         verdict_text(load_spec(name), "A")

@@ -8,7 +8,7 @@ import pytest
 
 from reasrm.config import parse_config
 from reasrm.errors import ConfigError
-from reasrm.world.config import SPLITS, WorldConfig
+from reasrm.world.config import SPLITS, SplitConfig, WorldConfig
 from reasrm.world.language import TOPICS
 from reasrm.world.pairs import World
 
@@ -21,14 +21,12 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "share-above-1": ({"must_share": 1.5}, r"key 'must_share': .*less than or equal to 1.*1.5"),
     "shortcut-below-0": ({"shortcut": {"hard": -0.1}}, r"key 'shortcut.hard': .*greater than or equal to 0.*-0.1"),
     "shortcut-of-no-kind": ({"shortcut": {"kind": "rude"}}, r"'shortcut.kind': .*'polite' or 'length'.*'rude'"),
-    "weight": ({"principle_weight": 3}, r"'principle_weight': .*1 or 2.*3"),
     "no-writers": ({"writers": []}, r"'writers': .*at least 1"),
     "skill": ({"writers": [{"name": "n", "skill": 2}]}, r"'writers.0.skill': .*less than or equal to 1.*2"),
     "joiner": ({"writers": [{"name": "n", "skill": 1, "joiner": "or"}]}, r"'writers.0.joiner': .*'and'.*'or'"),
     "unknown-topic": ({"held_out_topics": ["fish", "stars"]}, r"at least two of trees, birds.*and leave two.*stars"),
     "one-topic": ({"held_out_topics": ["fish"]}, r"at least two of"),
     "all-topics": ({"held_out_topics": list(TOPICS)}, r"leave two"),
-    "missing-splits": ({"splits": {"train": {}}}, r"splits lacks hard, iid, ood, tune"),
     "falling-rules": ({"splits": {**SPLIT, "hard": {"num_rules": [3, 2]}}}, r"splits.hard.num_rules must rise.*3, 2"),
     "no-rules": ({"splits": {**SPLIT, "iid": {"num_rules": [0, 2]}}}, r"splits.iid.num_rules must rise.*0, 2"),
     "no-margin": ({"splits": {**SPLIT, "hard": {"margin": 0}}}, r"splits.hard.margin.*greater than or equal to 1"),
@@ -76,3 +74,11 @@ def test_more_different_responses_than_there_are(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("reasrm.world.pairs._ATTEMPTS", 3)
     with pytest.raises(ConfigError, match="no 500 different responses in 3 draws; ask for fewer"):
         World().candidates("train", 0, 500)
+
+
+def test_a_file_names_only_what_it_changes() -> None:
+    config = parse_config(WorldConfig, {"splits": {"hard": {"margin": 2}, "ood": {}}}, "world.yaml")
+    assert config.splits["hard"] == SplitConfig(num_rules=(3, 3), margin=2)
+    assert config.splits["ood"].held_out
+    assert config.splits["train"] == WorldConfig().splits["train"]
+    assert WorldConfig.model_validate(config.model_dump(mode="json")) == config

@@ -25,7 +25,7 @@ from reasrm.world.rules import HARD_RULES, PRINCIPLES, read_rubric
 from tests.world.truth import evidence, meets, total, within
 
 ROWS = 2000
-WITH_RUBRICS = WorldConfig(seed=5, rubric_share=0.5, principle_weight=2, shortcut=Shortcut(kind="length"))
+WITH_RUBRICS = WorldConfig(seed=5, rubric_share=0.5, shortcut=Shortcut(kind="length"))
 
 
 @lru_cache
