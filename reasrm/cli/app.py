@@ -9,7 +9,7 @@ import typer
 
 from reasrm import __version__
 from reasrm.cli import flags
-from reasrm.cli.console import guarded, print_summary, set_quiet
+from reasrm.cli.console import chatter_to_stderr, guarded, print_summary, set_quiet
 from reasrm.cli.flags import JudgingFlags, takes_judging_flags
 
 app = typer.Typer(
@@ -234,10 +234,12 @@ def demo_command(
     """
     set_quiet(quiet)
     with guarded():
-        from reasrm.cli.sandbox import load_demo_config
-        from reasrm.demo.run import run_demo
+        with chatter_to_stderr():
+            from reasrm.cli.sandbox import load_demo_config
+            from reasrm.demo.run import run_demo
 
-        print_summary(run_demo(output, load_demo_config(config, seed)))
+            summary = run_demo(output, load_demo_config(config, seed))
+        print_summary(summary)
 
 
 @sandbox_app.command("pairs")

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from reasrm.errors import ReasrmError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reasrm.judging.tally import Tally
 
 __all__ = [
+    "chatter_to_stderr",
     "exit_with",
     "guarded",
     "is_quiet",
@@ -62,6 +63,15 @@ def exit_with(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+@contextmanager
+def chatter_to_stderr() -> Iterator[None]:
+    """Keep what libraries print on stdout (DeepSpeed's log) off it; stdout belongs to the summary."""
+    with ExitStack() as stack:
+        target = stack.enter_context(open(os.devnull, "w")) if _state["quiet"] else sys.stderr
+        stack.enter_context(redirect_stdout(target))
+        yield
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reasrm.cli.console import note, print_summary
+from reasrm.cli.console import chatter_to_stderr, note, print_summary
 from reasrm.config import load_config
 from reasrm.demo.config import DemoConfig
 from reasrm.demo.stages import make_base, make_traces, write_pairs
@@ -64,8 +64,9 @@ def write_traces(config: DemoConfig, spec: str, pairs: Path, output: Path) -> No
 
 def write_judge(config: DemoConfig, work: Path, output: Path) -> None:
     """Make the judge that ships with the package: base, traces, SFT, evaluation, export with its numbers."""
-    from reasrm.demo.run import make_judge
+    with chatter_to_stderr():
+        from reasrm.demo.run import make_judge
 
-    summary = make_judge(config, work, output)
+        summary = make_judge(config, work, output)
     note(f"the judge lies in {output}")
     print_summary({"command": "sandbox judge", **summary})

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasrm.cli.console import is_quiet, note, print_summary, set_quiet
+from reasrm.cli.console import chatter_to_stderr, is_quiet, note, print_summary, set_quiet
 
 if TYPE_CHECKING:
     from reasrm.training.sft import Listener
@@ -27,21 +27,25 @@ def run_sft(
     """Train a judge on written judgments, or say what that would do and need."""
     speaks = int(os.environ.get("RANK", "0")) == 0
     set_quiet(quiet or not speaks)
+    with chatter_to_stderr():
+        summary = _run_sft(config, overrides, run_dir or Path("runs") / f"sft-{config.stem}", resume, dry_run)
+    if speaks:
+        print_summary(summary)
+
+
+def _run_sft(config: Path, overrides: list[str], folder: Path, resume: bool, dry_run: bool) -> dict[str, Any]:
     from reasrm.training.config import load_sft_stage
 
     stage = load_sft_stage(config, overrides)
     from reasrm.training.sft import encode_data, plan, set_up, train
 
-    folder = run_dir or Path("runs") / f"sft-{config.stem}"
     with training_listener(f"sft {config.stem}") as listener:
-        if dry_run:
-            setup = set_up(stage, str(config), folder / "checkpoints")
-            summary = plan(setup, encode_data(setup, listener))
-            _describe(summary)
-        else:
-            summary = train(stage, str(config), folder, resume=resume, listener=listener)
-    if speaks:
-        print_summary(summary)
+        if not dry_run:
+            return train(stage, str(config), folder, resume=resume, listener=listener)
+        setup = set_up(stage, str(config), folder / "checkpoints")
+        summary = plan(setup, encode_data(setup, listener))
+        _describe(summary)
+        return summary
 
 
 def _hush_libraries() -> None:
