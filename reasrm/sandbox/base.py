@@ -212,6 +212,9 @@ def new_model(config: BaseConfig, tokenizer: Any) -> Any:
 
 
 def _train(config: BaseConfig, on_progress: Progress) -> tuple[Any, Any]:
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # of one shard
     tokenizer = build_tokenizer()
     model = new_model(config, tokenizer).train()
     settings = config.training

@@ -15,6 +15,7 @@ from reasrm.sources import SOURCES
 from tests.commands import ROOT, decide, environment, rows_of, run, summary, write_rows
 from tests.fakes import Endpoint
 from tests.tiny import build_tiny_model
+from tests.training.stages import write_stage
 
 VERBS = [
     *("judge", "eval", "data import", "data sources", "specs", "demo", "env", "sft", "export"),
@@ -24,7 +25,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_readmes_judge_command_runs(tmp_path):
-    (line,) = [line for line in README.splitlines() if line.startswith("reasrm judge")]
+    (line,) = [line for line in README.splitlines() if line.startswith("reasrm judge --judge openai:")]
     rows = write_rows(tmp_path / "rows.jsonl", 4)
     with Endpoint(lambda payload: decide(payload, "<answer>[[{}]]</answer>")) as endpoint:
         line = line.replace("http://localhost:8000/v1", endpoint.base_url)
@@ -32,6 +33,25 @@ def test_the_readmes_judge_command_runs(tmp_path):
         result = run(*shlex.split(line)[1:])
     assert result.returncode == 0, result.stderr
     assert {row["status"] for row in rows_of(tmp_path / "judged.jsonl")} <= {"ok", "split"}
+
+
+def test_the_readmes_way_from_rows_to_a_judge_runs(tmp_path):
+    config = write_stage(tmp_path)
+    rows = write_rows(tmp_path / "in.jsonl", 3)
+    names = {
+        "configs/qwen2.5/sft-7b-lora-1gpu.yaml": config,
+        "runs/my-judge": tmp_path / "run",
+        "my-judge": tmp_path / "judge",
+        "rows.jsonl": rows,
+        "judged.jsonl": tmp_path / "judged.jsonl",
+    }
+    block = README.split("## Train a judge")[1].split("```")[1]
+    lines = [line for line in block.splitlines() if line.startswith("reasrm")]
+    assert [line.split()[1] for line in lines] == ["sft", "sft", "export", "judge"]
+    for line in lines:
+        result = run(*(str(names.get(word, word)) for word in shlex.split(line)[1:]))
+        assert result.returncode == 0, result.stderr
+    assert len(rows_of(tmp_path / "judged.jsonl")) == 3
 
 
 def test_the_readmes_row_is_what_the_embedded_judge_writes(tmp_path):
