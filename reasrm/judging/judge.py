@@ -53,11 +53,13 @@ class Judge:
         spec: The protocol.
         backend: The model.
         policy: How verdicts are read: `strict`, or `upstream` as the suite's own script does.
+        name: What results call the model; by default what the backend calls it.
     """
 
     spec: JudgeSpec
     backend: Backend
     policy: Policy = "strict"
+    name: str | None = None
 
     def __post_init__(self) -> None:
         check_spec(self.spec)
@@ -70,8 +72,9 @@ class Judge:
     @property
     def identity(self) -> dict[str, Any]:
         """What must be equal for two runs to be one run."""
+        named = {} if self.name is None else {"model": self.name}
         return {
-            "model": self.backend.identity,
+            "model": {**self.backend.identity, **named},
             "spec": self.spec.name,
             "spec_hash": self.spec.hash,
             "verdict_policy": self.policy,
@@ -80,7 +83,7 @@ class Judge:
     @property
     def label(self) -> dict[str, str]:
         """How output rows name this judge."""
-        return {"name": self.backend.name, "spec": self.spec.name, "spec_hash": self.spec.hash}
+        return {"name": self.name or self.backend.name, "spec": self.spec.name, "spec_hash": self.spec.hash}
 
     def sampling(
         self,
@@ -249,7 +252,7 @@ def open_judge(
         own = load_spec(str(folder))
         chosen = own if spec is None else _as_spec(spec)
         backend = open_backend(str(folder / "model"), **backend_options)
-        return Judge(spec=chosen, backend=backend, policy=policy)
+        return Judge(spec=chosen, backend=backend, policy=policy, name=name if folder == _EMBEDDED else None)
     wanted = spec or default_spec
     if wanted is None:
         raise ConfigError(

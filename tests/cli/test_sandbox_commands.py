@@ -68,6 +68,7 @@ def test_the_embedded_judge_judges_its_world_right_after_installation(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     rows = rows_of(tmp_path / "out.jsonl")
+    assert {row["judge"]["name"] for row in rows} == {"sandbox"}
     right = sum(judgment["verdict"] == "A" for row in rows for judgment in row["judgments"])
     assert right >= 140, "of 200 judgments, where a coin gives 100 with a standard deviation of 7"
     assert sum(row["status"] in ("ok", "split") for row in rows) >= 99
