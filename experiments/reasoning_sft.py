@@ -126,6 +126,7 @@ def evaluate(config: DemoConfig, model: Path, tests: dict[str, Path], folder: Pa
                     "accuracy": findings["accuracy"][split],
                     "shortcut": findings["shortcut"][split],
                     "inconsistency": findings["inconsistency"][split],
+                    "evidence": findings["evidence"],
                     "coverage": sum(line["status"] == "ok" for line in lines) / len(lines),
                     # Unreadable counts as not right, so that arms are compared on the same rows.
                     "right": {line["id"]: line["correct"] is True for line in lines},
@@ -172,6 +173,14 @@ def paired(seed: dict[str, Any], cell: str) -> str:
     )
 
 
+def eyesight(seed: dict[str, Any]) -> str:
+    """Return how often the base's evidence was right, by kind of rule: what it cannot see, nothing later creates."""
+    evidence = seed["arms"]["base"]["greedy iid"]["evidence"]
+    return "the base's evidence " + ", ".join(
+        f"{kind} {rates['accuracy']:.2f}" for kind, rates in evidence.items()
+    )
+
+
 def main() -> None:
     """Run the experiment."""
     parser = argparse.ArgumentParser(
@@ -193,6 +202,8 @@ def main() -> None:
         config = load_demo_config(arguments.config, seed)
         seeds.append(run_seed(config, tests, arguments.output / f"seed-{seed}", arguments.output))
     note(report(seeds))
+    for seed in seeds:
+        note(f"seed {seed['seed']}: {eyesight(seed)}; {seed['compute']}")
     for seed in seeds:
         for arm in seed["arms"].values():
             for cell in arm.values():

@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from reasrm.errors import ReasrmError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from reasrm.judging.tally import Tally
 
 __all__ = [
+    "bars",
     "chatter_to_stderr",
     "exit_with",
     "guarded",
     "is_quiet",
     "judging_progress",
     "note",
+    "now_and_then",
     "print_summary",
     "progress_bar",
     "set_quiet",
@@ -99,53 +103,12 @@ def guarded() -> Iterator[None]:
 
 @contextmanager
 def judging_progress(label: str) -> Iterator[Callable[[Tally], None]]:
-    """Show a bar with rate, remaining time, coverage and tokens; plain lines where stderr is no terminal."""
-    if _state["quiet"]:
-        yield lambda tally: None
-    elif sys.stderr.isatty():
-        with _bar(label) as update:
-            yield update
-    else:
-        yield _lines(label)
-
-
-@contextmanager
-def _bar(label: str) -> Iterator[Callable[[Tally], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=16),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[extra]}"),
-    )
+    """Show rows done with rate, coverage and tokens, as `progress_bar` does."""
     started = time.monotonic()
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(label, total=None, extra="")
-
-        def update(tally: Tally) -> None:
-            done = tally.rows + tally.errors
-            extra = _describe(tally, time.monotonic() - started)
-            progress.update(task, total=tally.total, completed=done, extra=extra)
-
-        yield update
-
-
-def _lines(label: str, every_s: float = 10.0) -> Callable[[Tally], None]:
-    started = last = time.monotonic()
-
-    def update(tally: Tally) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= every_s:
-            last = now
-            note(
-                f"{label}: {tally.rows + tally.errors}/{tally.total} rows, {_describe(tally, now - started)}"
-            )
-
-    return update
+    with progress_bar(label, unit=" rows,", at_end=False) as update:
+        yield lambda tally: update(
+            tally.rows + tally.errors, tally.total, _describe(tally, time.monotonic() - started)
+        )
 
 
 def _describe(tally: Tally, elapsed_s: float) -> str:
@@ -156,36 +119,57 @@ def _describe(tally: Tally, elapsed_s: float) -> str:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show how far a loop is: a bar on a terminal, a line now and then elsewhere. Call it with done, total, extra."""
+def progress_bar(
+    label: str, *, unit: str = "", at_end: bool = True
+) -> Iterator[Callable[[int, int, str], None]]:
+    """Show how far a loop is: a bar on a terminal, a line now and then elsewhere. Call it with done, total, extra.
+
+    Args:
+        label: What is being done.
+        unit: What a line says behind the count.
+        at_end: Whether the last count gets a line in any case.
+    """
     if _state["quiet"]:
         yield lambda done, total, extra: None
     elif sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[extra]}"),
-        )
-        with Progress(*columns, console=Console(stderr=True)) as progress:
+        with bars() as progress:
             task = progress.add_task(label, total=None, extra="")
             yield lambda done, total, extra: progress.update(task, completed=done, total=total, extra=extra)
     else:
-        yield _occasional_lines(label)
+        is_due = now_and_then()
+
+        def update(done: int, total: int, extra: str) -> None:
+            if is_due() or (at_end and done == total):
+                note(f"{label}: {done}/{total}{unit} {extra}")
+
+        yield update
 
 
-def _occasional_lines(label: str, every_s: float = 10.0) -> Callable[[int, int, str], None]:
-    last = time.monotonic()
+def bars() -> Progress:
+    """Return progress bars on stderr; their tasks need a field `extra`, what is said behind the bar."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    def update(done: int, total: int, extra: str) -> None:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=16),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[extra]}"),
+        console=Console(stderr=True),
+    )
+
+
+def now_and_then(every_s: float = 10.0, *, at_once: bool = False) -> Callable[[], bool]:
+    """Return a function that is true at most once in so many seconds; the first time after them, or at once."""
+    last = float("-inf") if at_once else time.monotonic()
+
+    def is_due() -> bool:
         nonlocal last
         now = time.monotonic()
-        if now - last >= every_s or done == total:
-            last = now
-            note(f"{label}: {done}/{total} {extra}")
+        if now - last < every_s:
+            return False
+        last = now
+        return True
 
-    return update
+    return is_due

@@ -11,14 +11,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasrm.cli.console import chatter_to_stderr, is_quiet, note, print_summary, set_quiet
+from reasrm.cli.console import (
+    bars,
+    chatter_to_stderr,
+    is_quiet,
+    note,
+    now_and_then,
+    print_summary,
+    set_quiet,
+)
 
 if TYPE_CHECKING:
     from reasrm.training.sft import Listener
 
 __all__ = ["run_sft", "training_listener"]
-
-_EVERY_S = 10.0
 
 
 def run_sft(
@@ -73,19 +79,9 @@ def training_listener(label: str) -> Iterator[Listener]:
 
 @contextmanager
 def _bars(label: str) -> Iterator[Listener]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from reasrm.training.sft import Listener
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=16),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[extra]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with bars() as progress:
         rows = progress.add_task("encoding rows", total=None, extra="")
         steps = progress.add_task(label, total=None, extra="", visible=False)
 
@@ -93,7 +89,7 @@ def _bars(label: str) -> Iterator[Listener]:
             progress.update(steps, completed=done, total=total, extra=_numbers(logs), visible=True)
 
         yield Listener(
-            say=progress.console.print,
+            say=lambda text: progress.console.print(text, markup=False, highlight=False),
             rows=lambda number: progress.update(rows, completed=number),
             steps=step,
         )
@@ -103,21 +99,14 @@ def _lines(label: str) -> Listener:
     from reasrm.training.sft import Listener
 
     started = time.monotonic()
-    said = {"rows": started, "steps": float("-inf")}
-
-    def due(name: str) -> bool:
-        now = time.monotonic()
-        if now - said[name] < _EVERY_S:
-            return False
-        said[name] = now
-        return True
+    rows_due, step_due = now_and_then(), now_and_then(at_once=True)
 
     def rows(number: int) -> None:
-        if due("rows"):
+        if rows_due():
             note(f"{label}: encoded {number:,} rows")
 
     def step(done: int, total: int, logs: Mapping[str, Any]) -> None:
-        if due("steps") or done == total:
+        if step_due() or done == total:
             elapsed = time.monotonic() - started
             note(f"{label}: step {done}/{total}, {_numbers(logs)}, {elapsed:.0f} s")
 

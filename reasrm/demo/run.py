@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from trl.trainer.sft_config import SFTConfig
 
 from reasrm import __version__
 from reasrm.cli.console import note
@@ -29,11 +30,12 @@ from reasrm.demo.stages import (
     write_pairs,
     write_sft_config,
 )
+from reasrm.errors import ConfigError
 from reasrm.export import export_judge
 from reasrm.files import write_json_atomic
 from reasrm.judging.judge import Judge, open_judge
 from reasrm.protocol.spec import load_spec
-from reasrm.training.config import load_sft_stage
+from reasrm.training.config import check_trainer, load_sft_stage
 from reasrm.training.sft import train
 from reasrm.world.config import Split
 from reasrm.world.pairs import World
@@ -89,6 +91,7 @@ def make_judge(config: DemoConfig, work: Path, output: Path) -> dict[str, Any]:
 
 def _pipeline(output: Path, config: DemoConfig) -> tuple[Path, Path, list[Measured], dict[Split, Path]]:
     """Do whatever is not done yet; return base, judge folder, what was measured, and the test files."""
+    check_trainer(config.trainer, SFTConfig, "trainer of the demo")  # now, not after the base was built
     _settle(output, config)
     spec = load_spec(config.base.spec)
     world = World(config.base.world)
@@ -166,13 +169,20 @@ def _measure(
 
 
 def _settle(output: Path, config: DemoConfig) -> None:
-    """Make the folder this demo's: another one in its place moves aside."""
+    """Make the folder this demo's: another demo in its place moves aside.
+
+    Raises:
+        ConfigError: The folder holds other things.
+    """
     mine = {"reasrm": __version__, "config": config.model_dump(mode="json")}
     record = output / "demo.json"
-    if output.is_dir() and any(output.iterdir()) and (not record.is_file() or read_yaml(record) != mine):
+    here = output.iterdir() if output.is_dir() else ()
+    if not record.is_file() and any(not path.name.startswith(f"{record.name}.tmp-") for path in here):
+        raise ConfigError("holds no demo, but other files", place=str(output), remedy="choose another folder")
+    if record.is_file() and read_yaml(record) != mine:
         number = next(n for n in range(1, 10_000) if not output.with_name(f"{output.name}.old-{n}").exists())
         aside = output.rename(output.with_name(f"{output.name}.old-{number}"))
-        note(f"{output} held another demo or other files: moved to {aside}")
+        note(f"{output} held another demo: moved to {aside}")
     output.mkdir(parents=True, exist_ok=True)
     write_json_atomic(record, mine)
 

@@ -71,12 +71,17 @@ def make_traces(config: DemoConfig, spec: JudgeSpec, pairs: Path, output: Path) 
     """Let the teacher judge the pairs, one order each, and keep the traces with the right verdict as SFT rows.
 
     What the teacher wrote lies beside `output` and is continued like any judging.
+
+    Raises:
+        KeyboardInterrupt: The run was asked to stop; the same call continues.
     """
     teacher = Judge(spec=spec, backend=ScriptedTeacher(spec, config.teacher))
     options = JudgingOptions(orders="random", seed=config.seed, sampling=teacher.sampling(temperature=1.0))
     judged = output.with_name(f"{output.stem}.teacher.jsonl")
     with judging_progress("teacher") as on_progress:
-        judge_file(teacher, JudgeInput([pairs]), judged, options, RunControl(on_progress=on_progress))
+        batch = judge_file(teacher, JudgeInput([pairs]), judged, options, RunControl(on_progress=on_progress))
+    if batch.signum is not None:  # what was judged so far would train another judge
+        raise KeyboardInterrupt
     return keep_by_label(spec, judged, read_pairs(pairs), output)
 
 

@@ -30,6 +30,7 @@ __all__ = ["DTYPES", "HFBackend", "is_out_of_memory", "pick_device"]
 _LOG = logging.getLogger("reasrm")
 _WINDOW_BATCHES = 8
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 _SHORT_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -314,7 +315,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether memory ran out; on a CPU torch says so by a plain RuntimeError."""
     words = str(error).lower()
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and ("out of memory" in words or "can't allocate memory" in words)
+        isinstance(error, RuntimeError) and any(phrase in words for phrase in _NO_MEMORY)
     )
 
 

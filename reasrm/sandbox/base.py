@@ -78,7 +78,7 @@ class BaseTraining(Config):
         coin_weight: Loss weight of tokens that are coins; what cannot be learnt is noise in the gradient.
     """
 
-    steps: int = Field(default=1200, gt=0)
+    steps: int = Field(default=1500, gt=0)
     batch_size: int = Field(default=32, gt=0)
     lr: float = Field(default=4e-3, gt=0)
     muon_lr: float = Field(default=0.04, gt=0)

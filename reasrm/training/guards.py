@@ -17,6 +17,7 @@ import torch
 from transformers import TrainerCallback
 
 from reasrm.errors import ConfigError, EnvironmentProblem
+from reasrm.generation.hf import is_out_of_memory
 
 __all__ = ["GuardedSteps", "all_finite", "explain_out_of_memory"]
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 else:
     _Trainer = object
 
-_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 _SLOWER = (
     "lower the learning rate, set trainer.max_grad_norm, or look at the rows of these steps; "
     "the last checkpoint is from before it"
@@ -185,8 +185,7 @@ def explain_out_of_memory(trainer: Any) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not is_memory and not any(words in str(error).lower() for words in _NO_MEMORY):
+        if not is_out_of_memory(error):
             raise
         args = trainer.args
         shape = getattr(trainer, "_batch_shape", None)

@@ -14,6 +14,7 @@ import torch
 
 from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.generation.checkpoint import Checkpoint, context_length, stop_ids
+from reasrm.generation.hf import is_out_of_memory
 from reasrm.protocol.completions import CompletionEncoder
 from reasrm.protocol.encoder import PromptEncoder
 from reasrm.training.config import LoraSection, ModelSection
@@ -89,8 +90,7 @@ def load_weights(base: BaseModel, section: ModelSection, dtype: torch.dtype) -> 
     except ImportError as error:
         raise ConfigError(str(error), place="model.attn_implementation", remedy="leave it out") from error
     except (RuntimeError, MemoryError) as error:
-        words = str(error).lower()
-        if not isinstance(error, MemoryError) and "memory" not in words:
+        if not is_out_of_memory(error):
             raise
         raise EnvironmentProblem(
             f"the model does not fit into memory as {str(dtype).removeprefix('torch.')}",

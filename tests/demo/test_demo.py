@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+from contextlib import contextmanager
 
 import pytest
 
+from reasrm.demo import stages
+from reasrm.demo.config import DemoConfig
+from reasrm.demo.run import run_demo
+from reasrm.demo.stages import make_traces, write_pairs
+from reasrm.errors import ConfigError
 from reasrm.judging.judge import open_judge
+from reasrm.protocol.spec import load_spec
+from reasrm.world.pairs import World
 from tests.commands import ROOT, rows_of, run, summary
 
 CONFIG = ROOT / "configs" / "sandbox" / "demo-tiny.yaml"
@@ -63,6 +73,38 @@ def test_another_demo_in_the_folder_moves_aside(demo, tmp_path):
     result = run("demo", "--config", CONFIG, "--output", copy)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "demo.old-1" / "summary.json").is_file()
+
+
+def test_a_folder_of_other_things_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    result = run("demo", "--config", CONFIG, "--output", tmp_path)
+    assert result.returncode == 2
+    assert "holds no demo, but other files; choose another folder" in summary(result)["message"]
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_teacher_that_was_stopped_teaches_nothing(tmp_path, monkeypatch):
+    config, spec = DemoConfig(), load_spec("sandbox")
+    pairs = write_pairs(World().pairs("train", 40), tmp_path / "pairs.jsonl")
+
+    @contextmanager
+    def stopping(label):
+        yield lambda tally: os.kill(os.getpid(), signal.SIGTERM) if tally.rows == 7 else None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "judging_progress", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            make_traces(config, spec, pairs, tmp_path / "traces.jsonl")
+    assert not (tmp_path / "traces.jsonl").exists()
+    assert 7 <= len(rows_of(tmp_path / "traces.teacher.jsonl")) < 40
+    kept = make_traces(config, spec, pairs, tmp_path / "traces.jsonl")
+    assert kept.kept + kept.reasons.total() == 40
+
+
+def test_a_trainer_argument_that_trl_does_not_know_costs_no_base(tmp_path):
+    with pytest.raises(ConfigError, match="did you mean 'learning_rate'"):
+        run_demo(tmp_path / "out", DemoConfig(trainer={"learning_rat": 0.1}))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_misspelt_key_is_named(tmp_path):

@@ -1,0 +1,52 @@
+"""The commands of docs/sandbox.md, docs/sft.md and configs/sandbox/sft.yaml, in the order of these pages, cut short."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from reasrm.cli.app import app
+from tests.commands import ROOT, rows_of
+
+# What a command gets behind its words: a base of a few steps, a training of two.
+SHORT = {
+    "sandbox base": ("--config", "configs/sandbox/demo-tiny.yaml"),
+    "sandbox pairs": ("--rows", "30"),
+    "sft": ("--set", "trainer.max_steps=2", "--set", "trainer.per_device_train_batch_size=4"),
+}
+
+
+def commands(path: Path) -> list[list[str]]:
+    """The commands of a page's shell blocks, or of a file's head."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        text = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
+    found = re.findall(r"^(?:# (?:  |Launch: ))?(reasrm .*)$", text, re.MULTILINE)
+    return [shlex.split(line)[1:] for line in found]
+
+
+@pytest.mark.parametrize(
+    ("page", "count"), [("configs/sandbox/sft.yaml", 4), ("docs/sft.md", 4), ("docs/sandbox.md", 4)]
+)
+def test_every_command_runs(page: str, count: int, tmp_path: Path, monkeypatch, capfd) -> None:
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.chdir(tmp_path)
+    before = commands(ROOT / "configs" / "sandbox" / "sft.yaml")[:3] if page == "docs/sft.md" else []
+    lines = [words for words in commands(ROOT / page) if words[0] != "demo"]  # `make demo` is that one's test
+    assert len(lines) == count
+    said = []
+    for words in [*before, *lines]:
+        verb = words[0] if words[0] == "sft" else " ".join(words[:2])
+        app([*words, *SHORT.get(verb, ())], standalone_mode=False)
+        said.append(json.loads(capfd.readouterr().out.splitlines()[-1]))
+    assert len(rows_of(tmp_path / "runs" / "sandbox" / "traces.jsonl")) <= 30
+    if page == "docs/sandbox.md":
+        assert (tmp_path / "hard.jsonl").is_file()
+        assert (tmp_path / "runs" / "sandbox" / "base" / "base.json").is_file()
+    else:
+        assert said[-1]["steps"] == 2
+        assert said[-1]["rows"] == len(rows_of(tmp_path / "runs" / "sandbox" / "traces.jsonl"))
