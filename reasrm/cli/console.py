@@ -58,8 +58,10 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     import orjson
 
     sys.stdout.flush()
-    sys.stdout.buffer.write(orjson.dumps(summary, option=orjson.OPT_NON_STR_KEYS) + b"\n")
-    sys.stdout.buffer.flush()
+    stream = sys.__stdout__  # whatever `chatter_to_stderr` has put in its place
+    if stream is not None:
+        stream.buffer.write(orjson.dumps(summary, option=orjson.OPT_NON_STR_KEYS) + b"\n")
+        stream.buffer.flush()
 
 
 def exit_with(code: int) -> NoReturn:

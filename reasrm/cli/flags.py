@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from reasrm.cli.console import guarded, set_quiet
+from reasrm.cli.console import chatter_to_stderr, guarded, set_quiet
 
 __all__ = [
     "CoerceScalars",
@@ -145,7 +145,7 @@ def takes_judging_flags(command: Callable[..., None]) -> Callable[..., None]:
     def run(**values: Any) -> None:
         flags = JudgingFlags(**{field.name: values.pop(field.name) for field in shared})
         set_quiet(flags.quiet)
-        with guarded():
+        with guarded(), chatter_to_stderr():
             command(**values, flags=flags)
 
     run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]

@@ -43,7 +43,8 @@ def write_split(config: DemoConfig, split: str, rows: int, start: int, output: P
 
 def write_base(config: DemoConfig, output: Path) -> None:
     """Build the base model, or find it built."""
-    folder = make_base(config, output)
+    with chatter_to_stderr():
+        folder = make_base(config, output)
     note(f"the base lies in {folder}; judge with it: reasrm judge --judge {folder} --spec {config.base.spec}")
     print_summary({"command": "sandbox base", "output": str(folder), "hash": config.base.hash})
 

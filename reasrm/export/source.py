@@ -181,7 +181,7 @@ def _open_base(base: Mapping[str, str | None]) -> Checkpoint:
     if was_local and not checkpoint.is_local:
         raise ConfigError(
             f"the adapter's base model {path!r} is not there",
-            remedy="start from the folder where training was started, or name both with --model and --adapter",
+            remedy="put it back, or name both with --model and --adapter",
         )
     if was_local and checkpoint.fingerprint() != fingerprint:
         raise ConfigError(

@@ -209,7 +209,8 @@ def test_a_killed_build_is_not_taken_for_a_base(tmp_path: Path, folder: Path) ->
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "1"}
     result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     assert result.returncode == -signal.SIGKILL
-    assert result.stdout.splitlines() == [base.build_tokenizer().backend_tokenizer.to_str(), TINY.hash]
+    said = [base.build_tokenizer().backend_tokenizer.to_str(), TINY.hash]
+    assert result.stdout.splitlines()[:2] == said  # libraries may say more
     assert [path.name.startswith(".base.partial-") for path in tmp_path.iterdir()] == [True]
     assert build_base(TINY, place) == place
     assert same(place, folder)
