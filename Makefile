@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= PASSIVE
+# Models this small gain nothing from a second thread, and processes side by side lose much.
+export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
@@ -36,11 +38,11 @@ soak: $(STAMP)
 
 # The judge that ships with the package: the same bits on the same kind of CPU.
 sandbox-judge: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/reasrm sandbox judge --config configs/sandbox/judge.yaml \
+	$(BIN)/reasrm sandbox judge --config configs/sandbox/judge.yaml \
 		--work runs/sandbox-judge --output reasrm/sandbox_judge
 
 experiments: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python experiments/reasoning_sft.py --output runs/reasoning-sft
+	$(BIN)/python experiments/reasoning_sft.py --output runs/reasoning-sft
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -3,7 +3,8 @@
     python experiments/reasoning_sft.py --output runs/reasoning-sft [--seeds 0 1 2] [--rows 1000] [--config FILE]
 
 Each seed is a base, a teacher and a training run of its own. Both arms see the same prompts; the reasoning arm learns
-the teacher's traces, the answer-only arm the bare verdict, for as many tokens processed in training. Test rows are the
+the teacher's traces, the answer-only arm the bare verdict, for as many tokens processed in training (prompt
+and answer: the compute; tokens with loss are fewer in the answer-only arm and reported). Test rows are the
 same for all seeds and were never tuned on (tuning used the split `tune`). Each test row is judged once, in an order
 drawn by its id, greedy and at T = 1. Differences are paired by row; intervals are 95 % bootstraps over rows, and the
 spread over seeds stands beside them. Stopped runs continue.
@@ -13,8 +14,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,13 +30,14 @@ from reasrm.cli.training import training_listener
 from reasrm.demo.config import DemoConfig
 from reasrm.demo.stages import cached_base, cap_rows, make_traces, read_pairs, write_pairs, write_sft_config
 from reasrm.durable import read_records
+from reasrm.errors import ConfigError
 from reasrm.evaluation.table import format_estimate, render_rows
 from reasrm.files import replacing, write_json_atomic
 from reasrm.judging.batch import RunControl, judge_file
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import open_judge
 from reasrm.judging.plan import JudgingOptions
-from reasrm.metrics.intervals import bootstrap_mean
+from reasrm.metrics.intervals import Estimate, bootstrap_mean
 from reasrm.protocol.spec import load_spec
 from reasrm.sandbox.measure import measure_file
 from reasrm.sandbox.writing import verdict_text
@@ -100,9 +104,13 @@ def equal_steps(config: DemoConfig, base: Path, rows: Path, tokens: int, folder:
 
     file = write_sft_config(config, base, rows, folder / "probe.yaml")
     setup = set_up(load_sft_stage(file), str(file), folder / "probe")
-    examples = encode_data(setup).train.examples
-    mean = statistics.mean(len(example.ids) for example in examples)
-    return round(tokens / mean / config.trainer["per_device_train_batch_size"])
+    lengths = [len(example.ids) for example in encode_data(setup).train.examples]
+    return steps_for(tokens, lengths, config.trainer["per_device_train_batch_size"])
+
+
+def steps_for(tokens: int, lengths: Sequence[int], batch: int) -> int:
+    """Return the steps that process `tokens` when every epoch shows each row once, its last batch as short as it is."""
+    return round(tokens / (sum(lengths) / math.ceil(len(lengths) / batch)))
 
 
 def evaluate(config: DemoConfig, model: Path, tests: dict[str, Path], folder: Path) -> dict[str, Any]:
@@ -168,9 +176,14 @@ def report(seeds: list[dict[str, Any]]) -> str:
 def paired(seed: dict[str, Any], cell: str) -> str:
     """Return reasoning minus answer-only on the same rows, with its interval."""
     ours, theirs = (seed["arms"][arm][cell]["right"] for arm in ("reasoning", "answer-only"))
-    return format_estimate(
-        bootstrap_mean([float(ours[i]) - float(theirs[i]) for i in sorted(ours)], 0).as_dict()
-    )
+    return format_estimate(paired_difference(ours, theirs).as_dict())
+
+
+def paired_difference(ours: Mapping[str, bool], theirs: Mapping[str, bool]) -> Estimate:
+    """Return the mean difference over the same rows, with a bootstrap over rows."""
+    if ours.keys() != theirs.keys():
+        raise ValueError("the arms were judged on different rows")
+    return bootstrap_mean([float(ours[row]) - float(theirs[row]) for row in sorted(ours)], 0)
 
 
 def eyesight(seed: dict[str, Any]) -> str:
@@ -179,6 +192,16 @@ def eyesight(seed: dict[str, Any]) -> str:
     return "the base's evidence " + ", ".join(
         f"{kind} {rates['accuracy']:.2f}" for kind, rates in evidence.items()
     )
+
+
+def settle(output: Path, settings: dict[str, Any]) -> None:
+    """Refuse a folder that holds test rows of other settings."""
+    record = output / "settings.json"
+    if record.exists() and orjson.loads(record.read_bytes()) != settings:
+        raise ConfigError(
+            "holds an experiment with other rows", place=str(output), remedy="choose another --output"
+        )
+    write_json_atomic(record, settings)
 
 
 def main() -> None:
@@ -193,6 +216,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     world = World(load_demo_config(arguments.config, None).base.world)
+    settle(arguments.output, {"rows": arguments.rows, "world": world.config.model_dump(mode="json")})
     tests = {
         split: write_pairs(world.pairs(split, arguments.rows), arguments.output / f"{split}.jsonl")
         for split in ("iid", "ood", "hard")
