@@ -46,6 +46,7 @@ from reasrm.training.config import load_sft_stage
 from reasrm.training.sft import train
 from reasrm.world.pairs import World
 
+ARMS = ("reasoning", "answer-only")
 MODES = {"greedy": 0.0, "sampled": 1.0}
 
 
@@ -175,7 +176,7 @@ def report(seeds: list[dict[str, Any]]) -> str:
 
 def paired(seed: dict[str, Any], cell: str) -> str:
     """Return reasoning minus answer-only on the same rows, with its interval."""
-    ours, theirs = (seed["arms"][arm][cell]["right"] for arm in ("reasoning", "answer-only"))
+    ours, theirs = (seed["arms"][arm][cell]["right"] for arm in ARMS)
     return format_estimate(paired_difference(ours, theirs).as_dict())
 
 
@@ -229,6 +230,11 @@ def main() -> None:
     for seed in seeds:
         note(f"seed {seed['seed']}: {eyesight(seed)}; {seed['compute']}")
     for seed in seeds:
+        cells = seed["arms"]["base"]
+        seed["reasoning_minus_answer_only"] = {
+            cell: paired_difference(*(seed["arms"][arm][cell]["right"] for arm in ARMS)).as_dict()
+            for cell in cells
+        }
         for arm in seed["arms"].values():
             for cell in arm.values():
                 del cell["right"]
