@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -31,6 +33,18 @@ def judge_args(endpoint: Endpoint, rows: Path, output: Path, *more: str) -> list
         str(output),
         *more,
     ]
+
+
+def held(free: int, go_on: threading.Event):
+    """An endpoint that answers some calls and keeps the others waiting, however slow the machine is."""
+    asked = itertools.count()
+
+    def answer(payload: dict) -> Reply:
+        if next(asked) >= free:
+            go_on.wait(timeout=120)
+        return decide(payload)
+
+    return answer
 
 
 def slow(delay_s: float):
@@ -86,11 +100,14 @@ def test_f1_soak_two_hundred_kills(tmp_path):
 @pytest.mark.parametrize(("sig", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_f3_a_signal_drains_and_the_run_continues(tmp_path, sig, code):
     rows, output = write_rows(tmp_path / "rows.jsonl", 300), tmp_path / "out.jsonl"
-    with Endpoint(slow(0.02)) as endpoint:
+    go_on = threading.Event()
+    with Endpoint(held(40, go_on)) as endpoint:
         args = judge_args(endpoint, rows, output, "--concurrency", "4")
         process = start(*args)
         wait_for_rows(output, 5)
         process.send_signal(sig)
+        time.sleep(0.5)  # the signal is noticed while calls are out
+        go_on.set()
         stdout, stderr = process.communicate(timeout=40)
         assert process.returncode == code, stderr
         stopped = json.loads(stdout.splitlines()[-1])
@@ -196,15 +213,17 @@ def test_f8_ids_derived_from_content_survive_reordering(tmp_path):
 
 def test_f9_one_writer_wins_and_the_others_exit_75(tmp_path):
     rows, output = write_rows(tmp_path / "rows.jsonl", 60), tmp_path / "out.jsonl"
-    with Endpoint(slow(0.1)) as endpoint:
+    go_on = threading.Event()
+    with Endpoint(held(8, go_on)) as endpoint:
         args = judge_args(endpoint, rows, output, "--concurrency", "4")
         winner = start(*args)
         wait_for_rows(output, 1)
         losers = [start(*args) for _ in range(3)]
         for loser in losers:
-            _, stderr = loser.communicate(timeout=30)
+            _, stderr = loser.communicate(timeout=60)
             assert loser.returncode == 75, stderr
             assert str(winner.pid) in stderr
+        go_on.set()
         winner.communicate(timeout=60)
         assert winner.returncode == 0
     assert len({row["id"] for row in rows_of(output)}) == len(rows_of(output)) == 60
