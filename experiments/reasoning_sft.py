@@ -5,7 +5,7 @@
 Each seed is a base, a teacher and a training run of its own. Both arms see the same prompts; the reasoning arm learns
 the teacher's traces, the answer-only arm the bare verdict, for as many tokens processed in training (prompt
 and answer: the compute; tokens with loss are fewer in the answer-only arm and reported). Test rows are the
-same for all seeds and were never tuned on (tuning used the split `tune`). Each test row is judged once, in an order
+same for all seeds; settings were chosen on other rows. Each test row is judged once, in an order
 drawn by its id, greedy and at T = 1. Differences are paired by row; intervals are 95 % bootstraps over rows, and the
 spread over seeds stands beside them. Stopped runs continue.
 """
@@ -28,7 +28,15 @@ from reasrm.cli.console import judging_progress, note
 from reasrm.cli.sandbox import load_demo_config
 from reasrm.cli.training import training_listener
 from reasrm.demo.config import DemoConfig
-from reasrm.demo.stages import cached_base, cap_rows, make_traces, read_pairs, write_pairs, write_sft_config
+from reasrm.demo.stages import (
+    UNSEEN,
+    cached_base,
+    cap_rows,
+    make_traces,
+    read_pairs,
+    write_pairs,
+    write_sft_config,
+)
 from reasrm.durable import read_records
 from reasrm.errors import ConfigError
 from reasrm.evaluation.table import format_estimate, render_rows
@@ -219,7 +227,7 @@ def main() -> None:
     world = World(load_demo_config(arguments.config, None).base.world)
     settle(arguments.output, {"rows": arguments.rows, "world": world.config.model_dump(mode="json")})
     tests = {
-        split: write_pairs(world.pairs(split, arguments.rows), arguments.output / f"{split}.jsonl")
+        split: write_pairs(world.pairs(split, arguments.rows, UNSEEN), arguments.output / f"{split}.jsonl")
         for split in ("iid", "ood", "hard")
     }
     seeds = []

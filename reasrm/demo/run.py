@@ -22,6 +22,7 @@ from reasrm.config import read_yaml
 from reasrm.demo.config import DemoConfig
 from reasrm.demo.report import Measured, evidence_table, judged_rows, result_table
 from reasrm.demo.stages import (
+    UNSEEN,
     cached_base,
     cap_rows,
     evaluate_judge,
@@ -99,7 +100,7 @@ def _pipeline(output: Path, config: DemoConfig) -> tuple[Path, Path, list[Measur
         base = cached_base(config, output)
     with _stage(f"pairs: {config.pairs} to learn from, {config.rows_per_split} to test on from each split"):
         tests = {
-            split: write_pairs(world.pairs(split, config.rows_per_split), output / f"{split}.jsonl")
+            split: write_pairs(world.pairs(split, config.rows_per_split, UNSEEN), output / f"{split}.jsonl")
             for split in config.splits
         }
     judge_folder = _train_judge(config, base, output)

@@ -28,6 +28,7 @@ from reasrm.sources.importing import pair_to_json
 from reasrm.strictjson import dumps
 
 __all__ = [
+    "UNSEEN",
     "cached_base",
     "cap_rows",
     "evaluate_judge",
@@ -37,6 +38,9 @@ __all__ = [
     "write_pairs",
     "write_sft_config",
 ]
+
+UNSEEN = 10_000
+"""Where test rows begin: defaults of this package were chosen by looking at rows before."""
 
 
 def write_pairs(pairs: Iterable[PreferencePair], path: Path) -> Path:
