@@ -90,6 +90,7 @@ def guarded() -> Iterator[None]:
         print_summary({"error": type(error).__name__, "message": str(error), "exit_code": error.exit_code})
         exit_with(error.exit_code)
     except KeyboardInterrupt:
+        note("interrupted; the same command continues what it can (training: with --resume)")
         print_summary({"error": "KeyboardInterrupt", "message": "interrupted", "exit_code": 130})
         exit_with(130)
     except OSError as error:

@@ -36,6 +36,7 @@ def write_split(config: DemoConfig, split: str, rows: int, start: int, output: P
     named: Split = split
     if output.exists():
         raise ConfigError("exists already", place=str(output), remedy="choose another --output")
+    output.parent.mkdir(parents=True, exist_ok=True)
     write_pairs(World(config.base.world).pairs(named, rows, start), output)
     note(f"{rows} pairs of the split {split} in {output}")
     print_summary({"command": "sandbox pairs", "output": str(output), "split": split, "rows": rows})
@@ -51,6 +52,9 @@ def write_base(config: DemoConfig, output: Path) -> None:
 
 def write_traces(config: DemoConfig, spec: str, pairs: Path, output: Path) -> None:
     """Let the scripted teacher judge pairs of the world, and keep the traces with the right verdict."""
+    if output.exists() and pairs.exists() and output.samefile(pairs):
+        raise ConfigError("is also the input", place=str(output), remedy="choose another --output")
+    output.parent.mkdir(parents=True, exist_ok=True)
     kept = make_traces(config, load_spec(spec), pairs, output)
     summary = {
         "command": "sandbox traces",

@@ -19,7 +19,7 @@ from reasrm.export.source import Provenance, Source
 from reasrm.files import display_name
 from reasrm.protocol.spec import JudgeSpec
 
-__all__ = ["Evaluation", "read_results", "render_card"]
+__all__ = ["Evaluation", "check_measured", "read_results", "render_card"]
 
 _LONGEST = 200
 _INERT = frozenset("`|\\<>")
@@ -63,6 +63,24 @@ def read_results(folder: Path, spec: JudgeSpec) -> Evaluation:
             remedy="evaluate this judge, and give that folder",
         )
     return Evaluation(display_name(folder.resolve()), result)
+
+
+def check_measured(evaluations: Sequence[Evaluation], fingerprint: str) -> None:
+    """Refuse results of another model folder than the one with this fingerprint.
+
+    Results that carry no fingerprint, such as those of a judge behind an endpoint, are taken at their word.
+
+    Raises:
+        InputError: A result was measured on other files.
+    """
+    for evaluation in evaluations:
+        measured = evaluation.result["judge"].get("fingerprint")
+        if measured not in (None, fingerprint):
+            raise InputError(
+                f"was measured on another model (fingerprint {measured}), not on this one ({fingerprint})",
+                place=evaluation.folder,
+                remedy="evaluate the exported judge folder, and give that result",
+            )
 
 
 def render_card(

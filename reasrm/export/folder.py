@@ -20,7 +20,7 @@ from transformers import GenerationConfig
 
 from reasrm import __version__
 from reasrm.errors import ConfigError, EnvironmentProblem, InternalError
-from reasrm.export.card import read_results, render_card
+from reasrm.export.card import check_measured, read_results, render_card
 from reasrm.export.merging import (
     attach_adapter,
     bytes_as,
@@ -106,6 +106,7 @@ def export_judge(
     with building(target, bytes_needed=plan.bytes_needed) as partial:
         with _explaining_memory(source, plan):
             checks = _write_and_compare(source, plan, partial / "model", say)
+        check_measured(evaluations, Checkpoint(str(partial / "model")).fingerprint())
         weights = _hash_weights(partial / "model", source.hashes if plan.copied else {})
         identity = _identity(source, plan, weights, checks)
         card = render_card(target.name, source, identity, evaluations)

@@ -33,6 +33,15 @@ def test_pairs_are_not_written_over(tmp_path):
     assert run("sandbox", "pairs", "--split", "easy", "--output", tmp_path / "x").returncode == 2
 
 
+def test_traces_never_replace_their_input(tmp_path):
+    pairs = tmp_path / "new" / "folder" / "pairs.jsonl"
+    assert run("sandbox", "pairs", "--rows", 3, "--output", pairs).returncode == 0
+    before = pairs.read_bytes()
+    result = run("sandbox", "traces", "--input", pairs, "--output", pairs)
+    assert (result.returncode, pairs.read_bytes()) == (2, before)
+    assert "also the input" in summary(result)["message"]
+
+
 def test_a_base_is_built_once(tmp_path):
     config = ROOT / "configs" / "sandbox" / "demo-tiny.yaml"
     command = ["sandbox", "base", "--config", config, "--output", tmp_path / "base"]

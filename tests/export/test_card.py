@@ -199,3 +199,13 @@ def test_a_run_gives_the_card_everything(tmp_path):
     assert "- Training: 8 rows used, dropped: 2 `too_long`" in text
     assert '"max_steps": 7' in text
     assert str(tmp_path) not in text
+
+
+def test_numbers_of_another_model_are_refused() -> None:
+    from reasrm.export.card import Evaluation, check_measured
+
+    own = Evaluation("own", {"judge": {"fingerprint": "abc"}})
+    served = Evaluation("served", {"judge": {"fingerprint": None}})
+    check_measured([own, served], "abc")
+    with pytest.raises(InputError, match=r"another model .*fingerprint abc.*not on this one .xyz"):
+        check_measured([served, own], "xyz")
