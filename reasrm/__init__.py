@@ -21,6 +21,7 @@ _HOMES = {
     "PreferencePair": "reasrm.records",
     "Rubric": "reasrm.records",
     "Verdict": "reasrm.records",
+    "as_reward": "reasrm.judging.reward_function",
     "judge_file": "reasrm.judging.batch",
     "load_spec": "reasrm.protocol.spec",
     "open_judge": "reasrm.judging.judge",
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from reasrm.judging.batch import judge_file as judge_file
     from reasrm.judging.judge import Judge as Judge
     from reasrm.judging.judge import open_judge as open_judge
+    from reasrm.judging.reward_function import as_reward as as_reward
     from reasrm.protocol.spec import JudgeSpec as JudgeSpec
     from reasrm.protocol.spec import load_spec as load_spec
     from reasrm.records import CandidateSet as CandidateSet

@@ -96,6 +96,31 @@ def eval_command(
     run_eval(suite, flags, output)
 
 
+@app.command("distill")
+def distill_command(
+    config: Annotated[Path, typer.Option("--config", help="The distillation's YAML file.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count rows and calls, show a prompt, ask nobody.")
+    ] = False,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Make calls again that failed after their retries.")
+    ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Move earlier answers aside and begin anew.")
+    ] = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Let teachers judge pairs; keep what reaches the label as SFT rows, with a ledger. Run again to continue.
+
+    Example: reasrm distill --config configs/distill/sandbox.yaml
+    """
+    set_quiet(quiet)
+    with guarded():
+        from reasrm.cli.distill import run_distill
+
+        run_distill(config, dry_run=dry_run, restart=restart, retry_errors=retry_errors)
+
+
 @app.command("sft")
 def sft_command(
     config: Annotated[Path, typer.Option("--config", help="The stage's YAML file.")],
@@ -120,6 +145,33 @@ def sft_command(
         from reasrm.cli.training import run_sft
 
         run_sft(config, overrides or [], run_dir, resume=resume, dry_run=dry_run, quiet=quiet)
+
+
+@app.command("rlvr")
+@app.command("grpo", hidden=True)
+def rlvr_command(
+    config: Annotated[Path, typer.Option("--config", help="The stage's YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a key: trainer.max_steps=10. Repeatable.")
+    ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option("--run-dir", help="The run's folder. Default: runs/rlvr-CONFIG.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show rows, lengths, steps and memory; train nothing.")
+    ] = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Train a judge on preference labels by GRPO. Also: accelerate launch train/rlvr.py --config FILE.
+
+    Example: reasrm rlvr --config configs/sandbox/rlvr.yaml --run-dir runs/rlvr
+    """
+    set_quiet(quiet)
+    with guarded():
+        from reasrm.cli.training import run_rlvr
+
+        run_rlvr(config, overrides or [], run_dir, resume=resume, dry_run=dry_run, quiet=quiet)
 
 
 @app.command("export")
@@ -181,6 +233,15 @@ def data_import(
     input: flags.Inputs,
     output: Annotated[Path, typer.Option("--output", help="The pairs to write; dropped rows go beside it.")],
     source: flags.SourceName = "auto",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option", help="NAME=VALUE: a choice that the source leaves to you; see data sources."
+        ),
+    ] = None,
+    columns: Annotated[
+        Path | None, typer.Option("--columns", help="YAML, lines 'field: column': this file's column names.")
+    ] = None,
     coerce_scalars: flags.CoerceScalars = False,
     quiet: flags.Quiet = False,
 ) -> None:
@@ -192,7 +253,42 @@ def data_import(
     with guarded():
         from reasrm.cli.data import run_import
 
-        run_import(input, output, source=source, coerce_scalars=coerce_scalars)
+        run_import(
+            input,
+            output,
+            source=source,
+            coerce_scalars=coerce_scalars,
+            options=option or (),
+            columns=columns,
+        )
+
+
+@data_app.command("curate")
+def data_curate(
+    config: Annotated[Path, typer.Option("--config", help="What to do, YAML; see configs/data/.")],
+    input: Annotated[
+        list[Path] | None, typer.Option("--input", help="Instead of the config's input. Repeatable.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Instead of the config's output folder.")
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Replace an earlier result, judged rows included.")
+    ] = False,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Do it again with rows judged that could not be.")
+    ] = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Deduplicate, decontaminate, filter, check labels with a judge, balance and split preference pairs.
+
+    Example: reasrm data curate --config configs/data/curate.yaml --input pairs.jsonl --output curated
+    """
+    set_quiet(quiet)
+    with guarded(), chatter_to_stderr():
+        from reasrm.cli.curation import run_curation
+
+        run_curation(config, input or (), output, restart=restart, retry_errors=retry_errors)
 
 
 @data_app.command("sources")

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from reasrm.cli.console import note, print_summary
+from reasrm.config import read_yaml
+from reasrm.errors import ConfigError
 from reasrm.protocol.spec import builtin_specs, load_spec
-from reasrm.sources import SOURCES
+from reasrm.sources import SOURCES, Source, get
 from reasrm.sources.importing import import_pairs
 
 __all__ = ["list_sources", "run_import", "show_specs"]
 
 
-def run_import(inputs: Sequence[Path], output: Path, *, source: str, coerce_scalars: bool) -> None:
+def run_import(
+    inputs: Sequence[Path],
+    output: Path,
+    *,
+    source: str,
+    coerce_scalars: bool,
+    options: Sequence[str] = (),
+    columns: Path | None = None,
+) -> None:
     """Import, say per file what was kept and dropped, and print the report."""
+    chosen = _configured(source, options, columns)
     report = import_pairs(
         inputs,
         output,
-        source=source,
+        source=chosen,
         coerce_scalars=coerce_scalars,
         on_rows=lambda file: note(f"{file.path}: {file.rows:,} rows, {file.kept:,} pairs kept"),
     )
@@ -30,14 +41,43 @@ def run_import(inputs: Sequence[Path], output: Path, *, source: str, coerce_scal
         for reason, count in file.dropped.most_common():
             places = ", ".join(file.examples[reason][:6]) + (" …" if count > 6 else "")
             note(f"  dropped {count} × {reason}: {places}")
+        if file.unverified:
+            note("  schema unverified: these column names were not confirmed against the owner's files")
     note(f"pairs: {output}")
-    print_summary({"command": "data import", **summary})
+    settings = {"options": list(options)} if options else {}
+    print_summary({"command": "data import", **settings, **summary})
+
+
+def _configured(name: str, options: Sequence[str], columns: Path | None) -> str | Source:
+    """Return the named source with its options and columns; the name alone where there are none."""
+    if not options and columns is None:
+        return name
+    if name == "auto":
+        raise ConfigError("--option and --columns speak of one source", remedy="name it: --source NAME")
+    chosen: dict[str, str] = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals or key in chosen:
+            raise ConfigError(f"--option {option!r}", remedy="give each option once, as NAME=VALUE")
+        chosen[key] = value
+    return get(name).configured(chosen, {} if columns is None else _read_columns(columns))
+
+
+def _read_columns(path: Path) -> Mapping[str, str]:
+    value = read_yaml(path)
+    if isinstance(value, dict) and value and all(isinstance(x, str) for pair in value.items() for x in pair):
+        return value
+    raise ConfigError("is no list of columns", place=str(path), remedy="write lines 'field: column'")
 
 
 def list_sources() -> None:
     """Print the schemas that are read."""
     for source in SOURCES:
         print(f"{source.name}: {source.label_rule}\n    {source.licence}; {source.url} at {source.revision}")
+        for option, values in source.options.items():
+            print(f"    --option {option}={'|'.join(values)} (default {next(iter(values))})")
+        if not source.verified:
+            print(f"    column names not confirmed: {', '.join(source.assumed)}")
     print_summary({"command": "data sources", "sources": [source.name for source in SOURCES]})
 
 

@@ -23,17 +23,17 @@ from reasrm.judging.plan import JudgingOptions, plan_row
 from reasrm.judging.tally import Tally
 from reasrm.sources.recorded import read_recordings
 
-__all__ = ["run_eval", "run_judge"]
+__all__ = ["open_judging", "run_control", "run_eval", "run_judge"]
 
 
 def run_judge(flags: JudgingFlags, output: Path) -> None:
     """Judge a file and end with the exit code of `interface.md`."""
-    judge, options, rows = _open(flags, default_spec=None)
+    judge, options, rows = open_judging(flags, default_spec=None)
     if flags.dry_run:
         _dry_run("judge", judge, options, rows)
         return
     with closing(judge.backend), judging_progress("judging") as on_progress:
-        result = judge_file(judge, rows, output, options, _control(flags, on_progress))
+        result = judge_file(judge, rows, output, options, run_control(flags, on_progress))
     summary: dict[str, Any] = {"command": "judge", "output": str(output), **result.tally.summary()}
     summary["invalid_input"] = dict(sorted(result.scan.invalid.items()))
     if result.scan.recorded:
@@ -50,12 +50,12 @@ def run_eval(suite_name: str, flags: JudgingFlags, output: Path) -> None:
             note(render_table(result))
             print_summary({"command": "eval", "output": str(output), **result})
             return
-    judge, options, rows = _open(flags, default_spec=suite.default_spec)
+    judge, options, rows = open_judging(flags, default_spec=suite.default_spec)
     if flags.dry_run:
         _dry_run("eval", judge, options, rows)
         return
     with closing(judge.backend), judging_progress(suite.name) as on_progress:
-        evaluation = evaluate(suite, judge, rows, output, options, _control(flags, on_progress))
+        evaluation = evaluate(suite, judge, rows, output, options, run_control(flags, on_progress))
     if evaluation.result:
         note(render_table(evaluation.result))
         summary = {"command": "eval", "output": str(output), **evaluation.result}
@@ -64,7 +64,8 @@ def run_eval(suite_name: str, flags: JudgingFlags, output: Path) -> None:
     _finish(flags, evaluation.batch, summary)
 
 
-def _open(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, JudgingOptions, JudgeInput]:
+def open_judging(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, JudgingOptions, JudgeInput]:
+    """Return the judge, the options and the rows that the flags name."""
     name, _, recordings = (
         flags.judge.partition(":") if flags.judge.startswith("replay") else (flags.judge, "", "")
     )
@@ -113,7 +114,8 @@ def _open(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, Judging
     return judge, options, rows
 
 
-def _control(flags: JudgingFlags, on_progress: Callable[[Tally], None]) -> RunControl:
+def run_control(flags: JudgingFlags, on_progress: Callable[[Tally], None]) -> RunControl:
+    """Return what the flags say about earlier output, with messages for people."""
     return RunControl(
         restart=flags.restart,
         retry_errors=flags.retry_errors,

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,36 +22,64 @@ from reasrm.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from reasrm.training.sft import Listener
+    from reasrm.training.stage import Listener
 
-__all__ = ["run_sft", "training_listener"]
+__all__ = ["run_rlvr", "run_sft", "training_listener"]
 
 
 def run_sft(
     config: Path, overrides: list[str], run_dir: Path | None, *, resume: bool, dry_run: bool, quiet: bool
 ) -> None:
     """Train a judge on written judgments, or say what that would do and need."""
+    with _speaking("sft", config, run_dir, quiet) as (folder, finish):
+        from reasrm.training.config import load_sft_stage
+
+        stage = load_sft_stage(config, overrides)
+        from reasrm.training.sft import encode_data, plan, set_up, train
+
+        with training_listener(f"sft {config.stem}") as listener:
+            if dry_run:
+                setup = set_up(stage, str(config), folder / "checkpoints")
+                summary = plan(setup, encode_data(setup, listener))
+                _describe(summary)
+            else:
+                summary = train(stage, str(config), folder, resume=resume, listener=listener)
+        finish(summary)
+
+
+def run_rlvr(
+    config: Path, overrides: list[str], run_dir: Path | None, *, resume: bool, dry_run: bool, quiet: bool
+) -> None:
+    """Train a judge on preference labels by GRPO, or say what that would do and need."""
+    with _speaking("rlvr", config, run_dir, quiet) as (folder, finish):
+        from reasrm.training.rlvr_config import load_rlvr_stage
+
+        stage = load_rlvr_stage(config, overrides)
+        from reasrm.training.rlvr import encode_data, plan, set_up, train
+
+        with training_listener(f"rlvr {config.stem}") as listener:
+            if dry_run:
+                setup = set_up(stage, str(config), folder / "checkpoints")
+                summary = plan(setup, encode_data(setup, listener))
+                _describe_rlvr(summary)
+            else:
+                summary = train(stage, str(config), folder, resume=resume, listener=listener)
+        finish(summary)
+
+
+@contextmanager
+def _speaking(
+    verb: str, config: Path, run_dir: Path | None, quiet: bool
+) -> Iterator[tuple[Path, Callable[[dict[str, Any]], None]]]:
+    """Let one process of a launch speak; lend the run folder, and take the summary for the last line of stdout."""
     speaks = int(os.environ.get("RANK", "0")) == 0
     set_quiet(quiet or not speaks)
+    summaries: list[dict[str, Any]] = []
     with chatter_to_stderr():
-        summary = _run_sft(config, overrides, run_dir or Path("runs") / f"sft-{config.stem}", resume, dry_run)
+        yield run_dir or Path("runs") / f"{verb}-{config.stem}", summaries.append
     if speaks:
-        print_summary(summary)
-
-
-def _run_sft(config: Path, overrides: list[str], folder: Path, resume: bool, dry_run: bool) -> dict[str, Any]:
-    from reasrm.training.config import load_sft_stage
-
-    stage = load_sft_stage(config, overrides)
-    from reasrm.training.sft import encode_data, plan, set_up, train
-
-    with training_listener(f"sft {config.stem}") as listener:
-        if not dry_run:
-            return train(stage, str(config), folder, resume=resume, listener=listener)
-        setup = set_up(stage, str(config), folder / "checkpoints")
-        summary = plan(setup, encode_data(setup, listener))
-        _describe(summary)
-        return summary
+        for summary in summaries:
+            print_summary(summary)
 
 
 def _hush_libraries() -> None:
@@ -65,7 +93,7 @@ def _hush_libraries() -> None:
 @contextmanager
 def training_listener(label: str) -> Iterator[Listener]:
     """Show rows and steps: bars on a terminal, lines elsewhere, nothing when quiet."""
-    from reasrm.training.sft import Listener
+    from reasrm.training.stage import Listener
 
     _hush_libraries()
     if is_quiet():
@@ -79,7 +107,7 @@ def training_listener(label: str) -> Iterator[Listener]:
 
 @contextmanager
 def _bars(label: str) -> Iterator[Listener]:
-    from reasrm.training.sft import Listener
+    from reasrm.training.stage import Listener
 
     with bars() as progress:
         rows = progress.add_task("encoding rows", total=None, extra="")
@@ -96,7 +124,7 @@ def _bars(label: str) -> Iterator[Listener]:
 
 
 def _lines(label: str) -> Listener:
-    from reasrm.training.sft import Listener
+    from reasrm.training.stage import Listener
 
     started = time.monotonic()
     rows_due, step_due = now_and_then(), now_and_then(at_once=True)
@@ -115,14 +143,29 @@ def _lines(label: str) -> Listener:
 
 def _numbers(logs: Mapping[str, Any]) -> str:
     """Return what was logged, as far as a person wants it on one line."""
-    names = {"loss": "loss", "eval_loss": "eval loss", "grad_norm": "gradient", "learning_rate": "lr"}
+    names = {
+        "loss": "loss",
+        "eval_loss": "eval loss",
+        "reward/mean": "reward",
+        "rollouts/accuracy": "accuracy",
+        "rollouts/coverage": "coverage",
+        "rollouts/tokens": "tokens",
+        "groups/dead": "dead groups",
+        "grad_norm": "gradient",
+        "learning_rate": "lr",
+        **{
+            name: name.removeprefix("eval/")
+            for name in logs
+            if name.startswith("eval/") and name.count("/") == 2
+        },
+    }
     shown = [f"{word} {logs[name]:.4g}" for name, word in names.items() if name in logs]
     return " ".join(shown) or "done"
 
 
 def _describe(plan: Mapping[str, Any]) -> None:
     """Say what a run would do, in lines for people."""
-    batch, memory, lengths = plan["batches"], plan["memory_gib"], plan["lengths"]
+    batch, lengths = plan["batches"], plan["lengths"]
     dropped = ", ".join(f"{count} {code}" for code, count in plan["dropped"].items()) or "none"
     note(f"rows: {plan['rows']:,} kept, dropped: {dropped}; validation: {plan['validation_rows']:,}")
     for name, values in lengths.items():
@@ -138,7 +181,36 @@ def _describe(plan: Mapping[str, Any]) -> None:
         f"{batch['total_steps']:,} in all; {batch['tokens_per_step']:,} tokens per step, "
         f"{batch['trained_tokens_per_step']:,} of them with loss"
     )
-    parameters = plan["parameters"]
+    _describe_size(plan)
+
+
+def _describe_rlvr(plan: Mapping[str, Any]) -> None:
+    """Say what an RLVR run would do, in lines for people."""
+    batch = plan["batches"]
+    dropped = ", ".join(f"{count} {code}" for code, count in plan["dropped"].items()) or "none"
+    validation = ", ".join(f"{name} {count:,}" for name, count in plan["validation_rows"].items()) or "none"
+    targets = ", ".join(f"{side} {count:,}" for side, count in plan["targets"].items())
+    note(
+        f"prompts: {plan['rows']:,} kept (better response: {targets}), dropped: {dropped}; validation: {validation}"
+    )
+    shown = "  ".join(f"{name} {value:,}" for name, value in plan["lengths"]["prompt"].items())
+    note(f"  prompt tokens: {shown}; limit {plan['max_prompt_tokens']:,}")
+    note(f"  completions: at most {plan['max_completion_tokens']:,} tokens")
+    note(
+        f"generation batch: {batch['prompts_per_generation_batch']:,} prompts × {batch['rollouts_per_prompt']} "
+        f"rollouts = {batch['rollouts_per_generation_batch']:,}, learned from in {batch['steps_per_generation']} "
+        f"passes, {batch['num_iterations']} times"
+    )
+    note(
+        f"steps: {batch['per_device']} per process × {batch['accumulation']} passes × {batch['processes']} processes = "
+        f"{batch['rollouts_per_step']:,} rollouts per step; {batch['steps_per_epoch']:,} steps per epoch, "
+        f"{batch['total_steps']:,} in all"
+    )
+    _describe_size(plan)
+
+
+def _describe_size(plan: Mapping[str, Any]) -> None:
+    parameters, memory = plan["parameters"], plan["memory_gib"]
     note(f"parameters: {parameters['total']:,}, trained {parameters['trained']:,}, as {plan['dtype']}")
     parts = ", ".join(f"{name} {size:.2f}" for name, size in memory.items())
     note(f"memory per process, estimated, in GiB: {parts}")

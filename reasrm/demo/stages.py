@@ -86,7 +86,7 @@ def make_traces(config: DemoConfig, spec: JudgeSpec, pairs: Path, output: Path) 
         batch = judge_file(teacher, JudgeInput([pairs]), judged, options, RunControl(on_progress=on_progress))
     if batch.signum is not None:  # what was judged so far would train another judge
         raise KeyboardInterrupt
-    return keep_by_label(spec, judged, read_pairs(pairs), output)
+    return keep_by_label(spec, judged, JudgeInput([pairs]), output)
 
 
 def cap_rows(kept: Path, most: int, output: Path) -> int:

@@ -3,8 +3,10 @@
 The teacher is any judge; `reasrm judge` has asked it and written its rows. A kept trace becomes an SFT row: the prompt
 the teacher saw, span by span, and its text. A trace that was rejected goes to a sibling file with the reason, so that
 nothing is lost. Stage 1 of RM-R1 (arXiv 2505.02387 §2.2) before its second teacher; there, too, a trace is judged by
-its verdict only, so a right verdict with a wrong critique is kept. Thinking that an endpoint returned apart from its
-text is not part of the trace.
+its verdict only, so a right verdict with a wrong critique is kept. `reasrm.distillation.run` asks by itself, no more
+often than needed, and repairs what failed.
+
+A judged row is matched to its row by id and by the digest of the row's bytes. Texts stay on disk.
 """
 
 from __future__ import annotations
@@ -15,13 +17,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reasrm.durable import read_records
+from reasrm.distillation.config import Thinking
+from reasrm.distillation.lookup import open_records, sorted_lines
+from reasrm.distillation.traces import (
+    check_thinking,
+    completion_text,
+    make_row,
+    read_written,
+    reason_to_reject,
+    shown,
+)
+from reasrm.durable import IdIndex, read_records
 from reasrm.errors import InputError
-from reasrm.files import replacing
-from reasrm.protocol.prompts import build_prompt
+from reasrm.judging.inputs import InputRow, JudgeInput
 from reasrm.protocol.sft_rows import SFTRow
 from reasrm.protocol.spec import JudgeSpec
-from reasrm.records import Comparison, Order, PreferencePair, Row
+from reasrm.records import Comparison, Order, PreferencePair
+from reasrm.requests import Completion
 from reasrm.strictjson import dumps
 
 __all__ = ["KeptTraces", "keep_by_label"]
@@ -35,8 +47,8 @@ class KeptTraces:
         output: SFT rows.
         rejected: Traces that were not kept, with `reason`.
         kept: How many were.
-        reasons: Reason → traces rejected: a parse status, `wrong_verdict` or `no_label`; or rows that nobody was
-            asked about: `identical`, `degenerate`.
+        reasons: Reason → traces rejected: a parse status, `refused`, `wrong_verdict` or `no_label`; or rows that nobody
+            was asked about: `identical`, `degenerate`.
     """
 
     output: Path
@@ -45,44 +57,66 @@ class KeptTraces:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
-def keep_by_label(spec: JudgeSpec, judged: Path, rows: Mapping[str, Row], output: Path) -> KeptTraces:
+def keep_by_label(
+    spec: JudgeSpec, judged: Path, rows: JudgeInput, output: Path, *, thinking: Thinking = "leave_out"
+) -> KeptTraces:
     """Write SFT rows for the traces whose verdict is the label, and the others to `OUTPUT.rejected.jsonl`.
+
+    Both files are in the order of the rows' ids.
 
     Args:
         spec: The spec under which the teacher judged.
         judged: What `reasrm judge` wrote for the teacher.
-        rows: The rows it judged, by id: preference pairs or labelled comparisons.
+        rows: The rows it judged: preference pairs or labelled comparisons.
         output: Where SFT rows go; replaced whole, or not at all.
+        thinking: What becomes of thinking that an endpoint returned apart from its text.
 
     Raises:
-        InputError: `judged` cannot be read, or a judged row is none of `rows`, is no pair, or was judged under
-            another spec.
+        InputError: `judged` cannot be read, or a judged row is none of `rows` or no longer the same, is no pair, or was
+            judged under another spec.
         EnvironmentProblem: The files cannot be written.
     """
+    check_thinking(spec, thinking)
     result = KeptTraces(output, output.with_name(f"{output.name}.rejected.jsonl"))
-    try:
-        lines = sorted(read_records(judged), key=lambda line: str(line["id"]))
-    except OSError as error:
+    if not judged.exists():
         raise InputError(
-            f"cannot be read: {error.strerror}", place=str(judged), remedy="let the teacher judge first"
-        ) from error
-    with replacing(output) as kept, replacing(result.rejected) as rejected:
-        for line in lines:
+            "cannot be read: No such file or directory",
+            place=str(judged),
+            remedy="let the teacher judge first",
+        )
+    rows.scan()
+    found = IdIndex()
+    with open_records(judged) as index, sorted_lines(output) as keep, sorted_lines(result.rejected) as reject:
+        for item in rows:
+            line = index.get(item.id)
+            if line is None or not found.add(item.id):
+                continue
             if not line["judgments"]:  # identical or empty responses: nobody was asked
                 result.reasons[line["status"]] += 1
-                rejected.write(dumps({"id": line["id"], "reason": line["status"]}) + b"\n")
-            for trace, reason in _traces(spec, judged, line, rows):
+                reject(item.id, dumps({"id": item.id, "reason": line["status"]}) + b"\n")
+            for trace, reason in _traces(spec, judged, line, item, thinking):
                 if reason is None:
                     result.kept += 1
-                    kept.write(dumps(trace.to_json()) + b"\n")
+                    keep(item.id, dumps(trace.to_json()) + b"\n")
                 else:
                     result.reasons[reason] += 1
-                    rejected.write(dumps({**trace.to_json(), "reason": reason}) + b"\n")
+                    reject(item.id, dumps({**trace.to_json(), "reason": reason}) + b"\n")
+        if len(found) < len(index):
+            _refuse_strangers(judged, found)
     return result
 
 
+def _refuse_strangers(judged: Path, found: IdIndex) -> None:
+    stranger = next(line["id"] for line in read_records(judged) if line["id"] not in found)
+    raise InputError(
+        "is none of the rows given",
+        place=f"{judged.name}: row {stranger!r}",
+        remedy="give the file that was judged",
+    )
+
+
 def _traces(
-    spec: JudgeSpec, judged: Path, line: Mapping[str, Any], rows: Mapping[str, Row]
+    spec: JudgeSpec, judged: Path, line: Mapping[str, Any], item: InputRow, thinking: Thinking
 ) -> Iterator[tuple[SFTRow, str | None]]:
     """Yield each trace of a judged row with the reason to reject it, or None."""
     place = f"{judged.name}: row {line['id']!r}"
@@ -93,29 +127,23 @@ def _traces(
             place=place,
             remedy="name the teacher's spec, or let it judge again",
         )
-    row = rows.get(line["id"])
-    if row is None:
-        raise InputError("is none of the rows given", place=place, remedy="give the file that was judged")
-    comparison = row.compare() if isinstance(row, PreferencePair) else row
-    if not isinstance(comparison, Comparison):
+    if line["row_digest"] != item.digest.hex():
+        raise InputError(
+            f"was judged when {item.place} was another row",
+            place=place,
+            remedy="give the file that was judged, or let the teacher judge again",
+        )
+    pair = item.row
+    if not isinstance(pair, PreferencePair | Comparison):
         raise InputError("is not a pair", place=place, remedy="distil from preference pairs")
-    label = comparison.target.winner if comparison.target else None
     for judgment in line["judgments"]:
-        shown = comparison if judgment["order"] == Order.AB else comparison.swap()
-        meta = {
-            **({} if row.subset is None else {"subset": row.subset}),
-            "pair": row.id,
-            "order": judgment["order"],
-            "label": None if shown.target is None else shown.target.winner,
-            "teacher": line["judge"]["name"],
-            "spec": spec.name,
-            "spec_hash": spec.hash,
-        }
-        name = f"{row.id}|{judgment['order']}|{judgment['vote']}"
-        trace = SFTRow(name, build_prompt(spec, shown), judgment["text"], meta)
-        if judgment["status"] != "ok":
-            yield trace, judgment["status"]
-        elif label is None:
-            yield trace, "no_label"
-        else:
-            yield trace, None if judgment["verdict"] == label else "wrong_verdict"
+        comparison = shown(pair, Order(judgment["order"]))
+        written = completion_text(judgment["text"], judgment.get("reasoning"), thinking)
+        finish_reason = judgment["finish_reason"] or "stop"
+        read = read_written(
+            spec, Completion("-", text=judgment["text"], finish_reason=finish_reason), written
+        )
+        label = None if comparison.target is None else comparison.target.winner
+        name = f"{pair.id}|{judgment['order']}|{judgment['vote']}"
+        trace = make_row(spec, pair, comparison, name, written, line["judge"]["name"])
+        yield trace, reason_to_reject(read, label, judgment["text"])

@@ -18,7 +18,7 @@ from reasrm.errors import ConfigError
 from reasrm.generation.checkpoint import Checkpoint
 from reasrm.protocol.prompts import check_spec
 from reasrm.protocol.spec import JudgeSpec
-from reasrm.runs import CheckpointInfo, RunFolder, checkpoint_folder, latest_checkpoint, verify_checkpoint
+from reasrm.runs import CheckpointInfo, RunFolder, checkpoint_folder, result_checkpoint, verify_checkpoint
 
 __all__ = ["Provenance", "Source", "from_folders", "from_run"]
 
@@ -81,7 +81,7 @@ def from_run(run: Path, checkpoint: str | None = None) -> Source:
 
     Args:
         run: The run folder.
-        checkpoint: A step, or the checkpoint's folder; by default the newest that is whole.
+        checkpoint: A step, or the checkpoint's folder; by default the one that was chosen, or the newest that is whole.
 
     Raises:
         ConfigError: The folder holds no run or no such checkpoint, or the base model is not the one trained from.
@@ -147,7 +147,7 @@ def from_folders(
 
 def _pick(run: RunFolder, checkpoint: str | None) -> CheckpointInfo:
     if checkpoint is None:
-        newest = latest_checkpoint(run.path)
+        newest = result_checkpoint(run.path)
         if newest is None:
             raise ConfigError(
                 "no checkpoint is complete yet",

@@ -10,7 +10,7 @@ applied: the request says how to sample.
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -23,9 +23,9 @@ from reasrm.generation.checkpoint import Checkpoint, context_length, stop_ids
 from reasrm.generation.encoding import EncodedRequest, encode_window, failed, read_ids, windows
 from reasrm.generation.sampling import RowLimits, SeededSampler
 from reasrm.protocol.encoder import PromptEncoder
-from reasrm.requests import Completion, Request, TokenScores
+from reasrm.requests import Completion, Request, SamplingParams, TokenScores
 
-__all__ = ["DTYPES", "HFBackend", "is_out_of_memory", "pick_device"]
+__all__ = ["DTYPES", "HFBackend", "is_out_of_memory", "pick_device", "sample_ids"]
 
 _LOG = logging.getLogger("reasrm")
 _WINDOW_BATCHES = 8
@@ -213,44 +213,18 @@ class HFBackend:
                 remedy="start again; if it stops at the same rows, drop them",
             ) from error
 
-    @torch.no_grad()
     def _run(self, batch: Sequence[EncodedRequest]) -> list[Completion]:
-        width = max(len(encoded.ids) for encoded in batch)
-        input_ids, mask = self._pad([encoded.ids for encoded in batch], left=True)
-        rows = [encoded.request.sampling for encoded in batch]
-        limits = [params.max_tokens for params in rows]
-        with _bare(self._model) as model:
-            output = model.generate(
-                input_ids=input_ids,
-                attention_mask=mask,
-                generation_config=self._greedy(max(limits)),
-                logits_processor=LogitsProcessorList([SeededSampler(rows, self._device)]),
-                stopping_criteria=StoppingCriteriaList([RowLimits(width, limits, self._device)]),
-            )
+        rows = sample_ids(
+            self._model,
+            [encoded.ids for encoded in batch],
+            [encoded.request.sampling for encoded in batch],
+            stop_ids=self._stop_ids,
+            pad_id=self._pad_id,
+        )
         return [
             read_ids(encoded, ids, encoder=self._encoder, stop_ids=self._stop_ids, pad_id=self._pad_id)
-            for encoded, ids in zip(batch, output[:, width:].tolist(), strict=True)
+            for encoded, ids in zip(batch, rows, strict=True)
         ]
-
-    def _greedy(self, max_tokens: int) -> GenerationConfig:
-        """Plain greedy search, in which `SeededSampler` decides what is largest."""
-        return GenerationConfig(
-            max_new_tokens=max_tokens,
-            do_sample=False,
-            eos_token_id=sorted(self._stop_ids) or None,
-            pad_token_id=self._pad_id,
-        )
-
-    def _pad(self, rows: Sequence[Sequence[int]], *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return ids and attention mask, both (B, T)."""
-        width = max(len(row) for row in rows)
-        fill = [[self._pad_id] * (width - len(row)) for row in rows]
-        ids = [[*pad, *row] if left else [*row, *pad] for row, pad in zip(rows, fill, strict=True)]
-        mask = [
-            [*[0] * len(pad), *[1] * len(row)] if left else [*[1] * len(row), *[0] * len(pad)]
-            for row, pad in zip(rows, fill, strict=True)
-        ]
-        return torch.tensor(ids, device=self._device), torch.tensor(mask, device=self._device)
 
     def score(self, request: Request, continuations: Sequence[str]) -> list[TokenScores]:
         """Return each continuation's log-probabilities: natural log, one per token, given all before it.
@@ -281,7 +255,8 @@ class HFBackend:
     @torch.no_grad()
     def _score_batch(self, prompt: list[int], tails: Sequence[list[int]]) -> list[TokenScores]:
         # Padded on the right: what follows a token cannot change it, and positions are right by themselves.
-        input_ids, mask = self._pad([[*prompt, *tail] for tail in tails], left=False)
+        rows = [[*prompt, *tail] for tail in tails]
+        input_ids, mask = _pad(rows, self._pad_id, self._device, left=False)
         keep = input_ids.shape[1] - len(prompt) + 1  # the last prompt token predicts the first
         with _bare(self._model) as model:
             logits = model(input_ids=input_ids, attention_mask=mask, logits_to_keep=keep).logits
@@ -296,6 +271,60 @@ class HFBackend:
         self._model = self._tokenizer = None
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+@torch.no_grad()
+def sample_ids(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sequence[SamplingParams],
+    *,
+    stop_ids: Set[int],
+    pad_id: int | None,
+) -> list[list[int]]:
+    """Complete prompts in one batch and return what was generated, which may go on after the end.
+
+    Args:
+        model: A causal model of transformers; its training mode and generation config come back as they were.
+        prompts: Ids, of any lengths.
+        sampling: How to sample each.
+        stop_ids: Ids at which a row ends.
+        pad_id: What rows are filled with.
+    """
+    input_ids, mask = _pad(prompts, pad_id, model.device, left=True)
+    width = input_ids.shape[1]
+    limits = [params.max_tokens for params in sampling]
+    # Plain greedy search, in which `SeededSampler` decides what is largest.
+    greedy = GenerationConfig(
+        max_new_tokens=max(limits),
+        do_sample=False,
+        eos_token_id=sorted(stop_ids) or None,
+        pad_token_id=pad_id,
+    )
+    with _bare(model) as bare:
+        output = bare.generate(
+            input_ids=input_ids,
+            attention_mask=mask,
+            generation_config=greedy,
+            logits_processor=LogitsProcessorList([SeededSampler(sampling, input_ids.device)]),
+            stopping_criteria=StoppingCriteriaList([RowLimits(width, limits, input_ids.device)]),
+        )
+    rows: list[list[int]] = output[:, width:].tolist()
+    return rows
+
+
+def _pad(
+    rows: Sequence[Sequence[int]], pad_id: int | None, device: torch.device, *, left: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and attention mask, both (B, T)."""
+    width = max(len(row) for row in rows)
+    fill = [[pad_id] * (width - len(row)) for row in rows]
+    ids = [[*pad, *row] if left else [*row, *pad] for row, pad in zip(rows, fill, strict=True)]
+    mask = [
+        [*[0] * len(pad), *[1] * len(row)] if left else [*[1] * len(row), *[0] * len(pad)]
+        for row, pad in zip(rows, fill, strict=True)
+    ]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Run folders of training stages, and the checkpoints in them that are complete or absent.
 
-A run folder holds `config.json`, `manifest.json`, `metrics.jsonl`, `log.txt` and `checkpoints/`. One process writes
-it, under a lock. Nothing here knows what a checkpoint's files mean: they are named, hashed and sealed.
+A run folder holds `config.json`, `manifest.json`, `metrics.jsonl`, `log.txt` and `checkpoints/`, and where one is
+chosen `best.json`. One process writes it, under a lock. Nothing here knows what a checkpoint's files mean: they are
+named, hashed and sealed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from reasrm.runs.seals import (
     set_aside_after,
     verify_checkpoint,
 )
+from reasrm.runs.selection import result_checkpoint, write_best
 
 __all__ = [
     "MANIFEST",
@@ -32,8 +34,10 @@ __all__ = [
     "latest_checkpoint",
     "remove_checkpoint",
     "remove_unsealed",
+    "result_checkpoint",
     "rotate",
     "seal_checkpoint",
     "set_aside_after",
     "verify_checkpoint",
+    "write_best",
 ]

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal, get_args
 
 from reasrm.durable import OutputLock
 from reasrm.errors import ConfigError, EnvironmentProblem, InternalError, RowError
@@ -19,6 +19,9 @@ from reasrm.runs.identity import describe_run, expect_same, merge, read_json, re
 from reasrm.strictjson import dumps, parse_object
 
 __all__ = ["RunFolder"]
+
+Log = Literal["metrics", "samples", "canary"]
+"""The logs of a run, each `NAME.jsonl`: numbers, some rollouts with their rewards, fixed pairs judged along the way."""
 
 _BESIDE_A_RUN = ("run.lock",)
 _CONTINUE = "pass --resume to continue it, or choose another --run-dir"
@@ -37,7 +40,7 @@ class RunFolder:
         self.path = path
         self.resumed = resumed
         self._lock = lock
-        self._stream: BinaryIO | None = None
+        self._streams: dict[str, BinaryIO] = {}
 
     @classmethod
     def open(
@@ -130,7 +133,15 @@ class RunFolder:
         return manifest
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
-        """Append one line to `metrics.jsonl`; a killed process loses none that was written.
+        """Append one line to `metrics.jsonl`, see `append`."""
+        self.append("metrics", record)
+
+    def append(self, name: Log, record: Mapping[str, Any]) -> None:
+        """Append one line to a log of the run; a killed process loses none that was written.
+
+        Args:
+            name: Which log; the file is `NAME.jsonl`.
+            record: What is written; its `step` says when.
 
         Raises:
             InternalError: A number is not finite, or this process is not the writer.
@@ -138,33 +149,36 @@ class RunFolder:
         """
         self._expect_writer()
         line = dumps(dict(record)) + b"\n"
+        path = self.path / f"{name}.jsonl"
         try:
-            if self._stream is None:
-                self._stream = open(self.metrics, "ab", buffering=0)  # noqa: SIM115
-            self._stream.write(line)
+            if name not in self._streams:
+                self._streams[name] = open(path, "ab", buffering=0)  # noqa: SIM115
+            self._streams[name].write(line)
         except OSError as error:
             raise EnvironmentProblem(
-                f"cannot be written: {error.strerror}", place=str(self.metrics), remedy="free space"
+                f"cannot be written: {error.strerror}", place=str(path), remedy="free space"
             ) from error
 
     def sync(self) -> None:
-        """Put the metrics on disk, before a checkpoint that counts on them is sealed."""
-        if self._stream is not None:
-            os.fsync(self._stream.fileno())
+        """Put the logs on disk, before a checkpoint that counts on them is sealed."""
+        for stream in self._streams.values():
+            os.fsync(stream.fileno())
 
     def truncate_metrics(self, step: int) -> None:
         """Drop what was logged after a step, the summary of a finished training, and a torn last line.
 
-        So the metrics of a resumed run read like those of one that was never stopped.
+        So the logs of a resumed run read like those of one that was never stopped.
         """
         self._expect_writer()
-        self._close_stream()
-        if not self.metrics.exists():
-            return
-        with open(self.metrics, "rb") as source, replacing(self.metrics) as target:
-            for line in source:
-                if _is_kept(line, step, str(self.metrics)):
-                    target.write(line)
+        self._close_streams()
+        for name in get_args(Log):
+            path = self.path / f"{name}.jsonl"
+            if not path.exists():
+                continue
+            with open(path, "rb") as source, replacing(path) as target:
+                for line in source:
+                    if _is_kept(line, step, str(path)):
+                        target.write(line)
 
     @contextmanager
     def logging_to_file(self, level: int = logging.INFO) -> Iterator[None]:
@@ -186,7 +200,7 @@ class RunFolder:
 
     def close(self) -> None:
         """Give the lock up. Calling it twice is harmless."""
-        self._close_stream()
+        self._close_streams()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -201,10 +215,10 @@ class RunFolder:
         if self._lock is None:
             raise InternalError("this process is not the writer of the run folder", place=str(self.path))
 
-    def _close_stream(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+    def _close_streams(self) -> None:
+        for stream in self._streams.values():
+            stream.close()
+        self._streams.clear()
 
 
 def _make(path: Path) -> Path:

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,17 +189,19 @@ def latest_checkpoint(run: str | os.PathLike[str], *, strict: bool = False) -> C
     )
 
 
-def rotate(run: str | os.PathLike[str], keep: int) -> None:
+def rotate(run: str | os.PathLike[str], keep: int, also: Collection[int] = ()) -> None:
     """Remove all but the newest sealed checkpoints.
 
     Args:
         run: The run folder.
         keep: How many stay, at least 2: should the newest be damaged, there is one before it.
+        also: Steps whose checkpoints stay, too.
     """
     if keep < 2:
         raise InternalError(f"keep must be at least 2, not {keep}")
     for folder in _sealed(run)[:-keep]:
-        remove_checkpoint(folder)
+        if _step(folder) not in also:
+            remove_checkpoint(folder)
 
 
 def remove_checkpoint(folder: Path) -> None:

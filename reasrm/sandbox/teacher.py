@@ -121,12 +121,15 @@ class ScriptedTeacher:
 
 
 def _read(request: Request) -> _Seen | None:
-    """Find the task, the rubric and the two responses among the texts of a prompt."""
+    """Find the task, the rubric and the two responses among the texts of a prompt.
+
+    A request to repair shows an earlier judgment behind them, which this teacher makes nothing of.
+    """
     texts = [span.text for message in request.messages for span in message.spans if not span.trusted]
     tasks = [task for text in texts if (task := read_task(text)) is not None]
     rubrics = [rules for text in texts if (rules := read_rubric(text))]
     responses = [text for text in texts if read_task(text) is None and not read_rubric(text)]
-    if len(tasks) != 1 or len(responses) != 2:
+    if len(tasks) != 1 or len(responses) not in (2, 3):
         return None
     rules = rubrics[0] if rubrics else tasks[0].rules
     return _Seen(tuple(rules), (responses[0], responses[1]))

@@ -14,16 +14,27 @@ from pathlib import Path
 from reasrm.errors import ConfigError, InputError, RowError
 from reasrm.jsonl import RawRow, read_rows
 from reasrm.sources import (
+    chatbot_arena,
+    code_preference,
+    helpsteer2,
+    helpsteer3,
     hh_rlhf,
     judgebench,
     llmbar,
+    math_step_dpo,
+    openrubrics,
     pandalm,
+    pku,
     prometheus,
+    prometheus_collections,
     rewardbench,
     rm_bench,
     rm_r1_logs,
+    rm_r1_sets,
     rows,
+    skywork,
     trl,
+    ultrafeedback,
 )
 from reasrm.sources.base import RowIds, Source, SourceRow
 from reasrm.sources.fields import RowData, row_id
@@ -48,10 +59,26 @@ SOURCES: tuple[Source, ...] = (
     rm_bench.SOURCE,
     rewardbench.SOURCE,
     hh_rlhf.SOURCE,
+    helpsteer2.PREFERENCE,
+    helpsteer2.RATINGS,
+    helpsteer3.PREFERENCE,
+    helpsteer3.FEEDBACK,
+    ultrafeedback.ORIGINAL,
+    ultrafeedback.BINARIZED,
+    skywork.SOURCE,
+    code_preference.SOURCE,
+    math_step_dpo.SOURCE,
+    chatbot_arena.SOURCE,
+    prometheus_collections.PREFERENCE,
+    prometheus_collections.FEEDBACK,
+    openrubrics.SOURCE,
+    rm_r1_sets.SOURCE,
+    pku.SAFE_RLHF,
+    pku.BEAVERTAILS,
     rows.SOURCE,
     trl.SOURCE,
 )
-"""All sources, in the order they are tried; `trl` fits the rows of three others too, so it is last."""
+"""All sources, in the order they are tried; `rows` and `trl` fit rows of others too, so they are last."""
 
 _MAX_LOOKAHEAD = 100
 
@@ -107,14 +134,25 @@ def read_file(
         max_line_bytes: Longest line to read; None keeps the default of `read_rows`.
 
     Raises:
-        InputError: None of the first hundred rows is of a known source.
+        InputError: None of the first hundred rows is of a known source, or the first row lacks a column
+            whose name was assumed or given.
     """
     options = {} if max_line_bytes is None else {"max_line_bytes": max_line_bytes}
     raws = read_rows(Path(path), strict=strict, **options)
     if source != "auto":
         chosen = source if isinstance(source, Source) else get(source)
-        return (_read(raw, chosen, coerce_scalars) for raw in raws)
+        items = _read_named(raws, chosen, coerce_scalars)
+        return items if chosen.join is None else chosen.join(items)
     return _read_auto(raws, coerce_scalars)
+
+
+def _read_named(raws: Iterator[RawRow], source: Source, coerce_scalars: bool) -> Iterator[SourceRow]:
+    checked = False
+    for raw in raws:
+        if not checked and raw.data is not None:
+            source.check_columns(raw.data, raw.place)
+            checked = True
+        yield _read(raw, source, coerce_scalars)
 
 
 def _read_auto(raws: Iterator[RawRow], coerce_scalars: bool) -> Iterator[SourceRow]:
@@ -157,6 +195,8 @@ def _read(raw: RawRow, source: Source, coerce_scalars: bool) -> SourceRow:
     data = raw.data
     if data is None:
         return SourceRow(raw.line, raw.place, raw.digest, error=raw.error, source=source.name)
+    if source.columns:
+        data = source.rename(data)
     if coerce_scalars:
         data = source.coerce_scalars(data)
     try:

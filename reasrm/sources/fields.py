@@ -15,6 +15,7 @@ from reasrm.errors import RowError
 from reasrm.records import Conversation, CoreArgument, Criterion, Critique, Message, Rubric, Verdict
 
 __all__ = [
+    "OPTIONAL",
     "WINNERS",
     "RowData",
     "bad_label",
@@ -38,7 +39,7 @@ RowData = Mapping[str, Any]
 WINNERS: Mapping[int | str, Verdict] = {"A": Verdict("A"), "B": Verdict("B"), "tie": Verdict("tie")}
 
 _ABSENT = object()
-_OPTIONAL = frozenset({"principle", "reference", "subset", "group", "language", "rubric", "critique", "meta"})
+OPTIONAL = frozenset({"principle", "reference", "subset", "group", "language", "rubric", "critique", "meta"})
 
 
 def describe(value: Any) -> str:
@@ -235,10 +236,10 @@ def last_response(turns: Conversation, key: str, place: str) -> str:
 
 def shared(row: RowData, place: str) -> dict[str, Any]:
     """Return the optional fields that any row may carry, as keyword arguments of `Row`."""
-    if _OPTIONAL.isdisjoint(row):
+    if OPTIONAL.isdisjoint(row):
         return {}
     found: dict[str, Any] = {}
-    for key in sorted(_OPTIONAL.intersection(row)):
+    for key in sorted(OPTIONAL.intersection(row)):
         if row[key] is not None:
             found[key] = _READERS[key](row, key, place) if key in _READERS else text(row, key, place)
     return found

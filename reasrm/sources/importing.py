@@ -4,13 +4,15 @@ Every candidate pair is either kept or dropped by name, and the report adds up: 
 Ties, equal responses, empty responses and rows that cannot be read are dropped to a file of their own, with
 line and reason. Absolute scores and lists are refused in the same way (`pointwise`, `listwise`): making
 preferences of them is a decision that no reader should take alone.
+
+Rows of a source whose column names were not confirmed say `schema: unverified` in `meta`, and so does the report.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +23,14 @@ from reasrm.errors import ConfigError
 from reasrm.files import replacing
 from reasrm.jsonl import dumps
 from reasrm.records import CandidateSet, Comparison, Critique, PreferencePair, Row, Rubric
-from reasrm.sources import RowIds, Source, SourceRow, get, read_file
+from reasrm.sources import SOURCES, RowIds, Source, SourceRow, get, read_file
 
-__all__ = ["FileReport", "ImportReport", "import_pairs", "pair_to_json"]
+__all__ = ["REASONS", "FileReport", "ImportReport", "as_pair", "import_pairs", "pair_to_json"]
 
 _MAX_EXAMPLES = 10
 _REPORT_EVERY = 100_000
-_REASONS = {
+_UNVERIFIED = {"schema": "unverified"}
+REASONS = {
     "tie": "the label says that neither response is better",
     "no_label": "the row does not say which response is better",
     "identical": "both responses are the same text",
@@ -35,6 +38,7 @@ _REASONS = {
     "pointwise": "the row has one response with a score, which is no preference",
     "listwise": "the row has a list of responses, which is no pair",
 }
+"""Why a row is no pair that teaches something, for people."""
 
 
 @dataclass(slots=True)
@@ -49,6 +53,7 @@ class FileReport:
         kept: Pairs written.
         dropped: Reason → pairs not written.
         examples: Reason → the first places.
+        unverified: Whether a source that read it has column names that were not confirmed.
     """
 
     path: str
@@ -58,6 +63,7 @@ class FileReport:
     kept: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    unverified: bool = False
 
     def drop(self, reason: str, place: str) -> None:
         """Count one pair that is not written."""
@@ -76,6 +82,7 @@ class FileReport:
             "kept": self.kept,
             "dropped": dict(self.dropped),
             "examples": self.examples,
+            **(_UNVERIFIED if self.unverified else {}),
         }
 
 
@@ -116,6 +123,7 @@ class ImportReport:
             "read": self.read,
             "kept": self.kept,
             "dropped": self.dropped,
+            **(_UNVERIFIED if any(report.unverified for report in self.files) else {}),
             "files": [report.to_json() for report in self.files],
         }
 
@@ -143,7 +151,8 @@ def import_pairs(
 
     Raises:
         ConfigError: No input, an unknown source, or an output that is also an input.
-        InputError: A file of no known schema, or ids that occur twice; nothing is written.
+        InputError: A file of no known schema or without the columns that its source assumes, or ids that occur
+            twice; nothing is written.
         EnvironmentProblem: The output cannot be written.
     """
     if not inputs:
@@ -152,13 +161,16 @@ def import_pairs(
     dropped = output.with_name(f"{output.stem}.dropped.jsonl")
     _refuse_overwriting(inputs, (output, dropped))
     reports = tuple(FileReport(str(path)) for path in inputs)
+    sources = {known.name: known for known in SOURCES}
+    if isinstance(found, Source):
+        sources[found.name] = found
     ids = RowIds()
     with replacing(output) as kept_file, replacing(dropped) as dropped_file:
         keep = jsonlines.Writer(kept_file, dumps=dumps)
         drop = jsonlines.Writer(dropped_file, dumps=dumps)
         for path, report in zip(inputs, reports, strict=True):
             for item in read_file(path, found, strict=strict, coerce_scalars=coerce_scalars):
-                _import_row(item, ids, report, keep, drop)
+                _import_row(item, sources, ids, report, keep, drop)
                 if on_rows is not None and report.rows % _REPORT_EVERY == 0:
                     on_rows(report)
         ids.check()
@@ -166,21 +178,27 @@ def import_pairs(
 
 
 def _import_row(
-    item: SourceRow, ids: RowIds, report: FileReport, keep: jsonlines.Writer, drop: jsonlines.Writer
+    item: SourceRow,
+    sources: Mapping[str, Source],
+    ids: RowIds,
+    report: FileReport,
+    keep: jsonlines.Writer,
+    drop: jsonlines.Writer,
 ) -> None:
     report.rows += 1
-    if item.source is not None and item.source not in report.sources:
-        report.sources.append(item.source)
+    source = None if item.source is None else sources[item.source]
+    if source is not None and source.name not in report.sources:
+        report.sources.append(source.name)
+        report.unverified |= not source.verified
     if item.error is not None:
         report.read += 1
         drop.write(_dropped(item, item.id, report, item.error.code, item.error.message))
     for row in ids.admit(item):
         report.read += 1
-        pair = _as_pair(row)
-        reason = pair if isinstance(pair, str) else _flaw(pair)
-        if reason is not None:
-            drop.write(_dropped(item, row.id, report, reason, _REASONS[reason]))
-        elif isinstance(pair, PreferencePair):
+        pair = as_pair(row, source)
+        if isinstance(pair, str):
+            drop.write(_dropped(item, row.id, report, pair, REASONS[pair]))
+        else:
             report.kept += 1
             keep.write(pair_to_json(pair, source=item.source))
 
@@ -193,7 +211,27 @@ def _dropped(
     return {"place": item.place, "line": item.line, "id": row_id, "reason": reason, "message": message}
 
 
-def _as_pair(row: Row) -> PreferencePair | str:
+def _mark_unverified(pair: PreferencePair) -> PreferencePair:
+    return replace(pair, meta={**pair.meta, **_UNVERIFIED})
+
+
+def as_pair(row: Row, source: Source | None) -> PreferencePair | str:
+    """Return a labelled row as a pair, or why it is none that teaches something: a key of `REASONS`.
+
+    Args:
+        row: The row.
+        source: Who read it; a source whose columns were not confirmed leaves a mark in `meta`.
+    """
+    pair = _as_pair(row, source)
+    if isinstance(pair, str):
+        return pair
+    flaw = _flaw(pair)
+    if flaw is not None:
+        return flaw
+    return pair if source is None or source.verified else _mark_unverified(pair)
+
+
+def _as_pair(row: Row, source: Source | None) -> PreferencePair | str:
     """Return the row as a pair, or the reason why it is none."""
     if isinstance(row, PreferencePair):
         return row
@@ -203,18 +241,21 @@ def _as_pair(row: Row) -> PreferencePair | str:
         return "no_label"
     if row.target.winner == "tie":
         return "tie"
-    best_first = row if row.target.winner == "A" else _swap(row)
+    best_first = row if row.target.winner == "A" else _swap(row, source)
     return PreferencePair(
         **best_first.shared_fields(), chosen=best_first.response_a, rejected=best_first.response_b
     )
 
 
-def _swap(row: Comparison) -> Comparison:
-    """Exchange the responses. The text of a critique names them itself, so it moves to `meta`."""
+def _swap(row: Comparison, source: Source | None) -> Comparison:
+    """Exchange the responses, and their names in the text of a critique; a text of no known names moves to `meta`."""
     swapped = row.swap()
     critique = swapped.critique
     if critique is None or critique.text is None:
         return swapped
+    text = None if source is None else source.exchange(critique.text)
+    if text is not None:
+        return replace(swapped, critique=replace(critique, text=text))
     return replace(
         swapped,
         critique=replace(critique, text=None) if critique.arguments else None,

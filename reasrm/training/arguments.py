@@ -15,12 +15,12 @@ import torch
 
 from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.extras import require
-from reasrm.training.config import SFTStage
+from reasrm.training.config import SFTStage, Stage
 
-__all__ = ["check_machine", "sft_arguments", "uses_deepspeed", "weights_dtype"]
+__all__ = ["build_arguments", "check_machine", "sft_arguments", "uses_deepspeed", "weights_dtype"]
 
 
-def check_machine(stage: SFTStage, place: str) -> None:
+def check_machine(stage: Stage, place: str) -> None:
     """Refuse what this machine cannot do.
 
     Raises:
@@ -46,25 +46,13 @@ def check_machine(stage: SFTStage, place: str) -> None:
             place=place,
             remedy="set trainer.bf16: false",
         )
-    if trainer.get("packing_strategy") == "wrapped":
-        raise ConfigError(
-            "trainer.packing_strategy: wrapped cuts rows in the middle",
-            place=place,
-            remedy="use bfd, which keeps every row whole",
-        )
-    if trainer.get("eval_strategy", "no") != "no" and not stage.data.validation:
-        raise ConfigError(
-            "trainer.eval_strategy is set, but there is nothing to evaluate on",
-            place=place,
-            remedy="set data.validation, or leave trainer.eval_strategy out",
-        )
     if _flash(stage):
         require("flash_attn", "flash-attn")
     _check_deepspeed(trainer.get("deepspeed"), place)
     _check_trackers(trainer.get("report_to"), place)
 
 
-def _flash(stage: SFTStage) -> bool:
+def _flash(stage: Stage) -> bool:
     return stage.model.attn_implementation == "flash_attention_2"
 
 
@@ -103,21 +91,54 @@ def sft_arguments(stage: SFTStage, output_dir: Path, max_tokens: int, place: str
         place: The config file, for errors.
 
     Raises:
-        ConfigError: TRL refuses the combination of arguments, or several GPUs are visible to one process.
+        ConfigError: The combination of arguments cannot be used; see `build_arguments`.
     """
     from trl.trainer.sft_config import SFTConfig
 
-    values: dict[str, Any] = {**_defaults(stage), **_renamed(stage.trainer)}
-    packing = bool(values.get("packing") or values.get("eval_packing"))
+    trainer = stage.trainer
+    if trainer.get("packing_strategy") == "wrapped":
+        raise ConfigError(
+            "trainer.packing_strategy: wrapped cuts rows in the middle",
+            place=place,
+            remedy="use bfd, which keeps every row whole",
+        )
+    if trainer.get("eval_strategy", "no") != "no" and not stage.data.validation:
+        raise ConfigError(
+            "trainer.eval_strategy is set, but there is nothing to evaluate on",
+            place=place,
+            remedy="set data.validation, or leave trainer.eval_strategy out",
+        )
+    packing = bool(trainer.get("packing") or trainer.get("eval_packing"))
+    own = {
+        "max_length": max_tokens if packing else None,
+        "completion_only_loss": True,
+        "data_seed": stage.seed,
+    }
+    defaults = {"eval_strategy": "epoch" if stage.data.validation else "no"}
+    return build_arguments(SFTConfig, stage, {**defaults, **trainer, **own}, output_dir, place)
+
+
+def build_arguments(
+    config_class: type[Any], stage: Stage, values: dict[str, Any], output_dir: Path, place: str
+) -> Any:
+    """Return an object of one of TRL's config classes.
+
+    Args:
+        config_class: Which.
+        stage: The config.
+        values: Arguments of the class; what the machine decides is filled in where they say nothing.
+        output_dir: Where checkpoints go.
+        place: The config file, for errors.
+
+    Raises:
+        ConfigError: TRL refuses the combination of arguments, or several GPUs are visible to one process.
+    """
     try:
-        arguments = SFTConfig(
-            **values,
+        arguments = config_class(
+            **{**_defaults(stage), **_renamed(values)},
             output_dir=str(output_dir),
             seed=stage.seed,
-            data_seed=stage.seed,
-            max_length=max_tokens if packing else None,
             save_total_limit=None,
-            completion_only_loss=True,
             disable_tqdm=True,
         )
     except (ValueError, TypeError, KeyError) as error:
@@ -128,7 +149,7 @@ def sft_arguments(stage: SFTStage, output_dir: Path, max_tokens: int, place: str
         raise ConfigError(
             f"one process sees {arguments.n_gpu} GPUs",
             place=place,
-            remedy="start it with `accelerate launch train/sft.py`, or set CUDA_VISIBLE_DEVICES to one GPU",
+            remedy=f"start it with `accelerate launch train/{stage.stage}.py`, or set CUDA_VISIBLE_DEVICES to one GPU",
         )
     return arguments
 
@@ -142,7 +163,7 @@ def _renamed(trainer: dict[str, Any]) -> dict[str, Any]:
     return {new.get(name, name): value for name, value in trainer.items()}
 
 
-def _defaults(stage: SFTStage) -> dict[str, Any]:
+def _defaults(stage: Stage) -> dict[str, Any]:
     """What holds where the user says nothing."""
     on_gpu = torch.cuda.is_available() and not stage.trainer.get("use_cpu", False)
     return {
@@ -153,7 +174,6 @@ def _defaults(stage: SFTStage) -> dict[str, Any]:
         "ddp_find_unused_parameters": False,
         "report_to": "none",
         "logging_steps": 1,
-        "eval_strategy": "epoch" if stage.data.validation else "no",
     }
 
 
@@ -162,7 +182,7 @@ def uses_deepspeed(arguments: Any) -> bool:
     return arguments.deepspeed_plugin is not None
 
 
-def weights_dtype(stage: SFTStage, arguments: Any) -> torch.dtype:
+def weights_dtype(stage: Stage, arguments: Any) -> torch.dtype:
     """Return the number format in which weights are loaded; see `ModelSection.dtype`."""
     if stage.model.dtype != "auto":
         return torch.float32 if stage.model.dtype == "float32" else torch.bfloat16

@@ -167,7 +167,7 @@ class SafeCheckpoints(_Trainer):  # type: ignore[misc]
                 info = find_resume(self.run, strict=self._strict)
                 if info is not None:
                     self._check_kind(info)
-                    rotate(self.run, self._keep)
+                    rotate(self.run, self._keep, self.kept_steps())
                     found[0] = str(info.path)
             except ReasrmError as error:
                 problem, found[1] = error, str(error)
@@ -236,7 +236,7 @@ class SafeCheckpoints(_Trainer):  # type: ignore[misc]
             if is_writer:
                 self.run.sync()
                 seal_checkpoint(folder, step, self.args.world_size, self._checkpoint_format)
-                rotate(self.run, self._keep)
+                rotate(self.run, self._keep, self.kept_steps())
             self.accelerator.wait_for_everyone()
 
     def _keep_history_json(self) -> None:
@@ -266,6 +266,10 @@ class SafeCheckpoints(_Trainer):  # type: ignore[misc]
         """Save what each process has for itself: its random generators and its sums between two logs."""
         state = {"random": random_states(self.args.device), "progress": self.progress()}
         save_state(Path(output_dir), f"rank-{self.args.process_index}", state)
+
+    def kept_steps(self) -> tuple[int, ...]:
+        """Return the steps whose checkpoints stay beside the newest. A subclass may name some."""
+        return ()
 
     def progress(self) -> dict[str, Any]:
         """Return what this process adds up while it trains. A subclass may add keys, and read them in `resume`."""

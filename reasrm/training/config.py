@@ -30,6 +30,7 @@ __all__ = [
     "LoraSection",
     "ModelSection",
     "SFTStage",
+    "Stage",
     "check_trainer",
     "load_sft_stage",
     "load_stage",
@@ -144,24 +145,22 @@ class CheckpointSection(Config):
     keep: int = Field(default=2, ge=2)
 
 
-class SFTStage(Config):
-    """Supervised fine-tuning of a judge on written judgments.
+class Stage(Config):
+    """What every training stage is told.
 
     Args:
-        stage: `sft`.
+        stage: Which stage this is.
         model: What training starts from.
         spec: The judge's protocol, its name or file. It travels into the exported judge.
-        data: The rows.
         lora: Train adapters; null trains all weights.
         checkpoints: Which checkpoints stay.
-        trainer: Arguments of TRL's `SFTConfig` by their own names.
+        trainer: Arguments of TRL's config class by their own names.
         seed: Root of every draw.
     """
 
-    stage: Literal["sft"]
+    stage: str
     model: ModelSection
     spec: str = Field(min_length=1)
-    data: DataSection
     lora: LoraSection | None = None
     checkpoints: CheckpointSection = CheckpointSection()
     trainer: dict[str, Any] = Field(default_factory=dict)
@@ -173,7 +172,19 @@ class SFTStage(Config):
         return {} if value is None else value
 
 
-StageT = TypeVar("StageT", bound=Config)
+class SFTStage(Stage):
+    """Supervised fine-tuning of a judge on written judgments.
+
+    Args:
+        stage: `sft`.
+        data: The rows.
+    """
+
+    stage: Literal["sft"]
+    data: DataSection
+
+
+StageT = TypeVar("StageT", bound=Stage)
 
 
 def load_sft_stage(path: Path, overrides: Sequence[str] = ()) -> SFTStage:
@@ -227,8 +238,16 @@ def _override(raw: dict[str, Any], text: str) -> None:
         raise ConfigError("the value is not plain YAML", place=place) from error
 
 
-def check_trainer(values: Mapping[str, Any], trainer_class: type[Any], place: str) -> dict[str, Any]:
+def check_trainer(
+    values: Mapping[str, Any], trainer_class: type[Any], place: str, owned: Mapping[str, str] = OWNED
+) -> dict[str, Any]:
     """Check trainer arguments against the fields of TRL's config class; return them in its types.
+
+    Args:
+        values: Name → value.
+        trainer_class: TRL's config class.
+        place: Of the section, for errors.
+        owned: Names that the stage sets itself → where to say it instead.
 
     Raises:
         ConfigError: An unknown name, one that the stage sets itself, or a value of the wrong type.
@@ -238,11 +257,11 @@ def check_trainer(values: Mapping[str, Any], trainer_class: type[Any], place: st
     checked: dict[str, Any] = {}
     for name, value in values.items():
         at = f"{place}: trainer.{name}"
-        remedy = OWNED.get(name) or (_UPLOAD if str(name).startswith("hub_") else None)
+        remedy = owned.get(name) or (_UPLOAD if str(name).startswith("hub_") else None)
         if remedy is not None and name in fields:
             raise ConfigError("the stage sets this itself", place=at, remedy=remedy)
         if name not in fields:
-            guess = nearest(str(name), fields - OWNED.keys())
+            guess = nearest(str(name), fields - owned.keys())
             raise ConfigError(
                 f"{trainer_class.__name__} of TRL has no argument {name!r}",
                 place=at,

@@ -33,6 +33,8 @@ class BaseModel:
         prompts: Messages → ids, as in judging.
         completions: Answers → ids, as in a rollout.
         context: Most tokens it takes, None where it has no limit.
+        stop_ids: Ids at which its answers end.
+        pad_id: What short rows of a batch are filled with.
     """
 
     checkpoint: Checkpoint
@@ -41,6 +43,8 @@ class BaseModel:
     prompts: PromptEncoder
     completions: CompletionEncoder
     context: int | None
+    stop_ids: frozenset[int]
+    pad_id: int
 
     def identity(self) -> dict[str, Any]:
         """What tells this base from another: name, revision, fingerprint."""
@@ -65,6 +69,7 @@ def open_base(section: ModelSection) -> BaseModel:
     tokenizer = checkpoint.load("AutoTokenizer")
     prompts = PromptEncoder(tokenizer)
     ends = stop_ids(tokenizer, config, checkpoint.generation_config())
+    pad_id = tokenizer.pad_token_id
     return BaseModel(
         checkpoint=checkpoint,
         config=config,
@@ -72,6 +77,8 @@ def open_base(section: ModelSection) -> BaseModel:
         prompts=prompts,
         completions=CompletionEncoder(prompts, tokenizer, ends),
         context=context_length(config, None),
+        stop_ids=ends,
+        pad_id=min(ends) if pad_id is None else pad_id,
     )
 
 

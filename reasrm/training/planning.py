@@ -21,7 +21,16 @@ from numpy.typing import NDArray
 
 from reasrm.training.data import EncodedRows, Example, to_dataset
 
-__all__ = ["Batches", "Parameters", "batches", "count_parameters", "describe_lengths", "estimate_memory"]
+__all__ = [
+    "Batches",
+    "Parameters",
+    "batches",
+    "count_parameters",
+    "describe_lengths",
+    "describe_numbers",
+    "estimate_memory",
+    "rollout_memory",
+]
 
 _PERCENTILES = (50, 90, 99)
 _ACTIVATION_BYTES = 34
@@ -33,10 +42,11 @@ def describe_lengths(rows: EncodedRows) -> dict[str, dict[str, int]]:
     """Return the percentiles of prompt, completion and total lengths in tokens (nearest rank)."""
     prompts, completions = rows.lengths()
     named = {"prompt": prompts, "completion": completions, "total": prompts + completions}
-    return {name: _percentiles(lengths) for name, lengths in named.items()}
+    return {name: describe_numbers(lengths) for name, lengths in named.items()}
 
 
-def _percentiles(lengths: NDArray[np.int64]) -> dict[str, int]:
+def describe_numbers(lengths: NDArray[np.int64]) -> dict[str, int]:
+    """Return the percentiles of some lengths (nearest rank) and the greatest."""
     shown = {f"p{p}": int(np.percentile(lengths, p, method="inverted_cdf")) for p in _PERCENTILES}
     return {**shown, "max": int(lengths.max())}
 
@@ -163,6 +173,45 @@ def estimate_memory(
     }
     gib = {name: round(size / _GIB, 3) for name, size in parts.items()}
     return {**gib, "total": round(sum(parts.values()) / _GIB, 3)}
+
+
+def rollout_memory(
+    memory: dict[str, float],
+    parameters: Parameters,
+    config: Any,
+    arguments: Any,
+    dtype: torch.dtype,
+    longest: int,
+    batch_size: int | None,
+) -> dict[str, float]:
+    """Return the memory of one process of RLVR in GiB: that of training, the reference, the cache of rollouts, total.
+
+    The cache and the activations are not held at the same time: the total counts the larger. Under vLLM the cache
+    is vLLM's, as much as `vllm_gpu_memory_utilization` allows it where it shares the GPU, and is not counted.
+
+    Args:
+        memory: What `estimate_memory` says.
+        parameters: Their number.
+        config: The model's transformers config.
+        arguments: TRL's arguments.
+        dtype: Of the weights as loaded.
+        longest: Tokens of the longest prompt and completion.
+        batch_size: Rollouts per forward pass; None: all of a process's generation batch.
+    """
+    text = config.get_text_config()
+    copies = parameters.trained == parameters.total and arguments.beta > 0
+    shards = arguments.world_size if _zero_stage(arguments) == 3 else 1
+    head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    local = arguments.per_device_train_batch_size * arguments.steps_per_generation
+    rollouts = 0 if arguments.use_vllm else min(batch_size or local, local)
+    parts = {
+        "reference": parameters.total * dtype.itemsize / shards if copies else 0,
+        "rollouts": 2 * text.num_hidden_layers * heads * head * dtype.itemsize * longest * rollouts,
+    }
+    gib = {name: round(size / _GIB, 3) for name, size in parts.items()}
+    total = memory["total"] + gib["reference"] + max(gib["rollouts"] - memory["activations"], 0)
+    return {**memory, **gib, "total": round(total, 3)}
 
 
 def _activations(config: Any, arguments: Any, longest: int) -> float:

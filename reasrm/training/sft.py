@@ -12,15 +12,12 @@ that the run alone is enough to export a judge. `dropped.jsonl` names every row 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 import torch
-from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -36,11 +33,20 @@ from reasrm.training.data import EncodedRows, RowEncoder, encode_files, to_datas
 from reasrm.training.guards import GuardedSteps
 from reasrm.training.models import BaseModel, adapter_config, load_weights, open_base
 from reasrm.training.planning import batches, count_parameters, describe_lengths, estimate_memory
+from reasrm.training.stage import (
+    Listener,
+    SealTheEnd,
+    Tell,
+    absolute,
+    engine_files,
+    finished_checkpoint,
+    read_trainer_state,
+    run_stage,
+)
 from reasrm.training.states import load_state
 
 __all__ = [
     "JudgeSFTTrainer",
-    "Listener",
     "RunData",
     "Setup",
     "build_trainer",
@@ -49,43 +55,6 @@ __all__ = [
     "set_up",
     "train",
 ]
-
-_VOLATILE = frozenset(
-    {
-        *("checkpoints", "model.path", "base.path"),
-        *(
-            f"trainer.{name}"
-            for name in (
-                *("report_to", "logging_steps", "logging_strategy", "logging_first_step", "project"),
-                *(
-                    "save_steps",
-                    "save_strategy",
-                    "eval_steps",
-                    "eval_strategy",
-                    "eval_delay",
-                    "eval_on_start",
-                ),
-                *("per_device_eval_batch_size", "dataloader_num_workers", "dataloader_pin_memory"),
-            )
-        ),
-    }
-)
-"""Keys of the config that may change between a run and its continuation: the weights do not depend on them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """Who is told how far a stage is; by default nobody.
-
-    Args:
-        say: Called with a sentence for people.
-        rows: Called with the number of rows read.
-        steps: Called at every log with the steps done, the steps in all, and what was logged.
-    """
-
-    say: Callable[[str], None] = lambda text: None
-    rows: Callable[[int], None] = lambda number: None
-    steps: Callable[[int, int, Mapping[str, Any]], None] = lambda done, total, logs: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,26 +168,6 @@ def plan(setup: Setup, data: RunData) -> dict[str, Any]:
     }
 
 
-class _SealTheEnd(TrainerCallback):  # type: ignore[misc]
-    """The last step is logged and saved whatever the strategies, since the last checkpoint is the result."""
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step >= state.max_steps:
-            control.should_log = True
-            control.should_save = args.save_strategy != "epoch"  # there the end of the epoch saves
-
-
-class _Tell(TrainerCallback):  # type: ignore[misc]
-    """Passes on what is logged."""
-
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if state.is_world_process_zero and logs:
-            self._listener.steps(state.global_step, state.max_steps, logs)
-
-
 class JudgeSFTTrainer(GuardedSteps, SafeCheckpoints, SFTTrainer):
     """TRL's trainer with guarded steps, safe checkpoints and a count of trained tokens.
 
@@ -261,7 +210,7 @@ def build_trainer(
         eval_dataset=to_dataset(validation.examples) if validation else None,
         processing_class=base.tokenizer,
         peft_config=adapter_config(stage.lora),
-        callbacks=[_SealTheEnd(), _Tell(listener or Listener())],
+        callbacks=[SealTheEnd(), Tell(listener or Listener())],
     )
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, which belongs to the summary
     return trainer
@@ -283,35 +232,28 @@ def train(
         ReasrmError: See `set_up`, `encode_data` and `RunFolder.open`.
     """
     listener = listener or Listener()
-    path = Path(os.path.realpath(folder))
+    path = absolute(folder)
     setup = set_up(stage, place, path / "checkpoints")
-    if setup.arguments.process_index > 0:
-        return _train(setup, RunFolder.join(path), listener, resume)
-    with (
-        RunFolder.open(
-            path,
-            stage="sft",
-            config=setup.resolved(),
-            inputs=_inputs(stage),
-            seed=stage.seed,
-            resume=resume,
-            volatile=_VOLATILE,
-        ) as run,
-        run.logging_to_file(),
-    ):
-        return _train(setup, run, listener, resume)
+    return run_stage(
+        stage,
+        path,
+        setup.resolved(),
+        _inputs(stage),
+        setup.arguments.process_index,
+        resume,
+        lambda run: _train(setup, run, listener, resume),
+    )
 
 
 def _inputs(stage: SFTStage) -> dict[str, Path]:
     """Return the files that a run reads besides its config and its model."""
     files = {"train": stage.data.train, "validation": stage.data.validation}
     inputs = {f"{name}:{n}": Path(file) for name, paths in files.items() for n, file in enumerate(paths)}
-    engines = {name: stage.trainer.get(name) for name in ("deepspeed", "fsdp_config")}
-    return inputs | {name: Path(file) for name, file in engines.items() if isinstance(file, str)}
+    return inputs | engine_files(stage)
 
 
 def _train(setup: Setup, run: RunFolder, listener: Listener, resume: bool) -> dict[str, Any]:
-    finished = _finished(run) if resume else None
+    finished = finished_checkpoint(run) if resume else None
     if finished is not None:
         listener.say(f"{run.path} is finished; nothing is left to do")
         return _summary(run, finished)
@@ -324,15 +266,6 @@ def _train(setup: Setup, run: RunFolder, listener: Listener, resume: bool) -> di
     trainer.train(resume_from_checkpoint=resume or None)
     checkpoint = latest_checkpoint(run.path)
     return {} if checkpoint is None else _summary(run, checkpoint)
-
-
-def _finished(run: RunFolder) -> CheckpointInfo | None:
-    """Return the last checkpoint if nothing is left to train after it."""
-    checkpoint = latest_checkpoint(run.path)
-    if checkpoint is None:
-        return None
-    state = _trainer_state(checkpoint)
-    return checkpoint if state["global_step"] >= state["max_steps"] else None
 
 
 def _write_data(run: RunFolder, data: RunData) -> None:
@@ -352,7 +285,7 @@ def _say_dropped(data: RunData, listener: Listener) -> None:
 
 def _summary(run: RunFolder, checkpoint: CheckpointInfo) -> dict[str, Any]:
     """Return what became of a run, read from what it wrote."""
-    state = _trainer_state(checkpoint)
+    state = read_trainer_state(checkpoint)
     data = orjson.loads((run.path / "data.json").read_bytes())
     progress = load_state(checkpoint.path, "rank-0")["progress"]
     losses = [logs["loss"] for logs in state["log_history"] if "loss" in logs]
@@ -368,8 +301,3 @@ def _summary(run: RunFolder, checkpoint: CheckpointInfo) -> dict[str, Any]:
         "trained_tokens": progress["trained_tokens"],
         "processed_tokens": int(progress["attributes"]["_total_train_tokens"]),
     }
-
-
-def _trainer_state(checkpoint: CheckpointInfo) -> dict[str, Any]:
-    state: dict[str, Any] = orjson.loads((checkpoint.path / "trainer_state.json").read_bytes())
-    return state

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from reasrm.generation.sampling import RowLimits, SeededSampler, keep_nucleus
+from reasrm.generation.sampling import RowLimits, SeededSampler, gumbel_noise, keep_nucleus
 from reasrm.requests import SamplingParams
 
 CPU = torch.device("cpu")
@@ -42,7 +42,8 @@ def test_nucleus_is_the_fewest_tokens_that_reach_top_p(top_p: float, kept: int) 
 )
 def test_draws_follow_the_distribution(temperature: float, top_p: float, probabilities: list[float]) -> None:
     num_draws = 6000
-    rows = [SamplingParams(temperature=temperature, top_p=top_p, seed=seed) for seed in range(num_draws)]
+    seeds = range(num_draws, 2 * num_draws)
+    rows = [SamplingParams(temperature=temperature, top_p=top_p, seed=seed) for seed in seeds]
     drawn = SeededSampler(rows, CPU)(torch.zeros(num_draws, 1), LOGITS.expand(num_draws, -1))
     counts = drawn.argmax(-1).bincount(minlength=5).tolist()
     possible = [(n, p * num_draws) for n, p in zip(counts, probabilities, strict=True) if p > 0]
@@ -72,3 +73,24 @@ def test_rows_end_at_their_own_limits() -> None:
     limits = RowLimits(10, [1, 3], CPU)
     done = [limits(torch.zeros(2, width), None).tolist() for width in (11, 12, 13)]
     assert done == [[True, False], [True, False], [True, True]]
+
+
+def test_noise_is_a_function_of_seed_step_and_token() -> None:
+    seeds = torch.tensor([3, -1, 3])
+    noise = gumbel_noise(seeds, 5, 40)
+    assert torch.equal(noise[0], noise[2])
+    assert torch.equal(gumbel_noise(seeds[1:2], 5, 7)[0], noise[1, :7])
+    assert not torch.equal(gumbel_noise(seeds, 6, 40), noise)
+    # SplitMix64 of state 1 and 2 × 0x9E3779B97F4A7C15, top 24 bits: 0xE220A8, 0x6E789E (Steele et al., 2014).
+    first = gumbel_noise(torch.tensor([0]), 0, 2)[0].tolist()
+    expected = [-math.log(-math.log((bits + 0.5) / 2**24)) for bits in (0xE220A8, 0x6E789E)]
+    assert first == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_batch_draws_what_its_rows_draw_alone() -> None:
+    rows = [
+        SamplingParams(temperature=t, top_p=p, seed=n) for n, (t, p) in enumerate([(1.0, 1.0), (0.7, 0.6)])
+    ]
+    together = SeededSampler(rows, CPU)(torch.zeros(2, 1), LOGITS.expand(2, -1))
+    alone = [SeededSampler([row], CPU)(torch.zeros(1, 1), LOGITS[None]) for row in rows]
+    assert torch.equal(together, torch.cat(alone))

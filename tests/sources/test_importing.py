@@ -242,9 +242,11 @@ def test_every_example_goes_through_the_import(tmp_path: Path, source: Any) -> N
     report = import_pairs([path], tmp_path / "pairs.jsonl")
     check_sums(report)
     assert report.files[0].sources == [source.name]
-    expected = {"rm-bench": 9, "prometheus-absolute": 0}.get(source.name, 1)
-    assert report.kept == expected
-    assert all(item.error is None for item in read_file(report.output))
+    scored = ("prometheus-absolute", "helpsteer2-ratings", "feedback-collection", "beavertails")
+    assert report.kept == {"rm-bench": 9, **dict.fromkeys(scored, 0)}.get(source.name, 1)
+    assert report.dropped == ({"pointwise": 1} if source.name in scored else {})
+    again = list(read_file(report.output))
+    assert [(item.source, item.error) for item in again] == [("trl", None)] * report.kept
 
 
 def test_row_errors_carry_the_code_that_the_report_counts() -> None:

@@ -26,7 +26,18 @@ from reasrm.records import (
 from reasrm.sources import SOURCES, Source, detect, get
 
 # A generic schema fits these rows of others too; the order of `SOURCES` decides for the specific one.
-EXPECTED_OVERLAPS = {"rm-bench": {"trl"}, "rewardbench": {"trl"}, "hh-rlhf": {"trl"}}
+EXPECTED_OVERLAPS = {
+    "rm-bench": {"trl"},
+    "rewardbench": {"trl"},
+    "hh-rlhf": {"trl"},
+    "ultrafeedback-binarized": {"trl"},
+    "skywork-80k": {"trl"},
+    "code-preference-pairs": {"trl"},
+    "math-step-dpo": {"trl"},
+    "helpsteer2-ratings": {"rows"},
+    "openrubrics": {"rows"},
+    "beavertails": {"rows"},
+}
 
 USER = (Message("user", "Name a prime."),)
 BASES: dict[str, dict[str, Any]] = {
@@ -69,7 +80,7 @@ def example(name: str, **changes: Any) -> dict[str, Any]:
 
 
 def test_names_are_unique_and_every_source_says_where_it_comes_from() -> None:
-    assert len({source.name for source in SOURCES}) == len(SOURCES) == 11
+    assert len({source.name for source in SOURCES}) == len(SOURCES) == 27
     for source in SOURCES:
         assert all((source.url, source.licence, source.revision, source.label_rule)), source.name
 

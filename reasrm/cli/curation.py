@@ -1,0 +1,357 @@
+"""`reasrm data curate`: reads the files that a config names, opens its judge, shows progress, keeps the result."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from reasrm import __version__
+from reasrm.cli.console import (
+    bars,
+    exit_with,
+    is_quiet,
+    judging_progress,
+    note,
+    now_and_then,
+    print_summary,
+)
+from reasrm.cli.flags import BackendChoice, JudgingFlags, OrdersChoice
+from reasrm.cli.judging import open_judging, run_control
+from reasrm.config import parse_config, read_yaml
+from reasrm.curation import (
+    BenchmarkPrompt,
+    CurationConfig,
+    CurationFolder,
+    Doors,
+    Incoming,
+    OverlapFound,
+    curate,
+)
+from reasrm.errors import ConfigError, InputError
+from reasrm.files import file_sha256
+from reasrm.hashing import digest
+from reasrm.judging.batch import judge_file
+from reasrm.records import Comparison
+from reasrm.sources import SOURCES, SourceRow, read_file
+from reasrm.sources.importing import REASONS, as_pair, pair_to_json
+
+if TYPE_CHECKING:
+    from reasrm.curation.config import BenchmarkSection, JudgeSection
+
+__all__ = ["load_curation_config", "read_benchmarks", "read_pairs", "run_curation"]
+
+_EVERY = 500
+
+
+class _Stopped(BaseException):
+    """Judging was stopped by a signal; `reasrm data curate` goes on from there next time."""
+
+    def __init__(self, signum: int, done: int, total: int) -> None:
+        self.signum = signum
+        super().__init__(f"stopped after {done} of {total} judged rows; the same command continues")
+
+
+def load_curation_config(
+    path: Path, inputs: Sequence[Path] = (), output: Path | None = None
+) -> CurationConfig:
+    """Read a curation's config.
+
+    Args:
+        path: The YAML file.
+        inputs: Instead of the files that it names.
+        output: Instead of the folder that it names.
+
+    Raises:
+        ConfigError: Names the file, the key, its value and the nearest known key.
+    """
+    raw = read_yaml(path)
+    if not isinstance(raw, dict):
+        raise ConfigError("the config is not a mapping of keys to values", place=str(path))
+    if inputs:
+        raw["input"] = [str(name) for name in inputs]
+    if output is not None:
+        raw["output"] = str(output)
+    return parse_config(CurationConfig, raw, str(path))
+
+
+def run_curation(
+    path: Path, inputs: Sequence[Path], output: Path | None, *, restart: bool, retry_errors: bool
+) -> None:
+    """Curate and end with the exit code of `interface.md`."""
+    config = load_curation_config(path, inputs, output)
+    files = [Path(name) for name in config.input]
+    with CurationFolder(Path(config.output), files) as folder:
+        identity = _identity(config)
+        report = None if restart or retry_errors else folder.finished(identity)
+        if report is not None:
+            note(f"{folder.path} holds this curation already")
+        else:
+            report = _curate(config, folder, identity, str(path), restart=restart, retry_errors=retry_errors)
+        _describe(report)
+    print_summary(_summary(folder.path, report))
+    if report.get("judge_errors"):
+        exit_with(3)
+
+
+def _curate(
+    config: CurationConfig,
+    folder: CurationFolder,
+    identity: str,
+    place: str,
+    *,
+    restart: bool,
+    retry_errors: bool,
+) -> dict[str, Any]:
+    judge = _JudgeRun(config, folder.path / "judged.jsonl", restart=restart, retry_errors=retry_errors)
+    sections = () if config.decontaminate is None else config.decontaminate.against
+    try:
+        with _progress() as progress:
+            judge.bars_away = progress.away
+            curated = curate(
+                read_pairs([Path(name) for name in config.input], config.source),
+                read_benchmarks(sections),
+                config,
+                folder.work,
+                Doors(
+                    to_line=lambda pair, source: pair_to_json(pair, source=source),
+                    judge=judge,
+                    on_progress=progress.show,
+                ),
+                place=place,
+            )
+    except OverlapFound as overlap:
+        found = folder.path / "overlap.jsonl"
+        os.replace(folder.work / found.name, found)
+        for line in overlap.examples:
+            note(f"  {line}")
+        note(f"all {overlap.num_rows} overlapping rows: {found}")
+        raise
+    except _Stopped as stopped:
+        folder.close()
+        note(str(stopped))
+        print_summary({"command": "data curate", "interrupted": True, "exit_code": 128 + stopped.signum})
+        exit_with(128 + stopped.signum)
+    report = {
+        "identity": identity,
+        "reasrm": __version__,
+        "config": config.model_dump(mode="json"),
+        "inputs": [{"path": name, "sha256": file_sha256(name)} for name in config.input],
+        **({} if judge.num_errors is None else {"judge_errors": judge.num_errors}),
+        **curated.report,
+    }
+    folder.publish(curated.files, report)
+    return {**report, "files": curated.files}
+
+
+def read_pairs(paths: Sequence[Path], source: str) -> Iterator[Incoming]:
+    """Yield every row of some files as a pair, or why it is none.
+
+    Raises:
+        InputError: A file is missing, damaged, or of no known schema.
+    """
+    sources = {known.name: known for known in SOURCES}
+    for place, item in _rows(paths, source):
+        reader = None if item.source is None else sources[item.source]
+        if item.error is not None:
+            yield Incoming(
+                place, reason=item.error.code, message=item.error.message, row_id=item.id, source=item.source
+            )
+        for row in item.rows:
+            pair = as_pair(row, reader)
+            if isinstance(pair, str):
+                yield Incoming(place, reason=pair, message=REASONS[pair], row_id=row.id, source=item.source)
+                continue
+            first = None
+            if isinstance(row, Comparison) and row.target is not None:
+                first = row.target.winner == "A"
+            yield Incoming(
+                place,
+                pair,
+                row_id=row.id,
+                source=item.source,
+                id_is_derived=item.id_is_derived,
+                chosen_first=first,
+            )
+
+
+def read_benchmarks(sections: Sequence[BenchmarkSection]) -> Iterator[BenchmarkPrompt]:
+    """Yield the prompts of some benchmarks.
+
+    Raises:
+        InputError: A benchmark cannot be read, or has no row that can.
+    """
+    for section in sections:
+        path = Path(section.input)
+        name = section.name or path.name.partition(".")[0]
+        num_read = num_bad = 0
+        for item in read_file(path, section.source):
+            num_bad += item.error is not None
+            for row in item.rows:
+                num_read += 1
+                yield BenchmarkPrompt(name, row.id, row.prompt)
+        if not num_read:
+            raise InputError("no row of the benchmark can be read", place=str(path))
+        if num_bad:
+            note(f"warning: {num_bad} rows of {path} cannot be read, their prompts are not looked for")
+
+
+def _rows(paths: Sequence[Path], source: str) -> Iterator[tuple[str, SourceRow]]:
+    """Yield rows with their places, which name the folder too where two files have the same name."""
+    same_names = len({path.name for path in paths}) < len(paths)
+    for path in paths:
+        folder = f"{path.parent}/" if same_names else ""
+        for item in read_file(path, source):
+            yield folder + item.place, item
+
+
+class _JudgeRun:
+    """Runs the judge that the config names, durably; `num_errors` rows could not be judged (None: not run)."""
+
+    def __init__(self, config: CurationConfig, output: Path, *, restart: bool, retry_errors: bool) -> None:
+        self._config = config
+        self._output = output
+        self._restart = restart
+        self._retry_errors = retry_errors
+        self.num_errors: int | None = None
+        self.bars_away: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    def __call__(self, candidates: Path) -> Path:
+        """Judge the pairs of a file; the same rows are not judged twice."""
+        section = None if self._config.consistency is None else self._config.consistency.run
+        if section is None:
+            raise ConfigError("no judge is named", place="consistency.run")
+        flags = self._flags(section, candidates)
+        judge, options, rows = open_judging(flags, default_spec=None)
+        with closing(judge.backend), self.bars_away(), judging_progress("judging") as on_progress:
+            result = judge_file(judge, rows, self._output, options, run_control(flags, on_progress))
+        tally = result.tally
+        if result.signum is not None:
+            raise _Stopped(result.signum, tally.rows + tally.errors, tally.total)
+        self.num_errors = tally.errors
+        if tally.errors:
+            note(
+                f"{tally.errors} rows could not be judged, see {result.errors}; --retry-errors tries them again"
+            )
+        return self._output
+
+    def _flags(self, section: JudgeSection, candidates: Path) -> JudgingFlags:
+        values = section.model_dump()
+        values["orders"] = OrdersChoice(section.orders)
+        values["backend"] = BackendChoice(section.backend)
+        return JudgingFlags(
+            input=[candidates],
+            source="trl",
+            seed=self._config.seed,
+            restart=self._restart,
+            retry_errors=self._retry_errors,
+            **values,
+        )
+
+
+def _identity(config: CurationConfig) -> str:
+    """Return what must be equal for a result to be this curation's: config, the files it reads, and our version."""
+    names = [*config.input]
+    if config.decontaminate is not None:
+        names += [section.input for section in config.decontaminate.against]
+    if config.consistency is not None:
+        names += config.consistency.judged
+    for name in names:
+        if not Path(name).is_file():
+            raise InputError("there is no such file", place=name)
+    told = config.model_dump(mode="json", exclude={"output"})
+    return digest([told, [file_sha256(name) for name in names], __version__])
+
+
+class _Progress(NamedTuple):
+    """Shows rows of a stage; `away` takes the bars off the terminal while something else shows its own."""
+
+    show: Callable[[str, int, int | None], None]
+    away: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+@contextmanager
+def _progress() -> Iterator[_Progress]:
+    """Show how far each stage is: a bar each on a terminal, a line now and then elsewhere."""
+    if is_quiet():
+        yield _Progress(lambda stage, done, total: None)
+    elif sys.stderr.isatty():
+        with bars() as progress:
+            tasks: dict[str, Any] = {}
+
+            def show(stage: str, done: int, total: int | None) -> None:
+                if stage not in tasks:
+                    tasks[stage] = progress.add_task(stage, total=total, extra="")
+                if done % _EVERY == 0 or (total is not None and done + 1 == total):
+                    progress.update(tasks[stage], completed=done + 1, total=total)
+
+            @contextmanager
+            def away() -> Iterator[None]:
+                progress.stop()
+                try:
+                    yield
+                finally:
+                    progress.start()
+
+            yield _Progress(show, away)
+    else:
+        is_due = now_and_then()
+
+        def tell(stage: str, done: int, total: int | None) -> None:
+            if done % _EVERY == 0 and is_due():
+                note(f"{stage}: {done:,}" + ("" if total is None else f" of {total:,}") + " rows")
+
+        yield _Progress(tell)
+
+
+def _describe(report: dict[str, Any]) -> None:
+    """Say in lines for people what became of the rows."""
+    ledger = report["ledger"]
+    note(f"{ledger['rows']:,} rows read, {ledger['kept']:,} kept, {ledger['dropped']:,} dropped")
+    for stage in ledger["stages"]:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in stage["dropped"].items())
+        note(
+            f"  {stage['stage']}: {stage['rows']:,} → {stage['kept']:,}"
+            + (f" ({reasons})" if reasons else "")
+        )
+    if "overlap" in report:
+        overlap = report["overlap"]
+        note(
+            f"benchmark overlap: {overlap['rows']:,} rows ({overlap['share']:.2%}), action: {overlap['action']}"
+        )
+        for line in overlap["examples"][:5]:
+            note(f"  {line}")
+    for moment, sides in report["sides"].items():
+        shares = ", ".join(
+            f"{name.replace('_', ' ')} {sides[name]['share']:.3f} of {sides[name]['n']:,}"
+            for name in ("longer", "listed_first", "shown_first")
+            if sides[name]["share"] is not None
+        )
+        note(f"chosen responses {moment} balancing: {shares}")
+    for split in report["splits"]:
+        note(f"{split['file']}: {split['rows']:,} rows")
+
+
+def _summary(folder: Path, report: dict[str, Any]) -> dict[str, Any]:
+    ledger = report["ledger"]
+    summary: dict[str, Any] = {
+        "command": "data curate",
+        "output": str(folder),
+        "rows": ledger["rows"],
+        "kept": ledger["kept"],
+        "dropped": {
+            reason: count for stage in ledger["stages"] for reason, count in stage["dropped"].items()
+        },
+        "splits": {split["split"]: split["rows"] for split in report["splits"]},
+        "files": report["files"],
+    }
+    if "overlap" in report:
+        summary["overlap"] = {key: report["overlap"][key] for key in ("rows", "share", "action")}
+    if "consistency" in report:
+        summary["judge_agreement"] = report["consistency"]["agreement"]
+    if report.get("judge_errors"):
+        summary["judge_errors"] = report["judge_errors"]
+    return summary

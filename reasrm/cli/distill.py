@@ -1,0 +1,196 @@
+"""`reasrm distill`: from a config to teachers, a run, a summary and an exit code."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from reasrm.cli.console import chatter_to_stderr, exit_with, note, print_summary, progress_bar
+from reasrm.cli.judging import StopNotice
+from reasrm.config import load_config, parse_config
+from reasrm.distillation.config import DistillConfig, TeacherSection
+from reasrm.distillation.ledger import Ledger
+from reasrm.distillation.plan import Plan, Setup, Teacher, make_plan
+from reasrm.distillation.run import Control, DistillResult, Progress, distil
+from reasrm.distillation.slots import PASSES
+from reasrm.durable import ResumeState, read_records
+from reasrm.judging.inputs import JudgeInput, Scan
+from reasrm.judging.judge import Judge, open_judge
+from reasrm.protocol.spec import JudgeSpec, load_spec
+
+__all__ = ["open_teacher", "run_distill"]
+
+
+def run_distill(path: Path, *, dry_run: bool, restart: bool, retry_errors: bool) -> None:
+    """Distil, or say what that would do, and end with the exit code of `interface.md`."""
+    with chatter_to_stderr(), _set_up(path) as setup:
+        if dry_run:
+            print_summary(_dry_run(setup))
+            return
+        with progress_bar("distilling", unit=" comparisons,", at_end=False) as update:
+            control = Control(
+                restart=restart,
+                retry_errors=retry_errors,
+                on_scan=_note_scan,
+                on_start=_note_resume,
+                on_progress=lambda p: update(p.settled, p.total, _describe(p)),
+                on_stop=StopNotice(),
+            )
+            result = distil(setup, control)
+    _finish(result)
+
+
+@contextmanager
+def _set_up(path: Path) -> Iterator[Setup]:
+    config = load_config(DistillConfig, path)
+    spec = load_spec(config.spec)
+    with ExitStack() as stack:
+
+        def opened(section: TeacherSection) -> Teacher:
+            judge = open_teacher(section, spec, str(path))
+            stack.enter_context(closing(judge.backend))
+            return Teacher(judge, section)
+
+        teacher = opened(config.teacher)
+        repair = None if config.repair is None else opened(config.repair)
+        rows = JudgeInput([Path(name) for name in config.input], source=config.source, limit=config.limit)
+        yield Setup(config, rows, teacher, repair)
+
+
+def open_teacher(section: TeacherSection, spec: JudgeSpec, place: str) -> Judge:
+    """Open a teacher; `scripted` is the one of the embedded world.
+
+    Raises:
+        ConfigError: There is no such teacher, or it cannot judge under the spec.
+    """
+    if section.judge != "scripted":
+        return open_judge(section.judge, spec=spec, **section.backend_options())
+    from reasrm.sandbox.teacher import ScriptedTeacher, TeacherConfig
+
+    errors = parse_config(TeacherConfig, section.scripted, f"{place}: scripted")
+    return Judge(spec=spec, backend=ScriptedTeacher(spec, errors))
+
+
+def _dry_run(setup: Setup) -> dict[str, Any]:
+    """Validate the whole input, show the first request, and count calls."""
+    scan = setup.rows.scan()
+    _note_scan(scan)
+    plan, _ = make_plan(setup)
+    _show_prompt(setup, plan)
+    limits = setup.limits.samples
+    first, most = plan.num_slots, plan.most_slots
+    calls = {
+        "teacher": {"least": first, "most": most * limits["teacher"]},
+        "repair": {"least": 0, "most": most * limits["repair"]},
+    }
+    unasked = ", ".join(f"{count} {reason}" for reason, count in plan.unasked.most_common()) or "none"
+    note(f"rows: {plan.num_rows:,}; not asked about: {unasked}")
+    for source, count in sorted(plan.sources.items()):
+        quota = setup.config.quota(source)
+        note(f"  {source}: {count:,} pairs" + ("" if quota is None else f", at most {quota:,} kept"))
+    for name in PASSES:
+        least, most_calls = calls[name]["least"], calls[name]["most"]
+        note(f"calls of the pass {name}: {least:,} to {most_calls:,}")
+    return {
+        "command": "distill",
+        "dry_run": True,
+        "rows": plan.num_rows,
+        "unasked": dict(sorted(plan.unasked.items())),
+        "sources": dict(sorted(plan.sources.items())),
+        "comparisons": {"first": first, "most": most},
+        "calls": calls,
+        "spec": setup.spec.name,
+        "spec_hash": setup.spec.hash,
+    }
+
+
+def _show_prompt(setup: Setup, plan: Plan) -> None:
+    row = next((item.row for item in setup.rows if item.id in plan.pairs), None)
+    if row is not None:
+        request = next(iter(setup.requests(row).values()))
+        for message in request.messages:
+            note(f"--- {message.role} ---\n{message.text}")
+
+
+def _describe(progress: Progress) -> str:
+    return (
+        f"{progress.solved} solved, {progress.answers} answers, {progress.tokens:,} tok, {progress.errors} err"
+    )
+
+
+def _note_scan(scan: Scan) -> None:
+    note(
+        f"input: {scan.num_rows} rows ({scan.source}), {scan.num_labelled} labelled, "
+        f"{scan.num_identical} with identical and {scan.num_degenerate} with empty responses, "
+        f"{scan.num_invalid} invalid"
+    )
+    for example in scan.examples[:3]:
+        note(f"  {example}")
+
+
+def _note_resume(resume: ResumeState) -> None:
+    for warning in resume.warnings:
+        note(f"warning: {warning}")
+    if resume.num_done:
+        note(f"continuing: {resume.num_done} answers came before")
+    if resume.num_errors:
+        note(f"skipping {resume.num_errors} failed calls and rows; --retry-errors tries them again")
+
+
+def _finish(result: DistillResult) -> None:
+    """Print the summary and end with its exit code."""
+    summary: dict[str, Any] = {"command": "distill", "output": str(result.files.folder)}
+    summary |= {"answers": result.progress.answers, "errors": result.progress.errors}
+    code = 0
+    if result.ledger is not None:
+        summary |= _summarise(result, result.ledger)
+    if result.progress.errors:
+        code = 3
+        summary["errors_file"] = str(result.errors)
+        _note_errors(result)
+    if result.ledger is None:
+        code = 128 + (result.signum or 2)
+        summary["interrupted"] = True
+        note(f"stopped after {result.progress.answers} answers; the same command continues")
+    print_summary(summary)
+    if code:
+        exit_with(code)
+
+
+def _summarise(result: DistillResult, ledger: Ledger) -> dict[str, Any]:
+    """Say what came out, by source, and return it for programs."""
+    for source, (kept, rows) in ledger.sources().items():
+        note(f"{source}: {kept} of {rows} rows kept ({kept / rows:.1%})")
+    rows = ledger.rows()
+    others = ", ".join(f"{count} {reason}" for reason, count in rows.items() if reason != "kept")
+    note(f"{result.num_sft_rows} SFT rows in {result.files.sft}; rows without: {others or 'none'}")
+    cost = {str(name): ledger.cost(name) for name in PASSES}
+    for name, spent in cost.items():
+        if spent["calls"]:
+            uncounted = f" ({spent['uncounted']} answers not counted)" if spent["uncounted"] else ""
+            note(
+                f"cost of the pass {name}: {spent['calls']:,} calls, {spent['prompt_tokens']:,} prompt and "
+                f"{spent['completion_tokens']:,} completion tokens{uncounted}"
+            )
+    return {
+        "sft": str(result.files.sft),
+        "rejected": str(result.files.rejected),
+        "ledger": str(result.files.ledger),
+        "sft_rows": result.num_sft_rows,
+        "rows": rows,
+        "traces": ledger.answers(),
+        "cost": cost,
+    }
+
+
+def _note_errors(result: DistillResult) -> None:
+    errors = list(islice(read_records(result.errors), 1000))
+    code, count = Counter(str(error["code"]) for error in errors).most_common(1)[0]
+    first = next(error["message"] for error in errors if error["code"] == code)
+    note(
+        f"{result.progress.errors} calls or rows failed, see {result.errors}\n  {code} × {count}, first: {first}"
+    )

@@ -1,0 +1,134 @@
+"""The folder of one curation: `curation.json` says what it holds, and says so last.
+
+Everything is made in a work folder inside it and moved into place at the end; until then an earlier result stays as it
+is. Between the first move and the last, `curation.json` says `"complete": false`. One process writes it, under a lock.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from reasrm.durable import OutputLock
+from reasrm.errors import ConfigError, EnvironmentProblem
+from reasrm.files import fsync_directory, write_json_atomic
+
+__all__ = ["CurationFolder"]
+
+_OURS = ("curation.json", "curate.lock", "work", "overlap.jsonl", "judged.jsonl")
+
+
+class CurationFolder:
+    """An output folder, locked from construction until `close`.
+
+    Args:
+        path: The folder; made if absent.
+        inputs: Files that are read; none may lie in it.
+
+    Raises:
+        ConfigError: The folder holds other files, or an input.
+        EnvironmentProblem: It cannot be written.
+        LockedError: Another process writes it.
+    """
+
+    def __init__(self, path: Path, inputs: Sequence[Path]) -> None:
+        self.path = path
+        for source in inputs:
+            if os.path.realpath(source.parent) == os.path.realpath(path):
+                raise ConfigError(
+                    f"the input {str(source)!r} lies in the output folder",
+                    place=str(path),
+                    remedy="choose another output",
+                )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise ConfigError("is not a folder", place=str(path), remedy="choose another output") from error
+        except OSError as error:
+            raise EnvironmentProblem(f"cannot be made: {error.strerror}", place=str(path)) from error
+        self._lock = OutputLock(path / "curate.lock")
+        try:
+            self._recorded = self._read()
+            self.work = path / "work"
+            shutil.rmtree(self.work, ignore_errors=True)
+            self.work.mkdir()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def finished(self, identity: str) -> dict[str, Any] | None:
+        """Return the report of a curation that is done already, None if there is none.
+
+        Raises:
+            ConfigError: The folder holds another curation than this one.
+        """
+        if self._recorded is None or not self._recorded.get("complete"):
+            return None
+        if self._recorded.get("identity") != identity:
+            raise ConfigError(
+                "the folder holds a curation of other inputs, another config or another version",
+                place=str(self.path),
+                remedy="choose another output, or pass --restart to replace it",
+            )
+        return self._recorded
+
+    def publish(self, names: Sequence[str], report: Mapping[str, Any]) -> None:
+        """Move files from the work folder into place and write the report; files of an earlier result go.
+
+        Args:
+            names: Files in the work folder; each takes its name here.
+            report: What `curation.json` says.
+        """
+        before = [] if self._recorded is None else self._recorded.get("files", [])
+        write_json_atomic(
+            self.path / "curation.json", {"complete": False, "files": sorted({*before, *names})}
+        )
+        for name in names:
+            with open(self.work / name, "rb") as stream:
+                os.fsync(stream.fileno())
+            os.replace(self.work / name, self.path / name)
+        for name in {*before, "overlap.jsonl"} - set(names):
+            (self.path / Path(name).name).unlink(missing_ok=True)
+        fsync_directory(self.path)
+        write_json_atomic(self.path / "curation.json", {"complete": True, **report, "files": list(names)})
+
+    def close(self) -> None:
+        """Remove the work folder and give the lock up. Calling it twice is harmless."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        self._lock.release()
+
+    def __enter__(self) -> CurationFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self) -> dict[str, Any] | None:
+        path = self.path / "curation.json"
+        if path.exists():
+            try:
+                recorded = orjson.loads(path.read_bytes())
+            except orjson.JSONDecodeError:
+                recorded = None
+            if isinstance(recorded, dict) and "complete" in recorded:
+                return recorded
+            raise ConfigError(
+                "is not the report of a curation", place=str(path), remedy="choose another output"
+            )
+        others = sorted(
+            item.name
+            for item in self.path.iterdir()
+            if item.name not in _OURS and not item.name.startswith(("judged.jsonl.", "curation.json.tmp-"))
+        )
+        if others:
+            raise ConfigError(
+                f"the folder holds no curation, but other files: {', '.join(map(repr, others[:3]))}",
+                place=str(self.path),
+                remedy="choose a new or empty output",
+            )
+        return None

@@ -1,0 +1,382 @@
+"""Distillation: pairs in, teachers' traces with the right verdict out.
+
+Pass 1 asks a teacher who knows nothing, one trace per comparison at a time, until one has the label as its verdict or
+the samples are used up; so the number of attempts is the comparison's difficulty (as R1-Reward counts it, arXiv
+2505.02835), and easy pairs cost one call. Pass 2 shows what failed, label and wrong trace, to a second teacher (RM-R1,
+arXiv 2505.02387 §2.2), and unlike there its traces are verified like any other, and searched for signs that their
+writer had been told. Every answer is one durable line of `calls.jsonl` before anything depends on it; the same call of
+`distil` continues after any interruption, and what it finally writes is a function of the answers alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from reasrm import __version__
+from reasrm.distillation.assemble import OutputFiles, assemble
+from reasrm.distillation.betrayal import PATTERNS, find_betrayal, own_texts
+from reasrm.distillation.ledger import Ledger
+from reasrm.distillation.lookup import RecordIndex, open_records
+from reasrm.distillation.plan import Plan, Setup, Teacher, make_plan, pair_of
+from reasrm.distillation.repair import PROMPT_HASH, repair_prompt
+from reasrm.distillation.resume import start_journal
+from reasrm.distillation.slots import PASSES, Call, Pass, Slot, call_name, slot_name
+from reasrm.distillation.traces import completion_text, read_written, reason_to_reject, shown
+from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState
+from reasrm.hashing import derive_seed, digest
+from reasrm.judging.inputs import InputRow, Scan
+from reasrm.records import Comparison, Order, PreferencePair
+from reasrm.requests import Completion, Request
+
+__all__ = ["Control", "DistillResult", "Progress", "distil"]
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is.
+
+    Args:
+        settled: Comparisons about which nothing more is asked.
+        total: Comparisons admitted so far.
+        solved: Comparisons with a trace that may be kept.
+        answers: Answers of all teachers, earlier runs included.
+        tokens: Prompt and completion tokens of these, where counted.
+        errors: Rows and calls that failed.
+    """
+
+    settled: int = 0
+    total: int = 0
+    solved: int = 0
+    answers: int = 0
+    tokens: int = 0
+    errors: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """What happens to earlier output, and who is told what; as in judging.
+
+    Args:
+        restart: Move an earlier run's answers aside and begin anew.
+        retry_errors: Make calls again that failed.
+        strict: Refuse damaged answers instead of asking again.
+        on_scan: Called once with what validation found.
+        on_start: Called once with what was found of earlier runs.
+        on_progress: Called before the first and after every answer.
+        on_stop: Called with the signal's number on SIGINT or SIGTERM.
+        drain_s: Seconds to wait for requests in flight after the first signal.
+    """
+
+    restart: bool = False
+    retry_errors: bool = False
+    strict: bool = False
+    on_scan: Callable[[Scan], None] | None = None
+    on_start: Callable[[ResumeState], None] | None = None
+    on_progress: Callable[[Progress], None] | None = None
+    on_stop: Callable[[int], None] | None = None
+    drain_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillResult:
+    """What a run left behind.
+
+    Args:
+        files: Where.
+        errors: The file of rows and calls that failed; absent when there are none.
+        progress: Final counts.
+        plan: What was asked.
+        ledger: What became of it; None if the run was stopped before its end.
+        num_sft_rows: Rows of the SFT file.
+        signum: The signal that stopped the run, or None.
+    """
+
+    files: OutputFiles
+    errors: Path
+    progress: Progress
+    plan: Plan
+    ledger: Ledger | None
+    num_sft_rows: int = 0
+    signum: int | None = None
+
+
+def distil(setup: Setup, control: Control | None = None) -> DistillResult:
+    """Ask the teachers whatever has not been asked yet, then write SFT rows, rejected traces, ledger and hints.
+
+    Raises:
+        LockedError: Another process writes this output.
+        ConfigError: The output belongs to another run, or would replace an input.
+        InputError: The input is unusable as a whole.
+        EnvironmentProblem: Disk, permissions, or a teacher that cannot be reached.
+    """
+    control = control or Control()
+    files = OutputFiles(Path(setup.config.output))
+    files.refuse_inputs(setup.rows.paths)
+    with DurableMap(files.calls, inputs=setup.rows.paths, kind="distill") as journal:
+        scan = setup.rows.scan()
+        if control.on_scan is not None:
+            control.on_scan(scan)
+        plan, invalid = make_plan(setup)
+        resume = start_journal(
+            journal,
+            setup.rows,
+            {"input_sha256": scan.sha256, "source": scan.source, **_identity(setup)},
+            restart=control.restart,
+            retry_errors=control.retry_errors,
+            strict=control.strict,
+        )
+        if control.on_start is not None:
+            control.on_start(resume)
+        run = _Run(setup, plan, journal, control.on_progress)
+        run.note_invalid(invalid)
+        with Interruption(control.drain_s, control.on_stop) as interruption:
+            finished = run.ask_all(interruption)
+        ledger, num_rows = None, 0
+        if finished:
+            ledger, num_rows = assemble(setup, plan, run.slots, files)
+        return DistillResult(
+            files=files,
+            errors=journal.errors_path,
+            progress=run.progress,
+            plan=plan,
+            ledger=ledger,
+            num_sft_rows=num_rows,
+            signum=interruption.signum,
+        )
+
+
+def _identity(setup: Setup) -> dict[str, Any]:
+    """What an answer depends on. Agreement, quotas, grouping, hints and limit only choose among answers."""
+    config = setup.config
+    repair: dict[str, Any] | None = None
+    if setup.repair is not None and config.repair is not None:
+        patterns = digest([PATTERNS, config.repair.betrayal])
+        repair = {**_who(setup.repair), "prompt": PROMPT_HASH, "betrayal": patterns}
+    return {
+        "spec": setup.spec.name,
+        "spec_hash": setup.spec.hash,
+        "teacher": _who(setup.teacher),
+        "repair": repair,
+        "orders": config.orders,
+        "keep": config.keep,
+        "thinking": config.thinking,
+        "seed": config.seed,
+        "reasrm": __version__,
+    }
+
+
+def _who(teacher: Teacher) -> dict[str, Any]:
+    sampling = teacher.sampling
+    return {
+        "judge": teacher.judge.identity,
+        "samples": teacher.section.samples,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request in flight."""
+
+    slot: str
+    call: Call
+    item: InputRow
+    row: PreferencePair | Comparison
+    order: Order
+
+
+class _Run:
+    """The asking half of a run: rounds of calls until every slot is settled and no quota is open."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        plan: Plan,
+        journal: DurableMap,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.slots: dict[str, Slot] = {}
+        self.progress = Progress()
+        self._setup = setup
+        self._plan = plan
+        self._journal = journal
+        self._on_progress = on_progress
+        self._limits = setup.limits
+        for record in journal.records():
+            self._slot(record).note(record)
+            self._count(record)
+        for record in journal.errors():
+            if "pass" in record:
+                self._slot(record).failed = record["pass"]
+            self.progress.errors += 1
+
+    def note_invalid(self, invalid: list[InputRow]) -> None:
+        """Record the lines that cannot be asked about."""
+        for item in invalid:
+            if item.error is not None and not self._journal.done(item.id):
+                error = {"code": item.error.code, "message": str(item.error), "attempts": 0}
+                self._journal.fail(item.id, {"id": item.id, "place": item.place, **error})
+                self.progress.errors += 1
+
+    def ask_all(self, interruption: Interruption) -> bool:
+        """Ask until nothing is left to ask; return False if a signal came first."""
+        with suppress(DrainExpired):
+            while not interruption.stopping:
+                todo = self._todo()
+                self._report(todo)
+                name = next((name for name in PASSES if todo[name]), None)
+                if name is not None:
+                    self._ask(name, todo[name], interruption)
+                elif not self._plan.admit_more(self._is_kept):
+                    return True
+        return False
+
+    def _todo(self) -> dict[Pass, dict[str, Call]]:
+        todo: dict[Pass, dict[str, Call]] = {name: {} for name in PASSES}
+        for pair, orders in self._plan.pairs.items():
+            for order in orders:
+                slot = slot_name(pair, order)
+                call = self.slots.setdefault(slot, Slot()).next_call(self._limits)
+                if call is not None:
+                    todo[call.name][slot] = call
+        return todo
+
+    def _is_kept(self, pair: str, orders: tuple[Order, ...]) -> bool:
+        solved = [self.slots[slot_name(pair, order)].solved for order in orders]
+        return all(solved) if self._setup.config.agreement else any(solved)
+
+    def _ask(self, name: Pass, todo: Mapping[str, Call], interruption: Interruption) -> None:
+        """Make one call for each of the slots."""
+        teacher = self._setup.teacher if name == "teacher" else self._setup.repair
+        if teacher is None:
+            return
+        in_flight: dict[str, _Asked] = {}
+        with ExitStack() as stack:
+            index = None
+            if name == "repair":
+                index = stack.enter_context(open_records(self._journal.output))
+            requests = self._requests(todo, teacher, index, in_flight, interruption)
+            for completion in stack.enter_context(closing(teacher.judge.backend.generate(requests))):
+                self._take(in_flight.pop(completion.request_id), teacher, completion)
+        if interruption.stopping:
+            return
+        for request_id, asked in in_flight.items():
+            silence = Completion(
+                request_id, finish_reason="error", error="the backend ended without answering"
+            )
+            self._take(asked, teacher, silence)
+
+    def _requests(
+        self,
+        todo: Mapping[str, Call],
+        teacher: Teacher,
+        index: RecordIndex | None,
+        in_flight: dict[str, _Asked],
+        interruption: Interruption,
+    ) -> Iterator[Request]:
+        """Read the input once more and build the requests that are due."""
+        for item in self._setup.rows:
+            for order in self._plan.pairs.get(item.id, ()):
+                slot = slot_name(item.id, order)
+                call = todo.get(slot)
+                if interruption.stopping:
+                    return
+                if call is None:
+                    continue
+                asked = _Asked(slot, call, item._replace(row=None), pair_of(item), order)
+                request = self._first_request(asked) if index is None else self._repair(asked, teacher, index)
+                in_flight[request.id] = asked
+                yield request
+
+    def _first_request(self, asked: _Asked) -> Request:
+        request = self._setup.requests(asked.row)[asked.order, asked.call.attempt]
+        return replace(request, id=call_name(asked.slot, asked.call))
+
+    def _repair(self, asked: _Asked, teacher: Teacher, index: RecordIndex) -> Request:
+        attempt = self.slots[asked.slot].wrong_attempt
+        wrong = index.get(call_name(asked.slot, Call("teacher", attempt))) if attempt >= 0 else None
+        spec = self._setup.spec
+        seed = derive_seed(
+            self._setup.config.seed, asked.row.id, f"{asked.order}|repair|{asked.call.attempt}"
+        )
+        return Request(
+            id=call_name(asked.slot, asked.call),
+            messages=repair_prompt(
+                spec, shown(asked.row, asked.order), None if wrong is None else wrong["text"]
+            ),
+            sampling=replace(teacher.sampling, seed=seed),
+            structural=spec.structural,
+            template_options=spec.template_options,
+        )
+
+    def _take(self, asked: _Asked, teacher: Teacher, completion: Completion) -> None:
+        """Record an answer, or a call that failed."""
+        name = call_name(asked.slot, asked.call)
+        where = {
+            "pair": asked.row.id,
+            "order": asked.order.value,
+            "pass": asked.call.name,
+            "attempt": asked.call.attempt,
+        }
+        if completion.finish_reason == "error":
+            error = {"code": "call_failed", "message": completion.error or "the call failed"}
+            place = {"place": asked.item.place, "attempts": completion.attempts}
+            self._journal.fail(name, {"id": name, **where, **error, **place})
+            self.slots[asked.slot].failed = asked.call.name
+            self.progress.errors += 1
+        else:
+            record = {**where, "teacher": teacher.judge.label["name"], **self._read(asked, completion)}
+            self._journal.put(name, record, asked.item.digest)
+            self.slots[asked.slot].note(record)
+            self._count(record)
+        slot = self.slots[asked.slot]
+        self.progress.settled += slot.next_call(self._limits) is None
+        self.progress.solved += slot.solved and completion.finish_reason != "error"
+        self._report()
+
+    def _read(self, asked: _Asked, completion: Completion) -> dict[str, Any]:
+        """Return what an answer is worth, and the answer."""
+        config, comparison = self._setup.config, shown(asked.row, asked.order)
+        written = completion_text(completion.text, completion.reasoning, config.thinking)
+        judgment = read_written(self._setup.spec, completion, written)
+        label = None if comparison.target is None else comparison.target.winner
+        reason, detail = reason_to_reject(judgment, label, completion.text), judgment.detail
+        if reason is None and asked.call.name == "repair":
+            extra = () if config.repair is None else config.repair.betrayal
+            detail = find_betrayal(written, own_texts(comparison), extra)
+            reason = None if detail is None else "betrayed"
+        optional = {"detail": detail, "reasoning": completion.reasoning}
+        return {
+            "reason": reason,
+            "status": judgment.status.value,
+            "verdict": None if judgment.verdict is None else judgment.verdict.winner,
+            **{key: value for key, value in optional.items() if value is not None},
+            "text": completion.text,
+            "num_prompt_tokens": completion.num_prompt_tokens,
+            "num_tokens": completion.num_tokens,
+            "finish_reason": completion.finish_reason,
+            "attempts": completion.attempts,
+        }
+
+    def _slot(self, record: Mapping[str, Any]) -> Slot:
+        return self.slots.setdefault(slot_name(record["pair"], Order(record["order"])), Slot())
+
+    def _count(self, record: Mapping[str, Any]) -> None:
+        self.progress.answers += 1
+        self.progress.tokens += (record["num_prompt_tokens"] or 0) + (record["num_tokens"] or 0)
+
+    def _report(self, todo: Mapping[Pass, Mapping[str, Call]] | None = None) -> None:
+        progress = self.progress
+        if todo is not None:
+            progress.total = self._plan.num_slots
+            progress.settled = progress.total - sum(map(len, todo.values()))
+            names = (slot_name(pair, order) for pair, orders in self._plan.pairs.items() for order in orders)
+            progress.solved = sum(self.slots[name].solved for name in names)
+        if self._on_progress is not None:
+            self._on_progress(progress)

@@ -1,0 +1,94 @@
+"""The nouns of rewarding: a rollout, a part, and the error that a part at fault ends a run with.
+
+A rollout is one sampled judgment of one comparison as shown: `comparison.target` and `judgment.verdict` both speak of
+the order shown. A part sees all rollouts of the global generation batch at once, because some rewards need the other
+rollouts of the prompt (group z-score) or those of the other order (pair consistency). It answers one value per
+rollout; None abstains. An abstaining row is neither right nor wrong: it earns no advantage and enters no mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from reasrm.errors import ReasrmError
+from reasrm.records import Comparison, Judgment
+
+__all__ = ["Part", "RewardProblem", "Rollout", "RowFault", "Values", "each_row"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One sampled judgment of one comparison as shown.
+
+    Args:
+        comparison: The pair as shown, with the verdict a right judge gives, where it is known.
+        judgment: What the policy wrote, parsed, in the order shown.
+        group: Rollouts of an equal group answer the same prompt.
+        num_tokens: Generated tokens, thinking and end-of-turn included.
+    """
+
+    comparison: Comparison
+    judgment: Judgment
+    group: str
+    num_tokens: int
+
+
+Values = list[float | None]
+"""One value per rollout; None abstains."""
+
+Part = Callable[[Sequence[Rollout]], Values]
+"""A reward over all rollouts of the global generation batch."""
+
+
+class RewardProblem(ReasrmError, RuntimeError):
+    """A reward threw or gave no finite number, so the run stops (exit code 3) before it trains on it.
+
+    Args:
+        part: Name of the part in the config, or `combine`.
+        cause: What happened.
+        rollout: The row at fault; None where the batch as a whole is.
+    """
+
+    exit_code = 3
+
+    def __init__(self, part: str, cause: str, rollout: Rollout | None = None) -> None:
+        self.part = part
+        self.cause = cause
+        self.row_id = None if rollout is None else rollout.comparison.id
+        self.order = None if rollout is None else rollout.comparison.order
+        place = None if rollout is None else f"row {self.row_id!r}, order {self.order}"
+        super().__init__(
+            f"the reward part {part!r} failed: {cause}",
+            place=place,
+            remedy="correct the row or the part, then run the same command again with --resume",
+        )
+
+
+class RowFault(Exception):
+    """Raised by a part that knows which rollout it failed on.
+
+    Args:
+        index: Position of the rollout in the batch.
+        cause: What happened.
+    """
+
+    def __init__(self, index: int, cause: str) -> None:
+        self.index = index
+        self.cause = cause
+        super().__init__(f"rollout {index}: {cause}")
+
+
+def each_row(reward: Callable[[Rollout], float | None]) -> Part:
+    """Return the part that asks `reward` row by row, so that a failure names its row."""
+
+    def part(rollouts: Sequence[Rollout]) -> Values:
+        values: Values = []
+        for index, rollout in enumerate(rollouts):
+            try:
+                values.append(reward(rollout))
+            except Exception as error:
+                raise RowFault(index, f"{type(error).__name__}: {error}") from error
+        return values
+
+    return part

@@ -1,0 +1,180 @@
+"""From a config's reward section to one function over the global generation batch.
+
+The order of work: every part is asked once for all rollouts, its answer is checked (length, finite numbers), the
+values are combined row by row or group by group. A row for which any part abstains abstains as a whole, unless the
+combinator says otherwise (`rule_first_else_model`). A part that throws ends the run with a `RewardProblem` that names
+the row: built-in parts know it; for any other part each row is asked alone until one throws.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasrm.errors import ConfigError
+from reasrm.rewards.base import Part, RewardProblem, Rollout, RowFault, Values
+from reasrm.rewards.combine import Combinator, build_combinator
+from reasrm.rewards.config import RewardSection
+from reasrm.rewards.consistency import ConsistencyReferee, consistency_ladder, pair_consistency
+from reasrm.rewards.formats import completeness, format_answer
+from reasrm.rewards.lengths import cosine_length, length, overlong, repetition
+from reasrm.rewards.outcome import outcome
+from reasrm.rewards.overlap import bleu, rouge
+from reasrm.rewards.part_sections import (
+    BleuPart,
+    CompletenessPart,
+    ConsistencyLadderPart,
+    CosineLengthPart,
+    FormatAnswerPart,
+    LengthPart,
+    OutcomePart,
+    OverlongPart,
+    PairConsistencyPart,
+    PartSection,
+    RepetitionPart,
+    RougePart,
+    RubricFormatPart,
+)
+
+__all__ = ["RewardFunction", "Scored", "build_reward"]
+
+COMBINE = "combine"
+"""The name under which a `RewardProblem` of the combinator is reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The rewards of one batch.
+
+    Args:
+        rewards: One per rollout, None where it abstains.
+        parts: Every part's own values, unweighted, for the log.
+    """
+
+    rewards: Values
+    parts: dict[str, Values]
+
+    def array(self) -> NDArray[np.float64]:
+        """Return the rewards as `compute_advantages` takes them: shape (N,), NaN abstains."""
+        return np.array([math.nan if value is None else value for value in self.rewards], dtype=np.float64)
+
+
+class RewardFunction:
+    """Rollouts in, rewards and their parts out.
+
+    Args:
+        parts: The parts by name. Own parts are welcome: any callable of rollouts.
+        combine: How their values become one, weights included.
+    """
+
+    def __init__(self, parts: Mapping[str, Part], combine: Combinator) -> None:
+        self.parts = dict(parts)
+        self.combine = combine
+
+    def __call__(self, rollouts: Sequence[Rollout]) -> Scored:
+        """Score all rollouts of the global generation batch.
+
+        Raises:
+            RewardProblem: A part or the combinator threw, or gave something else than a finite number or None.
+        """
+        if not rollouts:
+            return Scored([], {name: [] for name in self.parts})
+        parts = {name: _ask(name, part, rollouts) for name, part in self.parts.items()}
+        groups = [rollout.group for rollout in rollouts]
+        try:
+            rewards = self.combine(parts, groups)
+        except RowFault as fault:
+            raise RewardProblem(COMBINE, fault.cause, rollouts[fault.index]) from fault
+        return Scored(_checked(COMBINE, rewards, rollouts), parts)
+
+
+def build_reward(section: RewardSection, *, referee: ConsistencyReferee | None = None) -> RewardFunction:
+    """Return the reward function that a config describes.
+
+    Args:
+        section: Parts, weights, combinator.
+        referee: Answers whether reasoning and verdict agree; `consistency_ladder` needs it.
+
+    Raises:
+        ConfigError: A part needs something that was not given.
+    """
+    parts = {name: _build_part(name, part, referee) for name, part in section.parts.items()}
+    weights = {name: part.weight for name, part in section.parts.items()}
+    return RewardFunction(parts, build_combinator(section.combine, weights))
+
+
+def _build_part(name: str, part: PartSection, referee: ConsistencyReferee | None) -> Part:
+    match part:
+        case OutcomePart():
+            return outcome(part)
+        case FormatAnswerPart() | RubricFormatPart():
+            return format_answer(part)
+        case ConsistencyLadderPart():
+            if referee is None:
+                raise ConfigError(
+                    "the part asks a referee and none is given",
+                    place=f"rewards.parts.{name}",
+                    remedy="name a referee, or choose another part",
+                )
+            return consistency_ladder(part, referee)
+        case CompletenessPart():
+            return completeness(part)
+        case LengthPart():
+            return length(part)
+        case OverlongPart():
+            return overlong(part)
+        case CosineLengthPart():
+            return cosine_length(part)
+        case RepetitionPart():
+            return repetition(part)
+        case BleuPart():
+            return bleu(part)
+        case RougePart():
+            return rouge(part)
+        case PairConsistencyPart():
+            return pair_consistency(part)
+        case _:
+            assert_never(part)
+
+
+def _ask(name: str, part: Part, rollouts: Sequence[Rollout]) -> Values:
+    """Ask one part for all rollouts, and find the row where it throws."""
+    try:
+        values = part(rollouts)
+    except RowFault as fault:
+        raise RewardProblem(name, fault.cause, rollouts[fault.index]) from fault
+    except Exception as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise RewardProblem(name, cause, _first_at_fault(part, rollouts)) from error
+    return _checked(name, values, rollouts)
+
+
+def _first_at_fault(part: Part, rollouts: Sequence[Rollout]) -> Rollout | None:
+    """Return the first rollout on which the part throws alone; None if only the batch as a whole makes it throw."""
+    for rollout in rollouts:
+        try:
+            part([rollout])
+        except Exception:
+            return rollout
+    return None
+
+
+def _checked(name: str, values: Values, rollouts: Sequence[Rollout]) -> Values:
+    """Return the values as floats, or say which row has none that can be trained on."""
+    if len(values) != len(rollouts):
+        raise RewardProblem(name, f"gave {len(values)} values for {len(rollouts)} rollouts")
+    checked: Values = []
+    for value, rollout in zip(values, rollouts, strict=True):
+        try:
+            number = None if value is None else float(value)
+        except (TypeError, ValueError) as error:
+            raise RewardProblem(name, f"gave {value!r}, which is no number", rollout) from error
+        if number is not None and not math.isfinite(number):
+            raise RewardProblem(name, f"gave {value!r}, which is not finite", rollout)
+        checked.append(number)
+    return checked

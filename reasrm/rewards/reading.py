@@ -1,0 +1,64 @@
+"""Reading a completion for its shape: tags, words, what follows the thinking. Linear in the length of the text.
+
+The text is the policy's own, so nothing in it is trusted: a tag counts only where it is opened and closed once.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["after_last", "has_layout", "has_tags", "words"]
+
+_WORD = re.compile(r"\w+")
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text in lower case."""
+    return _WORD.findall(text.lower())
+
+
+def after_last(text: str, literal: str) -> str:
+    """Return what follows the last occurrence of `literal`; the whole text where there is none or it is empty."""
+    return text.rpartition(literal)[2] if literal else text
+
+
+def _span(text: str, tag: str) -> tuple[int, int] | None:
+    """Return where the one `<tag>…</tag>` of a text begins and ends, or None unless it is one, and not empty."""
+    lower, opening, closing = text.lower(), f"<{tag.lower()}>", f"</{tag.lower()}>"
+    if lower.count(opening) != 1 or lower.count(closing) != 1:
+        return None
+    start, end = lower.index(opening), lower.index(closing)
+    if end < start or not text[start + len(opening) : end].strip():
+        return None
+    return start, end + len(closing)
+
+
+def has_tags(text: str, tags: tuple[str, ...]) -> bool:
+    """Return whether each tag stands exactly once, closed, not empty, one after the other; `a|b` is one of two."""
+    position = 0
+    for tag in tags:
+        spans = [span for name in tag.split("|") if (span := _span(text, name)) is not None]
+        if len(spans) != 1 or spans[0][0] < position:
+            return False
+        position = spans[0][1]
+    return True
+
+
+def has_layout(text: str, tags: tuple[str, ...], *, prefilled: bool = False) -> bool:
+    """Return whether the text is these tags and nothing else, once each, none empty.
+
+    Args:
+        text: A completion.
+        tags: In this order.
+        prefilled: Whether the first opening tag may stand at the end of the prompt instead.
+    """
+    first = f"<{tags[0]}>"
+    if prefilled and first.lower() not in text.lower():
+        text = first + text
+    position = 0
+    for tag in tags:
+        span = _span(text, tag)
+        if span is None or span[0] < position or text[position : span[0]].strip():
+            return False
+        position = span[1]
+    return not text[position:].strip()

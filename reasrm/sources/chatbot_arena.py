@@ -1,0 +1,121 @@
+"""Chatbot Arena conversations: two whole conversations with two models and one vote of the user.
+
+The last replies are compared where everything before them is the same. After the first turn it is not, because each
+model answered for itself: such a row is an error unless `multi_turn=transcript` makes the rest of each conversation,
+under the same speaker names on both sides, the response. Both kinds of tie are ties; `meta.tie` keeps them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from reasrm.errors import RowError
+from reasrm.records import Conversation, Row, Verdict
+from reasrm.sources import fields
+from reasrm.sources.base import Source
+from reasrm.sources.fields import RowData
+from reasrm.sources.pairing import comparison, side_meta
+
+__all__ = ["SOURCE"]
+
+_ID_KEYS = ("id", "question_id")
+_BOTH_BAD = "tie (bothbad)"
+_WINNERS: Mapping[int | str, Verdict] = {
+    "model_a": Verdict("A"),
+    "model_b": Verdict("B"),
+    "tie": Verdict("tie"),
+    _BOTH_BAD: Verdict("tie"),
+}
+_SPEAKERS = {"user": "User", "assistant": "Assistant", "system": "System"}
+
+
+def _read(row: RowData, place: str) -> tuple[Row, ...]:
+    first, second, size = _conversations(row, place)
+    if len(first) != size + 1 or len(second) != size + 1:
+        raise RowError(
+            f"the conversations differ before their last reply (after message {size}), so there is no shared prompt",
+            code="prompt_mismatch",
+            place=place,
+            remedy="pass --source chatbot-arena --option multi_turn=transcript to compare whole conversations",
+        )
+    replies = (
+        fields.last_response(first, "conversation_a", place),
+        fields.last_response(second, "conversation_b", place),
+    )
+    return (_pair(row, place, first[:size], replies),)
+
+
+def _read_transcripts(row: RowData, place: str) -> tuple[Row, ...]:
+    first, second, size = _conversations(row, place)
+    if len(first) == len(second) == size + 1:
+        return _read(row, place)
+    return (_pair(row, place, first[:size], (_transcript(first[size:]), _transcript(second[size:]))),)
+
+
+def _conversations(row: RowData, place: str) -> tuple[Conversation, Conversation, int]:
+    """Return both conversations and how many leading messages, last ones excluded, they share."""
+    first = _conversation(row, "conversation_a", place)
+    second = _conversation(row, "conversation_b", place)
+    size = 0
+    for ours, theirs in zip(first[:-1], second[:-1], strict=False):
+        if ours != theirs:
+            break
+        size += 1
+    if size == 0:
+        raise RowError("the conversations share no leading message", code="no_prompt", place=place)
+    return first, second, size
+
+
+def _conversation(row: RowData, key: str, place: str) -> Conversation:
+    """Read messages; some releases write the list as JSON in a string."""
+    value = fields.required(row, key, place)
+    if isinstance(value, str):
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            value = None
+    if isinstance(value, list) and value:
+        return fields.messages(value, key, place)
+    raise fields.wrong_type(key, "a non-empty list of messages, or one as JSON", row[key], place)
+
+
+def _transcript(turns: Conversation) -> str:
+    return "\n\n".join(f"{_SPEAKERS.get(turn.role, turn.role)}: {turn.content}" for turn in turns)
+
+
+def _pair(row: RowData, place: str, prompt: Conversation, responses: tuple[str, str]) -> Row:
+    target = fields.choice(row, "winner", place, _WINNERS)
+    models = (fields.optional_text(row, f"model_{side}", place) for side in "ab")
+    meta: dict[str, Any] = side_meta(target, model=(next(models), next(models)))
+    if target.winner == "tie":
+        meta["tie"] = "both_bad" if row["winner"] == _BOTH_BAD else "equal"
+    return comparison(row, place, prompt, responses, target, id_keys=_ID_KEYS, meta=meta)
+
+
+SOURCE = Source(
+    name="chatbot-arena",
+    url="https://huggingface.co/datasets/lmsys/chatbot_arena_conversations",
+    licence="prompts CC-BY-4.0, outputs CC-BY-NC-4.0, not confirmed; behind the card's terms of use",
+    revision="33,000 rows, columns as the card lists them; no commit recorded",
+    label_rule='`winner` is "model_a", "model_b", or one of two kinds of tie.',
+    example={
+        "question_id": "q1",
+        "model_a": "model-a",
+        "model_b": "model-b",
+        "winner": "model_b",
+        "judge": "arena_user_1",
+        "conversation_a": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "??"}],
+        "conversation_b": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}],
+        "turn": 1,
+        "anony": True,
+        "language": "English",
+        "tstamp": 1682351591.1,
+    },
+    recognises=lambda row: "conversation_a" in row and "conversation_b" in row,
+    read=_read,
+    id_keys=_ID_KEYS,
+    options={"multi_turn": {"refuse": {}, "transcript": {"read": _read_transcripts}}},
+)

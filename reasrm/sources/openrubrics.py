@@ -1,0 +1,73 @@
+"""OpenRubrics: a prompt, a rubric and two responses.
+
+A rubric whose lines all end with [Hard Rule] or [Principle] is read as criteria, any other as text. The column names
+come from the code of three users; the files were not seen. Rows without responses train rubric writers and are no
+comparisons.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+from reasrm.records import Criterion, Row, Rubric, Verdict
+from reasrm.sources import fields
+from reasrm.sources.base import Source
+from reasrm.sources.fields import RowData
+from reasrm.sources.pairing import comparison
+
+__all__ = ["SOURCE"]
+
+_COLUMNS = ("instruction", "rubric", "response_a", "response_b", "winner")
+_LABELS: Mapping[int | str, Verdict] = {
+    "A": Verdict("A"),
+    "B": Verdict("B"),
+    "a": Verdict("A"),
+    "b": Verdict("B"),
+}
+_ITEM = re.compile(r"\s*(?:\d+[.)]|[-*])\s*(.+?)\s*\[(hard rule|principle)\]\W*", re.I)
+_KINDS: Mapping[str, Literal["hard_rule", "principle"]] = {"hard rule": "hard_rule", "principle": "principle"}
+
+
+def _read(row: RowData, place: str) -> tuple[Row, ...]:
+    rest = {key: value for key, value in row.items() if key != "rubric"}
+    return (
+        comparison(
+            rest,
+            place,
+            fields.conversation(row, "instruction", place),
+            (fields.text(row, "response_a", place), fields.text(row, "response_b", place)),
+            fields.choice(row, "winner", place, _LABELS),
+            meta={"pair_id": row["pair_id"]} if row.get("pair_id") is not None else None,
+            rubric=_rubric(fields.text(row, "rubric", place)),
+            subset=fields.optional_text(row, "source", place),
+        ),
+    )
+
+
+def _rubric(text: str) -> Rubric:
+    items = [_ITEM.fullmatch(line) for line in text.splitlines() if line.strip()]
+    criteria = tuple(Criterion(_KINDS[item[2].lower()], item[1]) for item in items if item)
+    return Rubric(criteria=criteria) if criteria and len(criteria) == len(items) else Rubric(text=text)
+
+
+SOURCE = Source(
+    name="openrubrics",
+    url="https://huggingface.co/datasets/OpenRubrics/OpenRubrics",
+    licence="not confirmed; the owner's code is MIT",
+    revision="column names as three public loaders read them; the files were not seen",
+    label_rule='`winner` is "A" or "B" in either case; there are no ties.',
+    example={
+        "instruction": "Answer in three words: how are you?",
+        "rubric": "1. The answer has exactly three words. [Hard Rule]\n2. The answer is polite. [Principle]",
+        "response_a": "Fine, thank you.",
+        "response_b": "Fine.",
+        "winner": "A",
+        "source": "instruction_following",
+    },
+    recognises=lambda row: "instruction" in row and all(name in row for name in _COLUMNS),
+    read=_read,
+    text_keys=("instruction", "rubric", "response_a", "response_b"),
+    assumed=_COLUMNS,
+)

@@ -1,0 +1,238 @@
+"""Preference pairs → prompts of rollouts, by the encoder that judging uses; what cannot be learned from is counted.
+
+A prompt is a comparison as shown, in one order. Its key, `ID|AB` or `ID|BA`, names it in batches, logs and seeds.
+A pair without a label, a tie where the spec knows none, equal or empty responses and prompts that are too long are
+dropped and named, never cut.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reasrm.errors import ConfigError, InputError, ReasrmError, RowError
+from reasrm.generation.encoding import EncodedRequest, read_ids
+from reasrm.judging.aggregate import rule_status
+from reasrm.judging.inputs import JudgeInput
+from reasrm.protocol.parsing import parse
+from reasrm.protocol.prompts import build_prompt
+from reasrm.protocol.spec import JudgeSpec
+from reasrm.records import Comparison, Judgment, PreferencePair, Row
+from reasrm.requests import Request, SamplingParams
+from reasrm.training.data import Dropped
+from reasrm.training.models import BaseModel
+
+__all__ = ["ComparisonEncoder", "EncodedComparisons", "Prompt", "read_comparisons", "read_judgment"]
+
+Orders = Literal["random", "both", "given"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A comparison as shown, with the prompt that asks about it as ids (int32).
+
+    Args:
+        comparison: In the order shown, with its target.
+        ids: The prompt.
+    """
+
+    comparison: Comparison
+    ids: NDArray[np.int32]
+
+    @property
+    def key(self) -> str:
+        """What names the prompt in a run."""
+        return f"{self.comparison.id}|{self.comparison.order}"
+
+
+@dataclass(slots=True)
+class EncodedComparisons:
+    """What became of all rows of some files. With both orders the two prompts of a pair stand together."""
+
+    prompts: list[Prompt] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Reason → number of rows dropped for it, commonest first."""
+        return dict(Counter(row.code for row in self.dropped).most_common())
+
+    @property
+    def targets(self) -> dict[str, int]:
+        """Target, as shown → prompts."""
+        winners = (p.comparison.target.winner for p in self.prompts if p.comparison.target)
+        return dict(sorted(Counter(winners).items()))
+
+    def lengths(self) -> NDArray[np.int64]:
+        """Return the lengths of the prompts in tokens, (N,)."""
+        return np.array([len(prompt.ids) for prompt in self.prompts], dtype=np.int64)
+
+
+class ComparisonEncoder:
+    """Encodes pairs for one model and one spec.
+
+    Args:
+        spec: The judge's protocol.
+        base: The model.
+        orders: How pairs are shown.
+        seed: Root of the drawn orders.
+        max_tokens: Longest prompt.
+    """
+
+    def __init__(
+        self, spec: JudgeSpec, base: BaseModel, *, orders: Orders, seed: int, max_tokens: int
+    ) -> None:
+        self._spec = spec
+        self._base = base
+        self._orders = orders
+        self._seed = seed
+        self._max_tokens = max_tokens
+
+    def encode(self, row: Row, place: str) -> list[Prompt] | Dropped:
+        """Return the prompts of a row, one or two, or why it is left out."""
+        problem = self._unusable(row)
+        if problem is not None:
+            return Dropped(row.id, place, *problem)
+        prompts: list[Prompt] = []
+        for shown in self._shown(row):
+            try:
+                messages = build_prompt(self._spec, shown)
+                ids = self._base.prompts.encode(messages, options=self._spec.template_options).ids
+            except RowError as error:
+                return Dropped(row.id, place, error.code, str(error))
+            except InputError as error:
+                return Dropped(row.id, place, "not_encodable", str(error))
+            if len(ids) > self._max_tokens:
+                message = f"{len(ids)} tokens, more than {self._max_tokens}"
+                return Dropped(row.id, place, "too_long", message, len(ids))
+            prompts.append(Prompt(shown, np.array(ids, dtype=np.int32)))
+        return prompts
+
+    def _unusable(self, row: Row) -> tuple[str, str] | None:
+        if not isinstance(row, PreferencePair | Comparison):
+            return "not_a_pair", f"a {type(row).__name__} is no pair of responses"
+        target = row.target if isinstance(row, Comparison) else row.compare().target
+        if target is None:
+            return "no_label", "nobody says which response is better"
+        if target.winner not in self._spec.allowed_verdicts:
+            return (
+                "off_menu",
+                f"the label is {target.winner!r}, which spec {self._spec.name!r} does not allow",
+            )
+        status = rule_status(row)
+        return None if status is None else (status.value, "there is nothing to choose between the responses")
+
+    def _shown(self, row: Row) -> Sequence[Comparison]:
+        comparison = row.compare() if isinstance(row, PreferencePair) else row
+        assert isinstance(comparison, Comparison)  # noqa: S101 - `_unusable` has looked
+        given = self._orders == "given" and isinstance(row, Comparison)
+        if self._orders == "both":
+            return comparison, comparison.swap()
+        return (comparison if given else comparison.present(self._seed),)
+
+
+def read_comparisons(
+    files: Sequence[str],
+    encoder: ComparisonEncoder,
+    *,
+    limit: int | None = None,
+    progress: Callable[[int], None] = lambda number: None,
+) -> EncodedComparisons:
+    """Read and encode all pairs of some files, in order.
+
+    Args:
+        files: Of any schema that `reasrm judge` reads.
+        encoder: Pairs to prompts.
+        limit: Read at most this many rows.
+        progress: Called with the number of rows read, after each.
+
+    Raises:
+        InputError: A file cannot be read, or every row is dropped; then the commonest reason is named.
+        ConfigError: An id occurs twice.
+    """
+    found = EncodedComparisons()
+    seen: dict[str, str] = {}
+    for number, (place, row) in enumerate(_rows(files, limit), 1):
+        if isinstance(row, Dropped):
+            found.dropped.append(row)
+        else:
+            first = seen.setdefault(row.id, place)
+            if first != place:
+                raise ConfigError(
+                    f"the id {row.id!r} stands at {first} too", place=place, remedy="make the ids unique"
+                )
+            result = encoder.encode(row, place)
+            if isinstance(result, Dropped):
+                found.dropped.append(result)
+            else:
+                found.prompts += result
+        progress(number)
+    if not found.prompts:
+        raise _nothing_left(files, found)
+    return found
+
+
+def _rows(files: Sequence[str], limit: int | None) -> Iterator[tuple[str, Row | Dropped]]:
+    for item in JudgeInput([Path(file) for file in files], limit=limit):
+        if item.row is not None:
+            yield item.place, item.row
+        else:
+            yield item.place, _invalid(item.id, item.place, item.error)
+
+
+def _invalid(row_id: str, place: str, error: ReasrmError | None) -> Dropped:
+    code = error.code if isinstance(error, RowError) else "bad_json"
+    return Dropped(row_id, place, code, str(error))
+
+
+def _nothing_left(files: Sequence[str], found: EncodedComparisons) -> InputError:
+    names = ", ".join(files)
+    if not found.dropped:
+        return InputError("holds no rows", place=names, remedy="name a file of preference pairs")
+    code, count = next(iter(found.reasons.items()))
+    first = next(row for row in found.dropped if row.code == code)
+    return InputError(
+        f"none of {len(found.dropped)} rows can be learned from; {count} are {code}, the first: {first.message}",
+        place=names,
+        remedy=_REMEDIES.get(code, "correct the rows"),
+    )
+
+
+_REMEDIES = {
+    "too_long": "raise data.max_prompt_tokens, or use a model with a longer context",
+    "no_label": "give preference pairs, or comparisons with a label",
+    "off_menu": "choose a spec that allows this verdict",
+}
+
+
+def read_judgment(
+    spec: JudgeSpec, base: BaseModel, prompt: Prompt, ids: Sequence[int], max_tokens: int
+) -> tuple[Judgment, tuple[int, ...]]:
+    """Read what was generated for a prompt exactly as judging reads it.
+
+    Args:
+        spec: The judge's protocol.
+        base: The model.
+        prompt: What was asked.
+        ids: What was generated, perhaps with more behind its end.
+        max_tokens: Most tokens of a completion.
+
+    Returns:
+        The judgment in the order shown, and the ids of the completion with its end-of-turn id.
+    """
+    request = Request(prompt.key, (), SamplingParams(max_tokens=max_tokens))
+    completion = read_ids(
+        EncodedRequest(request, tuple(prompt.ids)),
+        ids,
+        encoder=base.prompts,
+        stop_ids=base.stop_ids,
+        pad_id=base.pad_id,
+    )
+    judgment = replace(parse(spec, completion), order=prompt.comparison.order)
+    return judgment, tuple(completion.token_ids or ())

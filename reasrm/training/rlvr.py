@@ -1,0 +1,418 @@
+"""Reinforcement learning with verifiable rewards: preference labels in, sealed checkpoints out (stage 2 of RM-R1).
+
+The policy writes a group of judgments about each comparison; each earns what the rewards say; GRPO moves the policy
+towards those that earned more than their group. The reference of the KL term is the model that training starts from
+(RM-R1, arXiv 2505.02387, section 2.3). Prompts are those of SFT and judging, id by id.
+
+A run keeps, beside what every run keeps, `samples.jsonl` (rollouts with the parts of their reward), `canary.jsonl`
+(fixed pairs judged along the way) and, where a checkpoint is chosen by held-out accuracy, `best.json`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from transformers.trainer_callback import PrinterCallback
+
+from reasrm.errors import ConfigError
+from reasrm.files import replacing, write_json_atomic
+from reasrm.generation.resolve import open_backend
+from reasrm.protocol.prompts import check_spec
+from reasrm.protocol.spec import JudgeSpec, load_spec
+from reasrm.rewards.build import RewardFunction, build_reward
+from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint, result_checkpoint
+from reasrm.scorers.referee import BackendReferee
+from reasrm.strictjson import dumps
+from reasrm.training.arguments import build_arguments, check_machine, weights_dtype
+from reasrm.training.comparisons import ComparisonEncoder, EncodedComparisons, Orders, read_comparisons
+from reasrm.training.judge_grpo import JudgeGRPOTrainer, Policy
+from reasrm.training.models import BaseModel, adapter_config, load_weights, open_base
+from reasrm.training.planning import count_parameters, describe_numbers, estimate_memory, rollout_memory
+from reasrm.training.rlvr_config import RLVRStage
+from reasrm.training.stage import (
+    VOLATILE,
+    Listener,
+    SealTheEnd,
+    Tell,
+    absolute,
+    engine_files,
+    finished_checkpoint,
+    read_trainer_state,
+    run_stage,
+)
+from reasrm.training.states import load_state
+from reasrm.training.validation import Validation
+
+__all__ = ["Comparisons", "Setup", "build_trainer", "encode_data", "plan", "set_up", "train"]
+
+_VOLATILE = VOLATILE | {"watch", "validation.batch_size", "rollouts.batch_size"}
+_DEFAULTS: dict[str, Any] = {
+    "loss_type": "grpo",
+    "beta": 1e-3,
+    "epsilon": 0.2,
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "disable_dropout": True,
+    "learning_rate": 1e-6,
+    "lr_scheduler_type": "constant",
+}
+"""What holds where the user says nothing: RM-R1's numbers, where they differ from TRL's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A stage that was checked against this machine, before rows are read and weights loaded.
+
+    Args:
+        stage: The config.
+        spec: The judge's protocol.
+        base: The model that training starts from.
+        arguments: TRL's arguments.
+        max_prompt_tokens: Longest prompt: as asked, and no longer than the model's context leaves.
+    """
+
+    stage: RLVRStage
+    spec: JudgeSpec
+    base: BaseModel
+    arguments: Any
+    max_prompt_tokens: int
+
+    @property
+    def dtype(self) -> Any:
+        """Number format of the weights as loaded."""
+        return weights_dtype(self.stage, self.arguments)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the config as the run keeps it, with the whole spec and the base model's identity."""
+        spec = self.spec.model_dump(mode="json")
+        return {**self.stage.model_dump(mode="json"), "spec": spec, "base": self.base.identity()}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparisons:
+    """The prompts of a run, to learn from and to validate on."""
+
+    train: EncodedComparisons
+    validation: dict[str, EncodedComparisons]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts that the run keeps."""
+        return {
+            "rows": len(self.train.prompts),
+            "dropped": self.train.reasons,
+            "targets": self.train.targets,
+            "lengths": {"prompt": describe_numbers(self.train.lengths())},
+            "validation_rows": {name: len(found.prompts) for name, found in self.validation.items()},
+            "validation_dropped": {name: found.reasons for name, found in self.validation.items()},
+        }
+
+
+def set_up(stage: RLVRStage, place: str, output_dir: Path) -> Setup:
+    """Check everything that can be checked without rows and weights.
+
+    Args:
+        stage: The config.
+        place: Its file, for errors.
+        output_dir: Where checkpoints will go; nothing is written yet.
+
+    Raises:
+        ConfigError: The config, the model folder or the spec cannot be used.
+        EnvironmentProblem: The machine lacks something that was asked for.
+    """
+    check_machine(stage, place)
+    spec = load_spec(stage.spec)
+    check_spec(spec)
+    if spec.protocol != "pairwise":
+        raise ConfigError(
+            f"spec {spec.name!r} is {spec.protocol}; rollouts judge pairs",
+            place=f"{place}: spec",
+            remedy="choose a pairwise spec",
+        )
+    build_reward_function(stage)  # what it lacks should not be found out after the weights were loaded
+    base = open_base(stage.model)
+    arguments = _arguments(stage, spec, output_dir, place)
+    _check_boundaries(stage, arguments, place)
+    left = (base.context or math.inf) - arguments.max_completion_length
+    if left < 1:
+        raise ConfigError(
+            f"max_completion_length {arguments.max_completion_length} leaves nothing of the model's context of "
+            f"{base.context} tokens to a prompt",
+            place=f"{place}: trainer.max_completion_length",
+            remedy="lower it",
+        )
+    return Setup(stage, spec, base, arguments, int(min(stage.data.max_prompt_tokens, left)))
+
+
+def _arguments(stage: RLVRStage, spec: JudgeSpec, output_dir: Path, place: str) -> Any:
+    from trl.trainer.grpo_config import GRPOConfig
+
+    values = {**_DEFAULTS, "max_completion_length": spec.sampling.max_tokens, **stage.trainer}
+    if not values.get("use_vllm"):
+        for name, neutral in (("top_k", (0, None)), ("min_p", (0, None)), ("repetition_penalty", (1.0,))):
+            if name in stage.trainer and stage.trainer[name] not in neutral:
+                raise ConfigError(
+                    f"trainer.{name} is {stage.trainer[name]!r}, but rollouts are drawn from the policy itself",
+                    place=place,
+                    remedy=f"leave {name} out; temperature and top_p say how to draw",
+                )
+    own = {"eval_strategy": "no", "log_completions": False, "data_seed": stage.seed}
+    return build_arguments(GRPOConfig, stage, {**values, **own}, output_dir, place)
+
+
+def _check_boundaries(stage: RLVRStage, args: Any, place: str) -> None:
+    """Refuse checkpoints in the middle of a generation batch, whose rest would be lost.
+
+    Raises:
+        ConfigError: A number of steps is no multiple of the steps that a generation batch lasts.
+    """
+    per_batch = args.steps_per_generation * args.num_iterations
+    steps = math.lcm(per_batch, args.gradient_accumulation_steps) // args.gradient_accumulation_steps
+    wanted = {"trainer.max_steps": args.max_steps if args.max_steps > 0 else 0}
+    if args.save_strategy == "steps":
+        wanted["trainer.save_steps"] = args.save_steps
+    if stage.validation is not None and stage.selection is not None:
+        wanted["validation.every"] = stage.validation.every
+    for name, value in wanted.items():
+        if value % steps:
+            raise ConfigError(
+                f"is {value:g}, and a generation batch is learned from for {steps} steps",
+                place=f"{place}: {name}",
+                remedy=f"use a multiple of {steps}",
+            )
+
+
+def build_reward_function(stage: RLVRStage) -> RewardFunction:
+    """Return the reward function of a stage.
+
+    Raises:
+        ConfigError: A part needs something that the config does not name.
+        MissingExtraError: A package of a part is not installed.
+    """
+    referee = None if stage.referee is None else BackendReferee(open_backend(stage.referee.model).generate)
+    return build_reward(stage.rewards, referee=referee)
+
+
+def encode_data(setup: Setup, listener: Listener | None = None) -> Comparisons:
+    """Read and encode the pairs of a stage.
+
+    Raises:
+        InputError: A file cannot be read, or none of its pairs can be learned from.
+    """
+    listener = listener or Listener()
+    stage = setup.stage
+    listener.say(f"encoding {', '.join(stage.data.train)}")
+    encoder = _encoder(setup, stage.data.orders)
+    train = read_comparisons(stage.data.train, encoder, limit=stage.data.limit, progress=listener.rows)
+    section = stage.validation
+    if section is None:
+        return Comparisons(train, {})
+    encoder = _encoder(setup, section.orders)
+    splits = {
+        name: read_comparisons(files, encoder, limit=section.limit) for name, files in section.splits.items()
+    }
+    return Comparisons(train, splits)
+
+
+def _encoder(setup: Setup, orders: Orders) -> ComparisonEncoder:
+    return ComparisonEncoder(
+        setup.spec,
+        setup.base,
+        orders=orders,
+        seed=setup.stage.seed,
+        max_tokens=setup.max_prompt_tokens,
+    )
+
+
+def plan(setup: Setup, data: Comparisons) -> dict[str, Any]:
+    """Return what training would do and need: rows, lengths, batches, memory. Loads no weights."""
+    args, config, dtype = setup.arguments, setup.base.config, setup.dtype
+    parameters = count_parameters(config, adapter_config(setup.stage.lora))
+    lengths = data.train.lengths()
+    longest = int(lengths.max()) + args.max_completion_length
+    memory = estimate_memory(parameters, config, args, dtype, longest)
+    memory = rollout_memory(memory, parameters, config, args, dtype, longest, setup.stage.rollouts.batch_size)
+    return {
+        "stage": "rlvr",
+        "dry_run": True,
+        "model": setup.base.identity(),
+        "spec": {"name": setup.spec.name, "hash": setup.spec.hash},
+        **data.to_json(),
+        "max_prompt_tokens": setup.max_prompt_tokens,
+        "max_completion_tokens": args.max_completion_length,
+        "batches": batches(len(data.train.prompts), args, lengths),
+        "parameters": {"total": parameters.total, "trained": parameters.trained},
+        "dtype": str(dtype).removeprefix("torch."),
+        "memory_gib": memory,
+    }
+
+
+def batches(num_prompts: int, args: Any, lengths: Any) -> dict[str, Any]:
+    """Return the arithmetic of batches, as the trainer counts."""
+    per_batch = args.generation_batch_size // args.num_generations
+    rollouts_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+    micro_steps = (num_prompts // per_batch) * args.steps_per_generation * args.num_iterations
+    steps_per_epoch = max(math.ceil(micro_steps / args.gradient_accumulation_steps), 1)
+    total = math.ceil(args.num_train_epochs * steps_per_epoch)
+    return {
+        "prompts_per_generation_batch": per_batch,
+        "rollouts_per_prompt": args.num_generations,
+        "rollouts_per_generation_batch": args.generation_batch_size,
+        "rollouts_per_step": rollouts_per_step,
+        "per_device": args.per_device_train_batch_size,
+        "accumulation": args.gradient_accumulation_steps,
+        "processes": args.world_size,
+        "steps_per_generation": args.steps_per_generation,
+        "num_iterations": args.num_iterations,
+        "steps_per_epoch": steps_per_epoch,
+        "total_steps": args.max_steps if args.max_steps > 0 else total,
+        "prompt_tokens_per_generation_batch": round(float(np.mean(lengths)) * args.generation_batch_size),
+    }
+
+
+def build_trainer(
+    setup: Setup, data: Comparisons, run: RunFolder, listener: Listener | None = None
+) -> JudgeGRPOTrainer:
+    """Load the weights and put the trainer together."""
+    stage, base = setup.stage, setup.base
+    listener = listener or Listener()
+    train_keys = [prompt.key for prompt in data.train.prompts]
+    prompts = {prompt.key: prompt for prompt in data.train.prompts}
+    splits = {}
+    for name, found in data.validation.items():
+        # A pair may be in several splits, or be learned from; each has its own prompt.
+        splits[name] = [f"{name}|{prompt.key}" for prompt in found.prompts]
+        prompts |= dict(zip(splits[name], found.prompts, strict=True))
+    validation = Validation(
+        stage.validation,
+        splits,
+        stage.selection,
+        stage.watch.canary,
+        _canary(next(iter(splits.values()), train_keys), stage),
+    )
+    trainer = JudgeGRPOTrainer(
+        stage=stage,
+        policy=Policy(setup.spec, base, prompts),
+        train_keys=train_keys,
+        reward=build_reward_function(stage),
+        say=listener.say,
+        run=run,
+        keep_checkpoints=stage.checkpoints.keep,
+        model=load_weights(base, stage.model, setup.dtype),
+        args=setup.arguments,
+        processing_class=base.tokenizer,
+        peft_config=adapter_config(stage.lora),
+        callbacks=[SealTheEnd(), Tell(listener), validation],
+    )
+    validation.trainer = trainer
+    trainer.remove_callback(PrinterCallback)  # it prints to stdout, which belongs to the summary
+    return trainer
+
+
+def _canary(keys: Sequence[str], stage: RLVRStage) -> list[str]:
+    canary = stage.watch.canary
+    return [] if canary is None else list(keys[: canary.rows])
+
+
+def train(
+    stage: RLVRStage, place: str, folder: Path, *, resume: bool = False, listener: Listener | None = None
+) -> dict[str, Any]:
+    """Train a judge and return the summary; every process of a launch calls this.
+
+    Args:
+        stage: The config.
+        place: Its file, for errors.
+        folder: The run folder.
+        resume: Go on with the run in the folder, from its last whole checkpoint; a finished one is left alone.
+        listener: Who is told, in this process.
+
+    Raises:
+        ReasrmError: See `set_up`, `encode_data` and `RunFolder.open`.
+        RewardProblem: A reward threw; the row is named, and the checkpoints so far are whole.
+    """
+    listener = listener or Listener()
+    path = absolute(folder)
+    setup = set_up(stage, place, path / "checkpoints")
+    return run_stage(
+        stage,
+        path,
+        setup.resolved(),
+        _inputs(stage),
+        setup.arguments.process_index,
+        resume,
+        lambda run: _train(setup, run, listener, resume),
+        _VOLATILE,
+    )
+
+
+def _inputs(stage: RLVRStage) -> dict[str, Path]:
+    """Return the files that a run reads besides its config and its model."""
+    inputs = {f"train:{n}": Path(file) for n, file in enumerate(stage.data.train)}
+    for name, files in (stage.validation.splits if stage.validation else {}).items():
+        inputs |= {f"validation:{name}:{n}": Path(file) for n, file in enumerate(files)}
+    return inputs | engine_files(stage)
+
+
+def _train(setup: Setup, run: RunFolder, listener: Listener, resume: bool) -> dict[str, Any]:
+    finished = finished_checkpoint(run) if resume else None
+    if finished is not None:
+        listener.say(f"{run.path} is finished; nothing is left to do")
+        return _summary(run, finished)
+    data = encode_data(setup, listener)
+    if run.writable:
+        _write_data(run, data)
+        _say_data(data, listener)
+    trainer = build_trainer(setup, data, run, listener)
+    trainer.train(resume_from_checkpoint=resume or None)
+    checkpoint = latest_checkpoint(run.path)
+    return {} if checkpoint is None else _summary(run, checkpoint)
+
+
+def _write_data(run: RunFolder, data: Comparisons) -> None:
+    found = [data.train, *data.validation.values()]
+    with replacing(run.path / "dropped.jsonl") as stream:
+        stream.writelines(dumps(row.to_json()) + b"\n" for part in found for row in part.dropped)
+    write_json_atomic(run.path / "data.json", data.to_json())
+
+
+def _say_data(data: Comparisons, listener: Listener) -> None:
+    for name, found in (("training", data.train), *data.validation.items()):
+        if found.dropped:
+            reasons = ", ".join(f"{count} {code}" for code, count in found.reasons.items())
+            listener.say(f"warning: {len(found.dropped)} rows of {name} dropped ({reasons})")
+    if len(data.train.targets) == 1:
+        side = next(iter(data.train.targets))
+        listener.say(
+            f"warning: in every prompt the better response is {side}: a judge that always says {side} earns full "
+            "reward; use data.orders: random or both"
+        )
+
+
+def _summary(run: RunFolder, checkpoint: CheckpointInfo) -> dict[str, Any]:
+    """Return what became of a run, read from what it wrote."""
+    state = read_trainer_state(checkpoint)
+    data = orjson.loads((run.path / "data.json").read_bytes())
+    progress = load_state(checkpoint.path, "rank-0")["progress"]
+    result = result_checkpoint(run.path)
+    logged = {name: value for record in state["log_history"] for name, value in record.items()}
+    return {
+        "stage": "rlvr",
+        "run": str(run.path),
+        "checkpoint": str((result or checkpoint).path),
+        "rows": data["rows"],
+        "dropped": data["dropped"],
+        "steps": checkpoint.step,
+        "skipped_steps": progress["skipped"][0],
+        "reward": logged.get("reward/mean"),
+        "accuracy": logged.get("rollouts/accuracy"),
+        "validation": {n: v for n, v in logged.items() if n.startswith("eval/") and n.endswith("/accuracy")},
+        "best": progress["best"],
+        "generated_tokens": progress["generated_tokens"],
+        "prompt_tokens": progress["prompt_tokens"],
+        "processed_tokens": progress["processed_tokens"],
+    }

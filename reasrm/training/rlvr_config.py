@@ -1,0 +1,277 @@
+"""What the RLVR stage is told: comparisons, rewards, advantages, what is watched, when training stops.
+
+`trainer:` takes the arguments of TRL's `GRPOConfig` by their own names. Where the user says nothing RM-R1's numbers
+(arXiv 2505.02387, section 4 and released scripts) stand in for TRL's defaults; `docs/rlvr.md` has the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from reasrm.config import Config
+from reasrm.rewards.config import AdvantageSection, RewardSection
+from reasrm.training.config import OWNED, Stage, check_trainer, load_stage
+
+__all__ = [
+    "Alarm",
+    "CanarySection",
+    "ComparisonSection",
+    "PreClipSection",
+    "RLVRStage",
+    "RefereeSection",
+    "RolloutSection",
+    "SelectionSection",
+    "ValidationSection",
+    "WatchSection",
+    "load_rlvr_stage",
+]
+
+_REWARDS = "set rewards and advantages at the top of the file"
+_VALIDATION = "set validation at the top of the file"
+_ROLLOUTS = "leave it out: rollouts are drawn by the judge's own sampler, from temperature and top_p"
+GRPO_OWNED: dict[str, str] = OWNED | {
+    "reward_weights": _REWARDS,
+    "scale_rewards": _REWARDS,
+    "multi_objective_aggregation": _REWARDS,
+    "chat_template_kwargs": "set template_options in the spec",
+    "use_transformers_continuous_batching": _ROLLOUTS,
+    "transformers_continuous_batching_config": _ROLLOUTS,
+    "generation_kwargs": _ROLLOUTS,
+    "cache_implementation": _ROLLOUTS,
+    "log_completions": "set watch.samples",
+    "log_completions_hub_repo": "set watch.samples",
+    "num_completions_to_print": "set watch.samples",
+    "log_unique_prompts": "set watch.samples",
+    "log_multimodal": "leave it out: judges read text",
+    "max_tool_calling_iterations": "leave it out: rollouts call no tools",
+    **dict.fromkeys(
+        (
+            *("eval_strategy", "eval_steps", "eval_delay", "eval_on_start", "num_generations_eval"),
+            *("per_device_eval_batch_size", "eval_accumulation_steps", "batch_eval_metrics"),
+            *("metric_for_best_model", "greater_is_better"),
+        ),
+        _VALIDATION,
+    ),
+}
+"""Arguments of `GRPOConfig` that the stage sets itself, and where to say it instead."""
+
+
+def _many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class ComparisonSection(Config):
+    """Which pairs are judged in rollouts, and how they are shown.
+
+    Args:
+        train: Files of preference pairs or labelled comparisons, of any schema that `reasrm judge` reads.
+        orders: `random`: one order per pair, drawn from its id and the seed; `both`: each order is a prompt, and both
+            are in one batch; `given`: the order of the row, which a preference pair does not have.
+        max_prompt_tokens: Longest prompt. A longer one is dropped and counted, never cut.
+        limit: Read at most this many rows.
+    """
+
+    train: tuple[str, ...] = Field(min_length=1)
+    orders: Literal["random", "both", "given"] = "random"
+    max_prompt_tokens: int = Field(default=4096, gt=0)
+    limit: int | None = Field(default=None, gt=0)
+
+    _one_or_many = field_validator("train", mode="before")(_many)
+
+
+class ValidationSection(Config):
+    """Held-out pairs that are judged along the way; greedy, so that only the policy changes between two times.
+
+    Args:
+        splits: Name of a split → files.
+        every: Judge them every so many steps, before the first and after the last.
+        limit: Read at most this many rows of each split.
+        orders: `random`: one order per pair; `both`: each row in both.
+        temperature: Of sampling; 0 is greedy. Under vLLM the training's temperature.
+        batch_size: Rows per process and forward pass.
+    """
+
+    splits: dict[str, tuple[str, ...]] = Field(min_length=1)
+    every: int = Field(default=50, gt=0)
+    limit: int | None = Field(default=500, gt=0)
+    orders: Literal["random", "both"] = "random"
+    temperature: float = Field(default=0.0, ge=0)
+    batch_size: int = Field(default=64, gt=0)
+
+    @field_validator("splits", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return {name: _many(files) for name, files in value.items()} if isinstance(value, dict) else value
+
+
+class SelectionSection(Config):
+    """Which checkpoint is the result, and when to stop looking for a better one.
+
+    Args:
+        split: Accuracy of this split decides; by default the mean over all splits.
+        patience: Stop after so many validations without a better one; null trains to the end.
+        min_gain: What counts as better.
+    """
+
+    split: str | None = None
+    patience: int | None = Field(default=None, gt=0)
+    min_gain: float = Field(default=0.0, ge=0)
+
+
+class RolloutSection(Config):
+    """How rollouts are drawn.
+
+    Args:
+        batch_size: Rollouts per process and forward pass; by default all of a generation batch at once.
+        refill: Replace prompts whose group has no variance by others and draw again, at most so many times (DAPO's
+            dynamic sampling). The prompts come on top of the epoch's.
+    """
+
+    batch_size: int | None = Field(default=None, gt=0)
+    refill: int = Field(default=0, ge=0)
+
+
+class PreClipSection(Config):
+    """StableReinforce: the ratio of new to old probability is clamped before it is clipped (R1-Reward, released)."""
+
+    low: float = Field(default=1e-3, gt=0, lt=1)
+    high: float = Field(default=1e3, gt=1)
+
+
+class Alarm(Config):
+    """A threshold on something logged.
+
+    Args:
+        metric: Its name in `metrics.jsonl`.
+        below: Sound when it is less.
+        above: Sound when it is more.
+        patience: Only after so many generation batches in a row.
+        action: `warn`, or `stop` training after the step, with its checkpoint saved.
+    """
+
+    metric: str
+    below: float | None = None
+    above: float | None = None
+    patience: int = Field(default=3, gt=0)
+    action: Literal["warn", "stop"] = "warn"
+
+    @model_validator(mode="after")
+    def _has_a_threshold(self) -> Alarm:
+        if (self.below is None) == (self.above is None):
+            raise ValueError("an alarm has either below or above")
+        return self
+
+
+class CanarySection(Config):
+    """A few fixed pairs whose greedy judgments are kept in `canary.jsonl`, to be read by a person.
+
+    Args:
+        rows: How many, the first of the first validation split, or of the training rows where there is none.
+        every: Every so many steps.
+    """
+
+    rows: int = Field(default=4, gt=0)
+    every: int = Field(default=50, gt=0)
+
+
+class WatchSection(Config):
+    """What a person is shown of a run, beside the numbers of every step.
+
+    Args:
+        samples: Rollouts written to `samples.jsonl` each time, the first of the batch.
+        samples_every: Every so many generation batches.
+        canary: Fixed pairs; null leaves them out.
+        alarms: Thresholds.
+    """
+
+    samples: int = Field(default=4, ge=0)
+    samples_every: int = Field(default=10, gt=0)
+    canary: CanarySection | None = CanarySection()
+    alarms: tuple[Alarm, ...] = (
+        Alarm(metric="rollouts/coverage", below=0.5),
+        Alarm(metric="rollouts/share_a", above=0.9),
+        Alarm(metric="rollouts/share_a", below=0.1),
+    )
+
+
+class RefereeSection(Config):
+    """Who answers for `consistency_ladder` whether the last lines of a judgment fit its verdict.
+
+    Args:
+        model: Model folder, hub id, or `openai:MODEL@BASE_URL`.
+    """
+
+    model: str = Field(min_length=1)
+
+
+class RLVRStage(Stage):
+    """Reinforcement learning with verifiable rewards: GRPO on preference labels.
+
+    Args:
+        stage: `rlvr`.
+        data: The comparisons.
+        validation: Held-out pairs, or null.
+        selection: Which checkpoint is the result; needs `validation`.
+        rewards: What a rollout earns.
+        referee: Needed by a reward part of the kind `consistency_ladder`.
+        advantages: How rewards become advantages.
+        rollouts: How rollouts are drawn.
+        pre_clip: Clamp the probability ratio first; null does not.
+        skip_settled: Leave rollouts with advantage 0 out of the forward and backward pass where they carry no loss:
+            without KL and entropy terms. The gradient is the same.
+        watch: Samples, canary, alarms.
+    """
+
+    stage: Literal["rlvr"]
+    data: ComparisonSection
+    validation: ValidationSection | None = None
+    selection: SelectionSection | None = None
+    rewards: RewardSection = Field(default_factory=RewardSection)
+    referee: RefereeSection | None = None
+    advantages: AdvantageSection = AdvantageSection()
+    rollouts: RolloutSection = RolloutSection()
+    pre_clip: PreClipSection | None = None
+    skip_settled: bool = True
+    watch: WatchSection = WatchSection()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> RLVRStage:
+        if self.selection is not None and self.validation is None:
+            raise ValueError("selection needs validation")
+        split = self.selection.split if self.selection else None
+        if self.validation and split is not None and split not in self.validation.splits:
+            raise ValueError(f"selection.split {split!r} is none of: {', '.join(self.validation.splits)}")
+        asks = [name for name, part in self.rewards.parts.items() if part.kind == "consistency_ladder"]
+        if asks and self.referee is None:
+            raise ValueError(f"rewards.parts.{asks[0]} needs a referee; set referee.model")
+        if self.rollouts.refill and self.data.orders == "both":
+            raise ValueError("rollouts.refill would tear the two orders of a pair apart; use one of the two")
+        if self.rollouts.refill and self.trainer.get("use_vllm"):
+            raise ValueError("rollouts.refill draws through transformers only; leave use_vllm or refill out")
+        return self
+
+
+def load_rlvr_stage(path: Path, overrides: Sequence[str] = ()) -> RLVRStage:
+    """Read and check the config of an RLVR stage; `trainer:` comes back in the types that TRL wants.
+
+    Args:
+        path: The YAML file.
+        overrides: `a.b=value`, applied in order before the check; the value is read as YAML.
+
+    Raises:
+        ConfigError: Names the file, the key, its value and the nearest known key.
+    """
+    stage = load_stage(RLVRStage, path, overrides)
+    from trl.trainer.grpo_config import GRPOConfig  # seconds; a misspelt key above should not wait for it
+
+    trainer = check_grpo_trainer(stage.trainer, GRPOConfig, str(path))
+    return stage.model_copy(update={"trainer": trainer})
+
+
+def check_grpo_trainer(values: Mapping[str, Any], config_class: type[Any], place: str) -> dict[str, Any]:
+    """Check the trainer arguments of an RLVR stage, see `check_trainer`."""
+    return check_trainer(values, config_class, place, GRPO_OWNED)

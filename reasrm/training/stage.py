@@ -1,0 +1,157 @@
+"""What every training stage does around its trainer: who is told, which run folder, where to go on, what is left.
+
+Every process of a launch calls `run_stage`; the one of rank 0 owns the run folder, the others join it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from transformers import TrainerCallback
+
+from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint
+from reasrm.training.config import Stage
+
+__all__ = [
+    "VOLATILE",
+    "Listener",
+    "SealTheEnd",
+    "Tell",
+    "absolute",
+    "engine_files",
+    "finished_checkpoint",
+    "read_trainer_state",
+    "run_stage",
+]
+
+VOLATILE = frozenset(
+    {
+        *("checkpoints", "model.path", "base.path"),
+        *(
+            f"trainer.{name}"
+            for name in (
+                *("report_to", "logging_steps", "logging_strategy", "logging_first_step", "project"),
+                *(
+                    "save_steps",
+                    "save_strategy",
+                    "eval_steps",
+                    "eval_strategy",
+                    "eval_delay",
+                    "eval_on_start",
+                ),
+                *("per_device_eval_batch_size", "dataloader_num_workers", "dataloader_pin_memory"),
+            )
+        ),
+    }
+)
+"""Keys of a config that may change between a run and its continuation: the weights do not depend on them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told how far a stage is; by default nobody.
+
+    Args:
+        say: Called with a sentence for people.
+        rows: Called with the number of rows read.
+        steps: Called at every log with the steps done, the steps in all, and what was logged.
+    """
+
+    say: Callable[[str], None] = lambda text: None
+    rows: Callable[[int], None] = lambda number: None
+    steps: Callable[[int, int, Mapping[str, Any]], None] = lambda done, total, logs: None
+
+
+class SealTheEnd(TrainerCallback):  # type: ignore[misc]
+    """The last step is logged and saved whatever the strategies, since the last checkpoint is the result."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ask for both at the last step."""
+        if state.global_step >= state.max_steps:
+            control.should_log = True
+            control.should_save = args.save_strategy != "epoch"  # there the end of the epoch saves
+
+
+class Tell(TrainerCallback):  # type: ignore[misc]
+    """Passes on what is logged."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Tell."""
+        if state.is_world_process_zero and logs:
+            self._listener.steps(state.global_step, state.max_steps, logs)
+
+
+def run_stage(
+    stage: Stage,
+    folder: Path,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, Path],
+    process_index: int,
+    resume: bool,
+    work: Callable[[RunFolder], dict[str, Any]],
+    volatile: frozenset[str] = VOLATILE,
+) -> dict[str, Any]:
+    """Do a stage's work in its run folder and return its summary.
+
+    Args:
+        stage: The config.
+        folder: The run folder.
+        config: The config as the run keeps it.
+        inputs: Files that the run reads, by name.
+        process_index: Of this process.
+        resume: Go on with the run in the folder.
+        work: Called with the opened folder.
+        volatile: Keys of `config` that may change between a run and its continuation.
+
+    Raises:
+        ReasrmError: See `RunFolder.open`.
+    """
+    if process_index > 0:
+        return work(RunFolder.join(folder))
+    with (
+        RunFolder.open(
+            folder,
+            stage=stage.stage,
+            config=dict(config),
+            inputs=dict(inputs),
+            seed=stage.seed,
+            resume=resume,
+            volatile=volatile,
+        ) as run,
+        run.logging_to_file(),
+    ):
+        return work(run)
+
+
+def engine_files(stage: Stage) -> dict[str, Path]:
+    """Return the files that the trainer's own arguments name."""
+    named = {name: stage.trainer.get(name) for name in ("deepspeed", "fsdp_config")}
+    return {name: Path(file) for name, file in named.items() if isinstance(file, str)}
+
+
+def absolute(folder: Path) -> Path:
+    """Return a run folder without links, as the trainer and the run must both name it."""
+    return Path(os.path.realpath(folder))
+
+
+def finished_checkpoint(run: RunFolder) -> CheckpointInfo | None:
+    """Return the last checkpoint if nothing is left to train after it."""
+    checkpoint = latest_checkpoint(run.path)
+    if checkpoint is None:
+        return None
+    state = read_trainer_state(checkpoint)
+    return checkpoint if state["global_step"] >= state["max_steps"] else None
+
+
+def read_trainer_state(checkpoint: CheckpointInfo) -> dict[str, Any]:
+    """Return what the Trainer knew when it saved."""
+    state: dict[str, Any] = orjson.loads((checkpoint.path / "trainer_state.json").read_bytes())
+    return state

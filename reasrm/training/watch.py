@@ -1,0 +1,150 @@
+"""What is seen of a run while it trains: numbers about every generation batch, and alarms on them.
+
+All numbers are over the rollouts of the global generation batch. Shares are of all rollouts unless another denominator
+is named; a share over nothing is left out, never zero.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from reasrm.records import ParseStatus
+from reasrm.rewards.advantages import Advantages
+from reasrm.rewards.base import Rollout, Values
+from reasrm.rewards.build import Scored
+from reasrm.training.rlvr_config import Alarm
+
+__all__ = ["Alarms", "describe_batch", "describe_verdicts", "sample_record"]
+
+
+def describe_batch(
+    rollouts: Sequence[Rollout], scored: Scored, advantages: Advantages, *, has_critique: bool
+) -> dict[str, float]:
+    """Return the numbers of one generation batch.
+
+    Args:
+        rollouts: In the order of `scored`.
+        scored: Their rewards.
+        advantages: Of the rewards.
+        has_critique: Whether the spec's grammar marks an evaluation.
+    """
+    numbers = describe_verdicts(rollouts, "rollouts")
+    readable = [r for r in rollouts if r.judgment.status is ParseStatus.OK]
+    if has_critique and readable:
+        bare = sum(not (r.judgment.critique or "").strip() for r in readable)
+        numbers["rollouts/no_evaluation"] = bare / len(readable)
+    tokens = [r.num_tokens for r in rollouts]
+    numbers["rollouts/tokens"] = statistics.fmean(tokens)
+    numbers["rollouts/tokens_max"] = max(tokens)
+    numbers["rollouts/duplicates"] = _duplicates(rollouts)
+    for name, values in {"reward": scored.rewards, **_named(scored.parts)}.items():
+        numbers |= _moments(name, values)
+    numbers["reward/abstaining"] = advantages.num_abstaining / len(rollouts)
+    numbers["groups/dead"] = advantages.num_dead_groups / advantages.num_groups
+    numbers["advantages/outliers"] = advantages.num_outliers / len(rollouts)
+    return numbers
+
+
+def describe_verdicts(rollouts: Sequence[Rollout], prefix: str) -> dict[str, float]:
+    """Return accuracy (of all rollouts, and by subset; an unreadable one is not right), coverage, statuses, share of A.
+
+    Accuracy among the readable is the quotient of accuracy and coverage.
+    """
+    statuses = Counter(r.judgment.status for r in rollouts)
+    total = len(rollouts)
+    numbers = {f"{prefix}/accuracy": sum(map(_is_right, rollouts)) / total}
+    subsets: defaultdict[str, list[bool]] = defaultdict(list)
+    for rollout in rollouts:
+        if rollout.comparison.subset is not None:
+            subsets[rollout.comparison.subset].append(_is_right(rollout))
+    if len(subsets) > 1:
+        for name, right in sorted(subsets.items()):
+            numbers[f"{prefix}/accuracy/{name}"] = sum(right) / len(right)
+    numbers[f"{prefix}/coverage"] = statuses[ParseStatus.OK] / total
+    for status in sorted(statuses.keys() - {ParseStatus.OK}):
+        numbers[f"{prefix}/status/{status.value}"] = statuses[status] / total
+    sides = Counter(r.judgment.verdict.winner for r in rollouts if r.judgment.verdict is not None)
+    if decided := sides["A"] + sides["B"]:
+        numbers[f"{prefix}/share_a"] = sides["A"] / decided
+    return numbers
+
+
+def _is_right(rollout: Rollout) -> bool:
+    verdict, target = rollout.judgment.verdict, rollout.comparison.target
+    return verdict is not None and target is not None and verdict.winner == target.winner
+
+
+def _duplicates(rollouts: Sequence[Rollout]) -> float:
+    """Return the share of rollouts whose text another of the group wrote before."""
+    distinct = {(r.group, r.judgment.text) for r in rollouts}
+    return 1 - len(distinct) / len(rollouts)
+
+
+def _named(parts: Mapping[str, Values]) -> dict[str, Values]:
+    return {f"reward/{name}": values for name, values in parts.items()}
+
+
+def _moments(name: str, values: Iterable[float | None]) -> dict[str, float]:
+    """Return mean and standard deviation (N − 1) of the values that do not abstain."""
+    known = [value for value in values if value is not None]
+    numbers = {f"{name}/mean": statistics.fmean(known)} if known else {}
+    return numbers | ({f"{name}/std": statistics.stdev(known)} if len(known) > 1 else {})
+
+
+def sample_record(
+    step: int, rollout: Rollout, scored: Scored, advantages: Advantages, row: int
+) -> dict[str, Any]:
+    """Return one rollout as `samples.jsonl` keeps it."""
+    judgment, target = rollout.judgment, rollout.comparison.target
+    return {
+        "step": step,
+        "id": rollout.comparison.id,
+        "order": rollout.comparison.order,
+        "target": None if target is None else target.winner,
+        "verdict": None if judgment.verdict is None else judgment.verdict.winner,
+        "status": judgment.status,
+        "reward": scored.rewards[row],
+        "parts": {name: values[row] for name, values in scored.parts.items()},
+        "advantage": float(advantages.values[row]),
+        "num_tokens": rollout.num_tokens,
+        "text": judgment.text,
+    }
+
+
+@dataclass(slots=True)
+class Alarms:
+    """Counts for how many batches in a row each threshold was crossed.
+
+    Args:
+        alarms: The thresholds.
+        streaks: Batches in a row, one count for each alarm.
+    """
+
+    alarms: Sequence[Alarm]
+    streaks: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.streaks = self.streaks or [0] * len(self.alarms)
+
+    def check(self, numbers: Mapping[str, float]) -> list[tuple[Alarm, float]]:
+        """Count one more batch; return the alarms that sound now, each once per streak, with the value."""
+        sounding = []
+        for row, alarm in enumerate(self.alarms):
+            value = numbers.get(alarm.metric)
+            self.streaks[row] = self.streaks[row] + 1 if _crossed(alarm, value) else 0
+            if value is not None and self.streaks[row] == alarm.patience:
+                sounding.append((alarm, value))
+        return sounding
+
+
+def _crossed(alarm: Alarm, value: float | None) -> bool:
+    if value is None or math.isnan(value):
+        return False
+    if alarm.below is not None:
+        return value < alarm.below
+    return alarm.above is not None and value > alarm.above

@@ -1,0 +1,192 @@
+"""From a config to one function: parts are logged, faults are named, the documentation's examples are real."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+import pytest
+import yaml
+
+from reasrm.config import parse_config
+from reasrm.errors import ConfigError
+from reasrm.records import Order
+from reasrm.rewards.base import Part, RewardProblem, Rollout, Values
+from reasrm.rewards.build import RewardFunction, build_reward
+from reasrm.rewards.combine import build_combinator
+from reasrm.rewards.config import AdvantageSection, PartSection, RewardSection, WeightedSum
+from reasrm.rewards.part_sections import OutcomePart
+from tests.commands import ROOT
+from tests.rewards.rollouts import rollout
+
+PAGE = (ROOT / "docs" / "rewards.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+KINDS = [model.model_fields["kind"].default for model in PartSection.__args__[0].__args__]  # type: ignore[attr-defined]
+
+
+def agreeing(questions: Sequence[object]) -> list[int]:
+    return [1] * len(questions)
+
+
+def test_the_default_is_rm_r1() -> None:
+    section = RewardSection()
+    assert (section.parts, section.combine) == ({"outcome": OutcomePart()}, WeightedSum())
+    scored = build_reward(section)([rollout("A"), rollout(None), rollout("A", target=None)])
+    assert scored.rewards == [1.0, -1.0, None]
+    assert scored.parts == {"outcome": [1.0, -1.0, None]}
+    assert scored.array()[:2].tolist() == [1.0, -1.0]
+    assert math.isnan(scored.array()[2])
+
+
+def test_parts_are_logged_unweighted() -> None:
+    section = parse_config(
+        RewardSection,
+        {
+            "parts": {
+                "outcome": {"kind": "outcome"},
+                "length": {"kind": "overlong", "max_tokens": 20, "buffer_tokens": 20, "weight": 0.5},
+            }
+        },
+        "reward.yaml",
+    )
+    scored = build_reward(section)([rollout("A", num_tokens=10), rollout("B", num_tokens=0)])
+    assert scored.parts == {"outcome": [1.0, -1.0], "length": [-0.5, 0.0]}
+    assert scored.rewards == [0.75, -1.0]
+
+
+def test_no_rollouts_no_rewards() -> None:
+    scored = build_reward(RewardSection())([])
+    assert (scored.rewards, scored.parts, scored.array().shape) == ([], {"outcome": []}, (0,))
+
+
+def test_a_ladder_without_a_referee_is_refused() -> None:
+    section = RewardSection.model_validate({"parts": {"ladder": {"kind": "consistency_ladder"}}})
+    with pytest.raises(ConfigError, match=r"rewards\.parts\.ladder: the part asks a referee"):
+        build_reward(section)
+
+
+# --- faults
+
+
+def only(part: Part) -> RewardFunction:
+    return RewardFunction({"mine": part}, build_combinator(WeightedSum(), {"mine": 1.0}))
+
+
+def throws_on_q7(rollouts: Sequence[Rollout]) -> Values:
+    if any(each.comparison.id == "q7" for each in rollouts):
+        raise ZeroDivisionError("seven")
+    return [1.0] * len(rollouts)
+
+
+def test_a_part_that_throws_stops_the_run_and_names_the_row() -> None:
+    rows = [rollout(row_id="q6"), rollout(row_id="q7", order=Order.BA), rollout(row_id="q8")]
+    with pytest.raises(RewardProblem) as caught:
+        only(throws_on_q7)(rows)
+    problem = caught.value
+    assert (problem.part, problem.row_id, problem.order) == ("mine", "q7", Order.BA)
+    assert problem.exit_code == 3
+    assert "row 'q7', order BA" in str(problem)
+    assert "ZeroDivisionError: seven" in str(problem)
+    assert isinstance(problem.__cause__, ZeroDivisionError)
+
+
+def test_a_part_that_throws_on_the_batch_only_names_no_row() -> None:
+    def crowded(rollouts: Sequence[Rollout]) -> Values:
+        if len(rollouts) > 1:
+            raise MemoryError("crowded")
+        return [1.0]
+
+    with pytest.raises(RewardProblem, match="'mine' failed: MemoryError: crowded") as caught:
+        only(crowded)([rollout(), rollout()])
+    assert caught.value.row_id is None
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(math.nan, "gave nan"), (math.inf, "gave inf"), ("much", "gave 'much'"), ([1], "is no number")],
+    ids=["nan", "infinite", "text", "list"],
+)
+def test_what_is_no_finite_number_names_its_row(value, message: str) -> None:
+    with pytest.raises(RewardProblem, match=message) as caught:
+        only(lambda rows: [1.0, value])([rollout(), rollout(row_id="q2")])
+    assert caught.value.row_id == "q2"
+
+
+def test_a_sum_that_overflows_names_its_row() -> None:
+    huge = RewardFunction(
+        {"a": lambda rows: [1.0, 1e308], "b": lambda rows: [1.0, 1e308]},
+        build_combinator(WeightedSum(), {"a": 1e10, "b": 1.0}),
+    )
+    with pytest.raises(RewardProblem, match="row 'q2'") as caught:
+        huge([rollout(), rollout(row_id="q2")])
+    assert caught.value.part == "combine"
+
+
+def test_a_value_too_few_is_a_fault() -> None:
+    with pytest.raises(RewardProblem, match="gave 1 values for 2 rollouts"):
+        only(lambda rows: [1.0])([rollout(), rollout()])
+
+
+def test_a_built_in_part_knows_its_row() -> None:
+    # A reference that is no text cannot come from a reader; it stands for any fault inside a part.
+    section = RewardSection.model_validate(
+        {"parts": {"rouge": {"kind": "rouge", "against": "reference", "read": "text"}}}
+    )
+    rows = [rollout(text="x", reference="x"), rollout(text="x", reference=5, row_id="q3")]
+    with pytest.raises(RewardProblem) as caught:
+        build_reward(section)(rows)
+    assert (caught.value.part, caught.value.row_id) == ("rouge", "q3")
+
+
+# --- the documentation
+
+
+def test_every_kind_is_documented_with_an_example() -> None:
+    assert len(EXAMPLES) >= 5
+    parts = [
+        part
+        for text in EXAMPLES
+        for part in yaml.safe_load(text).get("rewards", {}).get("parts", {}).values()
+    ]
+    combines = [yaml.safe_load(text).get("rewards", {}).get("combine", {}).get("kind") for text in EXAMPLES]
+    assert {part["kind"] for part in parts} == set(KINDS)
+    from reasrm.rewards import config
+
+    known = {
+        model.model_fields["kind"].default
+        for model in config.CombineSection.__args__[0].__args__  # type: ignore[attr-defined]
+    }
+    assert set(filter(None, combines)) >= known - {"weighted_sum"}
+
+
+@pytest.mark.parametrize("text", EXAMPLES, ids=[f"example {n}" for n in range(1, len(EXAMPLES) + 1)])
+def test_a_documented_example_scores_rollouts(text: str) -> None:
+    value = yaml.safe_load(text)
+    assert set(value) <= {"rewards", "advantages"}
+    if "advantages" in value:
+        parse_config(AdvantageSection, value["advantages"], "docs/rewards.md")
+    section = parse_config(RewardSection, value.get("rewards", {}), "docs/rewards.md")
+    rows = [
+        rollout(
+            said,
+            text="<think>It adds up.</think><answer>[[A]]</answer>",
+            reference="It adds up.",
+            order=order,
+        )
+        for said in ("A", "B", None)
+        for order in Order
+    ]
+    scored = build_reward(section, referee=agreeing)(rows)  # type: ignore[arg-type]
+    assert list(scored.parts) == list(section.parts)
+    assert all(reward is None or math.isfinite(reward) for reward in scored.rewards)
+
+
+@pytest.mark.parametrize("model", PartSection.__args__[0].__args__, ids=KINDS)  # type: ignore[attr-defined]
+def test_every_parameter_is_documented(model) -> None:
+    kind = model.model_fields["kind"].default
+    _, _, rest = PAGE.partition(f"### `{kind}`")
+    table = re.split(r"\n#{2,3} ", rest)[0]
+    assert table, f"docs/rewards.md has no section for {kind}"
+    for name in set(model.model_fields) - {"kind", "weight"}:
+        assert f"`{name}`" in table, f"{kind}.{name}"

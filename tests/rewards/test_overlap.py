@@ -1,0 +1,56 @@
+"""BLEU and ROUGE against what a person wrote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from reasrm.records import CoreArgument, Critique, Order
+from reasrm.rewards.base import Rollout
+from reasrm.rewards.overlap import bleu, rouge
+from reasrm.rewards.part_sections import BleuPart, RougePart
+from tests.rewards.rollouts import rollout
+
+SAID, EXPECTED = "the cat sat on the mat", "the cat sat on a mat"
+# 1- to 4-grams in common: 5/6, 3/5, 2/4, 1/3; both have six words, so no brevity penalty.
+BLEU = (5 / 6 * 3 / 5 * 2 / 4 * 1 / 3) ** 0.25
+
+
+def row(said: str | None, gold: Critique | None, **more: Any) -> Rollout:
+    return rollout(evaluation=said, critique=gold, **more)
+
+
+def test_values_by_hand() -> None:
+    rows = [row(SAID, Critique(text=EXPECTED)), row(EXPECTED, Critique(text=EXPECTED))]
+    assert bleu(BleuPart())(rows) == pytest.approx([BLEU, 1.0])
+    assert rouge(RougePart())(rows) == pytest.approx([5 / 6, 1.0])
+    # one-word overlaps 5 of 6; bigrams 3 of 5
+    assert rouge(RougePart(variant="rouge1"))(rows[:1]) == pytest.approx([5 / 6])
+    assert rouge(RougePart(variant="rouge2"))(rows[:1]) == pytest.approx([3 / 5])
+
+
+def test_nothing_written_is_zero_and_nothing_to_compare_with_abstains() -> None:
+    rows = [row(None, Critique(text=EXPECTED)), row("  ", Critique(text=EXPECTED)), row(SAID, None)]
+    assert bleu(BleuPart())(rows) == [0.0, 0.0, None]
+    assert rouge(RougePart())(rows) == [0.0, 0.0, None]
+    assert rouge(RougePart())([row(SAID, Critique())]) == [None]
+
+
+def test_free_text_speaks_of_the_rows_own_order() -> None:
+    swapped = row(SAID, Critique(text=EXPECTED), order=Order.BA)
+    assert rouge(RougePart())([swapped]) == [None]
+    assert rouge(RougePart(other_order="use"))([swapped]) == pytest.approx([5 / 6])
+    arguments = Critique(
+        arguments=(CoreArgument("A", "for", "the cat sat"), CoreArgument("B", "for", "on a mat"))
+    )
+    assert rouge(RougePart())([row(SAID, arguments, order=Order.BA)]) == pytest.approx([5 / 6])
+
+
+def test_a_reference_answer_and_the_whole_text() -> None:
+    section = RougePart(against="reference", read="text")
+    rows = [
+        rollout(text=f"<think>dogs dogs dogs</think>{SAID}", reference=EXPECTED, order=Order.BA),
+        rollout(text=SAID),
+    ]
+    assert rouge(section)(rows) == [pytest.approx(5 / 6), None]
