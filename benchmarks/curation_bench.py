@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -77,12 +78,17 @@ def measure(rows: int, folder: Path) -> dict[str, Any]:
     config.write_text(CONFIG.format(folder=folder), encoding="utf-8")
     command = [sys.executable, "-m", "reasrm", "data", "curate", "--config", str(config), "--quiet"]
     size = (folder / "pairs.jsonl").stat().st_size
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds, peak_mb, said = measured(command)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {
         "rows": rows,
         "input_gib": round(size / 2**30, 2),
         "seconds": round(seconds, 1),
         "rows_per_s": round(rows / seconds),
+        "cpu_s": round(cpu_s, 1),
+        "rows_per_cpu_s": round(rows / cpu_s),
         "peak_rss_mb": round(peak_mb),
         "kept": said["kept"],
         "dropped": said["dropped"],

@@ -2,7 +2,7 @@
 
     python experiments/judge_as_reward.py --output runs/judge-as-reward [--seeds 0 1 2] [--steps 100]
 
-One arm per scheme of `as_reward`, and a control whose rewards are coins drawn by text. The policy starts from the
+One arm per scheme of `as_reward`, and a control whose rewards are coins. The policy starts from the
 weights in the package, is trained on training prompts and answers other ones, greedily and at T = 1. What is measured
 is the world's own truth, the share of the weighted rules that an answer meets, which no judge sees; differences to
 the start are paired by prompt, with 95 % bootstraps over prompts. An arm of a seed that is finished is not run again.
@@ -15,7 +15,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from statistics import fmean
@@ -79,9 +79,17 @@ def measure(model: Any, tokenizer: Any) -> dict[str, list[float]]:
     }
 
 
-def coins(prompts: list[Any], completions: list[Any], **columns: Any) -> list[float]:
-    """Reward a completion by a coin drawn by its text."""
-    return [float(derive_seed(turns[0]["content"]) & 1) for turns in completions]
+def coins(seed: int) -> Callable[..., list[float]]:
+    """Return a reward function that says nothing: a coin for each completion, whatever its text.
+
+    A coin drawn by the text would be learnt: the policy would narrow down on texts whose coin fell well.
+    """
+    draw = random.Random(derive_seed("coins", seed))
+
+    def coin(completions: list[Any], **columns: Any) -> list[float]:
+        return [float(draw.random() < 0.5) for _ in completions]
+
+    return coin
 
 
 def run(arm: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
@@ -98,7 +106,7 @@ def run(arm: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
     trainer = GRPOTrainer(
         model=model,
         processing_class=tokenizer,
-        reward_funcs=coins if arm == "coins" else as_reward(judge, arm),
+        reward_funcs=coins(seed) if arm == "coins" else as_reward(judge, arm),
         args=GRPOConfig(
             output_dir=str(folder / "trainer"),
             seed=seed,
@@ -111,6 +119,7 @@ def run(arm: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
             logging_steps=1,
             save_strategy="no",
             report_to="none",
+            disable_tqdm=True,
             bf16=False,
             use_cpu=True,
             gradient_checkpointing=False,

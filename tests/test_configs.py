@@ -18,10 +18,13 @@ from tests.commands import ROOT, run
 
 CONFIGS = ROOT / "configs"
 RECIPES = sorted(p for folder in ("sandbox", "qwen2.5", "qwen3") for p in (CONFIGS / folder).glob("sft*"))
-DEMOS = sorted((CONFIGS / "sandbox").glob("[!s]*"))
+DEMOS = sorted((CONFIGS / "sandbox").glob("[!rs]*"))
+RLVR = sorted(CONFIGS.glob("*/rlvr*.yaml"))  # tests/test_configs_rlvr.py
 LAUNCHERS = sorted((CONFIGS / "accelerate").iterdir())
 ENGINES = sorted((CONFIGS / "deepspeed").iterdir())
 SPECS = sorted((CONFIGS / "specs").iterdir())
+CURATIONS = sorted((CONFIGS / "data").iterdir())
+DISTILLATIONS = sorted((CONFIGS / "distill").iterdir())
 NAMES = [str(path.relative_to(CONFIGS)) for path in RECIPES]
 
 # What the papers and the released code say: rows per step, learning rate, epochs, longest row. Where paper and code
@@ -56,14 +59,14 @@ def launch_line(path: Path) -> list[str]:
 
 
 def num_processes(words: list[str]) -> int:
-    if words[:2] == ["reasrm", "sft"]:
+    if words[0] == "reasrm":
         return 1
     assert words[:3] == ["accelerate", "launch", "--config_file"]
     return int(read(ROOT / words[3])["num_processes"])
 
 
 def test_no_file_is_left_out() -> None:
-    known = {*RECIPES, *DEMOS, *LAUNCHERS, *ENGINES, *SPECS}
+    known = {*RECIPES, *DEMOS, *LAUNCHERS, *ENGINES, *SPECS, *CURATIONS, *DISTILLATIONS, *RLVR}
     assert {p for p in CONFIGS.rglob("*") if p.is_file()} == known
     assert set(PUBLISHED) | {"sandbox/sft.yaml"} == set(NAMES)
     documented = (ROOT / "docs" / "configs.md").read_text(encoding="utf-8")
@@ -215,6 +218,32 @@ def test_the_spec_without_thinking_is_the_built_in_one_otherwise() -> None:
     ignored = {"name", "description", "template_options"}
     assert ours.model_dump(exclude=ignored) == builtin.model_dump(exclude=ignored)
     assert ours.hash != builtin.hash
+
+
+@pytest.mark.parametrize("path", DISTILLATIONS, ids=[path.stem for path in DISTILLATIONS])
+def test_a_distillation_is_one(path: Path) -> None:
+    from reasrm.distillation.config import DistillConfig
+
+    config = load_config(DistillConfig, path)
+    assert load_spec(config.spec).protocol == "pairwise"
+    assert launch_line(path) == ["reasrm", "distill", "--config", str(path.relative_to(ROOT))]
+
+
+@pytest.mark.parametrize("path", CURATIONS, ids=[path.stem for path in CURATIONS])
+def test_a_curation_is_one(path: Path) -> None:
+    from reasrm.cli.curation import load_curation_config
+
+    config = load_curation_config(path)
+    words = launch_line(path)
+    assert words[:5] == ["reasrm", "data", "curate", "--config", str(path.relative_to(ROOT))]
+    assert load_curation_config(path, [Path("x")], Path("y")).output == "y"
+    if path.stem == "curate":
+        given = read(path)
+        assert set(given) == set(type(config).model_fields), "it shows every section"
+        for name in ("length", "decontaminate", "duplicates", "consistency"):
+            section = getattr(config, name)
+            missing = set(type(section).model_fields) - set(given[name]) - {"tokenizer", "run"}
+            assert not missing, f"{name} shows every key"
 
 
 # --- what the documentation shows

@@ -10,7 +10,7 @@ import pytest
 LIGHT = """
 import importlib, pkgutil, sys
 import reasrm
-for room in ("durable", "runs", "protocol", "sources", "metrics", "world", "rewards"):
+for room in ("durable", "runs", "protocol", "sources", "metrics", "world", "curation", "rewards"):
     package = importlib.import_module(f"reasrm.{room}")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"reasrm.{room}.{module.name}")

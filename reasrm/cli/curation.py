@@ -259,6 +259,9 @@ def _identity(config: CurationConfig) -> str:
         names += [section.input for section in config.decontaminate.against]
     if config.consistency is not None:
         names += config.consistency.judged
+    if config.length is not None and config.length.tokenizer is not None:
+        tokenizer = Path(config.length.tokenizer)
+        names.append(str(tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer))
     for name in names:
         if not Path(name).is_file():
             raise InputError("there is no such file", place=name)
@@ -284,6 +287,8 @@ def _progress() -> Iterator[_Progress]:
 
             def show(stage: str, done: int, total: int | None) -> None:
                 if stage not in tasks:
+                    for task in progress.tasks:  # a stage may end without a last row to show
+                        progress.update(task.id, completed=task.total or task.completed)
                     tasks[stage] = progress.add_task(stage, total=total, extra="")
                 if done % _EVERY == 0 or (total is not None and done + 1 == total):
                     progress.update(tasks[stage], completed=done + 1, total=total)

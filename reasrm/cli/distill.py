@@ -117,9 +117,7 @@ def _show_prompt(setup: Setup, plan: Plan) -> None:
 
 
 def _describe(progress: Progress) -> str:
-    return (
-        f"{progress.solved} solved, {progress.answers} answers, {progress.tokens:,} tok, {progress.errors} err"
-    )
+    return f"{progress.solved} solved, {progress.answers} answers, {progress.tokens:,} tok, {progress.errors} err"
 
 
 def _note_scan(scan: Scan) -> None:
@@ -163,8 +161,8 @@ def _finish(result: DistillResult) -> None:
 
 def _summarise(result: DistillResult, ledger: Ledger) -> dict[str, Any]:
     """Say what came out, by source, and return it for programs."""
-    for source, (kept, rows) in ledger.sources().items():
-        note(f"{source}: {kept} of {rows} rows kept ({kept / rows:.1%})")
+    for source, (kept, count) in ledger.sources().items():
+        note(f"{source}: {kept} of {count} rows kept ({kept / count:.1%})")
     rows = ledger.rows()
     others = ", ".join(f"{count} {reason}" for reason, count in rows.items() if reason != "kept")
     note(f"{result.num_sft_rows} SFT rows in {result.files.sft}; rows without: {others or 'none'}")

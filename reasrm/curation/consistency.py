@@ -111,12 +111,12 @@ def _read_opinions(
         for raw in read_rows(path):
             if raw.data is None:
                 raise raw.error or InputError("is not a row", place=raw.place)
-            opinion, sure = read_verdict(raw.data, section.min_confidence, raw.place)
             key = np.uint64(hash_id(str(raw.data.get("id"))))
             at = int(np.searchsorted(hashes, key))
             if at == len(hashes) or hashes[at] != key:
                 continue
             index = alive[at]
+            opinion, sure = read_verdict(raw.data, section.min_confidence, raw.place)
             if opinions[index] != _ABSENT:
                 raise InputError(
                     f"the row {raw.data['id']!r} was judged before",

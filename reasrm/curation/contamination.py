@@ -161,8 +161,7 @@ class BenchmarkIndex:
         if not self._short:
             return None
         words = [self._hasher.hashes(turn) for turn in turns]
-        for size in sorted(self._short, reverse=True):
-            keys, numbers = self._short[size]
+        for size, (keys, numbers) in reversed(self._short.items()):
             for turn in words:
                 grams = ngrams(turn, size)
                 places = np.searchsorted(keys, grams)

@@ -7,8 +7,9 @@ and one file at a time is sorted to find bands that several texts share. Only th
 files. Then texts are walked in a given order, each with the earlier ones it shares a band with, and every such
 candidate is compared by its true Jaccard similarity, from shingle sets that lie on disk.
 
-Memory: 16 bytes a text, 4 bytes a shared band, and a 64th of all bands (16 bytes each) at a time. Disk: 8 bytes a
-shingle and up to 24 bytes a band. A band that more than 256 admitted texts share proposes only the first 256 of them.
+Memory: 16 bytes a text; 12 bytes for every band that several texts share and 4 for every text in it (were every text
+near another, with 17 bands, that is 170 bytes a text at most); and a 64th of all bands at a time. Disk: 8 bytes a
+shingle and up to 20 bytes a band. A band that more than 256 admitted texts share proposes only the first 256 of them.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class NearIndex:
         self.num_bands, self.width = band_shape(section.threshold, section.num_perm)
         make: Any = datasketch.MinHash
         first: Any = make(num_perm=section.num_perm, seed=draw(seed, "minhash") % 2**32)
-        self._new = lambda: make(
+        self._new: Callable[[], Any] = lambda: make(
             num_perm=section.num_perm, hashfunc=int, permutations=first.permutations, scheme=first.scheme
         )
         salts = np.arange(1, self.num_bands * self.width + 1, dtype=np.uint64)
@@ -79,8 +80,9 @@ class NearIndex:
         self._ends = array("Q", [0])
         self._bands = _Spill(folder / "bands", _BAND)
         self._rank = np.empty(0, dtype=np.uint32)
-        self._first = np.empty(0, dtype=np.int32)
-        self._more: dict[int, list[int]] = {}
+        self._starts = np.empty(0, dtype=np.int64)
+        self._num_members = np.empty(0, dtype=np.uint16)
+        self._members = np.empty(0, dtype=np.uint32)
         self._current: tuple[int, Ints] = (-1, np.empty(0, dtype=np.int64))
         self.num_compared = 0
         self.num_crowded = 0
@@ -120,8 +122,10 @@ class NearIndex:
         self._shingles.close()
         self._rank = np.empty(len(self), dtype=np.uint32)
         self._rank[order] = np.arange(len(self), dtype=np.uint32)
-        shared, num_bands = self._find_shared()
-        self._first = np.full(num_bands, -1, dtype=np.int32)
+        shared, room = self._find_shared()
+        self._starts = np.cumsum(room) - room
+        self._num_members = np.zeros(len(room), dtype=np.uint16)
+        self._members = np.empty(int(room.sum()), dtype=np.uint32)
         with open(self._folder / "shingles", "rb", buffering=0) as stream:
             for rank, bands in shared:
                 text = int(order[rank])
@@ -133,40 +137,35 @@ class NearIndex:
     def admit(self) -> None:
         """Let the text that `walk` yielded last be proposed to later ones."""
         text, bands = self._current
-        for band in bands.tolist():
-            if self._first[band] < 0:
-                self._first[band] = text
-                continue
-            others = self._more.setdefault(band, [])
-            if len(others) < _MAX_MEMBERS - 1:
-                others.append(text)
-            else:
-                self.num_crowded += 1
+        filled = self._num_members[bands].astype(np.int64)
+        has_room = filled < _MAX_MEMBERS
+        open_bands = bands[has_room]
+        self._members[self._starts[open_bands] + filled[has_room]] = text
+        self._num_members[open_bands] += np.uint16(1)
+        self.num_crowded += len(bands) - len(open_bands)
 
-    def _find_shared(self) -> tuple[Iterator[tuple[int, Ints]], int]:
-        """Return, by rank, the numbers of the bands that a text shares with another; and how many bands there are."""
+    def _find_shared(self) -> tuple[Iterator[tuple[int, Ints]], Ints]:
+        """Return, by rank, the numbers of the bands that a text shares with another; and the room each band needs."""
         spill = _Spill(self._folder / "shared", _SHARED)
+        rooms = [np.empty(0, dtype=np.int64)]
         num_bands = 0
-        size = max(len(self), 1)
         for records in self._bands.parts():
             records = records[np.argsort(records["key"], kind="stable")]
-            keys = records["key"]
-            starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
-            counts = np.diff(np.concatenate((starts, [len(keys)])))
+            counts = _run_lengths(records["key"])
             keep = np.repeat(counts > 1, counts)
-            found = np.empty(int(np.count_nonzero(keep)), dtype=_SHARED)
+            sizes = counts[counts > 1]
+            found = np.empty(int(sizes.sum()), dtype=_SHARED)
             found["rank"] = self._rank[records["text"][keep]]
-            num_shared = int(np.count_nonzero(counts > 1))
-            numbers = np.arange(num_bands, num_bands + num_shared, dtype=np.uint32)
-            found["band"] = np.repeat(numbers, counts[counts > 1])
-            num_bands += num_shared
-            spill.add(found, found["rank"].astype(np.uint64) * np.uint64(_NUM_FILES) // np.uint64(size))
-        return _by_rank(spill), num_bands
+            found["band"] = np.repeat(np.arange(num_bands, num_bands + len(sizes), dtype=np.uint32), sizes)
+            spill.add(found, found["rank"].astype(np.uint64) * np.uint64(_NUM_FILES) // np.uint64(len(self)))
+            rooms.append(np.minimum(sizes, _MAX_MEMBERS))
+            num_bands += len(sizes)
+        return _by_rank(spill), np.concatenate(rooms)
 
     def _candidates(self, bands: Ints) -> set[int]:
-        found = {text for text in self._first[bands].tolist() if text >= 0}
-        for band in bands.tolist():
-            found.update(self._more.get(band, ()))
+        found: set[int] = set()
+        for start, size in zip(self._starts[bands].tolist(), self._num_members[bands].tolist(), strict=True):
+            found.update(self._members[start : start + size].tolist())
         return found
 
     def _compare(self, stream: io.FileIO, text: int, candidates: set[int]) -> list[tuple[int, float]]:
@@ -187,13 +186,19 @@ class NearIndex:
         return np.frombuffer(stream.read(8 * (end - start)), dtype=np.uint64)
 
 
+def _run_lengths(values: npt.NDArray[Any]) -> Ints:
+    """Return how long each run of equal values is."""
+    starts = np.flatnonzero(np.concatenate(([True], values[1:] != values[:-1])))
+    return np.diff(np.concatenate((starts, [len(values)])))
+
+
 def _by_rank(spill: _Spill) -> Iterator[tuple[int, Ints]]:
     for records in spill.parts():
         records = records[np.argsort(records["rank"], kind="stable")]
-        ranks = records["rank"]
-        starts = np.flatnonzero(np.concatenate(([True], ranks[1:] != ranks[:-1])))
-        for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(ranks)], strict=True):
-            yield int(ranks[start]), records["band"][start:end].astype(np.int64)
+        end = 0
+        for size in _run_lengths(records["rank"]).tolist():
+            start, end = end, end + size
+            yield int(records["rank"][start]), records["band"][start:end].astype(np.int64)
 
 
 class _Spill:

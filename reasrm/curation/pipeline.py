@@ -10,7 +10,7 @@ Every stage notes in the ledger what it drops. The same inputs, config and versi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -144,7 +144,7 @@ class _Run:
         filters: Mapping[str, Filter],
         overlaps: Callable[[PreferencePair, _Where], Overlap | None],
     ) -> None:
-        for number, (row, pair, base_id) in enumerate(_admit(rows, self.ledger)):
+        for number, (row, pair, base_id) in enumerate(self._admit(rows)):
             self.doors.on_progress("reading", number, None)
             line = self.doors.to_line(pair, row.source)
             source = str(line["meta"].get("source", row.source))
@@ -160,6 +160,58 @@ class _Run:
                 self.ledger.drop("decontamination", reason, **where, **overlap.to_json())
                 continue
             self.store.add(row, pair, line, base_id, source)
+
+    def _admit(self, rows: Iterable[Incoming]) -> Iterator[tuple[Incoming, PreferencePair, str]]:
+        """Yield usable rows under unique ids, with the id that equal content shares; drop the others.
+
+        Raises:
+            InputError: Rows have the same id of their own.
+        """
+        seen = IdIndex()
+        repeats: Counter[str] = Counter()
+        clashes: list[tuple[str, str]] = []
+        for row in rows:
+            self.ledger.num_read += 1
+            if row.pair is None:
+                self.ledger.drop(
+                    "read",
+                    row.reason,
+                    row_id=row.row_id,
+                    place=row.place,
+                    source=row.source,
+                    message=row.message,
+                )
+                continue
+            pair, base_id = row.pair, row.pair.id
+            while not seen.add(pair.id):
+                if not row.id_is_derived:
+                    clashes.append((pair.id, row.place))
+                    break
+                repeats[base_id] += 1
+                pair = replace(pair, id=f"{base_id}#{repeats[base_id]}")
+            if not clashes:
+                yield row, pair, base_id
+        if clashes:
+            self._refuse_clashes(clashes)
+
+    def _refuse_clashes(self, clashes: Sequence[tuple[str, str]]) -> None:
+        """Name the first ten rows that repeat an id, and where it stood first if that row was not dropped."""
+        self.store.freeze()
+        wanted = dict(clashes[:10])
+        first: dict[str, str] = {}
+        for _, row in self.store.rows():
+            row_id = str(row.data()["id"])
+            if row_id in wanted:
+                first.setdefault(row_id, row.place)
+        shown = (
+            f"{row_id!r} at {first.get(row_id, 'an earlier row')} and {place}"
+            for row_id, place in clashes[:10]
+        )
+        raise InputError(
+            f"{len(clashes)} rows repeat the id of an earlier row: {'; '.join(shown)}",
+            place=self.place,
+            remedy="make the ids unique, or remove the field to have ids derived from the content",
+        )
 
     def _decontaminate(
         self,
@@ -305,42 +357,3 @@ class _Run:
     def _counter(self, stage: str) -> Callable[[int], None]:
         total = self.store.num_alive
         return lambda done: self.doors.on_progress(stage, done, total)
-
-
-def _admit(rows: Iterable[Incoming], ledger: Ledger) -> Iterator[tuple[Incoming, PreferencePair, str]]:
-    """Yield usable rows under unique ids, with the id that equal content shares; drop the others.
-
-    Raises:
-        InputError: Rows have the same id of their own.
-    """
-    seen = IdIndex()
-    repeats: Counter[str] = Counter()
-    clashes: list[str] = []
-    num_clashes = 0
-    for row in rows:
-        ledger.num_read += 1
-        if row.pair is None:
-            ledger.drop(
-                "read",
-                row.reason,
-                row_id=row.row_id,
-                place=row.place,
-                source=row.source,
-                message=row.message,
-            )
-            continue
-        pair, base_id = row.pair, row.pair.id
-        while not seen.add(pair.id):
-            if not row.id_is_derived:
-                num_clashes += 1
-                if len(clashes) < 10:
-                    clashes.append(f"{pair.id!r} at {row.place}")
-                break
-            repeats[base_id] += 1
-            pair = replace(pair, id=f"{base_id}#{repeats[base_id]}")
-        yield row, pair, base_id
-    if num_clashes:
-        raise InputError(
-            f"{num_clashes} rows repeat the id of an earlier row: {'; '.join(clashes)}",
-            remedy="make the ids unique, or remove the field to have ids derived from the content",
-        )

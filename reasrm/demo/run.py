@@ -1,4 +1,4 @@
-"""`reasrm demo`: base → pairs → teacher's traces kept by label → SFT → export → judged files → table.
+"""`reasrm demo`: base → pairs → teacher's traces kept by label → SFT → RLVR → export → judged files → table.
 
 Every stage is the one that a user runs on other data: the demo writes its config files and calls what the verbs
 call. Whatever is finished is kept, so the same command continues an interrupted demo.
@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
 from reasrm import __version__
 from reasrm.cli.console import note
 from reasrm.cli.training import training_listener
 from reasrm.config import read_yaml
-from reasrm.demo.config import DemoConfig
+from reasrm.demo.config import DemoConfig, RLConfig
 from reasrm.demo.report import Measured, evidence_table, judged_rows, result_table
 from reasrm.demo.stages import (
     UNSEEN,
@@ -29,6 +30,7 @@ from reasrm.demo.stages import (
     make_traces,
     read_pairs,
     write_pairs,
+    write_rlvr_config,
     write_sft_config,
 )
 from reasrm.errors import ConfigError
@@ -37,6 +39,8 @@ from reasrm.files import write_json_atomic
 from reasrm.judging.judge import Judge, open_judge
 from reasrm.protocol.spec import load_spec
 from reasrm.training.config import check_trainer, load_sft_stage
+from reasrm.training.rlvr import train as train_rlvr
+from reasrm.training.rlvr_config import check_grpo_trainer, load_rlvr_stage
 from reasrm.training.sft import train
 from reasrm.world.config import Split
 from reasrm.world.pairs import World
@@ -77,8 +81,9 @@ def make_judge(config: DemoConfig, work: Path, output: Path) -> dict[str, Any]:
     The same configuration gives the same bits on the same kind of CPU; on another kind rounding differs.
     """
     _, _, measured, _ = _pipeline(work, config)
+    run, name = _last_stage(config, work)
     summary = export_judge(
-        output, run=work / "sft", results=[m.folder for m in measured if m.judge == "SFT"], force=True
+        output, run=run, results=[m.folder for m in measured if m.judge == name], force=True
     )
     build = {
         "config": config.model_dump(mode="json"),
@@ -93,6 +98,8 @@ def make_judge(config: DemoConfig, work: Path, output: Path) -> dict[str, Any]:
 def _pipeline(output: Path, config: DemoConfig) -> tuple[Path, Path, list[Measured], dict[Split, Path]]:
     """Do whatever is not done yet; return base, judge folder, what was measured, and the test files."""
     check_trainer(config.trainer, SFTConfig, "trainer of the demo")  # now, not after the base was built
+    if config.rlvr is not None:
+        check_grpo_trainer(config.rlvr.trainer, GRPOConfig, "rlvr.trainer of the demo")
     _settle(output, config)
     spec = load_spec(config.base.spec)
     world = World(config.base.world)
@@ -103,18 +110,35 @@ def _pipeline(output: Path, config: DemoConfig) -> tuple[Path, Path, list[Measur
             split: write_pairs(world.pairs(split, config.rows_per_split, UNSEEN), output / f"{split}.jsonl")
             for split in config.splits
         }
-    judge_folder = _train_judge(config, base, output)
+    sft = _distil(config, base, output)
+    models = {"base": base, "SFT": Path(sft["checkpoint"])}
+    if config.rlvr is not None:
+        models["SFT+RLVR"] = Path(_reinforce(config, config.rlvr, models["SFT"], output)["checkpoint"])
+    run, name = _last_stage(config, output)
+    judge_folder = output / "judge"
+    with _stage(f"export: reasrm export --run {run} --output {judge_folder}"):
+        if not (judge_folder / "judge.json").is_file():
+            export_judge(judge_folder, run=run)
+    models[name] = judge_folder
     measured: list[Measured] = []
-    for name, judge in (
-        ("base", open_judge(str(base), spec=spec, dtype="float32", batch_size=_BATCH)),
-        ("SFT", open_judge(str(judge_folder), dtype="float32", batch_size=_BATCH)),
-    ):
-        with _stage(f"judging with {name}: every test row in both orders"), closing(judge.backend):
-            measured += _measure(config, judge, name, tests, output)
-    trained = [item.folder for item in measured if item.judge == "SFT"]
+    for label, model in models.items():
+        judge = open_judge(
+            str(model),
+            spec=None if model == judge_folder else spec,
+            dtype="float32",
+            batch_size=_BATCH,
+        )
+        with _stage(f"judging with {label}: every test row in both orders"), closing(judge.backend):
+            measured += _measure(config, judge, label, tests, output)
+    trained = [item.folder for item in measured if item.judge == name]
     with _stage("export again, now that its card can say how good the judge is"):
-        export_judge(judge_folder, run=output / "sft", results=trained, force=True)
+        export_judge(judge_folder, run=run, results=trained, force=True)
     return base, judge_folder, measured, tests
+
+
+def _last_stage(config: DemoConfig, output: Path) -> tuple[Path, str]:
+    """Return the run that the demo's judge comes from, and what the table calls it."""
+    return (output / "sft", "SFT") if config.rlvr is None else (output / "rlvr", "SFT+RLVR")
 
 
 def _tell(config: DemoConfig, measured: list[Measured], tests: Mapping[Split, Path]) -> None:
@@ -137,8 +161,8 @@ def _tell(config: DemoConfig, measured: list[Measured], tests: Mapping[Split, Pa
     )
 
 
-def _train_judge(config: DemoConfig, base: Path, output: Path) -> Path:
-    """Make traces, learn from them, export; return the judge folder."""
+def _distil(config: DemoConfig, base: Path, output: Path) -> dict[str, Any]:
+    """Make traces and learn from them; return the summary of the SFT run."""
     spec = load_spec(config.base.spec)
     with _stage(
         "teacher: writes judgments, some careless, some malformed; those with the right verdict are kept"
@@ -152,19 +176,27 @@ def _train_judge(config: DemoConfig, base: Path, output: Path) -> Path:
     run_dir = output / "sft"
     file = write_sft_config(config, base, output / "sft.jsonl", output / "sft.yaml")
     with _stage(f"SFT: reasrm sft --config {file} --run-dir {run_dir}"), training_listener("sft") as listener:
-        train(load_sft_stage(file), str(file), run_dir, resume=True, listener=listener)
-    judge = output / "judge"
-    with _stage(f"export: reasrm export --run {run_dir} --output {judge}"):
-        if not (judge / "judge.json").is_file():
-            export_judge(judge, run=run_dir)
-    return judge
+        return train(load_sft_stage(file), str(file), run_dir, resume=True, listener=listener)
+
+
+def _reinforce(config: DemoConfig, rl: RLConfig, model: Path, output: Path) -> dict[str, Any]:
+    """Learn from labels alone, on pairs that the teacher was not shown; return the summary of the RLVR run."""
+    world = World(config.base.world)
+    pairs = write_pairs(world.pairs("train", rl.pairs, config.pairs), output / "rlvr-pairs.jsonl")
+    run_dir = output / "rlvr"
+    file = write_rlvr_config(config, rl, model, pairs, output / "rlvr.yaml")
+    with (
+        _stage(f"RLVR: reasrm rlvr --config {file} --run-dir {run_dir}"),
+        training_listener("rlvr") as listener,
+    ):
+        return train_rlvr(load_rlvr_stage(file), str(file), run_dir, resume=True, listener=listener)
 
 
 def _measure(
     config: DemoConfig, judge: Judge, name: str, tests: Mapping[Split, Path], output: Path
 ) -> Iterator[Measured]:
     for split, pairs in tests.items():
-        folder = output / "eval" / f"{name.lower()}-{split}"
+        folder = output / "eval" / f"{name.lower().replace('+', '-')}-{split}"
         result, findings = evaluate_judge(judge, pairs, folder, seed=config.seed, label=f"{name} {split}")
         yield Measured(name, split, result, findings, folder)
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from reasrm.cli.console import judging_progress, progress_bar
-from reasrm.demo.config import DemoConfig
+from reasrm.demo.config import DemoConfig, RLConfig
 from reasrm.distillation.rejection import KeptTraces, keep_by_label
 from reasrm.evaluation.run import evaluate
 from reasrm.evaluation.suites import get_suite
@@ -19,7 +19,7 @@ from reasrm.judging.batch import RunControl, judge_file
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
-from reasrm.protocol.spec import JudgeSpec
+from reasrm.protocol.spec import JudgeSpec, load_spec
 from reasrm.records import PreferencePair
 from reasrm.sandbox.base import build_base
 from reasrm.sandbox.measure import Findings, measure_file
@@ -36,6 +36,7 @@ __all__ = [
     "make_traces",
     "read_pairs",
     "write_pairs",
+    "write_rlvr_config",
     "write_sft_config",
 ]
 
@@ -105,6 +106,23 @@ def write_sft_config(config: DemoConfig, base: Path, rows: Path, path: Path) -> 
         "spec": config.base.spec,
         "data": {"train": [str(rows)], "max_tokens": config.base.model.max_positions},
         "trainer": config.trainer,
+        "seed": config.seed,
+    }
+    with replacing(path) as stream:
+        stream.write(yaml.safe_dump(stage, sort_keys=False).encode())
+    return path
+
+
+def write_rlvr_config(config: DemoConfig, rl: RLConfig, model: Path, pairs: Path, path: Path) -> Path:
+    """Write the RLVR stage as the YAML file that `reasrm rlvr --config` takes."""
+    room = config.base.model.max_positions - load_spec(config.base.spec).sampling.max_tokens
+    stage = {
+        "stage": "rlvr",
+        "model": {"path": str(model), "dtype": "float32"},
+        "spec": config.base.spec,
+        "data": {"train": [str(pairs)], "orders": "random", "max_prompt_tokens": room},
+        "rewards": rl.rewards.model_dump(mode="json"),
+        "trainer": rl.trainer,
         "seed": config.seed,
     }
     with replacing(path) as stream:

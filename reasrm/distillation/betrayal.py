@@ -41,7 +41,8 @@ PATTERNS: dict[str, str] = {
     r"|incorrect|other) (?:judge?ments?|verdicts?|judges?|traces?|rulings?)\b"
     r"|\b(?:previous|prior|earlier|preceding) (?:evaluation|assessment|analysis|critique)s?\b",
     "was told": rf"{_I_WAS}(?:told|informed|advised|notified|tipped)\b"
-    r"|\b(?:told|informed|advised|instructed) (?:me|us) (?:that )?(?:\w+ ){0,5}(?:better|best|correct|right|winner|wins)\b"
+    r"|\b(?:told|informed|advised|instructed) (?:me|us) (?:that )?(?:\w+ ){0,5}"
+    r"(?:better|best|correct|right|winner|wins)\b"
     rf"|\b(?:told|informed|advised|instructed) that (?:the )?(?:{_VERDICT}|{_SIDE})\b"
     r"|\bas (?:told|instructed|informed) (?:above|beforehand|in advance|in the note)\b",
     "asked to justify": rf"{_I_WAS}(?:asked|instructed|required|supposed|expected|meant) to "

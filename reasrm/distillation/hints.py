@@ -20,8 +20,12 @@ __all__ = ["mask_hint"]
 
 _VERDICT, _WINNER, _SCORE = "[VERDICT]", "[WINNER]", "[SCORE]"
 _NAME = r"(?i:response|chatbot|assistant|answer|output|candidate|model|option|reply)"
+_ARTICLE = (
+    r"(?=[ \t]+(?i:better|best|strong|superior|prefer|worse|worst|weak|inferior|winn|los))"  # "A better sum"
+)
 _SIDE = (
-    rf"(?:\b{_NAME}[\s*_]*[(\[]?(?:[AaBb12]\b|(?i:one|two)\b)[)\]]?(?:['’]s)?|\b[AB]\b(?:['’]s)?"
+    rf"(?:\b{_NAME}[\s*_]*[(\[]?(?:[AaBb12]\b|(?i:one|two)\b)[)\]]?(?:['’]s)?"
+    rf"|\b(?:B|A(?!{_ARTICLE}))\b(?:['’]s)?"
     rf"|(?i:\bthe (?:first|second|former|latter|other)(?: {_NAME})?\b))"
 )
 _JUDGED = (

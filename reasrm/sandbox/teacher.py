@@ -25,7 +25,7 @@ from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Side
 from reasrm.requests import Completion, Request
 from reasrm.sandbox.writing import judgment_text, verdict_text
-from reasrm.world.critiques import Clause, verdict_of
+from reasrm.world.critiques import Clause, read_clauses, verdict_of
 from reasrm.world.language import PREFACES
 from reasrm.world.pairs import read_task
 from reasrm.world.rules import Finding, Rule, evidence_menu, is_met, read_rubric
@@ -123,13 +123,14 @@ class ScriptedTeacher:
 def _read(request: Request) -> _Seen | None:
     """Find the task, the rubric and the two responses among the texts of a prompt.
 
-    A request to repair shows an earlier judgment behind them, which this teacher makes nothing of.
+    A request to repair shows an earlier judgment, too; this teacher makes nothing of it.
     """
     texts = [span.text for message in request.messages for span in message.spans if not span.trusted]
     tasks = [task for text in texts if (task := read_task(text)) is not None]
     rubrics = [rules for text in texts if (rules := read_rubric(text))]
-    responses = [text for text in texts if read_task(text) is None and not read_rubric(text)]
-    if len(tasks) != 1 or len(responses) not in (2, 3):
+    others = [text for text in texts if read_task(text) is None and not read_rubric(text)]
+    responses = [text for text in others if not read_clauses(text)]
+    if len(tasks) != 1 or len(responses) != 2:
         return None
     rules = rubrics[0] if rubrics else tasks[0].rules
     return _Seen(tuple(rules), (responses[0], responses[1]))

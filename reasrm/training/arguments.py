@@ -25,7 +25,7 @@ def check_machine(stage: Stage, place: str) -> None:
 
     Raises:
         ConfigError: A GPU or a number format is asked for that is not there; a DeepSpeed file is missing.
-        MissingExtraError: DeepSpeed or FlashAttention is not installed.
+        MissingExtraError: DeepSpeed, FlashAttention or vLLM is not installed.
     """
     cuda = torch.cuda.is_available()
     trainer = stage.trainer
@@ -48,6 +48,8 @@ def check_machine(stage: Stage, place: str) -> None:
         )
     if _flash(stage):
         require("flash_attn", "flash-attn")
+    if trainer.get("use_vllm"):
+        require("vllm", "vllm")
     _check_deepspeed(trainer.get("deepspeed"), place)
     _check_trackers(trainer.get("report_to"), place)
 

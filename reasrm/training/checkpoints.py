@@ -62,9 +62,8 @@ def find_resume(run: RunFolder, *, strict: bool = False) -> CheckpointInfo | Non
     """
     remove_unsealed(run)
     info = latest_checkpoint(run, strict=strict)
-    step = info.step if info else 0
-    set_aside_after(run, step)
-    run.truncate_metrics(step)
+    set_aside_after(run, info.step if info else 0)
+    run.truncate_metrics(info.step if info else -1)  # what was measured before the first step is measured again, too
     if info:
         _log.info("going on from %s", info.path)
     return info
@@ -167,7 +166,6 @@ class SafeCheckpoints(_Trainer):  # type: ignore[misc]
                 info = find_resume(self.run, strict=self._strict)
                 if info is not None:
                     self._check_kind(info)
-                    rotate(self.run, self._keep, self.kept_steps())
                     found[0] = str(info.path)
             except ReasrmError as error:
                 problem, found[1] = error, str(error)

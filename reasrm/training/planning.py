@@ -29,6 +29,7 @@ __all__ = [
     "describe_lengths",
     "describe_numbers",
     "estimate_memory",
+    "rollout_batches",
     "rollout_memory",
 ]
 
@@ -126,6 +127,35 @@ class Parameters:
 
     total: int
     trained: int
+
+
+def rollout_batches(num_prompts: int, args: Any, lengths: Any) -> dict[str, Any]:
+    """Return the arithmetic of batches of rollouts, as the trainer counts.
+
+    Args:
+        num_prompts: Prompts to learn from.
+        args: TRL's arguments.
+        lengths: Of the prompts in tokens, (N,).
+    """
+    per_batch = args.generation_batch_size // args.num_generations
+    rollouts_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+    micro_steps = (num_prompts // per_batch) * args.steps_per_generation * args.num_iterations
+    steps_per_epoch = max(math.ceil(micro_steps / args.gradient_accumulation_steps), 1)
+    total = math.ceil(args.num_train_epochs * steps_per_epoch)
+    return {
+        "prompts_per_generation_batch": per_batch,
+        "rollouts_per_prompt": args.num_generations,
+        "rollouts_per_generation_batch": args.generation_batch_size,
+        "rollouts_per_step": rollouts_per_step,
+        "per_device": args.per_device_train_batch_size,
+        "accumulation": args.gradient_accumulation_steps,
+        "processes": args.world_size,
+        "steps_per_generation": args.steps_per_generation,
+        "num_iterations": args.num_iterations,
+        "steps_per_epoch": steps_per_epoch,
+        "total_steps": args.max_steps if args.max_steps > 0 else total,
+        "prompt_tokens_per_generation_batch": round(float(np.mean(lengths)) * args.generation_batch_size),
+    }
 
 
 def count_parameters(config: Any, adapters: Any | None) -> Parameters:

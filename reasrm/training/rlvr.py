@@ -10,31 +10,30 @@ A run keeps, beside what every run keeps, `samples.jsonl` (rollouts with the par
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 from transformers.trainer_callback import PrinterCallback
 
-from reasrm.errors import ConfigError
 from reasrm.files import replacing, write_json_atomic
-from reasrm.generation.resolve import open_backend
-from reasrm.protocol.prompts import check_spec
-from reasrm.protocol.spec import JudgeSpec, load_spec
-from reasrm.rewards.build import RewardFunction, build_reward
 from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint, result_checkpoint
-from reasrm.scorers.referee import BackendReferee
 from reasrm.strictjson import dumps
-from reasrm.training.arguments import build_arguments, check_machine, weights_dtype
 from reasrm.training.comparisons import ComparisonEncoder, EncodedComparisons, Orders, read_comparisons
-from reasrm.training.judge_grpo import JudgeGRPOTrainer, Policy
-from reasrm.training.models import BaseModel, adapter_config, load_weights, open_base
-from reasrm.training.planning import count_parameters, describe_numbers, estimate_memory, rollout_memory
+from reasrm.training.judge_grpo import JudgeGRPOTrainer
+from reasrm.training.models import adapter_config, load_weights
+from reasrm.training.planning import (
+    count_parameters,
+    describe_numbers,
+    estimate_memory,
+    rollout_batches,
+    rollout_memory,
+)
 from reasrm.training.rlvr_config import RLVRStage
+from reasrm.training.rlvr_setup import Setup, build_reward_function, set_up
+from reasrm.training.rollouts import Policy
 from reasrm.training.stage import (
     VOLATILE,
     Listener,
@@ -52,46 +51,6 @@ from reasrm.training.validation import Validation
 __all__ = ["Comparisons", "Setup", "build_trainer", "encode_data", "plan", "set_up", "train"]
 
 _VOLATILE = VOLATILE | {"watch", "validation.batch_size", "rollouts.batch_size"}
-_DEFAULTS: dict[str, Any] = {
-    "loss_type": "grpo",
-    "beta": 1e-3,
-    "epsilon": 0.2,
-    "temperature": 1.0,
-    "top_p": 1.0,
-    "disable_dropout": True,
-    "learning_rate": 1e-6,
-    "lr_scheduler_type": "constant",
-}
-"""What holds where the user says nothing: RM-R1's numbers, where they differ from TRL's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """A stage that was checked against this machine, before rows are read and weights loaded.
-
-    Args:
-        stage: The config.
-        spec: The judge's protocol.
-        base: The model that training starts from.
-        arguments: TRL's arguments.
-        max_prompt_tokens: Longest prompt: as asked, and no longer than the model's context leaves.
-    """
-
-    stage: RLVRStage
-    spec: JudgeSpec
-    base: BaseModel
-    arguments: Any
-    max_prompt_tokens: int
-
-    @property
-    def dtype(self) -> Any:
-        """Number format of the weights as loaded."""
-        return weights_dtype(self.stage, self.arguments)
-
-    def resolved(self) -> dict[str, Any]:
-        """Return the config as the run keeps it, with the whole spec and the base model's identity."""
-        spec = self.spec.model_dump(mode="json")
-        return {**self.stage.model_dump(mode="json"), "spec": spec, "base": self.base.identity()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,91 +70,6 @@ class Comparisons:
             "validation_rows": {name: len(found.prompts) for name, found in self.validation.items()},
             "validation_dropped": {name: found.reasons for name, found in self.validation.items()},
         }
-
-
-def set_up(stage: RLVRStage, place: str, output_dir: Path) -> Setup:
-    """Check everything that can be checked without rows and weights.
-
-    Args:
-        stage: The config.
-        place: Its file, for errors.
-        output_dir: Where checkpoints will go; nothing is written yet.
-
-    Raises:
-        ConfigError: The config, the model folder or the spec cannot be used.
-        EnvironmentProblem: The machine lacks something that was asked for.
-    """
-    check_machine(stage, place)
-    spec = load_spec(stage.spec)
-    check_spec(spec)
-    if spec.protocol != "pairwise":
-        raise ConfigError(
-            f"spec {spec.name!r} is {spec.protocol}; rollouts judge pairs",
-            place=f"{place}: spec",
-            remedy="choose a pairwise spec",
-        )
-    build_reward_function(stage)  # what it lacks should not be found out after the weights were loaded
-    base = open_base(stage.model)
-    arguments = _arguments(stage, spec, output_dir, place)
-    _check_boundaries(stage, arguments, place)
-    left = (base.context or math.inf) - arguments.max_completion_length
-    if left < 1:
-        raise ConfigError(
-            f"max_completion_length {arguments.max_completion_length} leaves nothing of the model's context of "
-            f"{base.context} tokens to a prompt",
-            place=f"{place}: trainer.max_completion_length",
-            remedy="lower it",
-        )
-    return Setup(stage, spec, base, arguments, int(min(stage.data.max_prompt_tokens, left)))
-
-
-def _arguments(stage: RLVRStage, spec: JudgeSpec, output_dir: Path, place: str) -> Any:
-    from trl.trainer.grpo_config import GRPOConfig
-
-    values = {**_DEFAULTS, "max_completion_length": spec.sampling.max_tokens, **stage.trainer}
-    if not values.get("use_vllm"):
-        for name, neutral in (("top_k", (0, None)), ("min_p", (0, None)), ("repetition_penalty", (1.0,))):
-            if name in stage.trainer and stage.trainer[name] not in neutral:
-                raise ConfigError(
-                    f"trainer.{name} is {stage.trainer[name]!r}, but rollouts are drawn from the policy itself",
-                    place=place,
-                    remedy=f"leave {name} out; temperature and top_p say how to draw",
-                )
-    own = {"eval_strategy": "no", "log_completions": False, "data_seed": stage.seed}
-    return build_arguments(GRPOConfig, stage, {**values, **own}, output_dir, place)
-
-
-def _check_boundaries(stage: RLVRStage, args: Any, place: str) -> None:
-    """Refuse checkpoints in the middle of a generation batch, whose rest would be lost.
-
-    Raises:
-        ConfigError: A number of steps is no multiple of the steps that a generation batch lasts.
-    """
-    per_batch = args.steps_per_generation * args.num_iterations
-    steps = math.lcm(per_batch, args.gradient_accumulation_steps) // args.gradient_accumulation_steps
-    wanted = {"trainer.max_steps": args.max_steps if args.max_steps > 0 else 0}
-    if args.save_strategy == "steps":
-        wanted["trainer.save_steps"] = args.save_steps
-    if stage.validation is not None and stage.selection is not None:
-        wanted["validation.every"] = stage.validation.every
-    for name, value in wanted.items():
-        if value % steps:
-            raise ConfigError(
-                f"is {value:g}, and a generation batch is learned from for {steps} steps",
-                place=f"{place}: {name}",
-                remedy=f"use a multiple of {steps}",
-            )
-
-
-def build_reward_function(stage: RLVRStage) -> RewardFunction:
-    """Return the reward function of a stage.
-
-    Raises:
-        ConfigError: A part needs something that the config does not name.
-        MissingExtraError: A package of a part is not installed.
-    """
-    referee = None if stage.referee is None else BackendReferee(open_backend(stage.referee.model).generate)
-    return build_reward(stage.rewards, referee=referee)
 
 
 def encode_data(setup: Setup, listener: Listener | None = None) -> Comparisons:
@@ -245,33 +119,10 @@ def plan(setup: Setup, data: Comparisons) -> dict[str, Any]:
         **data.to_json(),
         "max_prompt_tokens": setup.max_prompt_tokens,
         "max_completion_tokens": args.max_completion_length,
-        "batches": batches(len(data.train.prompts), args, lengths),
+        "batches": rollout_batches(len(data.train.prompts), args, lengths),
         "parameters": {"total": parameters.total, "trained": parameters.trained},
         "dtype": str(dtype).removeprefix("torch."),
         "memory_gib": memory,
-    }
-
-
-def batches(num_prompts: int, args: Any, lengths: Any) -> dict[str, Any]:
-    """Return the arithmetic of batches, as the trainer counts."""
-    per_batch = args.generation_batch_size // args.num_generations
-    rollouts_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-    micro_steps = (num_prompts // per_batch) * args.steps_per_generation * args.num_iterations
-    steps_per_epoch = max(math.ceil(micro_steps / args.gradient_accumulation_steps), 1)
-    total = math.ceil(args.num_train_epochs * steps_per_epoch)
-    return {
-        "prompts_per_generation_batch": per_batch,
-        "rollouts_per_prompt": args.num_generations,
-        "rollouts_per_generation_batch": args.generation_batch_size,
-        "rollouts_per_step": rollouts_per_step,
-        "per_device": args.per_device_train_batch_size,
-        "accumulation": args.gradient_accumulation_steps,
-        "processes": args.world_size,
-        "steps_per_generation": args.steps_per_generation,
-        "num_iterations": args.num_iterations,
-        "steps_per_epoch": steps_per_epoch,
-        "total_steps": args.max_steps if args.max_steps > 0 else total,
-        "prompt_tokens_per_generation_batch": round(float(np.mean(lengths)) * args.generation_batch_size),
     }
 
 
@@ -286,7 +137,7 @@ def build_trainer(
     splits = {}
     for name, found in data.validation.items():
         # A pair may be in several splits, or be learned from; each has its own prompt.
-        splits[name] = [f"{name}|{prompt.key}" for prompt in found.prompts]
+        splits[name] = [f"{prompt.key}@{name}" for prompt in found.prompts]
         prompts |= dict(zip(splits[name], found.prompts, strict=True))
     validation = Validation(
         stage.validation,
@@ -359,7 +210,7 @@ def _inputs(stage: RLVRStage) -> dict[str, Path]:
 
 
 def _train(setup: Setup, run: RunFolder, listener: Listener, resume: bool) -> dict[str, Any]:
-    finished = finished_checkpoint(run) if resume else None
+    finished = _finished(setup.stage, run) if resume else None
     if finished is not None:
         listener.say(f"{run.path} is finished; nothing is left to do")
         return _summary(run, finished)
@@ -371,6 +222,16 @@ def _train(setup: Setup, run: RunFolder, listener: Listener, resume: bool) -> di
     trainer.train(resume_from_checkpoint=resume or None)
     checkpoint = latest_checkpoint(run.path)
     return {} if checkpoint is None else _summary(run, checkpoint)
+
+
+def _finished(stage: RLVRStage, run: RunFolder) -> CheckpointInfo | None:
+    """Return the last checkpoint if nothing is left to train after it: all steps are done, or patience ran out."""
+    done = finished_checkpoint(run)
+    if done is not None or stage.selection is None or stage.selection.patience is None:
+        return done
+    checkpoint = latest_checkpoint(run.path)
+    best = checkpoint and load_state(checkpoint.path, "rank-0")["progress"]["best"]
+    return checkpoint if best and best["validations_since"] >= stage.selection.patience else None
 
 
 def _write_data(run: RunFolder, data: Comparisons) -> None:

@@ -27,11 +27,13 @@ __all__ = [
     "SelectionSection",
     "ValidationSection",
     "WatchSection",
+    "check_grpo_trainer",
     "load_rlvr_stage",
 ]
 
 _REWARDS = "set rewards and advantages at the top of the file"
 _VALIDATION = "set validation at the top of the file"
+_REFERENCE = "leave it out: the reference is the model that training starts from"
 _ROLLOUTS = "leave it out: rollouts are drawn by the judge's own sampler, from temperature and top_p"
 GRPO_OWNED: dict[str, str] = OWNED | {
     "reward_weights": _REWARDS,
@@ -39,6 +41,7 @@ GRPO_OWNED: dict[str, str] = OWNED | {
     "multi_objective_aggregation": _REWARDS,
     "chat_template_kwargs": "set template_options in the spec",
     "use_transformers_continuous_batching": _ROLLOUTS,
+    "use_transformers_paged": _ROLLOUTS,
     "transformers_continuous_batching_config": _ROLLOUTS,
     "generation_kwargs": _ROLLOUTS,
     "cache_implementation": _ROLLOUTS,
@@ -47,6 +50,8 @@ GRPO_OWNED: dict[str, str] = OWNED | {
     "num_completions_to_print": "set watch.samples",
     "log_unique_prompts": "set watch.samples",
     "log_multimodal": "leave it out: judges read text",
+    "shuffle_dataset": "leave it out: each epoch has an order of its own, drawn from the seed",
+    **dict.fromkeys(("sync_ref_model", "ref_model_mixup_alpha", "ref_model_sync_steps"), _REFERENCE),
     "max_tool_calling_iterations": "leave it out: rollouts call no tools",
     **dict.fromkeys(
         (
@@ -91,7 +96,7 @@ class ValidationSection(Config):
         every: Judge them every so many steps, before the first and after the last.
         limit: Read at most this many rows of each split.
         orders: `random`: one order per pair; `both`: each row in both.
-        temperature: Of sampling; 0 is greedy. Under vLLM the training's temperature.
+        temperature: Of sampling; 0 is greedy.
         batch_size: Rows per process and forward pass.
     """
 
@@ -149,8 +154,8 @@ class Alarm(Config):
         metric: Its name in `metrics.jsonl`.
         below: Sound when it is less.
         above: Sound when it is more.
-        patience: Only after so many generation batches in a row.
-        action: `warn`, or `stop` training after the step, with its checkpoint saved.
+        patience: Only when it is so this many times in a row that the metric is logged.
+        action: `warn`, or `stop` training with a checkpoint, once the generation batch is learned from.
     """
 
     metric: str

@@ -128,10 +128,9 @@ class Validation(TrainerCallback):  # type: ignore[misc]
             self._look(state, control)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Measure where the config says so, and after the last step; end where an alarm says so."""
+        """Measure where the config says so, and after the last step; end where an alarm said so."""
         self._look(state, control)
-        if self.trainer.stop_reason is not None and self.trainer.at_boundary:
-            control.should_training_stop = control.should_save = control.should_log = True
+        self.trainer.stop_if_told()
 
     def _look(self, state: Any, control: Any) -> None:
         step, last = state.global_step, state.global_step >= state.max_steps
@@ -140,7 +139,10 @@ class Validation(TrainerCallback):  # type: ignore[misc]
         section = self._section
         if section is not None and (step % section.every == 0 or last):
             numbers = validate(self.trainer, self._splits, section)
+            should_log = control.should_log
             Trainer.log(self.trainer, dict(numbers))  # TRL's own would empty the sums of the steps into it
+            control.should_log = should_log  # a log clears it, and the step's own numbers are still to come
+            self.trainer.sound_alarms(numbers)
             if self._selection is not None:
                 self._choose(step, numbers, self._selection, control)
 

@@ -6,11 +6,9 @@ is named; a share over nothing is left out, never zero.
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from reasrm.records import ParseStatus
@@ -116,35 +114,42 @@ def sample_record(
     }
 
 
-@dataclass(slots=True)
 class Alarms:
-    """Counts for how many batches in a row each threshold was crossed.
+    """Counts how many times in a row each threshold was crossed.
 
     Args:
         alarms: The thresholds.
-        streaks: Batches in a row, one count for each alarm.
     """
 
-    alarms: Sequence[Alarm]
-    streaks: list[int] = field(default_factory=list)
+    def __init__(self, alarms: Sequence[Alarm]) -> None:
+        self._streaks = dict.fromkeys(alarms, 0)
 
-    def __post_init__(self) -> None:
-        self.streaks = self.streaks or [0] * len(self.alarms)
+    def check(self, numbers: Mapping[str, Any]) -> list[tuple[Alarm, float]]:
+        """Look at some numbers; return the alarms that sound now, each once per streak, with the value.
 
-    def check(self, numbers: Mapping[str, float]) -> list[tuple[Alarm, float]]:
-        """Count one more batch; return the alarms that sound now, each once per streak, with the value."""
+        An alarm whose number is not among them, or not known, stays as it is.
+        """
         sounding = []
-        for row, alarm in enumerate(self.alarms):
+        for alarm, streak in self._streaks.items():
             value = numbers.get(alarm.metric)
-            self.streaks[row] = self.streaks[row] + 1 if _crossed(alarm, value) else 0
-            if value is not None and self.streaks[row] == alarm.patience:
+            if value is None:
+                continue
+            self._streaks[alarm] = streak + 1 if _crossed(alarm, value) else 0
+            if self._streaks[alarm] == alarm.patience:
                 sounding.append((alarm, value))
         return sounding
 
+    def streaks(self) -> dict[str, int]:
+        """Return the counts as a checkpoint keeps them."""
+        return {alarm.model_dump_json(): streak for alarm, streak in self._streaks.items()}
 
-def _crossed(alarm: Alarm, value: float | None) -> bool:
-    if value is None or math.isnan(value):
-        return False
+    def resume(self, streaks: Mapping[str, int]) -> None:
+        """Take over the counts of a checkpoint. Alarms that the config did not have then begin at 0."""
+        self._streaks = {alarm: streaks.get(alarm.model_dump_json(), 0) for alarm in self._streaks}
+
+
+def _crossed(alarm: Alarm, value: float) -> bool:
+    """Return whether a number is beyond the threshold; NaN is."""
     if alarm.below is not None:
-        return value < alarm.below
-    return alarm.above is not None and value > alarm.above
+        return not value >= alarm.below
+    return alarm.above is not None and not value <= alarm.above

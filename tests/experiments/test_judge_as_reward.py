@@ -41,7 +41,7 @@ def test_test_prompts_are_no_training_prompts(experiment: ModuleType) -> None:
 def test_the_judges_rewards_make_the_policy_better_and_coins_do_less(
     experiment: ModuleType, tmp_path
 ) -> None:
-    judged = experiment.run("round_robin", 0, 60, tmp_path)["gain"]["sampled"]
-    coins = experiment.run("coins", 0, 60, tmp_path)["gain"]["sampled"]
+    judged = experiment.run("round_robin", 1, 60, tmp_path)["gain"]["sampled"]
+    coins = experiment.run("coins", 1, 60, tmp_path)["gain"]["sampled"]
     assert judged["ci_low"] > 0.03
     assert judged["ci_low"] > coins["ci_high"]

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
 
 from reasrm.records import CoreArgument, Critique, Order
 from reasrm.rewards.base import Rollout
-from reasrm.rewards.overlap import bleu, rouge
+from reasrm.rewards.overlap import bleu, longest_common_subsequence, rouge
 from reasrm.rewards.part_sections import BleuPart, RougePart
 from tests.rewards.rollouts import rollout
 
@@ -54,3 +57,23 @@ def test_a_reference_answer_and_the_whole_text() -> None:
         rollout(text=SAID),
     ]
     assert rouge(section)(rows) == [pytest.approx(5 / 6), None]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from("abc"), max_size=80), st.lists(st.sampled_from("abc"), max_size=80))
+def test_rouge_l_is_the_librarys(first: list[str], second: list[str]) -> None:
+    said, expected = " ".join(first) or "-", " ".join(second) or "-"
+    score = RougeScorer(["rougeL"]).score(expected, said)["rougeL"].fmeasure
+    assert rouge(RougePart())([row(said, Critique(text=expected))]) == [pytest.approx(score)]
+
+
+def test_longest_common_subsequences() -> None:
+    assert longest_common_subsequence("ABCBDAB", "BDCABA") == 4
+    assert longest_common_subsequence("", "BDCABA") == longest_common_subsequence("X", "") == 0
+    assert longest_common_subsequence("x" * 200, "x" * 130) == 130
+
+
+def test_stems_match_where_words_do_not() -> None:
+    rows = [row("it fails tests", Critique(text="it failed testing"))]
+    assert rouge(RougePart())(rows) == pytest.approx([1 / 3])
+    assert rouge(RougePart(stem=True))(rows) == pytest.approx([1.0])

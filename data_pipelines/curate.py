@@ -1,0 +1,14 @@
+"""Curation as a program of its own: `python data_pipelines/curate.py --config FILE`.
+
+The same as `reasrm data curate`, with the same flags.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from reasrm.cli import main
+
+if __name__ == "__main__":
+    sys.argv[1:1] = ["data", "curate"]
+    main()

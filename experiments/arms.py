@@ -1,0 +1,282 @@
+"""The stages and arms of `reproduce.py`: what is trained from what, and how it is measured, each done once.
+
+Whatever a stage leads to lies in a folder named by the hash of everything that shapes it: its config, the stages before
+it, and the code. A stage that was stopped goes on; one that is finished is not done again.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import torch
+
+from experiments.reasoning_sft import answer_only, steps_for
+from reasrm.cli.console import note
+from reasrm.cli.training import training_listener
+from reasrm.demo.config import DemoConfig, RLConfig
+from reasrm.demo.stages import (
+    UNSEEN,
+    cached_base,
+    cap_rows,
+    make_traces,
+    read_pairs,
+    write_pairs,
+    write_rlvr_config,
+    write_sft_config,
+)
+from reasrm.files import write_json_atomic
+from reasrm.generation.hf import sample_ids
+from reasrm.hashing import derive_seed, digest
+from reasrm.protocol.spec import load_spec
+from reasrm.records import Judgment, PreferencePair
+from reasrm.requests import SamplingParams
+from reasrm.sandbox.measure import measure
+from reasrm.training.comparisons import ComparisonEncoder, Prompt, read_judgment
+from reasrm.training.config import ModelSection, load_sft_stage
+from reasrm.training.models import BaseModel, load_weights, open_base
+from reasrm.training.rlvr import train as train_rlvr
+from reasrm.training.rlvr_config import load_rlvr_stage
+from reasrm.training.sft import encode_data, set_up
+from reasrm.training.sft import train as train_sft
+from reasrm.world.config import Split
+from reasrm.world.pairs import World
+
+__all__ = ["MODES", "SPLITS", "Bench", "Lab", "Trained", "code_hash"]
+
+SPLITS: tuple[Split, ...] = ("iid", "ood", "hard")
+MODES = {"sampled": 1.0, "greedy": 0.0}
+_ROOT = Path(__file__).parents[1]
+_NOT_CODE = ("cli", "demo/report", "demo/run", "evaluation", "export", "curation", "metrics/")
+_BATCH = 256
+
+
+@functools.cache
+def code_hash() -> str:
+    """Return a hash of all code that results may depend on, taken once per process."""
+    files = sorted((_ROOT / "reasrm").rglob("*.py")) + sorted((_ROOT / "reasrm").rglob("*.yaml"))
+    names = [path.relative_to(_ROOT).as_posix() for path in files]
+    kept = [name for name in names if not name.startswith(tuple(f"reasrm/{part}" for part in _NOT_CODE))]
+    kept.append("experiments/arms.py")
+    return digest([[name, hashlib.sha256((_ROOT / name).read_bytes()).hexdigest()] for name in kept], 12)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A model of an arm.
+
+    Args:
+        model: Its folder.
+        key: Hash of everything that shaped it.
+        trained: Tokens that went through backward passes, over all its stages.
+        sampled: Tokens drawn in rollouts.
+        seconds: CPU seconds of its last stage.
+    """
+
+    model: Path
+    key: str
+    trained: int = 0
+    sampled: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Fixed test rows of one world, as a judge is shown them, by split."""
+
+    pairs: Mapping[Split, Mapping[str, PreferencePair]]
+    files: Mapping[Split, Path]
+
+
+class Lab:
+    """Makes stages for one seed.
+
+    Args:
+        config: Of base, world, teacher and training; its seed is the seed.
+        root: Where everything lies.
+        code: Hash of the code, part of every key.
+    """
+
+    def __init__(self, config: DemoConfig, root: Path, code: str) -> None:
+        self.config = config
+        self.root = root
+        self.code = code
+        self.folder = root / f"seed-{config.seed}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def bench(self, config: DemoConfig, rows: int) -> Bench:
+        """Return the test rows of a config's world; they do not depend on the seed."""
+        world = World(config.base.world)
+        name = digest(config.base.world.model_dump(mode="json"), 8)
+        files = {
+            split: write_pairs(
+                world.pairs(split, rows, UNSEEN), self.root / f"test-{name}-{rows}-{split}.jsonl"
+            )
+            for split in SPLITS
+        }
+        return Bench({split: read_pairs(path) for split, path in files.items()}, files)
+
+    def base(self) -> Trained:
+        """Return the seed's base model."""
+        return Trained(cached_base(self.config, self.root), self.config.base.hash)
+
+    def traces(self, config: DemoConfig) -> Path:
+        """Return the teacher's traces that are learnt from, at most `config.traces`."""
+        shape = [config.base.world.model_dump(mode="json"), config.teacher.model_dump(mode="json")]
+        key = digest([*shape, config.pairs, config.traces, self.code], 12)
+        output = self.folder / f"traces-{key}.jsonl"
+        if not output.exists():
+            pairs = write_pairs(
+                World(config.base.world).pairs("train", config.pairs), self.folder / f"pairs-{key}.jsonl"
+            )
+            kept = make_traces(config, load_spec(config.base.spec), pairs, self.folder / f"all-{key}.jsonl")
+            cap_rows(kept.output, config.traces, output)
+        return output
+
+    def sft(self, config: DemoConfig, rows: Path, *, steps: int | None = None, name: str = "sft") -> Trained:
+        """Fine-tune the seed's base on rows."""
+        if steps is not None:
+            config = config.model_copy(update={"trainer": {**config.trainer, "max_steps": steps}})
+        base = self.base()
+        key = digest([base.key, rows.name, config.trainer, config.seed, self.code], 12)
+        run = self.folder / f"{name}-{key}"
+        file = write_sft_config(config, base.model, rows, run.with_suffix(".yaml"))
+        started = time.process_time()
+        with training_listener(f"seed {config.seed} {name}") as listener:
+            done = train_sft(load_sft_stage(file), str(file), run, resume=True, listener=listener)
+        seconds = _seconds(run, time.process_time() - started)
+        return Trained(Path(done["checkpoint"]), key, done["processed_tokens"], 0, seconds)
+
+    def answers(self, rows: Path) -> Path:
+        """Return the same rows with nothing but the verdict to learn."""
+        output = rows.with_name(rows.name.replace("traces", "answers"))
+        return output if output.exists() else answer_only(rows, output, load_spec(self.config.base.spec))
+
+    def steps_for(self, config: DemoConfig, rows: Path, tokens: int) -> int:
+        """Return how many SFT steps on rows process as many tokens."""
+        file = write_sft_config(config, self.base().model, rows, self.folder / "probe.yaml")
+        setup = set_up(load_sft_stage(file), str(file), self.folder / "probe")
+        lengths = [len(example.ids) for example in encode_data(setup).train.examples]
+        return steps_for(tokens, lengths, config.trainer["per_device_train_batch_size"])
+
+    def rlvr(self, config: DemoConfig, start: Trained, rl: RLConfig, name: str) -> Trained:
+        """Train on labels by GRPO, from a model."""
+        world = World(config.base.world)
+        shape = [world.config.model_dump(mode="json"), config.pairs, rl.model_dump(mode="json")]
+        key = digest([start.key, *shape, config.seed, self.code], 12)
+        pairs = write_pairs(
+            world.pairs("train", rl.pairs, config.pairs),
+            self.folder / f"rl-pairs-{digest([*shape[:2], rl.pairs], 8)}.jsonl",
+        )
+        run = self.folder / f"{name}-{key}"
+        file = write_rlvr_config(config, rl, start.model, pairs, run.with_suffix(".yaml"))
+        started = time.process_time()
+        with training_listener(f"seed {config.seed} {name}") as listener:
+            done = train_rlvr(load_rlvr_stage(file), str(file), run, resume=True, listener=listener)
+        seconds = _seconds(run, time.process_time() - started)
+        trained = start.trained + done["processed_tokens"]
+        return Trained(
+            Path(done["checkpoint"]), key, trained, start.sampled + done["generated_tokens"], seconds
+        )
+
+    def measure(self, arm: str, trained: Trained, bench: Bench, rows: int) -> dict[str, Any]:
+        """Return what a model scores on the test rows, in both modes, from the cache if it is there."""
+        key = digest([trained.key, sorted(path.name for path in bench.files.values()), rows, self.code], 12)
+        path = self.folder / f"result-{arm}-{key}.json"
+        if path.exists():
+            found: dict[str, Any] = orjson.loads(path.read_bytes())
+            return found
+        note(f"seed {self.config.seed}: measuring {arm}")
+        result = {
+            "arm": arm,
+            "seed": self.config.seed,
+            "code": self.code,
+            "trained_tokens": trained.trained,
+            "sampled_tokens": trained.sampled,
+            "cpu_seconds": round(trained.seconds, 1),
+            "cells": self._cells(trained.model, bench),
+        }
+        write_json_atomic(path, result)
+        return result
+
+    def _cells(self, model: Path, bench: Bench) -> dict[str, Any]:
+        section = ModelSection(path=str(model), dtype="float32")
+        base = open_base(section)
+        weights = load_weights(base, section, torch.float32).eval()
+        spec = load_spec(self.config.base.spec)
+        encoder = ComparisonEncoder(spec, base, orders="random", seed=0, max_tokens=base.context or 0)
+        cells = {}
+        for split, pairs in bench.pairs.items():
+            prompts = [_prompt(encoder, pair) for pair in pairs.values()]
+            for mode, temperature in MODES.items():
+                judged = list(_judge(spec, base, weights, prompts, temperature))
+                cells[f"{mode} {split}"] = _cell(pairs, judged, split)
+        return cells
+
+
+def _prompt(encoder: ComparisonEncoder, pair: PreferencePair) -> Prompt:
+    (prompt,) = _one(encoder.encode(pair, pair.id))
+    return prompt
+
+
+def _one(found: Any) -> Sequence[Prompt]:
+    if not isinstance(found, list):
+        raise ValueError(f"a test row cannot be shown: {found}")
+    return found
+
+
+def _judge(
+    spec: Any, base: BaseModel, weights: Any, prompts: Sequence[Prompt], temperature: float
+) -> Iterator[tuple[Prompt, Judgment]]:
+    """Judge each prompt once, as `reasrm judge` does; neighbours in length share a batch."""
+    ordered = sorted(prompts, key=lambda prompt: len(prompt.ids))
+    most = spec.sampling.max_tokens
+    for start in range(0, len(ordered), _BATCH):
+        batch = ordered[start : start + _BATCH]
+        sampling = [SamplingParams(temperature, 1.0, most, derive_seed("test", p.key)) for p in batch]
+        rows = sample_ids(
+            weights, [p.ids.tolist() for p in batch], sampling, stop_ids=base.stop_ids, pad_id=base.pad_id
+        )
+        for prompt, ids in zip(batch, rows, strict=True):
+            yield prompt, read_judgment(spec, base, prompt, ids, most)[0]
+
+
+def _cell(
+    pairs: Mapping[str, PreferencePair], judged: Sequence[tuple[Prompt, Judgment]], split: Split
+) -> dict[str, Any]:
+    """Return the numbers of one mode and split; `right` is one digit per row in the order of ids."""
+    lines = {prompt.comparison.id: _line(prompt, judgment) for prompt, judgment in judged}
+    findings = measure((pairs[row], [line]) for row, line in lines.items())
+    right = "".join(str(int(lines[row]["verdict"] == "A")) for row in sorted(lines))
+    return {
+        "right": right,
+        "accuracy": right.count("1") / len(right),
+        "coverage": sum(line["verdict"] is not None for line in lines.values()) / len(lines),
+        "shortcut": findings.shortcut[split].value,
+        "inconsistency": findings.inconsistency[split].value,
+        "exact_critiques": findings.exact_critiques[split].value,
+        "evidence": findings.as_dict()["evidence"],
+        "tokens": sum(judgment.num_tokens or 0 for _, judgment in judged) / len(judged),
+    }
+
+
+def _line(prompt: Prompt, judgment: Judgment) -> dict[str, Any]:
+    """Return a judgment as `reasrm judge` writes it: its verdict in the pair's own order."""
+    order, verdict = prompt.comparison.order, judgment.verdict
+    own = verdict if verdict is None or order == "AB" else verdict.swap()
+    return {"order": order, "verdict": None if own is None else own.winner, "critique": judgment.critique}
+
+
+def _seconds(run: Path, seconds: float) -> float:
+    """Return the CPU seconds of a run: those of the process that did it, kept beside it."""
+    path = run / "cpu.json"
+    if path.exists():
+        return float(orjson.loads(path.read_bytes())["seconds"])
+    write_json_atomic(path, {"seconds": seconds})
+    return seconds

@@ -1,0 +1,172 @@
+"""An RLVR stage checked against this machine, before rows are read and weights loaded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reasrm.errors import ConfigError
+from reasrm.generation.resolve import open_backend
+from reasrm.protocol.prompts import check_spec
+from reasrm.protocol.spec import JudgeSpec, load_spec
+from reasrm.rewards.build import RewardFunction, build_reward
+from reasrm.scorers.referee import BackendReferee
+from reasrm.training.arguments import build_arguments, check_machine, weights_dtype
+from reasrm.training.models import BaseModel, open_base
+from reasrm.training.rlvr_config import RLVRStage
+
+__all__ = ["Setup", "build_reward_function", "set_up"]
+
+_DEFAULTS: dict[str, Any] = {
+    "loss_type": "grpo",
+    "beta": 1e-3,
+    "use_bias_correction_kl": False,
+    "epsilon": 0.2,
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "disable_dropout": True,
+    "learning_rate": 1e-6,
+    "lr_scheduler_type": "constant",
+}
+"""What holds where the user says nothing: RM-R1's numbers, where they differ from TRL's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A stage that was checked against this machine, before rows are read and weights loaded.
+
+    Args:
+        stage: The config.
+        spec: The judge's protocol.
+        base: The model that training starts from.
+        arguments: TRL's arguments.
+        max_prompt_tokens: Longest prompt: as asked, and no longer than the model's context leaves.
+    """
+
+    stage: RLVRStage
+    spec: JudgeSpec
+    base: BaseModel
+    arguments: Any
+    max_prompt_tokens: int
+
+    @property
+    def dtype(self) -> Any:
+        """Number format of the weights as loaded."""
+        return weights_dtype(self.stage, self.arguments)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the config as the run keeps it, with the whole spec and the base model's identity."""
+        spec = self.spec.model_dump(mode="json")
+        return {**self.stage.model_dump(mode="json"), "spec": spec, "base": self.base.identity()}
+
+
+def set_up(stage: RLVRStage, place: str, output_dir: Path) -> Setup:
+    """Check everything that can be checked without rows and weights.
+
+    Args:
+        stage: The config.
+        place: Its file, for errors.
+        output_dir: Where checkpoints will go; nothing is written yet.
+
+    Raises:
+        ConfigError: The config, the model folder or the spec cannot be used.
+        EnvironmentProblem: The machine lacks something that was asked for.
+    """
+    check_machine(stage, place)
+    spec = load_spec(stage.spec)
+    check_spec(spec)
+    if spec.protocol != "pairwise":
+        raise ConfigError(
+            f"spec {spec.name!r} is {spec.protocol}; rollouts judge pairs",
+            place=f"{place}: spec",
+            remedy="choose a pairwise spec",
+        )
+    build_reward_function(stage)  # what it lacks should not be found out after the weights were loaded
+    base = open_base(stage.model)
+    arguments = _arguments(stage, spec, output_dir, place)
+    _check_boundaries(stage, arguments, place)
+    left = (base.context or math.inf) - arguments.max_completion_length
+    if left < 1:
+        raise ConfigError(
+            f"max_completion_length {arguments.max_completion_length} leaves nothing of the model's context of "
+            f"{base.context} tokens to a prompt",
+            place=f"{place}: trainer.max_completion_length",
+            remedy="lower it",
+        )
+    return Setup(stage, spec, base, arguments, int(min(stage.data.max_prompt_tokens, left)))
+
+
+def _arguments(stage: RLVRStage, spec: JudgeSpec, output_dir: Path, place: str) -> Any:
+    from trl.trainer.grpo_config import GRPOConfig
+
+    values = {**_DEFAULTS, "max_completion_length": spec.sampling.max_tokens, **stage.trainer}
+    if not values.get("use_vllm"):
+        for name, neutral in (("top_k", (0, None)), ("min_p", (0, None)), ("repetition_penalty", (1.0,))):
+            if name in stage.trainer and stage.trainer[name] not in neutral:
+                raise ConfigError(
+                    f"trainer.{name} is {stage.trainer[name]!r}, but rollouts are drawn from the policy itself",
+                    place=place,
+                    remedy=f"leave {name} out; temperature and top_p say how to draw",
+                )
+    if stage.lora is not None and stage.lora.dropout and values["disable_dropout"]:
+        raise ConfigError(
+            f"lora.dropout is {stage.lora.dropout:g}, and trainer.disable_dropout turns all dropout off",
+            place=place,
+            remedy="set trainer.disable_dropout: false, or leave lora.dropout out",
+        )
+    own: dict[str, Any] = {"eval_strategy": "no", "log_completions": False, "data_seed": stage.seed}
+    if stage.model.revision is not None and stage.lora is None:
+        own["model_init_kwargs"] = {
+            "revision": stage.model.revision
+        }  # of the reference, which TRL loads itself
+    return build_arguments(GRPOConfig, stage, {**values, **own}, output_dir, place)
+
+
+def _check_boundaries(stage: RLVRStage, args: Any, place: str) -> None:
+    """Refuse checkpoints in the middle of a generation batch, whose rest would be lost.
+
+    Raises:
+        ConfigError: A number of steps is no multiple of the steps that a generation batch lasts.
+    """
+    per_batch, accumulation = (
+        args.steps_per_generation * args.num_iterations,
+        args.gradient_accumulation_steps,
+    )
+    if per_batch % accumulation and accumulation % per_batch:
+        raise ConfigError(
+            f"a generation batch lasts {per_batch} passes and a step {accumulation}, so they hardly ever end together",
+            place=f"{place}: trainer.gradient_accumulation_steps",
+            remedy="make one a multiple of the other (steps_per_generation times num_iterations)",
+        )
+    steps = max(per_batch // accumulation, 1)
+    if steps > 1 and args.max_steps <= 0 and args.num_train_epochs % 1:
+        raise ConfigError(
+            f"is {args.num_train_epochs:g}, which may end in the middle of a generation batch",
+            place=f"{place}: trainer.num_train_epochs",
+            remedy="use a whole number, or set trainer.max_steps",
+        )
+    wanted = {"trainer.max_steps": args.max_steps if args.max_steps > 0 else 0}
+    if args.save_strategy == "steps":
+        wanted["trainer.save_steps"] = args.save_steps
+    if stage.validation is not None and stage.selection is not None:
+        wanted["validation.every"] = stage.validation.every
+    for name, value in wanted.items():
+        if value % steps:
+            raise ConfigError(
+                f"is {value:g}, and a generation batch is learned from for {steps} steps",
+                place=f"{place}: {name}",
+                remedy=f"use a multiple of {steps}",
+            )
+
+
+def build_reward_function(stage: RLVRStage) -> RewardFunction:
+    """Return the reward function of a stage.
+
+    Raises:
+        ConfigError: A part needs something that the config does not name.
+        MissingExtraError: A package of a part is not installed.
+    """
+    referee = None if stage.referee is None else BackendReferee(open_backend(stage.referee.model).generate)
+    return build_reward(stage.rewards, referee=referee)
