@@ -1,4 +1,4 @@
-"""The page of `reproduce.py`: tables of arms, claims as paired differences by seed, and a reading written by a person."""
+"""The page of `reproduce.py`: tables of arms, claims as paired differences by seed, a reading written by a person."""
 
 from __future__ import annotations
 

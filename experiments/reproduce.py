@@ -30,7 +30,7 @@ from reasrm.world.config import WorldConfig
 
 _COLD_FORMAT = {"parts": {"format": {"kind": "rubric_format", "tags": ["eval", "answer"]}}}
 _STRONG = {"kind": "polite", "train": 0.80, "hard": 0.15, "ood": 0.50}
-_WEAK_TRACES, _WEAK_STEPS = 150, 40
+_WEAK_TRACES, _WEAK_STEPS = 60, 14
 
 
 def run_seed(lab: Lab, bench: Bench, rows: int) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class ModelSection(Config):
     """What training starts from.
 
     Args:
-        path: Model folder or hub id.
+        path: Model folder, judge folder, run folder of an earlier stage (its chosen or last checkpoint), or hub id.
         revision: Branch, tag or commit of a hub id.
         dtype: Of the weights as loaded. `auto` is float32, except where a full-precision copy is of no use or is
             kept elsewhere: bfloat16 on a GPU under LoRA (frozen weights) and under DeepSpeed (its own master copy).

@@ -17,6 +17,7 @@ from reasrm.generation.checkpoint import Checkpoint, context_length, stop_ids
 from reasrm.generation.hf import is_out_of_memory
 from reasrm.protocol.completions import CompletionEncoder
 from reasrm.protocol.encoder import PromptEncoder
+from reasrm.runs import result_checkpoint
 from reasrm.training.config import LoraSection, ModelSection
 
 __all__ = ["BaseModel", "adapter_config", "load_weights", "open_base"]
@@ -60,10 +61,13 @@ class BaseModel:
 def open_base(section: ModelSection) -> BaseModel:
     """Read everything about a model but its weights.
 
+    Args:
+        section: Which model; a judge folder or a finished run stands for the model in it.
+
     Raises:
         ConfigError: The folder is no model, is not safe, or has no usable chat template.
     """
-    checkpoint = Checkpoint(section.path, section.revision)
+    checkpoint = Checkpoint(_find_model(section.path), section.revision)
     checkpoint.check()
     config = checkpoint.load("AutoConfig")
     tokenizer = checkpoint.load("AutoTokenizer")
@@ -80,6 +84,25 @@ def open_base(section: ModelSection) -> BaseModel:
         stop_ids=ends,
         pad_id=min(ends) if pad_id is None else pad_id,
     )
+
+
+def _find_model(path: str) -> str:
+    """Return the model inside a judge folder or a run folder; anything else is a model itself."""
+    folder = Path(path)
+    if (folder / "judge.json").is_file():
+        return str(folder / "model")
+    if not ((folder / "manifest.json").is_file() and (folder / "checkpoints").is_dir()):
+        return path
+    result = result_checkpoint(folder)
+    if result is None:
+        raise ConfigError("the run has no complete checkpoint yet", place=path, remedy="train on with --resume")
+    if (result.path / "adapter_config.json").is_file():
+        raise ConfigError(
+            "the run trained adapters, which are no model of their own",
+            place=path,
+            remedy="export the run, and name the judge folder",
+        )
+    return str(result.path)
 
 
 def load_weights(base: BaseModel, section: ModelSection, dtype: torch.dtype) -> Any:

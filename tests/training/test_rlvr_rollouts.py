@@ -13,7 +13,7 @@ import torch
 from reasrm.generation.hf import HFBackend, sample_ids
 from reasrm.protocol.parsing import parse
 from reasrm.protocol.prompts import build_prompt
-from reasrm.protocol.sft_rows import SFTRow
+from reasrm.protocol.sft_rows import SFTRow, read_sft_row
 from reasrm.records import ParseStatus
 from reasrm.requests import Request, SamplingParams
 from reasrm.sources.importing import pair_to_json
@@ -41,12 +41,12 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JudgeGRPOTrain
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JudgeGRPOTrainer]:
     """The packaged judge of the sandbox, which reaches verdicts, on pairs of its world."""
     folder = tmp_path_factory.mktemp("judge")
-    pairs = [pair_to_json(pair) for pair in World().pairs("train", 4)]
+    pairs = [pair_to_json(pair) for pair in World().pairs("train", 2)]
     config = write_rlvr_stage(
         folder,
         pairs=pairs,
         model={"path": str(SANDBOX)},
-        trainer={"per_device_train_batch_size": 16, "max_completion_length": 80, "temperature": 1.3},
+        trainer={"per_device_train_batch_size": 8, "max_completion_length": 80, "temperature": 1.3},
     )
     trainer = rlvr_trainer(config, folder / "run")
     yield trainer
@@ -79,7 +79,7 @@ def test_a_rollout_is_what_judging_gets(name: str, request: pytest.FixtureReques
     if name == "judge":
         statuses = {judgment.status for judgment in trainer._read(keys, drawn.ids)}
         assert ParseStatus.OK in statuses
-        assert len({reward for reward in drawn.scored.rewards}) > 1
+        assert len(set(drawn.scored.rewards)) > 1
 
 
 def test_sft_learns_on_the_ids_that_rollouts_answer(hostile: JudgeGRPOTrainer) -> None:
@@ -88,7 +88,7 @@ def test_sft_learns_on_the_ids_that_rollouts_answer(hostile: JudgeGRPOTrainer) -
     control = base.tokenizer.convert_tokens_to_ids("<|im_end|>")
     for prompt in hostile.policy.prompts.values():
         row = SFTRow("q", build_prompt(spec, prompt.comparison), "<answer>[[A]]</answer>", {})
-        again = SFTRow.from_json(json.loads(json.dumps(row.to_json())), "row")
+        again = read_sft_row(json.loads(json.dumps(row.to_json())), "row")
         example = encoder.encode(again, "row")
         assert isinstance(example, Example)
         assert example.ids[: example.num_prompt].tolist() == prompt.ids.tolist()
@@ -109,4 +109,155 @@ def test_trl_gets_the_same_ids(hostile: JudgeGRPOTrainer) -> None:
         assert completion == drawn.ids[row]
     ended = [ids[-1] in hostile.policy.base.stop_ids for ids in drawn.ids]
     assert any(ended)
-    assert [len(ids) == 24 for ids in drawn.ids] == [not end for end in ended] or all(ended)
+    assert all(len(ids) == 24 for ids, end in zip(drawn.ids, ended, strict=True) if not end)
+
+
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JudgeGRPOTrainer]:
+    """Adapters that are no longer zero."""
+    folder = tmp_path_factory.mktemp("adapted")
+    config = write_rlvr_stage(folder, lora={"r": 4}, trainer={"beta": 0.1})
+    trainer = rlvr_trainer(config, folder / "run")
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in trainer.model.named_parameters():
+            if "lora_B" in name:
+                parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+    yield trainer
+    trainer.run.close()
+
+
+def test_the_reference_of_adapters_is_the_model_without_them(adapted: JudgeGRPOTrainer) -> None:
+    assert adapted.ref_model is None
+    keys = [key for key in adapted._train_keys[:2] for _ in range(4)]
+    output = adapted._generate_and_score_completions([{"prompt": key} for key in keys])
+    base = adapted.policy.base.checkpoint.load("AutoModelForCausalLM", dtype=torch.float32)
+    away = []
+    for row, key in enumerate(keys):
+        mask = output["completion_mask"][row].bool()
+        prompt, ids = adapted.policy.prompts[key].ids.tolist(), output["completion_ids"][row][mask].tolist()
+        with torch.no_grad():
+            logits = base(input_ids=torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1]
+        expected = logits.log_softmax(-1)[range(len(ids)), ids]
+        assert torch.allclose(output["ref_per_token_logps"][row][mask], expected, atol=1e-4)
+        away.append(expected)
+    loss = adapted.compute_loss(adapted.model, output)
+    assert adapted._metrics["train"]["kl"][-1] > 1e-3
+    loss.backward()
+    trained = {name for name, parameter in adapted.model.named_parameters() if parameter.grad is not None}
+    assert trained
+    assert all("lora_" in name for name in trained)
+
+
+def test_adapters_write_what_the_merged_model_writes(adapted: JudgeGRPOTrainer) -> None:
+    """And not what the model without them writes."""
+    keys, base = adapted._train_keys, adapted.policy.base
+    greedy = [SamplingParams(0.0, 1.0, 24)] * len(keys)
+    rows = adapted.sample(keys, greedy, 3)
+    plain = base.checkpoint.load("AutoModelForCausalLM", dtype=torch.float32)
+    prompts = [adapted.policy.prompts[key].ids.tolist() for key in keys]
+    found = {}
+    for name in ("plain", "merged"):
+        if name == "merged":
+            plain.load_state_dict(merged_weights(adapted))
+        drawn = sample_ids(plain, prompts, greedy, stop_ids=base.stop_ids, pad_id=base.pad_id)
+        found[name] = [list(adapted.read(key, ids, 24)[1]) for key, ids in zip(keys, drawn, strict=True)]
+    assert rows == found["merged"]
+    assert rows != found["plain"]
+
+
+def merged_weights(trainer: JudgeGRPOTrainer) -> dict[str, torch.Tensor]:
+    """W + B·A·alpha/r by hand."""
+    weights = {}
+    state = dict(trainer.model.get_base_model().named_parameters())
+    for name, weight in state.items():
+        if ".base_layer." in name:
+            stem = name.removesuffix(".base_layer.weight")
+            down, up = (state[f"{stem}.lora_{part}.default.weight"] for part in "AB")
+            weights[f"{stem}.weight"] = weight + up @ down * (32 / 4)
+        elif "lora_" not in name:
+            weights[name] = weight
+    return weights
+
+
+class FakeVLLM:
+    """Stands where TRL keeps vLLM; a stop id is followed by more, as an engine with other stop ids returns it.
+
+    Attributes:
+        temperature: As TRL sets it.
+        calls: Temperature, prompts and rollouts per prompt of each call.
+        synced: How often weights were sent.
+    """
+
+    def __init__(self, temperature: float, stop_id: int) -> None:
+        self.temperature = temperature
+        self.stop_id = stop_id
+        self.calls: list[tuple[float, list[list[int]], int]] = []
+        self.synced = 0
+        self.broken = False
+
+    def sync_weights(self) -> None:
+        self.synced += 1
+
+    def generate(
+        self, prompts: list[list[int]], images: Any, num_generations: int, profiler: Any = None
+    ) -> Any:
+        self.calls.append((self.temperature, prompts, num_generations))
+        if self.broken:
+            raise RuntimeError("the engine is gone")
+        ids = [
+            [10 + row, 20, self.stop_id, 30] if row % 2 else [10 + row] * 30 for row in range(len(prompts))
+        ]
+        logprobs = [[[-0.1 * place] for place in range(len(row))] for row in ids]
+        return prompts, ids, logprobs, None
+
+
+@pytest.fixture
+def by_vllm(tmp_path: Path) -> Iterator[tuple[JudgeGRPOTrainer, FakeVLLM]]:
+    config = write_rlvr_stage(tmp_path, trainer={"temperature": 0.9, "top_p": 1.0})
+    trainer = rlvr_trainer(config, tmp_path / "run")
+    fake = FakeVLLM(0.9, min(trainer.policy.base.stop_ids))
+    trainer.use_vllm, trainer.vllm_generation, trainer._last_loaded_step = True, fake, -1
+    yield trainer, fake
+    trainer.run.close()
+
+
+def test_vllm_gets_ids_and_its_rollouts_are_cut_behind_their_end(
+    by_vllm: tuple[JudgeGRPOTrainer, FakeVLLM],
+) -> None:
+    trainer, fake = by_vllm
+    keys = [key for key in trainer._train_keys[:2] for _ in range(4)]
+    output = trainer._generate_and_score_completions([{"prompt": key} for key in keys])
+    ((temperature, prompts, group),) = fake.calls
+    assert (temperature, group, fake.synced) == (0.9, 4, 1)
+    assert prompts == [trainer.policy.prompts[key].ids.tolist() for key in keys]
+    expected = [[10 + row, 20, fake.stop_id] if row % 2 else [10 + row] * 24 for row in range(8)]
+    kept = [ids[mask.bool()].tolist() for ids, mask in zip(*_completions(output), strict=True)]
+    assert kept == expected
+    sampled = [
+        row[: len(ids)].tolist()
+        for row, ids in zip(output["sampling_per_token_logps"], expected, strict=True)
+    ]
+    for row, ids in zip(sampled, expected, strict=True):
+        assert row == pytest.approx([-0.1 * place for place in range(len(ids))])
+    assert not output["sampling_per_token_logps"][1][3:].any()
+    assert output["importance_sampling_ratio"].shape == (8, 1)
+
+
+def _completions(output: dict[str, Any]) -> Sequence[torch.Tensor]:
+    return output["completion_ids"], output["completion_mask"]
+
+
+def test_validation_by_vllm_is_greedy_and_gives_the_temperature_back(
+    by_vllm: tuple[JudgeGRPOTrainer, FakeVLLM],
+) -> None:
+    trainer, fake = by_vllm
+    keys = trainer._train_keys[:3]
+    rows = trainer.sample(keys, [SamplingParams(0.0, 1.0, 24)] * 3)
+    assert rows == [[10] * 24, [11, 20, fake.stop_id], [12] * 24]
+    assert fake.calls[0][::2] == (0.0, 1)
+    fake.broken = True
+    with pytest.raises(RuntimeError, match="the engine is gone"):
+        trainer.sample(keys, [SamplingParams(0.0, 1.0, 24)] * 3)
+    assert fake.temperature == 0.9
+    assert fake.synced == 1  # the weights were those of the same step
