@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test lint bench soak sandbox-judge experiments clean
+.PHONY: demo test lint bench soak sandbox-judge reproduce clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into $(VENV): a minute or two, once"
@@ -41,8 +41,9 @@ sandbox-judge: $(STAMP)
 	$(BIN)/reasrm sandbox judge --config configs/sandbox/judge.yaml \
 		--work runs/sandbox-judge --output reasrm/sandbox_judge
 
-experiments: $(STAMP)
-	$(BIN)/python experiments/reasoning_sft.py --output runs/reasoning-sft
+# RM-R1's ablation in kind, five seeds: about an hour on two cores. Stopped runs continue.
+reproduce: $(STAMP)
+	$(BIN)/python -m experiments.reproduce --output runs/reproduce --page docs/reproduction.md
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

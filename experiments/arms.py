@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from typing import Any
 import orjson
 import torch
 
-from experiments.reasoning_sft import answer_only, steps_for
 from reasrm.cli.console import note
 from reasrm.cli.training import training_listener
 from reasrm.demo.config import DemoConfig, RLConfig
@@ -31,13 +31,15 @@ from reasrm.demo.stages import (
     write_rlvr_config,
     write_sft_config,
 )
-from reasrm.files import write_json_atomic
+from reasrm.files import replacing, write_json_atomic
 from reasrm.generation.hf import sample_ids
 from reasrm.hashing import derive_seed, digest
-from reasrm.protocol.spec import load_spec
+from reasrm.protocol.spec import JudgeSpec, load_spec
 from reasrm.records import Judgment, PreferencePair
 from reasrm.requests import SamplingParams
 from reasrm.sandbox.measure import measure
+from reasrm.sandbox.writing import verdict_text
+from reasrm.strictjson import dumps
 from reasrm.training.comparisons import ComparisonEncoder, Prompt, read_judgment
 from reasrm.training.config import ModelSection, load_sft_stage
 from reasrm.training.models import BaseModel, load_weights, open_base
@@ -48,7 +50,7 @@ from reasrm.training.sft import train as train_sft
 from reasrm.world.config import Split
 from reasrm.world.pairs import World
 
-__all__ = ["MODES", "SPLITS", "Bench", "Lab", "Trained", "code_hash"]
+__all__ = ["MODES", "SPLITS", "Bench", "Lab", "Trained", "answer_only", "code_hash", "steps_for"]
 
 SPLITS: tuple[Split, ...] = ("iid", "ood", "hard")
 MODES = {"sampled": 1.0, "greedy": 0.0}
@@ -220,6 +222,21 @@ class Lab:
         return cells
 
 
+def answer_only(rows: Path, output: Path, spec: JudgeSpec) -> Path:
+    """Write the same rows with nothing but the verdict to learn."""
+    with open(rows, "rb") as lines, replacing(output) as stream:
+        for line in lines:
+            row = orjson.loads(line)
+            row["completion"][0]["content"] = verdict_text(spec, row["meta"]["label"])
+            stream.write(dumps(row) + b"\n")
+    return output
+
+
+def steps_for(tokens: int, lengths: Sequence[int], batch: int) -> int:
+    """Return the steps that process `tokens` when every epoch shows each row once, its last batch as short as it is."""
+    return round(tokens / (sum(lengths) / math.ceil(len(lengths) / batch)))
+
+
 def _prompt(encoder: ComparisonEncoder, pair: PreferencePair) -> Prompt:
     (prompt,) = _one(encoder.encode(pair, pair.id))
     return prompt
@@ -232,7 +249,7 @@ def _one(found: Any) -> Sequence[Prompt]:
 
 
 def _judge(
-    spec: Any, base: BaseModel, weights: Any, prompts: Sequence[Prompt], temperature: float
+    spec: JudgeSpec, base: BaseModel, weights: Any, prompts: Sequence[Prompt], temperature: float
 ) -> Iterator[tuple[Prompt, Judgment]]:
     """Judge each prompt once, as `reasrm judge` does; neighbours in length share a batch."""
     ordered = sorted(prompts, key=lambda prompt: len(prompt.ids))

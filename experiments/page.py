@@ -109,9 +109,9 @@ weights: the same stages through the same code that trains a 32 B model. **What 
 script that knows the rules of the world and errs on purpose; its traces show the mechanism and are no evidence
 for the paper's numbers.
 
-{seeds} seeds; each has a base model, traces, rollouts and orders of its own. Test rows are the same for all: {rows:,} of
-each split, from numbers that no setting was chosen on, each judged once per mode in an order drawn by its id. An
-unreadable judgment is not right. *sampled* is T = 1, *greedy* T = 0. ± is the standard deviation over seeds.
+{seeds} seeds; each has a base model, traces, rollouts and orders of its own. Test rows are the same for all: {rows:,}
+of each split, each judged once per mode in an order drawn by its id. An unreadable judgment is not right. *sampled* is
+T = 1, *greedy* T = 0. ± is the standard deviation over seeds.
 """
 
 
@@ -134,9 +134,9 @@ def _table(seeds: Sequence[dict[str, Any]]) -> str:
             others = [_mean([c[name] for c in flat]) for name in ("coverage", "shortcut", "inconsistency")]
             lines.append(f"| {arm} | {mode} | " + " | ".join([*shown, *others]) + " |")
     lines.append(
-        "\nAccuracy in %. *coverage*: readable judgments; *shortcut*: readable verdicts for the response with the polite "
-        "opening; *inconsistency*: right verdicts whose critique misses the true reasons (F1 < 0.5); all three in % "
-        "over the three splits.\n"
+        "\nAccuracy in %. *coverage*: readable judgments; *shortcut*: readable verdicts for the response with the "
+        "polite opening; *inconsistency*: right verdicts whose critique misses the true reasons (F1 < 0.5); all "
+        "three in %, means over the three splits.\n"
     )
     return "\n".join(lines)
 
@@ -155,8 +155,9 @@ def _compute(seeds: Sequence[dict[str, Any]]) -> str:
         seconds = statistics.fmean(seed[arm]["cpu_seconds"] for seed in seeds)
         lines.append(f"| {arm} | {numbers[0]:,.0f} | {numbers[1]:,.0f} | {seconds:.0f} |")
     lines.append(
-        "\nMeans over seeds, earlier stages of an arm included in its tokens. *trained*: prompt and completion tokens that "
-        "went through a backward pass (rollouts without advantage do not); *sampled*: tokens drawn in rollouts.\n"
+        "\nMeans over seeds, earlier stages of an arm included in its tokens. *trained*: prompt and completion tokens "
+        "that went through a backward pass (rollouts without advantage do not); *sampled*: tokens drawn in "
+        "rollouts.\n"
     )
     return "\n".join(lines)
 

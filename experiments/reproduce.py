@@ -1,13 +1,13 @@
 """RM-R1's ablation in kind, on the embedded world: what each stage adds, over several seeds, with a base for each.
 
-    python experiments/reproduce.py --output runs/reproduce [--seeds 0 1 2 3 4] [--rows 1000] [--page docs/reproduction.md]
+    python -m experiments.reproduce --output runs/reproduce [--seeds 0 1 2 3 4] [--rows 1000] [--page FILE.md]
 
-Arms: the base · answer-only SFT · reasoning SFT · the same SFT continued to the budget of the last arm · RL from the base
-(cold start) · cold start with a format reward · reasoning SFT and then RL. A second table has a world with a strong
-shortcut. Stages are shared between arms; results are cached by a hash of config and code; a stopped program goes on
-by the same command. Updates are fixed, not seconds; traces are capped. Every test row is judged once per mode, in an
-order drawn by its id. A claim is the difference of two arms on the same test rows, one number per seed, with a 95 %
-t-interval over seeds; it holds where the interval excludes 0. The page is written anew each time.
+Arms: the base · answer-only SFT · reasoning SFT · the same SFT continued to the budget of the last arm · RL from the
+base (cold start) · cold start with a format reward · reasoning SFT and then RL. A second table has a world with a
+strong shortcut. Stages are shared between arms; results are cached by a hash of config and code; a stopped program
+goes on by the same command. Updates are fixed, not seconds; traces are capped. Every test row is judged once per mode,
+in an order drawn by its id. A claim is the difference of two arms on the same test rows, one number per seed, with a
+95 % t-interval over seeds; it holds where the interval excludes 0. The page is written anew each time.
 """
 
 from __future__ import annotations

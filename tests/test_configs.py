@@ -270,7 +270,7 @@ def test_documented_lines_name_files_and_flags_that_exist() -> None:
     lines = [line for block in blocks for line in block.splitlines()]
     assert len(lines) >= 9
     for words in [*map(str.split, lines), *map(launch_line, RECIPES)]:
-        assert words[:2] in (["reasrm", "sft"], ["accelerate", "launch"])
+        assert words[:2] in (["reasrm", "sft"], ["reasrm", "rlvr"], ["accelerate", "launch"])
         for word in words:
             if word.startswith("--") and word not in ("--machine_rank", "--main_process_ip"):
                 assert word in known, word

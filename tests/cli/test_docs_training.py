@@ -1,4 +1,4 @@
-"""The commands of docs/sandbox.md, docs/sft.md and configs/sandbox/sft.yaml, in the order of these pages, cut short."""
+"""The commands of docs/sandbox.md, sft.md, rlvr.md and configs/sandbox/, in the order of these pages, cut short."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ SHORT = {
     "sandbox base": ("--config", "configs/sandbox/demo-tiny.yaml"),
     "sandbox pairs": ("--rows", "30"),
     "sft": ("--set", "trainer.max_steps=2", "--set", "trainer.per_device_train_batch_size=4"),
+    "rlvr": (
+        *("--set", "trainer.max_steps=2", "--set", "trainer.save_steps=2", "--set", "validation.limit=2"),
+        *("--set", "trainer.per_device_train_batch_size=8", "--set", "trainer.num_generations=4"),
+        *("--set", "trainer.max_completion_length=8", "--set", "watch.canary=null"),
+    ),
 }
 
 
@@ -50,3 +55,23 @@ def test_every_command_runs(page: str, count: int, tmp_path: Path, monkeypatch, 
     else:
         assert said[-1]["steps"] == 2
         assert said[-1]["rows"] == len(rows_of(tmp_path / "runs" / "sandbox" / "traces.jsonl"))
+
+
+def test_the_way_to_rlvr_runs(tmp_path: Path, monkeypatch, capfd) -> None:
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.chdir(tmp_path)
+    *before, launch = commands(ROOT / "configs" / "sandbox" / "rlvr.yaml")
+    page = commands(ROOT / "docs" / "rlvr.md")
+    assert [words[0] for words in page] == ["rlvr", "rlvr", "rlvr", "export"]
+    assert launch == page[1]
+    said = []
+    for words in [*commands(ROOT / "configs" / "sandbox" / "sft.yaml"), *before, *page]:
+        verb = " ".join(words[:2]) if words[0] == "sandbox" else words[0]
+        app([*words, *SHORT.get(verb, ())], standalone_mode=False)
+        said.append(json.loads(capfd.readouterr().out.splitlines()[-1]))
+    plan, trained, again, exported = said[-4:]
+    assert (plan["dry_run"], plan["rows"], trained["steps"], trained["rows"]) == (True, 30, 2, 30)
+    assert trained == again
+    assert set(trained["validation"]) == {"eval/iid/accuracy", "eval/hard/accuracy"}
+    assert exported["checkpoint_step"] == trained["best"]["step"]
+    assert (tmp_path / "judges" / "sandbox-rlvr" / "judge.json").is_file()

@@ -77,6 +77,13 @@ def test_similarity_is_exact_and_decides(tmp_path):
     assert index.num_compared >= 1
 
 
+def test_the_threshold_itself_is_near(tmp_path):
+    index = NearIndex(tmp_path / "near", NearSection(threshold=0.5), seed=0)
+    for part in pair_of(random.Random(5), 50, 25):
+        index.add(part)
+    assert walk_all(index)[1] == [(0, 0.5)]
+
+
 def test_only_admitted_texts_are_proposed_and_the_order_is_the_callers(tmp_path):
     rng = random.Random(3)
     text = as_set(random_set(rng, 50))
@@ -84,11 +91,11 @@ def test_only_admitted_texts_are_proposed_and_the_order_is_the_callers(tmp_path)
     for _ in range(4):
         index.add(text)
     seen = []
-    for number, near in index.walk(np.array([2, 0, 3, 1])):
+    for number, near in index.walk(np.array([3, 0, 2, 1])):
         seen.append((number, [other for other, _ in near]))
         if number in (2, 3):
             index.admit()
-    assert seen == [(2, []), (0, [2]), (3, [2]), (1, [2, 3])], "equally near ones in the order of walking"
+    assert seen == [(3, []), (0, [3]), (2, [3]), (1, [3, 2])], "equally near ones in the order of walking"
 
 
 def test_texts_without_shingles_and_empty_indexes_are_nobodys_neighbours(tmp_path):

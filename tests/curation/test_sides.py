@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import random
+from collections import Counter
 
 import pytest
 from pydantic import ValidationError
 
 from reasrm.curation.config import BalanceSection
-from reasrm.curation.sides import num_to_drop, side_report
+from reasrm.curation.ledger import Ledger
+from reasrm.curation.sides import balance_lengths, num_to_drop, side_report
 from tests.curation.rows import ids, incoming, lines, pair, reasons, run, store
 
 
@@ -81,6 +84,18 @@ def test_balancing_drops_drawn_rows_of_the_commoner_kind(tmp_path):
     run(incoming(rows(2, 8)), tmp_path / "short", balance={"longer": [0.5, 0.5]})
     assert set(reasons(tmp_path / "short" / "dropped.jsonl").values()) == {"chosen_shorter"}
     assert len(ids(tmp_path / "short" / "pairs.jsonl")) == 4
+
+
+def test_bounds_need_not_be_symmetric_and_flipped_labels_count_as_they_are_now(tmp_path):
+    run(incoming(rows(2, 8)), tmp_path / "low", balance={"longer": [0.25, 0.9]})
+    assert len(ids(tmp_path / "low" / "pairs.jsonl")) == 8, "two of eight are a quarter"
+    made = store(rows(1, 3), tmp_path / "rows")
+    made.flipped[:] = 1.0  # three are longer now, one is shorter
+    ledger = Ledger(io.BytesIO())
+    balance_lengths(made, BalanceSection(longer=(0.5, 0.5)), ledger)
+    assert made.alive[0]
+    assert made.num_alive == 2
+    assert ledger.to_json(Counter())["stages"][0]["dropped"] == {"chosen_longer": 2}
 
 
 @pytest.mark.parametrize("shares", [[0.6, 0.4], [0.0, 0.5], [0.5, 1.0]])

@@ -1,0 +1,1 @@
+"""Programs that measure what the package does on the embedded world."""
