@@ -8,7 +8,7 @@ aliases is capped.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from reasrm.errors import ConfigError
 
-__all__ = ["Config", "load_config", "nearest", "parse_config", "read_yaml"]
+__all__ = ["Config", "load_config", "nearest", "parse_config", "read_settings", "read_yaml"]
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -119,9 +119,48 @@ def parse_config(model: type[ConfigT], value: Any, place: str) -> ConfigT:
         raise _explain(error, model, place) from error
 
 
-def load_config(model: type[ConfigT], path: Path) -> ConfigT:
-    """Read a file and validate it as `model`."""
-    return parse_config(model, read_yaml(path), str(path))
+def load_config(model: type[ConfigT], path: Path, overrides: Sequence[str] = ()) -> ConfigT:
+    """Read a file and validate it as `model`, after `overrides`; see `read_settings`."""
+    return parse_config(model, read_settings(path, overrides), str(path))
+
+
+def read_settings(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a file of keys and values, not validated yet.
+
+    Args:
+        path: YAML or JSON.
+        overrides: `a.b=value`, applied in order; the value is read as YAML.
+
+    Raises:
+        ConfigError: The file holds something else, or an override cannot be applied.
+    """
+    raw = read_yaml(path)
+    if not isinstance(raw, dict):
+        raise ConfigError("the config is not a mapping of keys to values", place=str(path))
+    for override in overrides:
+        _override(raw, override)
+    return raw
+
+
+def _override(raw: dict[str, Any], text: str) -> None:
+    """Set one key from `a.b=value`; sections that are absent or null are made."""
+    key, equals, value = text.partition("=")
+    place = f"--set {text}"
+    names = key.strip().split(".")
+    if not equals or not all(names):
+        raise ConfigError("expected a.b=value", place=place)
+    section = raw
+    for name in names[:-1]:
+        inner = section.get(name)
+        if inner is None:
+            inner = section[name] = {}
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{name!r} is {inner!r}, not a section", place=place)
+        section = inner
+    try:
+        section[names[-1]] = _load_yaml(value)
+    except yaml.YAMLError as error:
+        raise ConfigError("the value is not plain YAML", place=place) from error
 
 
 def _explain(error: ValidationError, model: type[BaseModel], place: str) -> ConfigError:

@@ -25,10 +25,10 @@ CONFIGS = ROOT / "configs"
 RECIPES = sorted(CONFIGS.glob("*/rlvr*.yaml"))
 NAMES = [str(path.relative_to(CONFIGS)) for path in RECIPES]
 
-# What RM-R1 (arXiv 2505.02387, section 4 and appendix) and its released scripts (github.com/RM-R1-UIUC/RM-R1 at d4c2542,
-# rm_r1/scripts/RLVR and verl/trainer/config) say for every size: rollouts per prompt, prompts per rollout batch and per
-# update, clip, KL coefficient and entropy bonus (config of the scripts), temperature, top-p, longest prompt and response,
-# epochs, gradient clip, schedule, weight decay (a default of veRL), tensor-parallel size.
+# What RM-R1 (arXiv 2505.02387, section 4 and appendix) and its released scripts (github.com/RM-R1-UIUC/RM-R1 at
+# d4c2542, rm_r1/scripts/RLVR and the config under rm_r1/verl) say for every size: rollouts per prompt, prompts per
+# rollout batch and per update, clip, KL coefficient and entropy bonus, temperature, top-p, longest prompt and response,
+# epochs, gradient clip, schedule, weight decay (of the framework).
 EVERY_SIZE = {
     "num_generations": 7,
     "prompts": 1024,
@@ -47,8 +47,8 @@ EVERY_SIZE = {
     "weight_decay": 0.01,
     "loss_type": "grpo",
 }
-# GPUs that train and the learning rate: the paper's, where a script disagrees. Model, spec and data follow from the kind:
-# instruct models go on from distillation, on what it left over; reasoning models start as they are, on everything.
+# GPUs that train and the learning rate: the paper's, where a script disagrees. Model, spec and data follow from the
+# kind: instruct models go on from distillation, on what it left over; reasoning models start as they are, on all.
 BY_SIZE = {
     "qwen2.5/rlvr-7b-instruct.yaml": (8, 1e-6),
     "qwen2.5/rlvr-14b-instruct.yaml": (16, 7e-7),
@@ -274,8 +274,10 @@ def test_the_defaults_that_the_page_lists_are_the_defaults(model: Path, monkeypa
     from trl.trainer.grpo_config import GRPOConfig
 
     page = (ROOT / "docs" / "rlvr.md").read_text(encoding="utf-8")
-    (table,) = re.findall(r"\| `trainer` \|.*?\n\n", page, re.DOTALL)
-    rows = [[cell.strip().strip("`") for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:] if line]
+    (table,) = re.findall(r"\| `trainer` \| ours .*?\n\n", page, re.DOTALL)
+    rows = [
+        [cell.strip().strip("`") for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:] if line
+    ]
     path = model / "bare.yaml"
     path.write_text(
         f"stage: rlvr\nmodel: {{path: {model}}}\nspec: sandbox\ndata: {{train: x.jsonl}}\n", encoding="utf-8"

@@ -99,6 +99,9 @@ def eval_command(
 @app.command("distill")
 def distill_command(
     config: Annotated[Path, typer.Option("--config", help="The distillation's YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a key: teacher.samples=4. Repeatable.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count rows and calls, show a prompt, ask nobody.")
     ] = False,
@@ -118,7 +121,7 @@ def distill_command(
     with guarded():
         from reasrm.cli.distill import run_distill
 
-        run_distill(config, dry_run=dry_run, restart=restart, retry_errors=retry_errors)
+        run_distill(config, overrides or (), dry_run=dry_run, restart=restart, retry_errors=retry_errors)
 
 
 @app.command("sft")
@@ -272,6 +275,9 @@ def data_curate(
     output: Annotated[
         Path | None, typer.Option("--output", help="Instead of the config's output folder.")
     ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a key: seed=1. Repeatable.")
+    ] = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Replace an earlier result, judged rows included.")
     ] = False,
@@ -288,7 +294,7 @@ def data_curate(
     with guarded(), chatter_to_stderr():
         from reasrm.cli.curation import run_curation
 
-        run_curation(config, input or (), output, restart=restart, retry_errors=retry_errors)
+        run_curation(config, input or (), output, overrides or (), restart=restart, retry_errors=retry_errors)
 
 
 @data_app.command("sources")

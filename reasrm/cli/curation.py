@@ -21,7 +21,7 @@ from reasrm.cli.console import (
 )
 from reasrm.cli.flags import BackendChoice, JudgingFlags, OrdersChoice
 from reasrm.cli.judging import open_judging, run_control
-from reasrm.config import parse_config, read_yaml
+from reasrm.config import parse_config, read_settings
 from reasrm.curation import (
     BenchmarkPrompt,
     CurationConfig,
@@ -56,7 +56,7 @@ class _Stopped(BaseException):
 
 
 def load_curation_config(
-    path: Path, inputs: Sequence[Path] = (), output: Path | None = None
+    path: Path, inputs: Sequence[Path] = (), output: Path | None = None, overrides: Sequence[str] = ()
 ) -> CurationConfig:
     """Read a curation's config.
 
@@ -64,13 +64,12 @@ def load_curation_config(
         path: The YAML file.
         inputs: Instead of the files that it names.
         output: Instead of the folder that it names.
+        overrides: `a.b=value`, applied before these.
 
     Raises:
         ConfigError: Names the file, the key, its value and the nearest known key.
     """
-    raw = read_yaml(path)
-    if not isinstance(raw, dict):
-        raise ConfigError("the config is not a mapping of keys to values", place=str(path))
+    raw = read_settings(path, overrides)
     if inputs:
         raw["input"] = [str(name) for name in inputs]
     if output is not None:
@@ -79,10 +78,16 @@ def load_curation_config(
 
 
 def run_curation(
-    path: Path, inputs: Sequence[Path], output: Path | None, *, restart: bool, retry_errors: bool
+    path: Path,
+    inputs: Sequence[Path],
+    output: Path | None,
+    overrides: Sequence[str] = (),
+    *,
+    restart: bool,
+    retry_errors: bool,
 ) -> None:
     """Curate and end with the exit code of `interface.md`."""
-    config = load_curation_config(path, inputs, output)
+    config = load_curation_config(path, inputs, output, overrides)
     files = [Path(name) for name in config.input]
     with CurationFolder(Path(config.output), files) as folder:
         identity = _identity(config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -22,22 +22,24 @@ from reasrm.judging.inputs import JudgeInput, Scan
 from reasrm.judging.judge import Judge, open_judge
 from reasrm.protocol.spec import JudgeSpec, load_spec
 
-__all__ = ["open_teacher", "run_distill"]
+__all__ = ["distilling_progress", "open_setup", "open_teacher", "run_distill"]
 
 
-def run_distill(path: Path, *, dry_run: bool, restart: bool, retry_errors: bool) -> None:
+def run_distill(
+    path: Path, overrides: Sequence[str] = (), *, dry_run: bool, restart: bool, retry_errors: bool
+) -> None:
     """Distil, or say what that would do, and end with the exit code of `interface.md`."""
-    with chatter_to_stderr(), _set_up(path) as setup:
+    with chatter_to_stderr(), open_setup(path, overrides) as setup:
         if dry_run:
             print_summary(_dry_run(setup))
             return
-        with progress_bar("distilling", unit=" comparisons,", at_end=False) as update:
+        with distilling_progress("distilling") as on_progress:
             control = Control(
                 restart=restart,
                 retry_errors=retry_errors,
                 on_scan=_note_scan,
                 on_start=_note_resume,
-                on_progress=lambda p: update(p.settled, p.total, _describe(p)),
+                on_progress=on_progress,
                 on_stop=StopNotice(),
             )
             result = distil(setup, control)
@@ -45,8 +47,24 @@ def run_distill(path: Path, *, dry_run: bool, restart: bool, retry_errors: bool)
 
 
 @contextmanager
-def _set_up(path: Path) -> Iterator[Setup]:
-    config = load_config(DistillConfig, path)
+def distilling_progress(label: str) -> Iterator[Callable[[Progress], None]]:
+    """Show comparisons settled with answers and tokens, as `progress_bar` does."""
+    with progress_bar(label, unit=" comparisons,", at_end=False) as update:
+        yield lambda progress: update(progress.settled, progress.total, _describe(progress))
+
+
+@contextmanager
+def open_setup(path: Path, overrides: Sequence[str] = ()) -> Iterator[Setup]:
+    """Open what a distillation's config names; teachers are closed at the end.
+
+    Args:
+        path: The YAML file.
+        overrides: `a.b=value`, applied in order.
+
+    Raises:
+        ConfigError: Names the file, the key, its value and the nearest known key.
+    """
+    config = load_config(DistillConfig, path, overrides)
     spec = load_spec(config.spec)
     with ExitStack() as stack:
 

@@ -67,16 +67,20 @@ class RowStore:
     """Rows in the order they were read; `alive` says which are left.
 
     Attributes:
-        draws: A seeded draw by id: whichever of several rows has the lowest is kept.
-        pair_keys: (N, 2) key of prompt and responses, whichever of them is chosen.
-        chosen_is_lower: Which of the two responses is chosen; differs between equal pairs with opposite labels.
-        prompts: Key of the prompt.
-        ids: Hash of the id.
-        lengths: (N, 2) characters of chosen and rejected.
-        listed: 1 or 0 where the file lists the chosen response first or second; -1 where it has no order.
-        shown: 1 where `PreferencePair.present` shows the chosen response first.
-        sources: Index into `source_names`.
-        flipped: Confidence with which a judge exchanged the labels; 0 where none did.
+        alive: (N,) which rows are left.
+        flipped: (N,) confidence with which a judge exchanged the labels; 0 where none did.
+        source_names: What the column `sources` counts from.
+
+    Columns, one value a row:
+
+    - `draws`: a seeded draw by id; whichever of several rows has the lowest is kept.
+    - `pair_high`, `pair_low`: key of prompt and responses, whichever of these is chosen.
+    - `chosen_is_lower`: which of the two is; differs between equal pairs with opposite labels.
+    - `prompts`, `ids`: key of the prompt, hash of the id.
+    - `len_chosen`, `len_rejected`: characters.
+    - `listed`: 1 or 0 where the file lists the chosen response first or second; -1 where it has no order.
+    - `shown`: 1 where `PreferencePair.present` shows the chosen response first.
+    - `sources`: index into `source_names`.
 
     Args:
         path: The file to make.

@@ -26,6 +26,7 @@ from reasrm.demo.stages import (
     UNSEEN,
     cached_base,
     cap_rows,
+    distill_config_of,
     evaluate_judge,
     make_traces,
     read_pairs,
@@ -164,12 +165,14 @@ def _tell(config: DemoConfig, measured: list[Measured], tests: Mapping[Split, Pa
 def _distil(config: DemoConfig, base: Path, output: Path) -> dict[str, Any]:
     """Make traces and learn from them; return the summary of the SFT run."""
     spec = load_spec(config.base.spec)
+    traces = output / "traces.jsonl"
     with _stage(
-        "teacher: writes judgments, some careless, some malformed; those with the right verdict are kept"
+        "teacher: some judgments careless, some malformed; those with the right verdict are kept: "
+        f"reasrm distill --config {distill_config_of(traces)}"
     ):
         world = World(config.base.world)
         pairs = write_pairs(world.pairs("train", config.pairs), output / "pairs.jsonl")
-        kept = make_traces(config, spec, pairs, output / "traces.jsonl")
+        kept = make_traces(config, spec, pairs, traces)
         rows = cap_rows(kept.output, config.traces, output / "sft.jsonl")
         dropped = ", ".join(f"{count} {reason}" for reason, count in kept.reasons.most_common())
         note(f"  {kept.kept} of {kept.kept + kept.reasons.total()} traces kept ({dropped}), {rows} used")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,31 +12,35 @@ from typing import Any
 import yaml
 
 from reasrm.cli.console import judging_progress, progress_bar
+from reasrm.cli.distill import distilling_progress, open_setup
 from reasrm.demo.config import DemoConfig, RLConfig
-from reasrm.distillation.rejection import KeptTraces, keep_by_label
+from reasrm.distillation.ledger import KEPT
+from reasrm.distillation.run import Control, distil
 from reasrm.evaluation.run import evaluate
 from reasrm.evaluation.suites import get_suite
 from reasrm.files import replacing, write_json_atomic
-from reasrm.judging.batch import RunControl, judge_file
+from reasrm.judging.batch import RunControl
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
-from reasrm.protocol.spec import JudgeSpec, load_spec
+from reasrm.protocol.spec import JudgeSpec, builtin_specs, load_spec
 from reasrm.records import PreferencePair
 from reasrm.sandbox.base import build_base
 from reasrm.sandbox.measure import Findings, measure_file
-from reasrm.sandbox.teacher import ScriptedTeacher
 from reasrm.sources.importing import pair_to_json
 from reasrm.strictjson import dumps
 
 __all__ = [
     "UNSEEN",
+    "KeptTraces",
     "cached_base",
     "cap_rows",
+    "distill_config_of",
     "evaluate_judge",
     "make_base",
     "make_traces",
     "read_pairs",
+    "write_distill_config",
     "write_pairs",
     "write_rlvr_config",
     "write_sft_config",
@@ -72,26 +78,76 @@ def cached_base(config: DemoConfig, cache: Path) -> Path:
     return make_base(config, cache / f"base-{config.base.hash}")
 
 
+@dataclass(frozen=True, slots=True)
+class KeptTraces:
+    """What the teacher's traces came to.
+
+    Args:
+        output: SFT rows.
+        rejected: Traces that were not kept, with `reason`.
+        kept: How many were.
+        reasons: Why the other pairs have none → how many.
+    """
+
+    output: Path
+    rejected: Path
+    kept: int
+    reasons: Counter[str]
+
+
 def make_traces(config: DemoConfig, spec: JudgeSpec, pairs: Path, output: Path) -> KeptTraces:
     """Let the teacher judge the pairs, one order each, and keep the traces with the right verdict as SFT rows.
 
-    What the teacher wrote lies beside `output` and is continued like any judging.
+    Config and folder of the distillation lie beside `output`, named after it; `reasrm distill` takes the one and
+    continues the other.
 
     Raises:
         KeyboardInterrupt: The run was asked to stop; the same call continues.
     """
-    teacher = Judge(spec=spec, backend=ScriptedTeacher(spec, config.teacher))
-    options = JudgingOptions(orders="random", seed=config.seed, sampling=teacher.sampling(temperature=1.0))
-    judged = output.with_name(f"{output.stem}.teacher.jsonl")
-    with judging_progress("teacher") as on_progress:
-        batch = judge_file(teacher, JudgeInput([pairs]), judged, options, RunControl(on_progress=on_progress))
-    if batch.signum is not None:  # what was judged so far would train another judge
+    file = write_distill_config(config, spec, pairs, output)
+    with open_setup(file) as setup, distilling_progress("teacher") as on_progress:
+        result = distil(setup, Control(on_progress=on_progress))
+    if result.ledger is None or result.signum is not None:
         raise KeyboardInterrupt
-    return keep_by_label(spec, judged, JudgeInput([pairs]), output)
+    cap_rows(result.files.sft, None, output)
+    reasons = Counter(result.ledger.rows())
+    del reasons[KEPT]
+    return KeptTraces(output, result.files.rejected, result.num_sft_rows, reasons)
 
 
-def cap_rows(kept: Path, most: int, output: Path) -> int:
-    """Copy the first rows of a file, at most `most`; return how many there are."""
+def distill_config_of(output: Path) -> Path:
+    """Return where the config lies that makes the traces `output`."""
+    return output.with_name(f"{output.stem}.distill.yaml")
+
+
+def write_distill_config(config: DemoConfig, spec: JudgeSpec, pairs: Path, output: Path) -> Path:
+    """Write what makes the traces `output` as the YAML file that `reasrm distill --config` takes."""
+    path = distill_config_of(output)
+    named = spec.name
+    if named not in builtin_specs() or load_spec(named).hash != spec.hash:
+        named = str(path.with_suffix(".spec.json"))
+        write_json_atomic(named, spec.model_dump(mode="json"))
+    teacher = {
+        "judge": "scripted",
+        "samples": 1,
+        "temperature": 1.0,
+        "scripted": config.teacher.model_dump(mode="json"),
+    }
+    stage = {
+        "stage": "distill",
+        "input": [str(pairs)],
+        "output": str(path.with_suffix("")),
+        "spec": named,
+        "teacher": teacher,
+        "orders": "random",
+        "keep": 1,
+        "seed": config.seed,
+    }
+    return _write_yaml(stage, path)
+
+
+def cap_rows(kept: Path, most: int | None, output: Path) -> int:
+    """Copy the first rows of a file, at most `most`, or all; return how many there are."""
     with open(kept, "rb") as rows, replacing(output) as stream:
         lines = list(islice(rows, most))
         stream.writelines(lines)
@@ -108,9 +164,7 @@ def write_sft_config(config: DemoConfig, base: Path, rows: Path, path: Path) -> 
         "trainer": config.trainer,
         "seed": config.seed,
     }
-    with replacing(path) as stream:
-        stream.write(yaml.safe_dump(stage, sort_keys=False).encode())
-    return path
+    return _write_yaml(stage, path)
 
 
 def write_rlvr_config(config: DemoConfig, rl: RLConfig, model: Path, pairs: Path, path: Path) -> Path:
@@ -125,6 +179,10 @@ def write_rlvr_config(config: DemoConfig, rl: RLConfig, model: Path, pairs: Path
         "trainer": rl.trainer,
         "seed": config.seed,
     }
+    return _write_yaml(stage, path)
+
+
+def _write_yaml(stage: dict[str, Any], path: Path) -> Path:
     with replacing(path) as stream:
         stream.write(yaml.safe_dump(stage, sort_keys=False).encode())
     return path

@@ -18,10 +18,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
-from reasrm.config import Config, nearest, parse_config, read_yaml
+from reasrm.config import Config, load_config, nearest
 from reasrm.errors import ConfigError
 
 __all__ = [
@@ -209,33 +208,7 @@ def load_stage(model: type[StageT], path: Path, overrides: Sequence[str]) -> Sta
     Raises:
         ConfigError: Names the file, the key, its value and the nearest known key.
     """
-    raw = read_yaml(path)
-    if not isinstance(raw, dict):
-        raise ConfigError("the config is not a mapping of keys to values", place=str(path))
-    for override in overrides:
-        _override(raw, override)
-    return parse_config(model, raw, str(path))
-
-
-def _override(raw: dict[str, Any], text: str) -> None:
-    """Set one key from `a.b=value`; sections that are absent or null are made."""
-    key, equals, value = text.partition("=")
-    place = f"--set {text}"
-    names = key.strip().split(".")
-    if not equals or not all(names):
-        raise ConfigError("expected a.b=value", place=place)
-    section = raw
-    for name in names[:-1]:
-        inner = section.get(name)
-        if inner is None:
-            inner = section[name] = {}
-        if not isinstance(inner, dict):
-            raise ConfigError(f"{name!r} is {inner!r}, not a section", place=place)
-        section = inner
-    try:
-        section[names[-1]] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError("the value is not plain YAML", place=place) from error
+    return load_config(model, path, overrides)
 
 
 def check_trainer(

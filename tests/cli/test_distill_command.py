@@ -152,7 +152,7 @@ def kill_until_done(tmp_path: Path, kills: int, count: int) -> None:
     with Endpoint(slowly) as endpoint:
         quota = {"quotas": {"source-1": count // 4}}
         calm = write_config(tmp_path / "calm", endpoint, count, **quota)
-        assert run("distill", "--config", calm).returncode == 3
+        assert run("distill", "--config", calm, timeout=1200).returncode == 3
         num_calls = len(endpoint.calls)
         config = write_config(tmp_path / "killed", endpoint, count, **quota)
         journal = tmp_path / "killed" / "out" / "calls.jsonl"
@@ -171,7 +171,7 @@ def kill_until_done(tmp_path: Path, kills: int, count: int) -> None:
                 assert process.returncode == 143
                 assert json.loads(out.splitlines()[-1])["interrupted"] is True
                 assert not (tmp_path / "killed" / "out" / "sft.jsonl").exists(), "half a result is none"
-        result = run("distill", "--config", config)
+        result = run("distill", "--config", config, timeout=1200)
         assert result.returncode == 3, result.stderr
         assert contents(tmp_path / "killed" / "out") == contents(tmp_path / "calm" / "out")
         calls = rows_of(journal)

@@ -57,8 +57,7 @@ def test_a_stage_trains_and_says_what_became_of_it(reasrm, config: Path, tmp_pat
     assert set(told["validation"]) == {"eval/seen/accuracy", "eval/more/accuracy"}
     assert told["best"]["splits"] == ["seen"]
     assert any("step 2/2" in line and "reward" in line and "coverage" in line for line in err)
-    kept = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert (kept["config"] if "config" in kept else kept)["seed"] == 1
+    assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["seed"] == 1
 
 
 def test_the_numbers_of_every_step_are_kept(run: Path) -> None:
@@ -110,7 +109,9 @@ def test_the_script_takes_the_same_flags_and_a_dry_run_writes_nothing(
     assert plan["batches"]["prompts_per_generation_batch"] == 4
     assert plan["targets"]["A"] + plan["targets"]["B"] == 24
     assert "generation batch: 4 prompts × 4 rollouts = 16, learned from in 1 passes" in err
-    assert "16 per process × 1 passes × 1 processes = 16 rollouts per step; 6 steps per epoch, 6 in all" in err
+    assert (
+        "16 per process × 1 passes × 1 processes = 16 rollouts per step; 6 steps per epoch, 6 in all" in err
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -127,10 +128,13 @@ def test_the_exported_judge_is_the_best_checkpoint_and_judges(reasrm, run: Path,
     assert kept["spec"]["name"] == "letters"
     rows = tmp_path / "rows.jsonl"
     rows.write_text(
-        json.dumps({"id": "q", "prompt": "question 10", "response_a": "yes 10", "response_b": "no 10"}) + "\n",
+        json.dumps({"id": "q", "prompt": "question 10", "response_a": "yes 10", "response_b": "no 10"})
+        + "\n",
         encoding="utf-8",
     )
-    judged, _ = reasrm("judge", "--judge", tmp_path / "judge", "--input", rows, "--output", tmp_path / "out.jsonl")
+    judged, _ = reasrm(
+        "judge", "--judge", tmp_path / "judge", "--input", rows, "--output", tmp_path / "out.jsonl"
+    )
     assert judged["rows"] == 1
     (row,) = rows_of(tmp_path / "out.jsonl")
     assert row["judge"]["spec_hash"] == kept["spec_hash"]

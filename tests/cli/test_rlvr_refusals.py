@@ -75,9 +75,13 @@ WRONG = {
     "trainer.steps_per_generation=2 trainer.save_steps=3": (2, "save_steps: is 3, and a generation batch"),
     "trainer.steps_per_generation=2 trainer.max_steps=3": (2, "max_steps: is 3, and a generation batch"),
     "trainer.num_generations=8 data.orders=both": (2, "with data.orders: both it takes an even number"),
-    "trainer.generation_batch_size=40 trainer.max_steps=5": (2, "a generation batch takes 10 prompts, and there are 8"),
+    "trainer.generation_batch_size=40 trainer.max_steps=5": (
+        2,
+        "a generation batch takes 10 prompts, and there are 8",
+    ),
     # sections that do not go together
     "rollouts.refill=2 data.orders=both": (2, "tear the two orders of a pair apart"),
+    "rollouts.refill=2 trainer.use_vllm=true": (2, "draws through transformers only"),
     "selection.patience=2": (2, "selection needs validation"),
     "validation.splits.held=pairs.jsonl selection.split=hold": (2, "selection.split 'hold' is none of: held"),
     "rewards.parts.ladder={kind: consistency_ladder}": (2, "set referee.model"),
@@ -134,7 +138,9 @@ def test_a_config_that_is_not_there(rlvr, tmp_path: Path) -> None:
 
 def test_a_config_of_another_stage(rlvr, config: Path, tmp_path: Path) -> None:
     other = tmp_path / "sft.yaml"
-    other.write_text(config.read_text(encoding="utf-8").replace("stage: rlvr", "stage: sft"), encoding="utf-8")
+    other.write_text(
+        config.read_text(encoding="utf-8").replace("stage: rlvr", "stage: sft"), encoding="utf-8"
+    )
     returned, (line,), _ = rlvr(path=other)
     assert returned == 2
     assert "stage" in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -10,10 +11,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from reasrm.cli.distill import open_setup
 from reasrm.demo import stages
 from reasrm.demo.config import DemoConfig
 from reasrm.demo.run import run_demo
-from reasrm.demo.stages import make_traces, write_pairs
+from reasrm.demo.stages import distill_config_of, make_traces, write_pairs
 from reasrm.errors import ConfigError
 from reasrm.judging.judge import open_judge
 from reasrm.protocol.spec import load_spec
@@ -21,6 +23,7 @@ from reasrm.world.pairs import World
 from tests.commands import ROOT, rows_of, run, summary
 
 CONFIG = ROOT / "configs" / "sandbox" / "demo-tiny.yaml"
+GOLDEN = "77ccc104747b652e5c512ac2603c158fd734bb5f96f54e2ce50455e24f64bd80"
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +39,27 @@ def test_every_stage_leaves_what_the_next_one_reads(demo):
     said = summary(result)
     assert said == json.loads((folder / "summary.json").read_bytes())
     assert {(row["judge"], row["split"]) for row in said["results"]} == {
-        (judge, split) for judge in ("base", "SFT") for split in ("iid", "ood", "hard")
+        (judge, split) for judge in ("base", "SFT", "SFT+RLVR") for split in ("iid", "ood", "hard")
     }
     for row in said["results"]:
         assert row["coverage"]["n"] == 6
         assert len(rows_of(ROOT / row["folder"] / "judgments.jsonl")) == 6
     assert len(rows_of(folder / "sft.jsonl")) == 16
-    kept, rejected = rows_of(folder / "traces.jsonl"), rows_of(folder / "traces.jsonl.rejected.jsonl")
+    kept, rejected = rows_of(folder / "traces.jsonl"), rows_of(folder / "traces.distill" / "rejected.jsonl")
     assert len(kept) + len(rejected) == 30
     assert all(row["reason"] for row in rejected)
     assert open_judge(said["judge"]).spec.name == "sandbox"
     assert "10 judged rows" in result.stderr or "6 judged rows" in result.stderr
     assert "held-out domain" in result.stderr
+
+
+def test_the_demos_traces_are_those_of_its_distill_config(demo, tmp_path):
+    folder, first = demo
+    config = folder / "traces.distill.yaml"
+    assert f"reasrm distill --config {config}" in first.stderr
+    again = run("distill", "--config", config, "--set", f"output={tmp_path / 'again'}")
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "again" / "sft.jsonl").read_bytes() == (folder / "traces.jsonl").read_bytes()
 
 
 def test_the_card_of_the_demos_judge_gives_its_numbers(demo):
@@ -84,21 +96,36 @@ def test_a_folder_of_other_things_is_refused(tmp_path):
 
 
 def test_a_teacher_that_was_stopped_teaches_nothing(tmp_path, monkeypatch):
+    """And one that goes on teaches what every demo of this configuration ever learnt from: measured numbers stand."""
     config, spec = DemoConfig(), load_spec("sandbox")
     pairs = write_pairs(World().pairs("train", 40), tmp_path / "pairs.jsonl")
 
     @contextmanager
     def stopping(label):
-        yield lambda tally: os.kill(os.getpid(), signal.SIGTERM) if tally.rows == 7 else None
+        yield lambda progress: os.kill(os.getpid(), signal.SIGTERM) if progress.answers == 7 else None
 
     with monkeypatch.context() as patch:
-        patch.setattr(stages, "judging_progress", stopping)
+        patch.setattr(stages, "distilling_progress", stopping)
         with pytest.raises(KeyboardInterrupt):
             make_traces(config, spec, pairs, tmp_path / "traces.jsonl")
     assert not (tmp_path / "traces.jsonl").exists()
-    assert 7 <= len(rows_of(tmp_path / "traces.teacher.jsonl")) < 40
+    assert 7 <= len(rows_of(tmp_path / "traces.distill" / "calls.jsonl")) < 40
     kept = make_traces(config, spec, pairs, tmp_path / "traces.jsonl")
-    assert kept.kept + kept.reasons.total() == 40
+    assert (kept.kept, kept.reasons) == (36, {"wrong_verdict": 3, "no_verdict": 1})
+    learnt = [[row[key] for key in ("id", "prompt", "completion")] for row in rows_of(kept.output)]
+    digest = hashlib.sha256(json.dumps(learnt, sort_keys=True).encode()).hexdigest()
+    assert digest == GOLDEN
+
+
+def test_traces_under_a_spec_of_ones_own(tmp_path):
+    """Its config names a file that holds the spec, so that `reasrm distill` goes by the same one."""
+    spec = load_spec("sandbox")
+    mine = spec.model_copy(update={"sampling": spec.sampling.model_copy(update={"max_tokens": 77})})
+    pairs = write_pairs(World().pairs("train", 4), tmp_path / "pairs.jsonl")
+    kept = make_traces(DemoConfig(), mine, pairs, tmp_path / "traces.jsonl")
+    assert {row["meta"]["spec_hash"] for row in rows_of(kept.output)} == {mine.hash}
+    with open_setup(distill_config_of(tmp_path / "traces.jsonl")) as setup:
+        assert setup.spec == mine
 
 
 def test_a_trainer_argument_that_trl_does_not_know_costs_no_base(tmp_path):

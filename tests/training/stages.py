@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+import reasrm
 from reasrm.protocol.prompts import build_prompt
 from reasrm.protocol.sft_rows import SFTRow
 from reasrm.protocol.spec import load_spec
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from reasrm.training.judge_grpo import JudgeGRPOTrainer
 
 SPEC = "sandbox"
+SANDBOX_MODEL = Path(reasrm.__file__).parent / "sandbox_judge" / "model"
 BREVITY = {"kind": "length", "soft_limit": 0, "per_token": 0.1, "most": 10.0}
 
 

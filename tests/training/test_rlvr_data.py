@@ -1,0 +1,343 @@
+"""Pairs → prompts → batches: what is dropped and named, both orders side by side, other prompts for dead groups."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from transformers import Trainer
+
+from reasrm.errors import ConfigError, InputError
+from reasrm.records import Order
+from reasrm.requests import SamplingParams
+from reasrm.training.batches import ComparisonSampler, replacements
+from reasrm.training.judge_grpo import JudgeGRPOTrainer
+from reasrm.training.rlvr import Comparisons, encode_data, plan, set_up, train
+from reasrm.training.rlvr_config import load_rlvr_stage
+from reasrm.training.stage import Listener
+from tests.commands import rows_of
+from tests.training.stages import preference, rlvr_trainer, write_rlvr_stage
+
+
+def labelled(number: int, label: str | None = "A", **extra: Any) -> dict[str, Any]:
+    """A comparison as a file of `reasrm judge` has it."""
+    row = {"id": f"q{number}", "prompt": f"question {number}", "response_a": "yes", "response_b": "no"}
+    return {**row, "label": label, **extra}
+
+
+def encoded(config: Path, *overrides: str) -> Comparisons:
+    stage = load_rlvr_stage(config, overrides)
+    return encode_data(set_up(stage, str(config), config.parent / "run" / "checkpoints"))
+
+
+MIXED = [
+    labelled(0),
+    labelled(1, None),
+    labelled(2, "tie"),
+    labelled(3, response_b="yes"),
+    labelled(4, response_a=" "),
+    labelled(5, prompt="question " * 60),
+    labelled(6, response_b=None),
+    labelled(7),
+]
+
+
+def test_what_cannot_be_learned_from_is_dropped_counted_and_named(tmp_path: Path) -> None:
+    """And a run whose right answer is always the same side is warned of."""
+    config = write_rlvr_stage(tmp_path, pairs=MIXED, data={"orders": "given", "max_prompt_tokens": 150})
+    said: list[str] = []
+    stage = load_rlvr_stage(config, ["trainer.max_steps=1"])
+    summary = train(stage, str(config), tmp_path / "run", listener=Listener(say=said.append))
+    dropped = {row["id"]: row for row in rows_of(tmp_path / "run" / "dropped.jsonl")}
+    reasons = {"no_label": 1, "off_menu": 1, "identical": 1, "degenerate": 1, "too_long": 1}
+    assert {row["code"] for row in dropped.values()} == {*reasons, dropped["q6"]["code"]}
+    assert [dropped[f"q{n}"]["code"] for n in range(1, 6)] == list(reasons)
+    assert (dropped["q5"]["line"], dropped["q5"]["num_tokens"] > 150) == (6, True)
+    assert summary["rows"] == 2
+    assert sum(summary["dropped"].values()) == 6
+    data = json.loads((tmp_path / "run" / "data.json").read_bytes())
+    assert data["targets"] == {"A": 2}
+    assert any("warning: 6 rows of training dropped" in text for text in said)
+    assert any("in every prompt the better response is A" in text for text in said)
+
+
+def test_nobody_is_warned_of_sides_that_are_drawn(tmp_path: Path) -> None:
+    data = encoded(write_rlvr_stage(tmp_path, pairs=[labelled(n) for n in range(8)])).train
+    assert set(data.targets) == {"A", "B"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([], "holds no rows"),
+        ([labelled(n, None) for n in range(3)], "none of 3 rows can be learned from; 3 are no_label"),
+        ([labelled(0, prompt="word " * 600)], "raise data.max_prompt_tokens"),
+    ],
+    ids=["empty", "no-labels", "too-long"],
+)
+def test_a_file_without_anything_to_learn_is_refused(
+    tmp_path: Path, rows: list[dict[str, Any]], words: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        encoded(write_rlvr_stage(tmp_path, pairs=rows))
+    assert words in str(caught.value)
+
+
+def test_an_id_may_stand_once_over_all_files(tmp_path: Path) -> None:
+    config = write_rlvr_stage(tmp_path)
+    again = tmp_path / "again.jsonl"
+    again.write_text(json.dumps(preference(3)) + "\n")
+    with pytest.raises(ConfigError, match=r"'q3' stands at .*pairs\.jsonl:4 too"):
+        encoded(config, f"data.train=[{tmp_path / 'pairs.jsonl'}, {again}]")
+
+
+def test_a_tie_is_learned_where_the_spec_knows_one(tmp_path: Path) -> None:
+    config = write_rlvr_stage(tmp_path, pairs=MIXED[:3])
+    found = encoded(
+        config, "spec=mt-bench", "data.max_prompt_tokens=100000", "model.path=" + str(roomy(tmp_path))
+    )
+    assert found.train.targets["tie"] == 1
+    assert found.train.reasons == {"no_label": 1}
+
+
+def roomy(folder: Path) -> Path:
+    """The model with a longer context."""
+    from tests.tiny import build_tiny_model
+
+    return build_tiny_model(folder / "roomy", context=8192)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("trainer.per_device_train_batch_size=40", "a generation batch takes 10 prompts, and there are 8"),
+        ("trainer.per_device_train_batch_size=12", "takes an even number"),
+    ],
+    ids=["fewer-prompts-than-a-batch", "half-a-pair"],
+)
+def test_batches_that_cannot_be_filled_are_refused(tmp_path: Path, override: str, words: str) -> None:
+    config = write_rlvr_stage(tmp_path, pairs=[preference(n) for n in range(4)], data={"orders": "both"})
+    with pytest.raises(ConfigError, match=words):
+        rlvr_trainer(config, tmp_path / "run", override)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["trainer.num_iterations=2", "trainer.save_steps=3"], "trainer.save_steps: is 3"),
+        (["trainer.num_iterations=2", "trainer.max_steps=5"], "trainer.max_steps: is 5"),
+        (
+            [
+                "trainer.num_iterations=3",
+                "trainer.gradient_accumulation_steps=2",
+                "trainer.steps_per_generation=1",
+            ],
+            "a generation batch lasts 3 passes and a step 2",
+        ),
+        (
+            ["trainer.num_iterations=2", "trainer.max_steps=-1", "trainer.num_train_epochs=1.5"],
+            "trainer.num_train_epochs: is 1.5",
+        ),
+        (["lora.dropout=0.1"], "trainer.disable_dropout turns all dropout off"),
+        (["trainer.sync_ref_model=true"], "the reference is the model that training starts from"),
+        (["rollouts.refill=1", "data.orders=both"], "tear the two orders of a pair apart"),
+    ],
+    ids=["save", "max", "uneven", "part-of-an-epoch", "dropout", "moving-reference", "refill-both"],
+)
+def test_settings_that_would_lose_something_are_refused(
+    tmp_path: Path, overrides: list[str], words: str
+) -> None:
+    config = write_rlvr_stage(tmp_path, trainer={"save_steps": 2, "max_steps": 4})
+    with pytest.raises(ConfigError) as caught:
+        set_up(load_rlvr_stage(config, overrides), str(config), tmp_path / "run" / "checkpoints")
+    assert words in str(caught.value)
+
+
+# Which prompts a batch holds
+
+
+def test_each_epoch_has_an_order_of_its_own() -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        sampler = ComparisonSampler(7, unit=1, prompts_per_batch=3, group_size=2, repeats=2, seed=seed)
+        sampler.set_epoch(epoch)
+        rows = list(sampler)
+        assert len(rows) == len(sampler) == 2 * 3 * 2 * 2
+        for batch in (rows[:12], rows[12:]):
+            assert batch[:6] == batch[6:]
+            assert batch[:6:2] == batch[1:6:2]
+        return rows[:6:2] + rows[12:18:2]
+
+    orders = [order(seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
+    assert all(len(set(rows)) == 6 for rows in orders)
+    assert len({tuple(rows) for rows in orders}) == 4
+    assert order(1, 0) == orders[2]
+
+
+def test_both_orders_of_a_pair_stand_side_by_side() -> None:
+    rows = list(ComparisonSampler(10, unit=2, prompts_per_batch=4, group_size=1, repeats=1, seed=0))
+    assert len(rows) == 8
+    assert all(
+        second == first + 1 and first % 2 == 0 for first, second in zip(rows[::2], rows[1::2], strict=True)
+    )
+
+
+def test_the_trainer_tells_the_sampler_its_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accelerate does not, where a resumed run of several processes skips batches."""
+    trainer = rlvr_trainer(write_rlvr_stage(tmp_path), tmp_path / "run")
+    sampler = trainer._get_train_sampler()
+    expected = ComparisonSampler(8, unit=1, prompts_per_batch=2, group_size=4, repeats=1, seed=0)
+    expected.set_epoch(3)
+    monkeypatch.setattr(Trainer, "_run_epoch", lambda *_, **__: None)
+    trainer.state.max_steps = 1
+    trainer._run_epoch(epoch=3)
+    assert list(sampler) == list(expected)
+    trainer.run.close()
+
+
+def test_replacements_are_prompts_that_the_batch_has_not_seen() -> None:
+    drawn = [replacements(9, [0, 4, 5], 4, seed=1, round_=round_, attempt=0) for round_ in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert all(len(set(rows)) == 4 and not {0, 4, 5} & set(rows) for rows in drawn)
+    assert sorted(replacements(5, [0, 4], 9, seed=1, round_=0, attempt=0)) == [1, 2, 3]
+
+
+# A scripted policy under the real trainer
+
+Script = Callable[[str, int], str]
+
+
+@pytest.fixture
+def scripted(tmp_path: Path) -> Iterator[Callable[..., JudgeGRPOTrainer]]:
+    """Trainers whose policy writes what a script says for a prompt and the number in its group."""
+    built: list[JudgeGRPOTrainer] = []
+
+    def make(script: Script, *overrides: str, **sections: Any) -> JudgeGRPOTrainer:
+        trainer = rlvr_trainer(
+            write_rlvr_stage(tmp_path, **sections), tmp_path / f"run-{len(built)}", *overrides
+        )
+        base, counts = trainer.policy.base, dict[str, int]()
+
+        def sample(
+            keys: Sequence[str], _: Sequence[SamplingParams], __: int | None = None
+        ) -> list[list[int]]:
+            rows = []
+            for key in keys:
+                number = counts[key] = counts.get(key, -1) + 1
+                ids = base.tokenizer(script(key, number % 4), add_special_tokens=False)["input_ids"]
+                rows.append([*ids, min(base.stop_ids)])
+            return rows
+
+        trainer.sample = sample
+        built.append(trainer)
+        return trainer
+
+    yield make
+    for trainer in built:
+        trainer.run.close()
+
+
+def drawn(trainer: JudgeGRPOTrainer, keys: Sequence[str]) -> Any:
+    trainer._metrics["train"].clear()
+    return trainer._draw([key for key in keys for _ in range(4)])
+
+
+def test_the_consistency_of_both_orders_is_rewarded(scripted: Callable[..., JudgeGRPOTrainer]) -> None:
+    """q0|AB says A A B and nothing readable, q0|BA says B B B A, of which B is the same response as A in AB."""
+    said = {"q0|AB": ["A", "A", "B", "?"], "q0|BA": ["B", "B", "B", "A"]}
+    parts = {"outcome": {"kind": "outcome"}, "both": {"kind": "pair_consistency", "weight": 0.5}}
+    trainer = scripted(
+        lambda key, number: f"<eval>it</eval><answer>[[{said[key][number]}]]</answer>",
+        pairs=[preference(0), preference(1)],
+        data={"orders": "both"},
+        rewards={"parts": parts},
+        trainer={"max_completion_length": 60},
+    )
+    prompts = trainer.policy.prompts
+    assert [prompt.comparison.order for prompt in prompts.values()] == [Order.AB, Order.BA] * 2
+    targets = [prompt.comparison.target.winner for prompt in prompts.values() if prompt.comparison.target]
+    assert targets == ["A", "B", "A", "B"]
+    found = drawn(trainer, ["q0|AB", "q0|BA"])
+    assert found.scored.parts["outcome"] == [1, 1, -1, -1, 1, 1, 1, -1]
+    # A in AB is B in BA, which 3 of 4 say; B in AB is A in BA; of AB's three readable verdicts two are A.
+    consistent = [3 / 4, 3 / 4, 1 / 4, 0, 2 / 3, 2 / 3, 2 / 3, 1 / 3]
+    assert found.scored.parts["both"] == pytest.approx(consistent)
+    rewards = [
+        right + 0.5 * share for right, share in zip([1, 1, -1, -1, 1, 1, 1, -1], consistent, strict=True)
+    ]
+    assert found.scored.rewards == pytest.approx(rewards)
+    group = np.array(rewards[:4])
+    expected = (group - group.mean()) / (group.std(ddof=1) + 1e-4)
+    assert found.advantages.values[:4] == pytest.approx(expected)
+
+
+def test_dead_groups_alone_get_other_prompts(scripted: Callable[..., JudgeGRPOTrainer]) -> None:
+    """q0 and q1 to q5 are always right, the others half of the time; refilled twice at most, none tried twice."""
+    easy = {f"q{n}" for n in range(6)}
+
+    def script(key: str, number: int) -> str:
+        target = trainer.policy.prompts[key].comparison.target
+        assert target is not None
+        wrong = {"A": "B", "B": "A"}[target.winner]
+        right = key[:2] in easy or number % 2
+        return f"<answer>[[{target.winner if right else wrong}]]</answer>"
+
+    trainer = scripted(
+        script,
+        "rollouts.refill=9",
+        rewards={"parts": {"outcome": {"kind": "outcome"}}},
+        trainer={"max_completion_length": 60},
+    )
+    keys = {key[:2]: key for key in trainer._train_keys}
+    start = [keys["q0"], keys["q6"]]
+    found = drawn(trainer, start)
+    assert found.keys[4:] == [keys["q6"]] * 4
+    assert found.keys[:4] == [keys["q7"]] * 4  # the only one left that is no dead group
+    assert found.advantages.num_dead_groups == 0
+    first_tokens = trainer.num_generated_tokens
+    assert first_tokens > sum(map(len, found.ids))  # what was thrown away was drawn, too
+    again = drawn(trainer, start)
+    assert again.keys == found.keys
+    assert trainer.num_generated_tokens == 2 * first_tokens
+    few = drawn(trainer, [keys["q6"], keys["q7"]])
+    assert few.keys == [keys["q6"]] * 4 + [keys["q7"]] * 4
+    hopeless = {f"q{n}" for n in range(8)}
+    easy.update(hopeless)
+    tried = drawn(trainer, start)
+    assert tried.advantages.num_dead_groups == 2  # nothing is left to try
+
+
+def test_rows_that_abstain_have_no_advantage(scripted: Callable[..., JudgeGRPOTrainer]) -> None:
+    said = ["A", "B", "?", "A"]
+    trainer = scripted(
+        lambda _, number: f"<answer>[[{said[number]}]]</answer>",
+        pairs=[labelled(0), labelled(1)],
+        data={"orders": "given"},
+        rewards={"parts": {"outcome": {"kind": "outcome", "statuses": {"off_menu": None}}}},
+        trainer={"max_completion_length": 60},
+    )
+    found = drawn(trainer, ["q0|AB", "q1|AB"])
+    assert found.scored.rewards == [1, -1, None, 1] * 2
+    a = (1 - 1 / 3) / (np.std([1, -1, 1], ddof=1) + 1e-4)
+    assert found.advantages.values == pytest.approx([a, -2 * a, 0, a] * 2)
+    assert trainer._metrics["train"]["reward/abstaining"] == [0.25]
+    output = trainer._generate_and_score_completions([{"prompt": key} for key in found.keys])
+    assert output["advantages"].tolist() == pytest.approx([a, -2 * a, 0, a] * 2)
+
+
+def test_a_plan_counts_as_the_trainer_does(tmp_path: Path) -> None:
+    config = write_rlvr_stage(tmp_path)
+    overrides = [
+        "trainer.max_steps=-1",
+        "trainer.num_train_epochs=2",
+        "trainer.gradient_accumulation_steps=2",
+    ]
+    setup = set_up(load_rlvr_stage(config, overrides), str(config), tmp_path / "run" / "checkpoints")
+    planned: Mapping[str, Any] = plan(setup, encode_data(setup))["batches"]
+    assert (planned["prompts_per_generation_batch"], planned["rollouts_per_generation_batch"]) == (4, 16)
+    assert (planned["steps_per_epoch"], planned["total_steps"]) == (2, 4)
+    said = train(setup.stage, str(config), tmp_path / "run")
+    assert said["steps"] == 4
