@@ -99,9 +99,7 @@ def eval_command(
 @app.command("distill")
 def distill_command(
     config: Annotated[Path, typer.Option("--config", help="The distillation's YAML file.")],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a key: teacher.samples=4. Repeatable.")
-    ] = None,
+    overrides: flags.Overrides = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count rows and calls, show a prompt, ask nobody.")
     ] = False,
@@ -127,9 +125,7 @@ def distill_command(
 @app.command("sft")
 def sft_command(
     config: Annotated[Path, typer.Option("--config", help="The stage's YAML file.")],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a key: trainer.max_steps=10. Repeatable.")
-    ] = None,
+    overrides: flags.Overrides = None,
     run_dir: Annotated[
         Path | None, typer.Option("--run-dir", help="The run's folder. Default: runs/sft-CONFIG.")
     ] = None,
@@ -154,9 +150,7 @@ def sft_command(
 @app.command("grpo", hidden=True)
 def rlvr_command(
     config: Annotated[Path, typer.Option("--config", help="The stage's YAML file.")],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a key: trainer.max_steps=10. Repeatable.")
-    ] = None,
+    overrides: flags.Overrides = None,
     run_dir: Annotated[
         Path | None, typer.Option("--run-dir", help="The run's folder. Default: runs/rlvr-CONFIG.")
     ] = None,
@@ -275,9 +269,7 @@ def data_curate(
     output: Annotated[
         Path | None, typer.Option("--output", help="Instead of the config's output folder.")
     ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a key: seed=1. Repeatable.")
-    ] = None,
+    overrides: flags.Overrides = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Replace an earlier result, judged rows included.")
     ] = False,

@@ -19,6 +19,7 @@ __all__ = [
     "CoerceScalars",
     "Inputs",
     "JudgingFlags",
+    "Overrides",
     "Quiet",
     "SandboxConfig",
     "Seed",
@@ -38,6 +39,9 @@ CoerceScalars = Annotated[
 Seed = Annotated[int, Option("--seed", help="Root of every draw.")]
 SandboxConfig = Annotated[
     Path | None, Option("--config", help="A sandbox configuration, YAML; see configs/sandbox/.")
+]
+Overrides = Annotated[
+    list[str] | None, Option("--set", help="Override a key of the config: seed=1, or a.b=value. Repeatable.")
 ]
 Quiet = Annotated[bool, Option("--quiet", help="Silence stderr.")]
 

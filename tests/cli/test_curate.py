@@ -90,6 +90,19 @@ def test_a_messy_file_becomes_splits_a_report_and_named_drops(tmp_path: Path) ->
     assert names == {"pairs.jsonl", "dropped.jsonl", "curation.json", "curate.lock"}
 
 
+def test_a_key_of_the_config_may_be_overridden(tmp_path: Path) -> None:
+    write(tmp_path / "in.jsonl", [comparison(n) for n in range(6)])
+    config = write_config(tmp_path, seed=1)
+    made = run(
+        "data", "curate", "--config", config, "--set", "seed=7", "--set", "splits.sizes={a: rest, b: 2}"
+    )
+    assert made.returncode == 0, made.stderr
+    assert summary(made)["splits"] == {"a": 4, "b": 2}
+    assert json.loads((tmp_path / "out" / "curation.json").read_text())["config"]["seed"] == 7
+    refused = run("data", "curate", "--config", config, "--set", "seed")
+    assert (refused.returncode, summary(refused)["message"]) == (2, "--set seed: expected a.b=value")
+
+
 def test_overlap_is_refused_with_the_rows_and_their_share(tmp_path: Path) -> None:
     write(tmp_path / "in.jsonl", [comparison(n) for n in range(4)])
     write(tmp_path / "bench.jsonl", [comparison(n, id=f"bench-{n}") for n in (2, 7)])

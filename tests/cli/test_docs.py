@@ -18,7 +18,19 @@ from tests.tiny import build_tiny_model
 from tests.training.stages import write_stage
 
 VERBS = [
-    *("judge", "eval", "data import", "data curate", "data sources", "specs", "demo", "env", "sft", "distill", "export"),
+    *(
+        "judge",
+        "eval",
+        "data import",
+        "data curate",
+        "data sources",
+        "specs",
+        "demo",
+        "env",
+        "sft",
+        "distill",
+        "export",
+    ),
     *("sandbox pairs", "sandbox base", "sandbox traces", "sandbox judge"),
 ]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
