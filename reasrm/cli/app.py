@@ -10,7 +10,9 @@ import typer
 from reasrm import __version__
 from reasrm.cli import flags
 from reasrm.cli.console import chatter_to_stderr, guarded, print_summary, set_quiet
+from reasrm.cli.data_verbs import data_app
 from reasrm.cli.flags import JudgingFlags, takes_judging_flags
+from reasrm.cli.sandbox_verbs import sandbox_app
 
 app = typer.Typer(
     help="Judges that reason in writing and end with a verdict: judge files with them, measure them. "
@@ -20,17 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
-data_app = typer.Typer(
-    help="Public datasets into preference pairs. Example: reasrm data sources",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
 app.add_typer(data_app, name="data")
-sandbox_app = typer.Typer(
-    help="The embedded world: pairs, base model, teacher. Example: reasrm sandbox pairs --output pairs.jsonl",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
 app.add_typer(sandbox_app, name="sandbox")
 
 
@@ -225,79 +217,6 @@ def export_command(
         )
 
 
-@data_app.command("import")
-def data_import(
-    input: flags.Inputs,
-    output: Annotated[Path, typer.Option("--output", help="The pairs to write; dropped rows go beside it.")],
-    source: flags.SourceName = "auto",
-    option: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--option", help="NAME=VALUE: a choice that the source leaves to you; see data sources."
-        ),
-    ] = None,
-    columns: Annotated[
-        Path | None, typer.Option("--columns", help="YAML, lines 'field: column': this file's column names.")
-    ] = None,
-    coerce_scalars: flags.CoerceScalars = False,
-    quiet: flags.Quiet = False,
-) -> None:
-    """Turn a public dataset's rows into preference pairs; say what was kept, what was dropped, and why.
-
-    Example: reasrm data import --source auto --input testset-v1.json --output pairs.jsonl
-    """
-    set_quiet(quiet)
-    with guarded():
-        from reasrm.cli.data import run_import
-
-        run_import(
-            input,
-            output,
-            source=source,
-            coerce_scalars=coerce_scalars,
-            options=option or (),
-            columns=columns,
-        )
-
-
-@data_app.command("curate")
-def data_curate(
-    config: Annotated[Path, typer.Option("--config", help="What to do, YAML; see configs/data/.")],
-    input: Annotated[
-        list[Path] | None, typer.Option("--input", help="Instead of the config's input. Repeatable.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", help="Instead of the config's output folder.")
-    ] = None,
-    overrides: flags.Overrides = None,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Replace an earlier result, judged rows included.")
-    ] = False,
-    retry_errors: Annotated[
-        bool, typer.Option("--retry-errors", help="Do it again with rows judged that could not be.")
-    ] = False,
-    quiet: flags.Quiet = False,
-) -> None:
-    """Deduplicate, decontaminate, filter, check labels with a judge, balance and split preference pairs.
-
-    Example: reasrm data curate --config configs/data/curate.yaml --input pairs.jsonl --output curated
-    """
-    set_quiet(quiet)
-    with guarded(), chatter_to_stderr():
-        from reasrm.cli.curation import run_curation
-
-        run_curation(config, input or (), output, overrides or (), restart=restart, retry_errors=retry_errors)
-
-
-@data_app.command("sources")
-def data_sources(quiet: flags.Quiet = False) -> None:
-    """List the schemas that are read, with licence and label rule. Example: reasrm data sources."""
-    set_quiet(quiet)
-    from reasrm.cli.data import list_sources
-
-    list_sources()
-
-
 @app.command("specs")
 def specs_command(
     name: Annotated[str | None, typer.Argument(help="A spec to show as JSON; none lists them.")] = None,
@@ -334,83 +253,6 @@ def demo_command(
 
             summary = run_demo(output, load_demo_config(config, seed))
         print_summary(summary)
-
-
-@sandbox_app.command("pairs")
-def sandbox_pairs(
-    output: Annotated[Path, typer.Option("--output", help="The pairs to write.")],
-    split: Annotated[str, typer.Option(help="train, tune, iid, hard or ood.")] = "train",
-    rows: Annotated[int, typer.Option(min=1, help="How many.")] = 1000,
-    start: Annotated[int, typer.Option(min=0, help="Number of the first.")] = 0,
-    config: flags.SandboxConfig = None,
-    quiet: flags.Quiet = False,
-) -> None:
-    """Write preference pairs of the embedded world, with exact labels, gold critiques and hidden rules in meta.
-
-    Example: reasrm sandbox pairs --split hard --rows 500 --output hard.jsonl
-    """
-    set_quiet(quiet)
-    with guarded():
-        from reasrm.cli.sandbox import load_demo_config, write_split
-
-        write_split(load_demo_config(config, None), split, rows, start, output)
-
-
-@sandbox_app.command("base")
-def sandbox_base(
-    output: Annotated[Path, typer.Option("--output", help="The model folder to make.")],
-    config: flags.SandboxConfig = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="One seed is one base.")] = None,
-    quiet: flags.Quiet = False,
-) -> None:
-    """Train the world's base model, the counterpart of an instruct model: about two minutes.
-
-    Example: reasrm sandbox base --output runs/sandbox/base
-    """
-    set_quiet(quiet)
-    with guarded():
-        from reasrm.cli.sandbox import load_demo_config, write_base
-
-        write_base(load_demo_config(config, seed), output)
-
-
-@sandbox_app.command("traces")
-def sandbox_traces(
-    input: Annotated[Path, typer.Option("--input", help="Pairs of the embedded world.")],
-    output: Annotated[Path, typer.Option("--output", help="SFT rows; rejected traces go beside it.")],
-    spec: Annotated[str, typer.Option(help="How the teacher is asked.")] = "sandbox",
-    config: flags.SandboxConfig = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the teacher's errors and the orders.")] = None,
-    quiet: flags.Quiet = False,
-) -> None:
-    """Let the scripted teacher judge pairs; keep the traces whose verdict is the label.
-
-    Example: reasrm sandbox traces --input pairs.jsonl --output sft.jsonl
-    """
-    set_quiet(quiet)
-    with guarded():
-        from reasrm.cli.sandbox import load_demo_config, write_traces
-
-        write_traces(load_demo_config(config, seed), spec, input, output)
-
-
-@sandbox_app.command("judge")
-def sandbox_judge(
-    output: Annotated[Path, typer.Option("--output", help="The judge folder; an existing one is replaced.")],
-    work: Annotated[Path, typer.Option("--work", help="Folder for what it is made from.")],
-    config: flags.SandboxConfig = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of base, teacher and training.")] = None,
-    quiet: flags.Quiet = False,
-) -> None:
-    """Make a judge of the embedded world, as the one that `--judge sandbox` names was made.
-
-    Example: reasrm sandbox judge --config configs/sandbox/judge.yaml --work runs/judge --output my-judge
-    """
-    set_quiet(quiet)
-    with guarded():
-        from reasrm.cli.sandbox import load_demo_config, write_judge
-
-        write_judge(load_demo_config(config, seed), work, output)
 
 
 @app.command("env")

@@ -63,7 +63,9 @@ def find_resume(run: RunFolder, *, strict: bool = False) -> CheckpointInfo | Non
     remove_unsealed(run)
     info = latest_checkpoint(run, strict=strict)
     set_aside_after(run, info.step if info else 0)
-    run.truncate_metrics(info.step if info else -1)  # what was measured before the first step is measured again, too
+    run.truncate_metrics(
+        info.step if info else -1
+    )  # what was measured before the first step is measured again, too
     if info:
         _log.info("going on from %s", info.path)
     return info

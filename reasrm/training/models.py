@@ -95,7 +95,9 @@ def _find_model(path: str) -> str:
         return path
     result = result_checkpoint(folder)
     if result is None:
-        raise ConfigError("the run has no complete checkpoint yet", place=path, remedy="train on with --resume")
+        raise ConfigError(
+            "the run has no complete checkpoint yet", place=path, remedy="train on with --resume"
+        )
     if (result.path / "adapter_config.json").is_file():
         raise ConfigError(
             "the run trained adapters, which are no model of their own",
