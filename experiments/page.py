@@ -41,7 +41,12 @@ CLAIMS = (
     ),
 )
 STRONG_CLAIMS = (
-    ("RL raises accuracy where the shortcut pays", "weak SFT + RL", "reasoning SFT, weak", "in-domain"),
+    (
+        "RL raises accuracy beside a strong shortcut",
+        "weak SFT + RL",
+        "reasoning SFT, weak",
+        "not in the paper; outcome reward could teach the shortcut",
+    ),
 )
 
 

@@ -332,11 +332,17 @@ class SafeCheckpoints(_Trainer):  # type: ignore[misc]
         self._initial_global_step = 0
 
     def _run_epoch(self, *positional: Any, **named: Any) -> None:
-        """Train an epoch; transformers would do one step more than `max_steps` when a finished run is resumed."""
+        """Train an epoch; transformers would do one step more than `max_steps` when a finished run is resumed.
+
+        It tells the epoch only to the loader that skips the batches seen before, which in several processes does not
+        pass it on to the sampler: a run resumed in its second epoch would go on in the order of the first.
+        """
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
-        else:
-            super()._run_epoch(*positional, **named)
+            return
+        if hasattr(named["train_dataloader"], "set_epoch"):
+            named["train_dataloader"].set_epoch(named["epoch"])
+        super()._run_epoch(*positional, **named)
 
     def _finalize_training(self, trial: Any, num_train_samples: Any, start_time: float) -> Any:
         """Sum up the whole run, not only what was trained since it was resumed."""

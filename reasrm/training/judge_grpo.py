@@ -70,7 +70,6 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
         self._say = say
         self._alarms = Alarms(stage.watch.alarms)
         self._old_logps: torch.Tensor | None = None
-        self._sampler: ComparisonSampler | None = None
         self._stop_reason: str | None = None
         self.num_trained_tokens = 0
         self.start: float | None = None
@@ -127,7 +126,7 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
     # Which prompts
 
     def _get_train_sampler(self, dataset: Any = None) -> ComparisonSampler:
-        self._sampler = ComparisonSampler(
+        return ComparisonSampler(
             len(self._train_keys),
             unit=self._unit,
             prompts_per_batch=self._prompts_per_batch,
@@ -135,13 +134,6 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
             repeats=self._generate_every,
             seed=self.args.seed,
         )
-        return self._sampler
-
-    def _run_epoch(self, *positional: Any, **named: Any) -> None:
-        """Train an epoch, in its own order: accelerate does not pass its number on where batches are skipped."""
-        if self._sampler is not None:
-            self._sampler.set_epoch(named["epoch"])
-        super()._run_epoch(*positional, **named)
 
     # Loss
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from transformers import Trainer
+from trl.generation.vllm_generation import VLLMGeneration
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
 from reasrm.training.checkpoints import SafeCheckpoints
+from reasrm.training.config import OWNED
 from reasrm.training.guards import GuardedSteps
+from reasrm.training.judge_grpo import JudgeGRPOTrainer
+from reasrm.training.rlvr_config import GRPO_OWNED
+from reasrm.training.rlvr_setup import _DEFAULTS
+from reasrm.training.rollouts import Rollouts
 
 OVERRIDDEN = {
     "train": ["resume_from_checkpoint", "trial", "ignore_keys_for_eval"],
@@ -32,6 +43,8 @@ USED = {
         "_total_loss_scalar",
         "_globalstep_last_logged",
         "_initial_global_step",
+        "train_dataloader=train_dataloader",
+        "epoch=epoch",
     ],
     "_run_epoch": ["on_pre_optimizer_step", "_load_rng_state", "max_grad_norm"],
     "_save_checkpoint": ["save_model", "_save_optimizer_and_scheduler", "_save_scaler", "_save_rng_state"],
@@ -42,15 +55,83 @@ USED = {
 """Names that the methods of transformers are relied on to use."""
 
 
-def test_the_trainer_is_the_one_this_was_written_for():
+GRPO_OVERRIDDEN = {
+    "log": ["logs", "start_time"],
+    "_get_train_sampler": ["dataset"],
+    "_tokenize_prompts": ["prompts"],
+    "_generate_and_score_completions": ["inputs"],
+    "_generate_single_turn": [
+        *("prompt_ids", "images", "multimodal_fields", "num_generations", "has_tool_images"),
+    ],
+    "_calculate_rewards": ["inputs", "prompts", "completions", "completion_ids_list"],
+    "_compute_loss": ["model", "inputs"],
+    "_get_per_token_logps_and_entropies": [
+        *("model", "input_ids", "attention_mask", "logits_to_keep", "batch_size", "compute_entropy"),
+        *("compute_aux_loss", "pixel_values", "image_grid_thw", "num_images", "pixel_attention_mask"),
+        *("spatial_shapes", "num_tiles", "image_sizes", "token_type_ids", "mm_token_type_ids"),
+        "image_position_ids",
+    ],
+    "_save_checkpoint": ["model", "trial"],
+    "create_model_card": ["model_name", "dataset_name", "tags"],
+}
+"""The same of `GRPOTrainer`."""
+GRPO_USED = {
+    "__init__": [
+        *("self._step = 0", "self._metrics", "self._last_loaded_step", "self.vllm_generation", "self._dist"),
+        *(
+            "self._tokenizer",
+            "self.eos_token_ids",
+            "self.num_iterations",
+            "self.num_generations",
+            "self.beta",
+        ),
+        *("self.loss_type", "self.temperature", "self.top_p", "self.max_completion_length", "self.use_vllm"),
+        *("self._entropy_bonus_enabled", "self.aux_loss_enabled", "self.top_entropy_quantile"),
+        *("self.entropy_coef", "self._last_world_entropy", "create_model_from_path(get_config_model_id"),
+    ],
+    "get_train_dataloader": ["self._get_train_sampler"],
+    "training_step": ["self._step += 1"],
+    "_prepare_inputs": [
+        *("self._step % generate_every == 0", "self._generate_and_score_completions(generation_batch)"),
+        "shuffle_sequence_dict",
+    ],
+    "_generate": [
+        *("self._tokenize_prompts(prompts)", "self._generate_single_turn(", "num_input_tokens_seen"),
+    ],
+    "_generate_and_score_completions": [
+        *("self._generate(prompts)", "self._calculate_rewards(inputs, prompts, completions"),
+        *('"advantages": advantages', 'output["old_per_token_logps"]', 'output["importance_sampling_ratio"]'),
+        "self.args.gradient_accumulation_steps % generate_every != 0",
+    ],
+    "_compute_loss": [
+        *("self._get_per_token_logps_and_entropies(", 'inputs.get("old_per_token_logps")'),
+        *('inputs["advantages"]', 'inputs["num_items_in_batch"]', "use_bias_correction_kl"),
+        *('["grpo", "sapo"]', '== "bnpo"', '== "dr_grpo"', '["cispo", "dapo", "vespo"]'),
+    ],
+    "_save_checkpoint": ["self.create_model_card("],
+}
+"""The same of `GRPOTrainer`."""
+
+
+def changes(
+    trainer: type[Any], overridden: Mapping[str, Sequence[str]], used: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Name what is not as it was."""
     changed = []
-    for name, expected in OVERRIDDEN.items():
-        method = getattr(Trainer, name, None)
+    for name, expected in overridden.items():
+        method = getattr(trainer, name, None)
         found = None if method is None else list(inspect.signature(method).parameters)[1:]
-        changed += [] if found == expected else [f"{name} takes {found}, not {expected}"]
-    for name, words in USED.items():
-        source = inspect.getsource(getattr(Trainer, name))
-        changed += [f"{name} does not use {word}" for word in words if word not in source]
+        changed += (
+            [] if found == list(expected) else [f"{trainer.__name__}.{name} takes {found}, not {expected}"]
+        )
+    for name, words in used.items():
+        source = inspect.getsource(getattr(trainer, name))
+        changed += [f"{trainer.__name__}.{name} does not use {word}" for word in words if word not in source]
+    return changed
+
+
+def test_the_trainer_is_the_one_this_was_written_for():
+    changed = changes(Trainer, OVERRIDDEN, USED)
     source = inspect.getsource(SFTTrainer)
     changed += [
         f"SFTTrainer has no {word}" for word in ("_metrics", "_total_train_tokens") if word not in source
@@ -58,10 +139,24 @@ def test_the_trainer_is_the_one_this_was_written_for():
     assert changed == []
 
 
-def test_every_private_method_overridden_is_in_the_contract():
-    own = {"_run_epoch", *OVERRIDDEN}
-    for mixin in (SafeCheckpoints, GuardedSteps):
-        overridden = {
-            name for name in vars(mixin) if hasattr(Trainer, name) and callable(getattr(Trainer, name))
-        }
-        assert {name for name in overridden if not name.startswith("__")} <= own
+def test_the_grpo_trainer_is_the_one_this_was_written_for():
+    changed = changes(GRPOTrainer, GRPO_OVERRIDDEN, GRPO_USED)
+    changed += changes(
+        VLLMGeneration,
+        {"generate": ["prompts", "images", "num_generations", "profiler"], "sync_weights": []},
+        {"generate": ["temperature = self.temperature"]},
+    )
+    fields = {field.name for field in dataclasses.fields(GRPOConfig)}
+    changed += [f"GRPOConfig has no {name}" for name in _DEFAULTS if name not in fields]
+    changed += [f"GRPOConfig has no {name}" for name in GRPO_OWNED if name not in fields | OWNED.keys()]
+    assert changed == []
+
+
+def test_every_method_overridden_is_in_the_contract():
+    for mixins, trainer, own in (
+        ((SafeCheckpoints, GuardedSteps), Trainer, {"_run_epoch", *OVERRIDDEN}),
+        ((Rollouts, JudgeGRPOTrainer), GRPOTrainer, GRPO_OVERRIDDEN.keys()),
+    ):
+        for mixin in mixins:
+            overridden = {name for name in vars(mixin) if callable(getattr(trainer, name, None))}
+            assert {name for name in overridden if not name.startswith("__")} <= set(own)

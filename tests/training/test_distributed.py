@@ -1,4 +1,4 @@
-"""Two processes train what one process trains, through `train/sft.py` as a user starts it."""
+"""Two processes train what one process trains, through `train/sft.py` and `train/rlvr.py` as a user starts them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from reasrm.sources.importing import pair_to_json
+from reasrm.training import rlvr
+from reasrm.training.rlvr_config import load_rlvr_stage
+from reasrm.world.pairs import World
 from tests.commands import ROOT, environment, rows_of
-from tests.training.stages import sft_row, write_stage
+from tests.training.stages import SANDBOX_MODEL, sft_row, write_rlvr_stage, write_stage
 
 STEPS = 5
-SCRIPT = ROOT / "train" / "sft.py"
+SFT, RLVR = ROOT / "train" / "sft.py", ROOT / "train" / "rlvr.py"
 # Compiling DeepSpeed's own operator for processes of one machine takes a minute; without it gloo is used.
 WITHOUT_OPERATOR = """\
 import runpy, sys
@@ -49,7 +53,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def alone(stage: Path) -> dict[str, Any]:
     """The run of one process."""
-    return train(stage, "alone", [sys.executable, str(SCRIPT)])
+    return train(stage, "alone", [sys.executable, str(SFT)])
 
 
 def train(stage: Path, name: str, command: list[str], *overrides: str, **extra: str) -> dict[str, Any]:
@@ -111,15 +115,85 @@ def assert_alike(run: dict[str, Any], alone: dict[str, Any]) -> None:
     assert moved > 1e-3
 
 
+def without_operator(folder: Path, script: Path) -> str:
+    """A program that runs another without DeepSpeed's own operator."""
+    wrapper = folder / "without_operator.py"
+    wrapper.write_text(WITHOUT_OPERATOR.format(folder=str(script.parent), script=str(script)))
+    return str(wrapper)
+
+
 def test_two_processes_with_ddp_are_one(stage: Path, alone: dict[str, Any]) -> None:
-    command = [*launcher("cpu-2"), str(SCRIPT)]
+    command = [*launcher("cpu-2"), str(SFT)]
     assert_alike(train(stage, "ddp", command, "trainer.per_device_train_batch_size=2"), alone)
 
 
 def test_two_processes_with_zero_2_are_one(stage: Path, alone: dict[str, Any]) -> None:
     pytest.importorskip("deepspeed", reason="needs the extra deepspeed")
-    wrapper = stage.parent / "without_operator.py"
-    wrapper.write_text(WITHOUT_OPERATOR.format(folder=str(SCRIPT.parent), script=str(SCRIPT)))
-    command = [*launcher("cpu-2-zero2"), str(wrapper)]
+    command = [*launcher("cpu-2-zero2"), without_operator(stage.parent, SFT)]
     run = train(stage, "zero", command, "trainer.per_device_train_batch_size=2", DS_ACCELERATOR="cpu")
     assert_alike(run, alone)
+
+
+@pytest.fixture(scope="module")
+def rlvr_stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five steps of the sandbox judge, three prompts of four rollouts each; the fourth step begins a second epoch.
+
+    With two processes the second group of each batch is divided between them, and the held-out pairs are odd.
+    """
+    folder = tmp_path_factory.mktemp("rlvr")
+    write_rlvr_stage(folder, pairs=[pair_to_json(pair) for pair in World().pairs("iid", 3)])
+    (folder / "pairs.jsonl").rename(folder / "held-out.jsonl")
+    return write_rlvr_stage(
+        folder,
+        pairs=[pair_to_json(pair) for pair in World().pairs("train", 10)],
+        model={"path": str(SANDBOX_MODEL)},
+        validation={"splits": {"held_out": str(folder / "held-out.jsonl")}, "every": 5},
+        rollouts={"refill": 1},
+        watch={"samples": 12, "samples_every": 1},
+        trainer={
+            "max_steps": STEPS,
+            "per_device_train_batch_size": 12,
+            "max_completion_length": 60,
+            "learning_rate": 1e-4,
+        },
+    )
+
+
+def assert_same_rollouts(stage: Path, run: dict[str, Any], *overrides: str) -> None:
+    """The same texts, rewards and accuracies; losses within 1e-4; weights as near as the optimizer keeps them."""
+    alone = rlvr.train(load_rlvr_stage(stage, overrides), str(stage), Path(run["run"] + "-alone"))
+    for log in ("samples", "canary"):
+        theirs, ours = (rows_of(Path(found["run"]) / f"{log}.jsonl") for found in (alone, run))
+        assert len(theirs) == len(ours) > 0
+        for one, other in zip(theirs, ours, strict=True):
+            assert {**one, "advantage": None} == {**other, "advantage": None}
+            assert one.get("advantage") == pytest.approx(other.get("advantage"), abs=1e-9)
+    for name in ("loss", "reward/mean", "rollouts/accuracy", "groups/dead", "eval/held_out/accuracy"):
+        expected = logged(alone, name)
+        assert len(expected) == (2 if name.startswith("eval") else STEPS)
+        assert logged(run, name) == pytest.approx(expected, abs=1e-4), name
+    assert logged(run, "grad_norm") == pytest.approx(logged(alone, "grad_norm"), abs=1e-3)
+    assert len(set(logged(alone, "reward/mean"))) > 1
+    for name in ("generated_tokens", "prompt_tokens", "accuracy", "validation"):
+        assert run[name] == alone[name]
+    theirs_w, ours_w = weights(alone), weights(run)
+    for name, weight in theirs_w.items():
+        assert (weight - ours_w[name]).abs().max() < 1e-4, name
+    start = load_file(SANDBOX_MODEL / "model.safetensors")
+    assert max(float((weight - start[name]).abs().max()) for name, weight in theirs_w.items()) > 1e-4
+
+
+def test_two_processes_with_ddp_draw_and_learn_what_one_does(rlvr_stage: Path) -> None:
+    """Without KL, so that rows without an advantage are left out."""
+    command = [*launcher("cpu-2"), str(RLVR)]
+    run = train(rlvr_stage, "ddp", command, "trainer.per_device_train_batch_size=6", "trainer.beta=0")
+    assert_same_rollouts(rlvr_stage, run, "trainer.beta=0")
+
+
+def test_two_processes_with_zero_2_draw_and_learn_what_one_does(rlvr_stage: Path) -> None:
+    """With KL, so that DeepSpeed holds the reference, too."""
+    pytest.importorskip("deepspeed", reason="needs the extra deepspeed")
+    command = [*launcher("cpu-2-zero2"), without_operator(rlvr_stage.parent, RLVR)]
+    overrides = ("trainer.per_device_train_batch_size=6", "trainer.beta=0.05")
+    run = train(rlvr_stage, "zero", command, *overrides, DS_ACCELERATOR="cpu")
+    assert_same_rollouts(rlvr_stage, run, "trainer.beta=0.05")

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from accelerate.data_loader import BatchSamplerShard, DataLoaderShard, skip_first_batches
+from torch.utils.data import BatchSampler
 from transformers import Trainer
 
 from reasrm.errors import ConfigError, InputError
@@ -185,16 +187,28 @@ def test_both_orders_of_a_pair_stand_side_by_side() -> None:
     )
 
 
-def test_the_trainer_tells_the_sampler_its_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Accelerate does not, where a resumed run of several processes skips batches."""
+def test_a_run_resumed_by_two_processes_goes_on_in_the_order_of_its_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told of the epoch is only the loader that skips batches, and accelerate does not pass it on from there."""
     trainer = rlvr_trainer(write_rlvr_stage(tmp_path), tmp_path / "run")
     sampler = trainer._get_train_sampler()
+    shard = BatchSamplerShard(BatchSampler(sampler, 4, False), num_processes=2, process_index=1)
+    loader = DataLoaderShard(list(range(8)), batch_sampler=shard, collate_fn=list)
     expected = ComparisonSampler(8, unit=1, prompts_per_batch=2, group_size=4, repeats=1, seed=0)
     expected.set_epoch(3)
-    monkeypatch.setattr(Trainer, "_run_epoch", lambda *_, **__: None)
+    seen: list[list[int]] = []
+
+    def epoch(self: Any, *, train_dataloader: Any, epoch: int) -> None:
+        skipping = skip_first_batches(train_dataloader, 2)
+        skipping.set_epoch(epoch)
+        seen.extend(skipping)
+
+    monkeypatch.setattr(Trainer, "_run_epoch", epoch)
     trainer.state.max_steps = 1
-    trainer._run_epoch(epoch=3)
-    assert list(sampler) == list(expected)
+    trainer._run_epoch(train_dataloader=loader, epoch=3)
+    rows = list(expected)
+    assert seen == [rows[20:24], rows[28:32]]
     trainer.run.close()
 
 

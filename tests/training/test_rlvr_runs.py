@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from reasrm.cli import main
+from reasrm.cli import console, main
 from reasrm.errors import EnvironmentProblem, InternalError
 from reasrm.rewards.base import RewardProblem, Rollout, each_row
 from reasrm.rewards.build import RewardFunction
@@ -54,8 +54,8 @@ def poison(monkeypatch: pytest.MonkeyPatch, steps: Sequence[int]) -> None:
 
 def test_a_step_without_a_finite_loss_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     poison(monkeypatch, [2])
-    config = write_rlvr_stage(tmp_path, trainer={"max_steps": 3, "save_steps": 1, "beta": 0.1})
-    summary = start(config, "run", "checkpoints.keep=3")
+    config = write_rlvr_stage(tmp_path, trainer={"max_steps": 3, "save_steps": 1})
+    summary = start(config, "run", "checkpoints.keep=3", "rollouts.refill=3")
     assert (summary["steps"], summary["skipped_steps"]) == (3, 1)
     states = [weights(tmp_path / "run", step) for step in (1, 2, 3)]
     assert are_equal(states[0], states[1])
@@ -121,7 +121,7 @@ def test_a_reward_that_throws_names_its_row(tmp_path: Path, monkeypatch: pytest.
                 raise ZeroDivisionError("no words to divide by")
             return float(rollout.num_tokens)
 
-        return RewardFunction({"own": each_row(reward)}, build(stage).combine)
+        return RewardFunction({"outcome": each_row(reward)}, build(stage).combine)
 
     config = write_rlvr_stage(tmp_path, rewards=OUTCOME, trainer={"max_steps": 4, "save_steps": 1})
     monkeypatch.setattr(rlvr, "build_reward_function", breaking)
@@ -129,13 +129,13 @@ def test_a_reward_that_throws_names_its_row(tmp_path: Path, monkeypatch: pytest.
         start(config, "run")
     assert caught.value.row_id == "q3"
     assert "row 'q3', order" in str(caught.value)
-    assert "'own' failed: ZeroDivisionError: no words to divide by" in str(caught.value)
+    assert "'outcome' failed: ZeroDivisionError: no words to divide by" in str(caught.value)
     monkeypatch.undo()
     assert start(config, "run", resume=True)["steps"] == 4
 
 
 def test_a_reward_out_of_range_ends_the_command_with_3(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """What a config can bring about: a gate below 0."""
     rewards = {
@@ -145,10 +145,14 @@ def test_a_reward_out_of_range_ends_the_command_with_3(
     config = write_rlvr_stage(tmp_path, rewards=rewards)
     command = ["reasrm", "rlvr", "--config", str(config), "--run-dir", str(tmp_path / "run"), "--quiet"]
     monkeypatch.setattr(sys, "argv", command)
-    with pytest.raises(SystemExit) as end:
-        main()
+    monkeypatch.setattr(console, "exit_with", sys.exit)  # the real one ends the process at once
+    try:
+        with pytest.raises(SystemExit) as end:
+            main()
+    finally:
+        console.set_quiet(False)
     assert end.value.code == 3
-    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    said = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert said["error"] == "RewardProblem"
     assert "row 'q" in said["message"]
     assert "this combinator needs a value in [0, 1]" in said["message"]
@@ -170,29 +174,32 @@ def test_an_interrupted_run_ends_with_the_same_bits(tmp_path: Path, kind: str) -
     (tmp_path / "pairs.jsonl").rename(tmp_path / "held-out.jsonl")
     config = write_rlvr_stage(
         tmp_path,
+        pairs=[preference(n) for n in range(4)],  # an epoch lasts four steps
         lora={"r": 4} if kind == "adapters" else None,
         validation={"splits": {"held_out": str(tmp_path / "held-out.jsonl")}, "every": 2},
         selection={},
         watch={"samples_every": 2, "canary": {"rows": 1, "every": 3}},
         trainer={"max_steps": 8, "save_steps": 2, "beta": 0.05, "num_iterations": 2, "logging_steps": 3},
     )
-    whole = start(config, "whole", "trainer.max_steps=10")
+    whole = start(config, "whole")
 
     def stop(done: int, total: int, logs: Mapping[str, Any]) -> None:
-        if done == 9:
+        if done == 8:
             raise Stopped
 
     with pytest.raises(Stopped):
-        start(config, "cut", "trainer.max_steps=10", steps=stop)
-    assert (tmp_path / "cut" / "checkpoints" / "checkpoint-2").is_dir()
-    resumed = start(config, "cut", "trainer.max_steps=10", resume=True)
+        start(config, "cut", steps=stop)
+    assert {path.name for path in (tmp_path / "cut" / "checkpoints").iterdir()} == {
+        f"checkpoint-{step}" for step in (2, 4, 6)
+    }
+    resumed = start(config, "cut", resume=True)
     names = {"run", "checkpoint"}
     assert {k: v for k, v in resumed.items() if k not in names} == {
         k: v for k, v in whole.items() if k not in names
     }
     folders = [tmp_path / name / "checkpoints" for name in ("whole", "cut")]
     found = [sorted(path.name for path in folder.iterdir()) for folder in folders]
-    assert found[0] == found[1] == ["checkpoint-10", "checkpoint-2", "checkpoint-8"]
+    assert found[0] == found[1] == ["checkpoint-2", "checkpoint-6", "checkpoint-8"]
     file = "model.safetensors" if kind == "all" else "adapter_model.safetensors"
     for name in found[0]:
         files = {path.suffix for path in (folders[1] / name).iterdir()}
