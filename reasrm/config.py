@@ -8,6 +8,7 @@ aliases is capped.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -174,9 +175,26 @@ def _explain(error: ValidationError, model: type[BaseModel], place: str) -> Conf
         guess = nearest(str(first["loc"][-1]), known)
         remedy = f"did you mean {guess!r}?" if guess else f"known keys: {', '.join(sorted(known))}"
         return ConfigError(f"unknown key {key!r}{more}", place=place, remedy=remedy)
-    value = repr(first.get("input"))
-    shown = value if len(value) <= 80 else value[:77] + "..."
-    return ConfigError(f"key {key!r}: {first['msg']}, got {shown}{more}", place=place)
+    if first["type"] == "union_tag_invalid":
+        kind, tag = first["ctx"]["discriminator"].strip("'"), first["ctx"]["tag"]
+        remedy = _one_of(tag, first["ctx"]["expected_tags"])
+        return ConfigError(f"key '{key}.{kind}': no such value: {tag!r}{more}", place=place, remedy=remedy)
+    value = first.get("input")
+    if first["type"] == "literal_error" and isinstance(value, str):
+        remedy = _one_of(value, first["ctx"]["expected"])
+        return ConfigError(f"key {key!r}: no such value: {value!r}{more}", place=place, remedy=remedy)
+    said = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error" and isinstance(value, dict | list):
+        return ConfigError(f"key {key!r}: {said}{more}", place=place)  # it names what of the section is wrong
+    shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
+    return ConfigError(f"key {key!r}: {said}, got {shown}{more}", place=place)
+
+
+def _one_of(word: str, quoted: str) -> str:
+    """Return what to write instead of `word`: the nearest of the words in quotation marks, or all of them."""
+    known = re.findall(r"'([^']*)'", quoted)
+    guess = nearest(word, known)
+    return f"did you mean {guess!r}?" if guess else f"use one of {', '.join(known)}"
 
 
 def _known_keys(model: type[BaseModel]) -> set[str]:

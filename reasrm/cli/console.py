@@ -94,7 +94,10 @@ def guarded() -> Iterator[None]:
         print_summary({"error": "KeyboardInterrupt", "message": "interrupted", "exit_code": 130})
         exit_with(130)
     except OSError as error:
-        message = f"{error.filename or 'this machine'}: {error.strerror or error}"
+        message = (
+            f"{error.filename or 'this machine'}: {error.strerror or error}; "
+            "check the path, its permissions and the space that is left, and run again"
+        )
         note(f"error: {message}")
         print_summary({"error": type(error).__name__, "message": message, "exit_code": 5})
         exit_with(5)

@@ -36,14 +36,14 @@ def run_import(
     )
     summary = report.to_json()
     for file in report.files:
-        name = "+".join(file.sources)
+        name = "+".join(file.sources) or "no schema recognised"
         note(f"{file.path} ({name}): {file.rows} rows, {file.read} pairs read, {file.kept} kept")
         for reason, count in file.dropped.most_common():
             places = ", ".join(file.examples[reason][:6]) + (" …" if count > 6 else "")
             note(f"  dropped {count} × {reason}: {places}")
         if file.unverified:
             note("  schema unverified: these column names were not confirmed against the owner's files")
-    note(f"pairs: {output}")
+    note(f"pairs: {output}" if summary["kept"] else f"not one pair was kept; {output} is empty")
     settings = {"options": list(options)} if options else {}
     print_summary({"command": "data import", **settings, **summary})
 

@@ -37,7 +37,7 @@ def run_sft(
         stage = load_sft_stage(config, overrides)
         from reasrm.training.sft import encode_data, plan, set_up, train
 
-        with training_listener(f"sft {config.stem}") as listener:
+        with training_listener(_label("sft", config)) as listener:
             if dry_run:
                 setup = set_up(stage, str(config), folder / "checkpoints")
                 summary = plan(setup, encode_data(setup, listener))
@@ -57,7 +57,7 @@ def run_rlvr(
         stage = load_rlvr_stage(config, overrides)
         from reasrm.training.rlvr import encode_data, plan, set_up, train
 
-        with training_listener(f"rlvr {config.stem}") as listener:
+        with training_listener(_label("rlvr", config)) as listener:
             if dry_run:
                 setup = set_up(stage, str(config), folder / "checkpoints")
                 summary = plan(setup, encode_data(setup, listener))
@@ -65,6 +65,10 @@ def run_rlvr(
             else:
                 summary = train(stage, str(config), folder, resume=resume, listener=listener)
         finish(summary)
+
+
+def _label(verb: str, config: Path) -> str:
+    return verb if config.stem == verb else f"{verb} {config.stem}"
 
 
 @contextmanager

@@ -10,15 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reasrm.config import nearest
 from reasrm.errors import ConfigError
 
-__all__ = ["Checkpoint", "context_length", "stop_ids"]
+__all__ = ["HUB_ID", "Checkpoint", "context_length", "stop_ids"]
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 
 _LOG = logging.getLogger("reasrm")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -55,12 +59,13 @@ class Checkpoint:
         return Path(self.path).is_dir()
 
     def check(self) -> None:
-        """Refuse a folder that is no model, holds its own code, or has its weights only as pickles.
+        """Refuse what is neither a model folder nor a hub id, and a folder with its own code or pickles for weights.
 
         Raises:
             ConfigError: Naming the file and what to do.
         """
         if not self.is_local:
+            _refuse_no_folder(self.path)
             return
         folder = Path(self.path)
         if (folder / "adapter_config.json").is_file():
@@ -124,7 +129,7 @@ class Checkpoint:
             return loader.from_pretrained(self.path, **self.options(), **options)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise ConfigError(
-                f"transformers cannot load it: {type(error).__name__}: {error}",
+                f"transformers cannot load it: {type(error).__name__}: {' '.join(str(error).split())}",
                 place=self.path,
                 remedy="check the files of the folder"
                 if self.is_local
@@ -137,6 +142,18 @@ class Checkpoint:
             return self.load("GenerationConfig")
         except ConfigError:
             return None
+
+
+def _refuse_no_folder(path: str) -> None:
+    """Refuse a name that can be no hub id, and so was meant to be a folder, before the hub is asked."""
+    if Path(path).is_file():
+        raise ConfigError("the model is a file", place=path, remedy=_NO_MODEL)
+    parent = Path(path).parent
+    if HUB_ID.fullmatch(path) and not ("/" in path and parent.is_dir()):
+        return
+    close = nearest(Path(path).name, [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else [])
+    remedy = f"did you mean {str(parent / close)!r}?" if close else f"make it first, or {_NO_MODEL}"
+    raise ConfigError("there is no such folder", place=path, remedy=remedy)
 
 
 def _follow_our_logging(theirs: Any) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 from reasrm.config import nearest
 from reasrm.errors import ConfigError
 from reasrm.generation.base import Backend
+from reasrm.generation.checkpoint import HUB_ID
 from reasrm.generation.replay import ReplayBackend
 
 __all__ = ["open_backend"]
 
 _FORMS = "a model folder, a hub id such as Qwen/Qwen3-8B, openai:MODEL@BASE_URL, replay, or sandbox"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 _SCHEME = re.compile(r"([A-Za-z][\w-]+):(.*)", re.DOTALL)
 _ENGINES = ("hf", "vllm")
 
@@ -113,7 +113,7 @@ def _check_model_name(judge: str) -> None:
     if path.is_file():
         raise ConfigError("the judge is a file", place=judge, remedy=f"name {_FORMS}")
     parent_exists = judge.count("/") == 1 and path.parent.is_dir()
-    if _HUB_ID.fullmatch(judge) and not parent_exists:
+    if HUB_ID.fullmatch(judge) and not parent_exists:
         return
     siblings = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
     close = nearest(path.name, siblings)

@@ -253,6 +253,12 @@ def open_judge(
         chosen = own if spec is None else _as_spec(spec)
         backend = open_backend(str(folder / "model"), **backend_options)
         return Judge(spec=chosen, backend=backend, policy=policy, name=name if folder == _EMBEDDED else None)
+    if (folder / "checkpoints").is_dir() and (folder / "manifest.json").is_file():
+        raise ConfigError(
+            "is the run folder of a training",
+            place=name,
+            remedy=f"reasrm export --run {name} --output JUDGE, and name that folder",
+        )
     wanted = spec or default_spec
     if wanted is None:
         raise ConfigError(

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 from reasrm.records import Order, Winner
 from reasrm.rewards.base import Part, Rollout, RowFault, Values
-from reasrm.rewards.outcome import is_right
+from reasrm.rewards.outcome import is_right, wrote_nothing
 from reasrm.rewards.part_sections import ConsistencyLadderPart, PairConsistencyPart
 from reasrm.rewards.reading import has_layout
 
@@ -50,8 +50,8 @@ class ConsistencyReferee(Protocol):
 def consistency_ladder(section: ConsistencyLadderPart, referee: ConsistencyReferee) -> Part:
     """Return R1-Reward's ladder: right and consistent 1.5, right 1.0, right but inconsistent 0.5, plus 0.5·format.
 
-    The referee is asked only about right verdicts, in one call, because c acts only where acc = 1. A comparison
-    without a target abstains.
+    The referee is asked only about right verdicts, in one call, because c acts only where acc = 1. Without a target or
+    a completion the row abstains.
     """
 
     def part(rollouts: Sequence[Rollout]) -> Values:
@@ -112,7 +112,7 @@ def pair_consistency(section: PairConsistencyPart) -> Part:
 
     Both orders of a pair are found by `comparison.id` and `comparison.order`; verdicts are compared in the row's own
     order, ties included. An unreadable judgment earns 0. Where the batch holds no readable verdict of the other order,
-    the row abstains or earns 0.
+    the row abstains or earns 0; where the policy wrote nothing it abstains.
     """
 
     def part(rollouts: Sequence[Rollout]) -> Values:
@@ -125,7 +125,7 @@ def pair_consistency(section: PairConsistencyPart) -> Part:
         for rollout in rollouts:
             winner = _underlying(rollout)
             others = said.get((rollout.comparison.id, rollout.comparison.order.swap()), [])
-            if not others and section.absent == "abstain":
+            if wrote_nothing(rollout) or (not others and section.absent == "abstain"):
                 values.append(None)
             else:
                 values.append(0.0 if winner is None or not others else others.count(winner) / len(others))

@@ -11,7 +11,7 @@ import re
 
 from reasrm.records import ParseStatus
 from reasrm.rewards.base import Part, Rollout, each_row
-from reasrm.rewards.outcome import is_right
+from reasrm.rewards.outcome import is_right, wrote_nothing
 from reasrm.rewards.part_sections import CompletenessPart, FormatAnswerPart, RubricFormatPart
 from reasrm.rewards.reading import after_last, has_tags, words
 
@@ -29,7 +29,7 @@ _COMMON_WORDS = frozenset(_COMMON.split())
 
 
 def format_answer(section: FormatAnswerPart | RubricFormatPart) -> Part:
-    """Return R_format + R_answer ∈ {0, 1, 2}; without a target the row abstains.
+    """Return R_format + R_answer ∈ {0, 1, 2}; without a target or a completion the row abstains.
 
     R_format is 1 for a readable verdict with all tags of the section, R_answer is 1 for the right verdict. The two are
     independent: a right verdict without the tags earns 1.
@@ -49,14 +49,15 @@ def format_answer(section: FormatAnswerPart | RubricFormatPart) -> Part:
 def completeness(section: CompletenessPart) -> Part:
     """Return the share of Rubric-ARM's four demands that a judgment meets, by the section's values.
 
-    The rubric is the comparison's own if it has one, else the one the judge wrote; without either the row abstains.
+    The rubric is the comparison's own if it has one, else the one the judge wrote; without either, or without
+    a completion, the row abstains.
     A line of the evaluation addresses a criterion if it begins with its number or holds enough of its content words.
     Its explanation is that line and the next ones up to another criterion, the criterion's own words not counted.
     """
 
     def reward(rollout: Rollout) -> float | None:
         criteria = _criteria(rollout)
-        if not criteria:
+        if not criteria or wrote_nothing(rollout):
             return None
         judgment = rollout.judgment
         explained = _explanations(judgment.critique or "", criteria, section.overlap)

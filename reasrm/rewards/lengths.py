@@ -43,7 +43,8 @@ def overlong(section: OverlongPart) -> Part:
 def cosine_length(section: CosineLengthPart) -> Part:
     """Return the cosine reward: r_L + ½(r_0 − r_L)(1 + cos(π·n/L)), r_0 and r_L by whether the verdict is right.
 
-    An unreadable judgment counts as wrong, and beyond `max_tokens` all earn `exceeded`. Without a target it abstains.
+    An unreadable judgment counts as wrong, and beyond `max_tokens` all earn `exceeded`.
+    Without a target or a completion it abstains.
     """
 
     def reward(rollout: Rollout) -> float | None:

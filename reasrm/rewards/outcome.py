@@ -12,15 +12,23 @@ from reasrm.records import ParseStatus
 from reasrm.rewards.base import Part, Rollout, each_row
 from reasrm.rewards.part_sections import OutcomePart
 
-__all__ = ["is_right", "outcome"]
+__all__ = ["is_right", "outcome", "wrote_nothing"]
 
 _NOTHING_WRITTEN = frozenset({ParseStatus.ERROR, ParseStatus.TOO_LONG})
 
 
+def wrote_nothing(rollout: Rollout) -> bool:
+    """Return whether the call failed or the prompt did not fit: nothing that the policy could have done better."""
+    return rollout.judgment.status in _NOTHING_WRITTEN
+
+
 def is_right(rollout: Rollout) -> bool | None:
-    """Return whether the verdict names the target's winner; None without a target. Unreadable is not right."""
+    """Return whether the verdict names the target's winner. Unreadable is not right.
+
+    None where there is no target, or the policy wrote nothing.
+    """
     target, verdict = rollout.comparison.target, rollout.judgment.verdict
-    if target is None:
+    if target is None or wrote_nothing(rollout):
         return None
     return verdict is not None and verdict.winner == target.winner
 
@@ -35,7 +43,7 @@ def outcome(section: OutcomePart) -> Part:
         if judgment.verdict is None:
             if judgment.status in section.statuses:
                 return section.statuses[judgment.status]
-            return None if judgment.status in _NOTHING_WRITTEN else section.unparsed
+            return None if wrote_nothing(rollout) else section.unparsed
         if judgment.verdict.winner == target.winner:
             return section.right
         if judgment.verdict.winner == "tie" and section.predicted_tie is not None:

@@ -3,7 +3,7 @@
 Source: BLEUBERI (released code: r = BLEU(prediction, references, smooth=True), empty completions 0; ROUGE-L as a
 variant). A cheap baseline for rewards on critiques. Deviations: sacrebleu's tokeniser and smoothing instead of the
 `evaluate` package's (which adds 1 to every order); values in [0, 1]; the reference is one text, the row's human
-critique or its reference answer, and a row without one abstains.
+critique or its reference answer, and a row without one abstains, as does one whose policy wrote nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from reasrm.records import Order
 from reasrm.rewards.base import Part, Rollout, each_row
+from reasrm.rewards.outcome import wrote_nothing
 from reasrm.rewards.part_sections import BleuPart, RougePart
 from reasrm.rewards.reading import after_last
 
@@ -64,7 +65,7 @@ def longest_common_subsequence(first: Sequence[str], second: Sequence[str]) -> i
 def _overlap(section: BleuPart | RougePart, similarity: Callable[[str, str], float]) -> Part:
     def reward(rollout: Rollout) -> float | None:
         expected = _reference(section, rollout)
-        if not expected:
+        if not expected or wrote_nothing(rollout):
             return None
         judgment = rollout.judgment
         said = judgment.critique if section.read == "critique" else after_last(judgment.text, section.after)

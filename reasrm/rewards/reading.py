@@ -23,11 +23,11 @@ def after_last(text: str, literal: str) -> str:
 
 
 def _span(text: str, tag: str) -> tuple[int, int] | None:
-    """Return where the one `<tag>…</tag>` of a text begins and ends, or None unless it is one, and not empty."""
-    lower, opening, closing = text.lower(), f"<{tag.lower()}>", f"</{tag.lower()}>"
-    if lower.count(opening) != 1 or lower.count(closing) != 1:
+    """Return where the one `<tag>…</tag>` of a text in lower case stands, or None unless it is one, and not empty."""
+    opening, closing = f"<{tag.lower()}>", f"</{tag.lower()}>"
+    if text.count(opening) != 1 or text.count(closing) != 1:
         return None
-    start, end = lower.index(opening), lower.index(closing)
+    start, end = text.index(opening), text.index(closing)
     if end < start or not text[start + len(opening) : end].strip():
         return None
     return start, end + len(closing)
@@ -35,7 +35,7 @@ def _span(text: str, tag: str) -> tuple[int, int] | None:
 
 def has_tags(text: str, tags: tuple[str, ...]) -> bool:
     """Return whether each tag stands exactly once, closed, not empty, one after the other; `a|b` is one of two."""
-    position = 0
+    text, position = text.lower(), 0
     for tag in tags:
         spans = [span for name in tag.split("|") if (span := _span(text, name)) is not None]
         if len(spans) != 1 or spans[0][0] < position:
@@ -52,8 +52,8 @@ def has_layout(text: str, tags: tuple[str, ...], *, prefilled: bool = False) -> 
         tags: In this order.
         prefilled: Whether the first opening tag may stand at the end of the prompt instead.
     """
-    first = f"<{tags[0]}>"
-    if prefilled and first.lower() not in text.lower():
+    first, text = f"<{tags[0].lower()}>", text.lower()
+    if prefilled and first not in text:
         text = first + text
     position = 0
     for tag in tags:

@@ -19,7 +19,7 @@ from typing import Any
 
 import jsonlines
 
-from reasrm.errors import ConfigError
+from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.files import replacing
 from reasrm.jsonl import dumps
 from reasrm.records import CandidateSet, Comparison, Critique, PreferencePair, Row, Rubric
@@ -139,7 +139,7 @@ def import_pairs(
 ) -> ImportReport:
     """Write the preference pairs of public files to `output` and the rest to `<output stem>.dropped.jsonl`.
 
-    Both files appear complete or not at all. Pairs without an id get one from their content.
+    The folder is made if absent. Both files appear complete or not at all. Pairs without an id get one from their content.
 
     Args:
         inputs: Files to read, in order.
@@ -165,6 +165,7 @@ def import_pairs(
     if isinstance(found, Source):
         sources[found.name] = found
     ids = RowIds()
+    _make_folder(output)
     with replacing(output) as kept_file, replacing(dropped) as dropped_file:
         keep = jsonlines.Writer(kept_file, dumps=dumps)
         drop = jsonlines.Writer(dropped_file, dumps=dumps)
@@ -175,6 +176,15 @@ def import_pairs(
                     on_rows(report)
         ids.check()
     return ImportReport(output, dropped, reports)
+
+
+def _make_folder(output: Path) -> None:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"the folder cannot be made: {error.strerror}", place=str(output), remedy="choose another --output"
+        ) from error
 
 
 def _import_row(

@@ -314,10 +314,12 @@ class Rollouts(_Trainer):
             try:
                 answer[0] = self._reward(rollouts)
             except RewardProblem as error:
-                problem, answer[1] = error, (error.part, error.cause)
+                problem, answer[1] = error, (error.part, error.cause, error.row_id, error.order)
         broadcast_object_list(answer)
         if answer[1] is not None:
-            raise problem or RewardProblem(*answer[1])
+            part, cause, *row = answer[1]
+            at_fault = (r for r in rollouts if [r.comparison.id, r.comparison.order] == row)
+            raise problem or RewardProblem(part, cause, next(at_fault, None))
         scored: Scored = answer[0]
         return scored
 

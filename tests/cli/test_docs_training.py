@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from reasrm.cli.app import app
+from reasrm.config import read_settings
 from tests.commands import ROOT, rows_of
 
 # What a command gets behind its words: a base of a few steps, a training of two.
@@ -75,3 +76,25 @@ def test_the_way_to_rlvr_runs(tmp_path: Path, monkeypatch, capfd) -> None:
     assert set(trained["validation"]) == {"eval/iid/accuracy", "eval/hard/accuracy"}
     assert exported["checkpoint_step"] == trained["best"]["step"]
     assert (tmp_path / "judges" / "sandbox-rlvr" / "judge.json").is_file()
+
+
+def test_every_command_of_the_readme_finds_what_it_reads() -> None:
+    block = (ROOT / "README.md").read_text(encoding="utf-8").split("## Distil, then reinforce")[1].split("```")[1]
+    there: set[str] = set()
+    verbs = []
+    for line in block.strip().splitlines():
+        words = shlex.split(line)[1:]
+        verbs.append(words[0])
+        flags = list(zip(words, words[1:], strict=False))
+        given = {flag: value for flag, value in flags if flag.startswith("--")}
+        sets = [value for flag, value in flags if flag == "--set"]
+        config = read_settings(ROOT / given["--config"], sets) if "--config" in given else {}
+        reads = [given[flag] for flag in ("--input", "--run", "--judge") if flag in given]
+        reads += [config[key] for key in ("input",) if key in config]
+        if "model" in config:
+            reads += [config["model"]["path"], config["data"]["train"]]
+            reads += config.get("validation", {}).get("splits", {}).values()
+        assert set(reads) <= there, line
+        there |= {given[flag] for flag in ("--output", "--run-dir") if flag in given}
+        there |= {f"{config['output']}/sft.jsonl"} if words[0] == "distill" else set()
+    assert verbs == [*["sandbox"] * 5, "distill", "sft", "rlvr", "export", "eval"]
