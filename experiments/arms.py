@@ -55,7 +55,7 @@ __all__ = ["MODES", "SPLITS", "Bench", "Lab", "Trained", "answer_only", "code_ha
 SPLITS: tuple[Split, ...] = ("iid", "ood", "hard")
 MODES = {"sampled": 1.0, "greedy": 0.0}
 _ROOT = Path(__file__).parents[1]
-_NOT_CODE = ("cli", "demo/report", "demo/run", "evaluation", "export", "curation", "metrics/")
+_NOT_CODE = ("demo/report", "demo/run", "evaluation", "export", "curation")
 _BATCH = 256
 
 

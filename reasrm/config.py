@@ -11,7 +11,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import orjson
 import yaml
@@ -166,12 +166,17 @@ def _override(raw: dict[str, Any], text: str) -> None:
 
 def _explain(error: ValidationError, model: type[BaseModel], place: str) -> ConfigError:
     errors = error.errors(include_url=False)
+    wrong = next((e for e in errors if e["loc"] == ("stage",) and e["type"] == "literal_error"), None)
+    if wrong is not None:
+        said = f"key 'stage': the config is for {wrong['input']!r}, not for {wrong['ctx']['expected']}"
+        return ConfigError(said, place=place, remedy="use the command of that stage, or another file")
     # A misspelt key is also a missing one: name the misspelling.
     first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
-    key = ".".join(str(part) for part in first["loc"]) or "(top level)"
+    key = ".".join(str(part) for part in first["loc"] if part != "[key]") or "(top level)"
+    prefix = "" if not first["loc"] and first["type"] == "value_error" else f"key {key!r}: "
     more = "" if error.error_count() == 1 else f" (and {error.error_count() - 1} more)"
     if first["type"] == "extra_forbidden":
-        known = _known_keys(model)
+        known = _known_keys(model, first["loc"][:-1])
         guess = nearest(str(first["loc"][-1]), known)
         remedy = f"did you mean {guess!r}?" if guess else f"known keys: {', '.join(sorted(known))}"
         return ConfigError(f"unknown key {key!r}{more}", place=place, remedy=remedy)
@@ -182,12 +187,12 @@ def _explain(error: ValidationError, model: type[BaseModel], place: str) -> Conf
     value = first.get("input")
     if first["type"] == "literal_error" and isinstance(value, str):
         remedy = _one_of(value, first["ctx"]["expected"])
-        return ConfigError(f"key {key!r}: no such value: {value!r}{more}", place=place, remedy=remedy)
+        return ConfigError(f"{prefix}no such value: {value!r}{more}", place=place, remedy=remedy)
     said = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error" and isinstance(value, dict | list):
-        return ConfigError(f"key {key!r}: {said}{more}", place=place)  # it names what of the section is wrong
+        return ConfigError(f"{prefix}{said}{more}", place=place)  # it names what of the section is wrong
     shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
-    return ConfigError(f"key {key!r}: {said}, got {shown}{more}", place=place)
+    return ConfigError(f"{prefix}{said}, got {shown}{more}", place=place)
 
 
 def _one_of(word: str, quoted: str) -> str:
@@ -197,19 +202,18 @@ def _one_of(word: str, quoted: str) -> str:
     return f"did you mean {guess!r}?" if guess else f"use one of {', '.join(known)}"
 
 
-def _known_keys(model: type[BaseModel]) -> set[str]:
-    """Collect field names of a model and of the models it holds."""
-    keys: set[str] = set()
-    stack: list[Any] = [model]
-    seen: set[Any] = set()
-    while stack:
-        item = stack.pop()
-        if item in seen:
-            continue
-        seen.add(item)
-        if isinstance(item, type) and issubclass(item, BaseModel):
-            keys.update(item.model_fields)
-            stack.extend(field.annotation for field in item.model_fields.values())
-        else:
-            stack.extend(getattr(item, "__args__", ()))
-    return keys
+def _known_keys(model: type[BaseModel], section: Sequence[str | int]) -> set[str]:
+    """Collect the field names of the models that a section may be."""
+    models = {model}
+    for part in section:
+        inner = [m.model_fields[str(part)].annotation for m in models if str(part) in m.model_fields]
+        # A part that is no field is a name in a mapping, an index of a list, or the tag of a union.
+        models = {found for annotation in inner for found in _models_in(annotation)} or models
+    return {name for known in models for name in known.model_fields}
+
+
+def _models_in(annotation: Any) -> set[type[BaseModel]]:
+    """Return the models that an annotation holds: `list[A]`, `dict[str, A | B]`, `A | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    return {found for inner in get_args(annotation) for found in _models_in(inner)}

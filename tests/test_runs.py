@@ -116,7 +116,7 @@ def test_other_files_are_never_taken_for_a_run(tmp_path, rows):
         ({"config": {**CONFIG, "extra": 1}}, r"extra was \(absent\), is 1"),
         ({"config": {"trainer": CONFIG["trainer"]}}, r'model.path was "tiny", is \(absent\)'),
         ({"seed": 4}, "seed was 3, is 4"),
-        ({"stage": "rlvr"}, "stage was 'sft', is 'rlvr'"),
+        ({"stage": "rlvr"}, "a run of the stage 'sft', not 'rlvr'; choose another --run-dir"),
     ],
     ids=["changed key", "new key", "key gone", "seed", "stage"],
 )

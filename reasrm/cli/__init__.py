@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
-from reasrm.cli.app import main
+import sys
 
 __all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        from reasrm.cli.app import main as run  # here, so that Ctrl-C in the first second is no traceback
+
+        run()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        print('{"error":"KeyboardInterrupt","message":"interrupted","exit_code":130}', flush=True)
+        sys.exit(130)

@@ -91,7 +91,9 @@ def run_curation(
     files = [Path(name) for name in config.input]
     with CurationFolder(Path(config.output), files) as folder:
         identity = _identity(config)
-        report = None if restart or retry_errors else folder.finished(identity)
+        report = (
+            None if restart or retry_errors else folder.finished(identity, config.model_dump(mode="json"))
+        )
         if report is not None:
             note(f"{folder.path} holds this curation already")
         else:

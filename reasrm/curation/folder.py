@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class CurationFolder:
             raise ConfigError("is not a folder", place=str(path), remedy="choose another output") from error
         except OSError as error:
             raise EnvironmentProblem(f"cannot be made: {error.strerror}", place=str(path)) from error
+        self._read()  # once before anything is written: another command's folder stays as it is
         self._lock = OutputLock(path / "curate.lock")
         try:
             self._recorded = self._read()
@@ -61,8 +62,12 @@ class CurationFolder:
             self._lock.release()
             raise
 
-    def finished(self, identity: str) -> dict[str, Any] | None:
+    def finished(self, identity: str, config: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
         """Return the report of a curation that is done already, None if there is none.
+
+        Args:
+            identity: What must be equal for it to be this one.
+            config: This one's config, to say what differs.
 
         Raises:
             ConfigError: The folder holds another curation than this one.
@@ -70,8 +75,11 @@ class CurationFolder:
         if self._recorded is None or not self._recorded.get("complete"):
             return None
         if self._recorded.get("identity") != identity:
+            changes = "; ".join(_changes(self._recorded.get("config"), config))
             raise ConfigError(
-                "the folder holds a curation of other inputs, another config or another version",
+                f"the folder holds a curation with another config: {changes}"
+                if changes
+                else "the folder holds a curation of other inputs or by another version",
                 place=str(self.path),
                 remedy="choose another output, or pass --restart to replace it",
             )
@@ -132,3 +140,17 @@ class CurationFolder:
                 remedy="choose a new or empty output",
             )
         return None
+
+
+def _changes(old: Any, new: Any, key: str = "") -> Iterator[str]:
+    """Say which keys of two configs differ, but for where the result goes."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in sorted({*old, *new} - ({"output"} if not key else set())):
+            yield from _changes(old.get(name), new.get(name), f"{key}.{name}" if key else name)
+    elif key and old != new:
+        yield f"{key} was {_short(old)}, is {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = orjson.dumps(value).decode()
+    return text if len(text) <= 80 else f"{text[:80]}…"

@@ -8,12 +8,22 @@ from typing import Any
 __all__ = ["comparisons", "flip"]
 
 _SIDE = {"A": "B", "B": "A"}
+_LABEL = {"chosen": "rejected", "rejected": "chosen"}
 
 
 def flip(line: Mapping[str, Any], confidence: float) -> dict[str, Any]:
-    """Return a pair with its labels exchanged; `meta.flipped` is the judge's confidence."""
+    """Return a pair with its labels exchanged; `meta.flipped` is the judge's confidence.
+
+    What `meta` knows of one side (`chosen_score`, `rejected_model`) goes with its response.
+    """
     flipped = {**line, "chosen": line["rejected"], "rejected": line["chosen"]}
-    return _swap_critique({**flipped, "meta": {**line["meta"], "flipped": round(confidence, 4)}})
+    meta = {_of_other_side(key): value for key, value in line["meta"].items()}
+    return _swap_critique({**flipped, "meta": {**meta, "flipped": round(confidence, 4)}})
+
+
+def _of_other_side(key: str) -> str:
+    side, mark, fact = key.partition("_")
+    return f"{_LABEL[side]}_{fact}" if mark and side in _LABEL else key
 
 
 def comparisons(line: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

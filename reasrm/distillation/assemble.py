@@ -62,6 +62,17 @@ class OutputFiles:
         """Every answer as it came: the run's memory."""
         return self.folder / "calls.jsonl"
 
+    def refuse_foreign(self) -> None:
+        """Raise `ConfigError` if another command's result lies in the folder."""
+        for whose, names in {
+            "a training": ("manifest.json", "checkpoints"),
+            "a curation": ("curation.json",),
+        }.items():
+            if all((self.folder / name).exists() for name in names):
+                raise ConfigError(
+                    f"the folder holds {whose}", place=str(self.folder), remedy="choose another output folder"
+                )
+
     def refuse_inputs(self, inputs: Sequence[Path]) -> None:
         """Raise `ConfigError` if a file to be written is an input."""
         for source in inputs:

@@ -1,4 +1,4 @@
-"""Kept traces as hints: everything that gives the verdict away is masked, the structure of the reasoning stays.
+"""Kept traces as hints: what gives the verdict away is masked, the structure of the reasoning stays.
 
 After SMEPO ("Hide to Guide"), which gives a policy an expert's trace whose reward-relevant spans are masked, so that it
 has to work them out. There the spans are numbers and code; for a judge they are the verdict (`[VERDICT]`), sentences
@@ -36,11 +36,15 @@ _JUDGED = (
 _FEW = r"(?:[ \t*_]+(?!(?i:than)\b)[\w'’,-]+){0,5}?[ \t*_]+"
 _CHOOSING = (
     r"(?i:\b(?:prefer|prefers|preferring|favou?rs?|favou?ring|choose|chooses|choosing|pick|select|go with|going with"
-    r"|leans?|leaning|vote|verdict|winner|decision|preference|(?:better|best|stronger|superior) (?:one|of the two)"
+    r"|leans?|leaning|vote|verdict|winner|decision|preference|(?:answer|choice|conclusion) is"
+    r"|(?:better|best|stronger|superior) (?:one|of the two)"
     rf"|(?:better|best|stronger|superior|winning|preferred) {_NAME})\b)"
 )
 _WINNERS = re.compile(
-    rf"{_SIDE}[ \t]*(?:>{{1,2}}|<{{1,2}}|≻|≺)[ \t]*{_SIDE}"
+    rf"(?i:\b(?:hence|thus|therefore|so|overall)\b),?[ \t*_]+{_SIDE}[ \t*_]*(?=[.!\n]|$)"
+    rf"|{_SIDE}[ \t]+(?i:is|was|remains)(?:[ \t]+\w+)?[ \t]+"
+    r"(?i:the (?:right|correct) (?:choice|pick|one|option|verdict))"
+    rf"|{_SIDE}[ \t]*(?:>{{1,2}}|<{{1,2}}|≻|≺)[ \t]*{_SIDE}"
     rf"|{_SIDE}(?:{_FEW}){_JUDGED}(?:(?:[ \t]+[\w'’]+){{0,3}}?[ \t]+{_SIDE})?"
     rf"|{_CHOOSING}(?:[ \t*_:]+[\w'’,-]+){{0,4}}?[ \t*_:\"(]+{_SIDE}"
 )
@@ -48,7 +52,7 @@ _SCORES = re.compile(
     r"(?<![\w.])[+-]?\d+(?:\.\d+)?[ \t]*(?:/[ \t]*(?:5|10|20|50|100)\b(?![./]\d)|(?i:out of)[ \t]+\d+\b)"
     r"|(?i:\b(?:scores?|scored|ratings?|rated|rates|grades?|graded|marks?|points?)\b)[^\w\n]{0,4}"
     r"(?i:(?:of|is|as|at|a|:|=)[ \t]+){0,2}[+-]?\d+(?:\.\d+)?"
-    rf"|{_SIDE}[ \t]*[:=][ \t]*[+-]?\d+(?:\.\d+)?\b"
+    rf"|{_SIDE}[ \t]*[:=][ \t]*[+-]?\d+(?:\.\d+)?(?:[ \t]*/[ \t]*\d+)?\b"
     r"|(?<![\w.])\d+(?:\.\d+)?[ \t-]+(?i:points?|stars?)\b"
 )
 _PIECE = re.compile(r"[^\n]*?[.!?…](?=\s)\s*|[^\n]*\n+|[^\n]+")
@@ -88,9 +92,8 @@ def _mask_verdicts(grammar: Grammar, text: str) -> str:
             text = re.sub(start + rest, _VERDICT, text, flags=re.IGNORECASE)
         if grammar.tag is not None:
             tag = re.escape(grammar.tag)
-            text = re.sub(
-                rf"(<{tag}>).*?(</{tag}>)", rf"\1{_VERDICT}\2", text, flags=re.IGNORECASE | re.DOTALL
-            )
+            whole = rf"(<{tag}>)(?:(?!<{tag}>).)*?(</{tag}>)"  # not over a second opening tag: linear
+            text = re.sub(whole, rf"\1{_VERDICT}\2", text, flags=re.IGNORECASE | re.DOTALL)
     elif isinstance(grammar, PhraseGrammar):
         for phrase in sorted((*grammar.phrases, *grammar.whole), key=len, reverse=True):
             words = r"[\s*_`]+".join(map(re.escape, phrase.split()))

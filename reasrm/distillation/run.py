@@ -115,6 +115,7 @@ def distil(setup: Setup, control: Control | None = None) -> DistillResult:
     """
     control = control or Control()
     files = OutputFiles(Path(setup.config.output))
+    files.refuse_foreign()
     files.refuse_inputs(setup.rows.paths)
     with DurableMap(files.calls, inputs=setup.rows.paths, kind="distill") as journal:
         scan = setup.rows.scan()

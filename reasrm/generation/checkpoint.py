@@ -151,7 +151,9 @@ def _refuse_no_folder(path: str) -> None:
     parent = Path(path).parent
     if HUB_ID.fullmatch(path) and not ("/" in path and parent.is_dir()):
         return
-    close = nearest(Path(path).name, [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else [])
+    close = nearest(
+        Path(path).name, [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
+    )
     remedy = f"did you mean {str(parent / close)!r}?" if close else f"make it first, or {_NO_MODEL}"
     raise ConfigError("there is no such folder", place=path, remedy=remedy)
 

@@ -166,6 +166,8 @@ def _first_at_fault(part: Part, rollouts: Sequence[Rollout]) -> Rollout | None:
 
 def _checked(name: str, values: Values, rollouts: Sequence[Rollout]) -> Values:
     """Return the values as floats, or say which row has none that can be trained on."""
+    if not hasattr(values, "__len__"):  # an own part may give anything
+        raise RewardProblem(name, f"gave {values!r}, which is no list of values")
     if len(values) != len(rollouts):
         raise RewardProblem(name, f"gave {len(values)} values for {len(rollouts)} rollouts")
     checked: Values = []

@@ -79,6 +79,9 @@ class RunFolder:
                 _refuse_foreign(folder)
             elif not _is_begun(folder):
                 recorded = None
+            elif recorded["stage"] != stage:
+                said = f"the folder holds a run of the stage {recorded['stage']!r}, not {stage!r}"
+                raise ConfigError(said, place=str(folder), remedy="choose another --run-dir")
             elif not resume:
                 raise ConfigError("the folder holds a run already", place=str(folder), remedy=_CONTINUE)
             manifest = describe_run(stage, config, inputs, seed, volatile)

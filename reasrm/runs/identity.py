@@ -106,11 +106,11 @@ def expect_same(
     """Refuse to go on with another run.
 
     Raises:
-        ConfigError: Stage, seed, config or an input differs; every difference is named.
+        ConfigError: Seed, config or an input differs; every difference is named.
     """
     changes = [
         f"{key} was {recorded[key]!r}, is {manifest[key]!r}"
-        for key in ("stage", "seed")
+        for key in ("seed",)
         if recorded[key] != manifest[key]
     ]
     if recorded["config_hash"] != manifest["config_hash"]:

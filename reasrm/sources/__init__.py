@@ -112,7 +112,7 @@ def detect(row: RowData, place: str | None = None) -> Source:
     raise InputError(
         f"no source recognises a row with the keys {', '.join(map(repr, list(row)[:20])) or '(none)'}",
         place=place,
-        remedy=f"name one of the known sources: {', '.join(source.name for source in SOURCES)}",
+        remedy="see what is read with reasrm data sources; name one with --source, its columns with --columns",
     )
 
 

@@ -20,8 +20,8 @@ __all__ = ["SOURCE"]
 
 _COLUMNS = ("input", "accepted", "rejected")
 _FENCED = re.compile(r"(^[ \t]*```[^\n]*\n)(.*?)(^[ \t]*```[ \t]*$|\Z)", re.M | re.S)
-# A comment marker at the start of a line or after white space, with the word in what follows it on the line.
-_BUG_COMMENT = re.compile(r"(?:^|(?<=\s))(?:#|//|--|/\*)(?=.*\b(?:bugs?|buggy|bugged)\b)", re.I)
+_COMMENT = re.compile(r"(?:^|(?<=\s))(?:#|//|--|/\*)")
+_BUG = re.compile(r"\b(?:bugs?|buggy|bugged)\b", re.I)
 
 
 def _read(row: RowData, place: str) -> tuple[Row, ...]:
@@ -59,7 +59,8 @@ def _cut_comments(code: str) -> tuple[str, int]:
     """Cut each comment to the end of its line; a line of nothing else goes whole, so that no gap tells of it."""
     kept, count = [], 0
     for line in code.split("\n"):
-        found = _BUG_COMMENT.search(line)
+        bugs = [bug.start() for bug in _BUG.finditer(line)]
+        found = _COMMENT.search(line, 0, bugs[-1]) if bugs else None
         if found is None:
             kept.append(line)
             continue

@@ -139,7 +139,8 @@ def import_pairs(
 ) -> ImportReport:
     """Write the preference pairs of public files to `output` and the rest to `<output stem>.dropped.jsonl`.
 
-    The folder is made if absent. Both files appear complete or not at all. Pairs without an id get one from their content.
+    The folder is made if absent. Both files appear complete or not at all. Pairs without an id get one from their
+    content.
 
     Args:
         inputs: Files to read, in order.
@@ -183,7 +184,9 @@ def _make_folder(output: Path) -> None:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EnvironmentProblem(
-            f"the folder cannot be made: {error.strerror}", place=str(output), remedy="choose another --output"
+            f"the folder cannot be made: {error.strerror}",
+            place=str(output),
+            remedy="choose another --output",
         ) from error
 
 

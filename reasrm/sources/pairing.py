@@ -1,8 +1,9 @@
 """What the readers of labelled pairs share: building a comparison, and what its critique and margin say.
 
 The text of a critique names the responses `Response 1` and `Response 2`, or A and B, in the order of its row.
-`exchange_names` rewrites it for the other order; a text that also counts on positions ("the former") or shares a
-name ("Responses 1 and 2") cannot be rewritten, and the import sets it apart.
+`exchange_names` rewrites it for the other order; a text that also counts on positions ("the former"), shares a
+name ("Responses 1 and 2") or shortens it ("Response A is brief, B is not") cannot be rewritten, and the import
+sets it apart.
 """
 
 from __future__ import annotations
@@ -28,12 +29,15 @@ __all__ = [
 ]
 
 _NAME = re.compile(r"\b([Rr]esponse|RESPONSE|[Aa]ssistant|[Aa]nswer)([ _]?)([12AB])\b")
+_VERBS = "is|was|has|does|gives|provides|contains|fails|uses|makes|wins"
 # Positions instead of names, and one name for two responses ("Responses 1 and 2").
 _POSITION = re.compile(
-    r"\b(?:former|latter|(?:first|second|1st|2nd)\s+(?:response|answer|assistant|one)"
+    rf"\b(?:former|latter|(?:first|second|1st|2nd)\s+(?:response|answer|assistant|one|{_VERBS})"
     r"|[12AB]\s*(?:and|or|vs\.?|&|/|,)\s*[12AB])\b",
     re.I,
 )
+# A letter that stands for a response without saying so: any B, and an A that is no article.
+_LETTER = re.compile(rf"\b(?:B|A(?!\s+[a-z])|A(?=\s+(?:{_VERBS}|and|or|but)\b))\b")
 _OTHER = {"1": "2", "2": "1", "A": "B", "B": "A"}
 _STRENGTHS = range(-3, 4)
 
@@ -110,8 +114,10 @@ def of_both_sides(first: str | None, second: str | None) -> Critique | None:
 
 
 def exchange_names(text: str) -> str | None:
-    """Return a critique's text for exchanged responses; None where it names them by position."""
-    if _POSITION.search(text):
+    """Return a critique's text for exchanged responses; None where it names them by position or a bare letter."""
+    named = {match[3] for match in _NAME.finditer(text)}
+    in_letters = not named or named & {"A", "B"}
+    if _POSITION.search(text) or (in_letters and _LETTER.search(_NAME.sub("", text))):
         return None
     return _NAME.sub(lambda match: match[1] + match[2] + _OTHER[match[3]], text)
 

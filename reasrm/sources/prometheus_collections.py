@@ -7,7 +7,6 @@ it becomes the critique where that verdict is the label.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +20,6 @@ from reasrm.sources.pairing import comparison, exchange_names, side_meta
 __all__ = ["FEEDBACK", "PREFERENCE"]
 
 _LABELS: Mapping[int | str, Verdict] = {"A": WINNERS["A"], "B": WINNERS["B"]}
-_FEEDBACK = re.compile(r"\s*(?:Feedback:)?\s*(.*?)\s*\[RESULT\]\s*([AB])\s*", re.S)
 _SCORES = {"1", "2", "3", "4", "5"}
 
 
@@ -47,10 +45,9 @@ def _read_preference(row: RowData, place: str) -> tuple[Row, ...]:
 
 
 def _feedback(row: RowData, target: Verdict, place: str) -> Critique | None:
-    match = _FEEDBACK.fullmatch(fields.optional_text(row, "output", place) or "")
-    if match is None or not match[1] or match[2] != target.winner:
-        return None
-    return Critique(text=match[1])
+    said, _, verdict = (fields.optional_text(row, "output", place) or "").rpartition("[RESULT]")
+    text = said.strip().removeprefix("Feedback:").strip()
+    return Critique(text=text) if text and verdict.strip() == target.winner else None
 
 
 def _read_feedback(row: RowData, place: str) -> tuple[Row, ...]:

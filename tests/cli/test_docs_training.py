@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -79,13 +80,13 @@ def test_the_way_to_rlvr_runs(tmp_path: Path, monkeypatch, capfd) -> None:
 
 
 def test_every_command_of_the_readme_finds_what_it_reads() -> None:
-    block = (ROOT / "README.md").read_text(encoding="utf-8").split("## Distil, then reinforce")[1].split("```")[1]
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Distil, then reinforce")[1]
     there: set[str] = set()
     verbs = []
-    for line in block.strip().splitlines():
+    for line in section.split("```")[1].splitlines()[1:]:
         words = shlex.split(line)[1:]
         verbs.append(words[0])
-        flags = list(zip(words, words[1:], strict=False))
+        flags = list(pairwise(words))
         given = {flag: value for flag, value in flags if flag.startswith("--")}
         sets = [value for flag, value in flags if flag == "--set"]
         config = read_settings(ROOT / given["--config"], sets) if "--config" in given else {}

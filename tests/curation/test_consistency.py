@@ -76,6 +76,14 @@ def test_a_sure_judge_flips_the_label_and_the_row_says_so(tmp_path):
     assert counts["flipped"] == 1
 
 
+def test_what_is_known_of_one_side_goes_with_its_response(tmp_path):
+    meta = {"chosen_score": 5, "rejected_score": 1, "chosen_model": "x", "margin": 4, "chosen": "kept"}
+    folder, _ = curate(tmp_path, rows=[pair("against", "p", "good", "bad", meta=meta)], recycle=True)
+    (row,) = lines(folder / "pairs.jsonl")
+    flipped = {"rejected_score": 5, "chosen_score": 1, "rejected_model": "x", "margin": 4, "chosen": "kept"}
+    assert row["meta"] == {"source": "trl", **flipped, "flipped": 1.0}
+
+
 def test_undecided_rows_can_stay_and_a_share_can_be_asked_for(tmp_path):
     folder, _ = curate(tmp_path, undecided="keep", min_confidence=0.75)
     assert ids(folder / "pairs.jsonl") == ["agrees", "weak", "split", "tie", "unread"]

@@ -10,11 +10,11 @@ from reasrm.curation import CurationFolder
 from reasrm.errors import ConfigError, LockedError
 
 
-def publish(path, names, identity="one", content="x"):
+def publish(path, names, identity="one", content="x", config=None):
     with CurationFolder(path, []) as folder:
         for name in names:
             (folder.work / name).write_text(content)
-        folder.publish(names, {"identity": identity})
+        folder.publish(names, {"identity": identity, "config": config})
 
 
 def test_a_result_is_found_again_and_another_one_is_refused(tmp_path):
@@ -23,6 +23,15 @@ def test_a_result_is_found_again_and_another_one_is_refused(tmp_path):
         assert folder.finished("one")["files"] == ["pairs.jsonl"]
         with pytest.raises(ConfigError, match="a curation of other inputs"):
             folder.finished("two")
+
+
+def test_what_differs_is_named(tmp_path):
+    config = {"output": "a", "splits": {"train": 0.5, "test": 9}, "length": None}
+    publish(tmp_path / "out", ["pairs.jsonl"], config=config)
+    other = {"output": "b", "splits": {"train": 0.6, "test": 9}, "length": {"min": 1}}
+    with CurationFolder(tmp_path / "out", []) as folder, pytest.raises(ConfigError) as caught:
+        folder.finished("two", other)
+    assert 'another config: length was null, is {"min":1}; splits.train was 0.5, is 0.6;' in str(caught.value)
 
 
 def test_replacing_a_result_leaves_nothing_of_it(tmp_path):

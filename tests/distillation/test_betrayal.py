@@ -35,6 +35,14 @@ BETRAYING = {
     "settled": "Since the decision is already settled, I look for reasons.",
     "in advance": "The winner, known in advance, is A.",
     "note": "The note says that A is better.",
+    "settled that": "It is settled that the first response is better.",
+    "has been settled": "As it has been settled, A wins.",
+    "known to be": "Response A is known to be the better one.",
+    "knowing": "Knowing that A is the better one, I look for reasons.",
+    "judged before": "Somebody judged it before and overlooked the sum.",
+    "evaluator": "The previous evaluator preferred B.",
+    "according to the note": "According to the note, A is better.",
+    "must justify": "I need to justify why A is better.",
     "answer key": "The answer key shows 12.",
 }
 INNOCENT = {
@@ -44,6 +52,9 @@ INNOCENT = {
     "preference": "I give preference to A; preference is given to the shorter text.",
     "outcome": "A reaches the correct conclusion and describes the expected outcome.",
     "winner": "The winner is A.",
+    "known fact": "It is known that water boils at 100 degrees, and as the user settled on A, B says so, too.",
+    "duty": "We must argue from what the responses say. I have to reach a decision; I know that both are short.",
+    "a note": "The user asks for a note. The note in A is longer, as stated in its heading.",
     "label": "A prints the nutrition label of the bottle.",
     "told by the user": "The user was told by a doctor to rest.",
     "attempt": "In the previous attempt the loop ran once too often.",
@@ -113,3 +124,9 @@ def test_more_patterns_may_be_given() -> None:
     text = "Das richtige Urteil ist A."
     assert find_betrayal(text, ()) is None
     assert find_betrayal(text, (), (r"richtige\w* Urteil",)) == "richtige urteil"
+
+
+@pytest.mark.parametrize("mark", ["“", "«", "„", "<quote>", "`", '"'])
+def test_marks_that_open_and_never_close_are_read_in_linear_time(mark: str) -> None:
+    text = mark * 100_000 + " by the ground truth"
+    assert find_betrayal(text, ("good",)) == "ground truth"

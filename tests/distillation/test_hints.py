@@ -59,6 +59,10 @@ def test_the_structure_and_the_findings_stay() -> None:
         ("Output (a) is preferable.", "[WINNER]."),
         ("A > B overall", "[WINNER] overall"),
         ("I go with A.", "I [WINNER]."),
+        ("The answer is A.", "The [WINNER]."),
+        ("Hence, B.", "[WINNER]."),
+        ("Response B is clearly the right choice.", "[WINNER]."),
+        ("Chatbot A: 9/10. Chatbot B: 4/10.", "[SCORE]. [SCORE]."),
         ("I give it 8/10, the other 6.5 / 10.", "I give it [SCORE], the other [SCORE]."),
         ("Score: 7. A rating of 4 and 9 out of 10.", "[SCORE]. A [SCORE] and [SCORE]."),
         ("It earns 3 points.", "It earns [SCORE]."),
@@ -72,6 +76,7 @@ def test_winners_and_scores_are_masked(text: str, masked: str) -> None:
     "text",
     [
         "A good answer names the year.",
+        "So A good answer: the right choice of words. Therefore A and B differ in length only.",
         "Chatbot A names 3 birds in step 2; chatbot B names 3/4 of them.",
         "A better sum would be 12.",
         "<summary_B>It lists two options.</summary_B>",
@@ -110,3 +115,8 @@ def test_a_disguised_verdict_is_masked_in_the_form_in_which_it_is_read() -> None
     text = "Fine ［［A］］"
     assert parse(spec, Completion("x", text=text)).status == "ok"
     assert mask_hint(spec, text) == "Fine [VERDICT]"
+
+
+def test_tags_that_open_and_never_close_are_masked_in_linear_time() -> None:
+    text = "<answer>[[A]]</answer>" + "<answer>" * 50_000
+    assert mask_hint(load_spec("rm-r1"), text) == "<answer>[VERDICT]</answer>" + "<answer>" * 50_000

@@ -12,7 +12,7 @@ import pytest
 from reasrm.config import parse_config
 from reasrm.distillation.config import DistillConfig, TeacherSection
 from reasrm.distillation.plan import Teacher, make_plan
-from reasrm.distillation.run import Control
+from reasrm.distillation.run import Control, distil
 from reasrm.errors import ConfigError
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.plan import JudgingOptions, plan_row
@@ -474,6 +474,18 @@ def test_a_config_that_makes_no_sense_is_refused(settings: dict[str, Any], messa
     whole = {"stage": "distill", "input": "x", "output": "y", "spec": "rm-r1", "teacher": {"judge": "x"}}
     with pytest.raises(ConfigError, match=message):
         parse_config(DistillConfig, {**whole, **settings}, "test")
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "curation.json"])
+def test_another_commands_folder_is_left_alone(tmp_path: Path, file: str) -> None:
+    write_pairs(tmp_path / "pairs.jsonl", 1)
+    setup = make_setup(tmp_path, Answers(by_id({})))
+    folder = Path(setup.config.output)
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / file).write_text("{}")
+    with pytest.raises(ConfigError, match=r"the folder holds a (training|curation); choose another"):
+        distil(setup)
+    assert {path.name for path in folder.iterdir()} == {"checkpoints", file}
 
 
 def test_samples_at_temperature_0_are_refused(tmp_path: Path) -> None:

@@ -114,3 +114,23 @@ def test_fingerprint_follows_what_makes_the_judge(name: str, folder: Path) -> No
     with (folder / name).open("ab") as file:
         file.write(b" ")
     assert Checkpoint(str(folder)).fingerprint() != before
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("{parent}/judge/config.json", "the model is a file"),
+        ("{parent}/jugde", "there is no such folder; did you mean '.*/judge'"),
+        ("runs/sandbox/base", "runs/sandbox/base: there is no such folder; make it first"),
+        ("./nothing", "there is no such folder"),
+    ],
+    ids=["file", "typo", "two slashes", "dot"],
+)
+def test_what_cannot_be_a_hub_id_was_meant_to_be_a_folder(name: str, said: str, folder: Path) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Checkpoint(name.format(parent=folder.parent)).check()
+
+
+@pytest.mark.parametrize("name", ["gpt2", "Qwen/Qwen2.5-7B-Instruct"])
+def test_hub_ids_are_for_the_hub_to_find(name: str) -> None:
+    Checkpoint(name).check()

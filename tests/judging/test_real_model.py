@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+import pytest
+
+from reasrm.errors import ConfigError
 from reasrm.evaluation.run import evaluate
 from reasrm.evaluation.suites import get_suite
 from reasrm.judging.inputs import JudgeInput
@@ -50,3 +53,12 @@ def test_a_judge_folder_brings_its_own_spec_and_judges(tmp_path):
     assert [j.text for j in first.judgments] == [j.text for j in second.judgments], "sampling is seeded"
     assert first.judgments[0].text != first.judgments[1].text, "votes are different samples"
     assert load_spec(str(folder)).name == "rm-nlhf"
+
+
+def test_a_run_folder_is_no_judge_yet(tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "manifest.json").write_text("{}")
+    with pytest.raises(
+        ConfigError, match=r"run folder of a training; reasrm export --run .*run --output JUDGE"
+    ):
+        open_judge(str(tmp_path / "run"), spec="arena-hard")

@@ -184,7 +184,7 @@ BAD = {
     ),
     "wrong-type": (changed("sampling.max_tokens", "many"), r"key 'sampling.max_tokens'.*integer.*'many'"),
     "out-of-range": (changed("sampling.temperature", -1), r"key 'sampling.temperature'.*-1"),
-    "unknown-kind": (changed("grammar.kind", "regex"), r"key 'grammar'.*'regex'"),
+    "unknown-kind": (changed("grammar.kind", "regex"), r"key 'grammar.kind'.*'regex'.*use one of marked"),
     "grammar-of-another-protocol": (changed("protocol", "pointwise"), r"protocol 'pointwise' needs.*score"),
     "unknown-role": (changed("messages.0.role", "assistant"), r"key 'messages.0.role'.*'assistant'"),
     "sentinel-in-template": (changed("messages.0.text", "\ue0000\ue001"), r"key 'messages.0.text'"),

@@ -124,6 +124,11 @@ def test_a_sum_that_overflows_names_its_row() -> None:
 
 
 def test_a_value_too_few_is_a_fault() -> None:
+    def silent(rollouts: object) -> None:
+        return None
+
+    with pytest.raises(RewardProblem, match="gave None, which is no list of values"):
+        RewardFunction({"x": silent}, lambda parts, groups: parts["x"])([rollout()])
     with pytest.raises(RewardProblem, match="gave 1 values for 2 rollouts"):
         only(lambda rows: [1.0])([rollout(), rollout()])
 

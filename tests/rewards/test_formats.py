@@ -52,6 +52,7 @@ def test_tags_are_names() -> None:
     ("text", "expected"),
     [
         ("<think>why</think>\n<answer>A</answer>\n", True),
+        ("<think>İstanbul</think>\n<answer>A</answer>", True),  # longer in lower case
         ("<think>why</think> so <answer>A</answer>", False),
         ("Well. <think>why</think><answer>A</answer>", False),
         ("<think>why</think><answer>A</answer> Bye.", False),

@@ -6,7 +6,9 @@ import pytest
 
 from reasrm.config import parse_config
 from reasrm.errors import ConfigError
-from reasrm.records import ParseStatus
+from reasrm.records import Critique, Order, ParseStatus, Rubric
+from reasrm.rewards.build import build_reward
+from reasrm.rewards.config import RewardSection
 from reasrm.rewards.outcome import outcome
 from reasrm.rewards.part_sections import OutcomePart
 from tests.rewards.rollouts import rollout
@@ -49,3 +51,28 @@ def test_ok_is_no_status_to_give_a_value_to() -> None:
 def test_a_status_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"statuses"):
         parse_config(OutcomePart, {"statuses": {"cut": 0}}, "reward.yaml")
+
+
+@pytest.mark.parametrize("status", [ParseStatus.ERROR, ParseStatus.TOO_LONG])
+def test_no_part_values_a_judgment_that_was_never_written(status: ParseStatus) -> None:
+    silent = rollout(None, status=status, rubric=Rubric(text="1. be right"), critique=Critique(text="right"))
+    other = rollout("A", order=Order.BA)
+    section = RewardSection.model_validate(
+        {
+            "parts": {
+                name: {"kind": name, **more}
+                for name, more in {
+                    "format_answer": {},
+                    "rubric_format": {},
+                    "completeness": {},
+                    "cosine_length": {"max_tokens": 9},
+                    "bleu": {},
+                    "rouge": {},
+                    "pair_consistency": {"absent": "zero"},
+                    "consistency_ladder": {},
+                }.items()
+            }
+        }
+    )
+    scored = build_reward(section, referee=lambda questions: [1] * len(questions))([silent, other])
+    assert {name: values[0] for name, values in scored.parts.items()} == dict.fromkeys(section.parts)

@@ -169,8 +169,8 @@ def test_usage_errors_are_told_before_anything_is_written(tmp_path: Path) -> Non
         import_pairs([path], tmp_path / "pairs.jsonl", source="trll")
     with pytest.raises(ConfigError, match="no input file"):
         import_pairs([], tmp_path / "pairs.jsonl")
-    with pytest.raises(EnvironmentProblem, match="cannot be written"):
-        import_pairs([path], tmp_path / "absent" / "pairs.jsonl")
+    with pytest.raises(EnvironmentProblem, match="the folder cannot be made"):
+        import_pairs([path], path / "pairs.jsonl")
     assert sorted(os.listdir(tmp_path)) == ["in.jsonl", "link.jsonl"]
 
 
@@ -253,3 +253,8 @@ def test_row_errors_carry_the_code_that_the_report_counts() -> None:
     with pytest.raises(RowError) as caught:
         get("llmbar").read({"input": "x", "output_1": "a", "output_2": None, "label": 1}, "p:1")
     assert caught.value.code == "wrong_type"
+
+
+def test_the_folder_of_the_output_is_made(tmp_path: Path) -> None:
+    path = write(tmp_path / "in.jsonl", {"prompt": "Q", "response_a": "x", "response_b": "y", "label": "A"})
+    assert import_pairs([path], tmp_path / "a" / "b" / "pairs.jsonl").kept == 1

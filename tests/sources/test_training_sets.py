@@ -271,6 +271,8 @@ CODE = "def add(a, b):\n    return a + b"
         ("open('http://bug.org')", "open('http://bug.org')", 0),
         ("# The bug\n```py\nx = 1 # a bug\n```\n# bug fixed", "# The bug\n```py\nx = 1\n```\n# bug fixed", 1),
         ("```py\nx = 1 # a bug", "```py\nx = 1", 1),
+        ("x = 1 # one # two bugs, no more", "x = 1", 1),
+        ("bug = 1 # one", "bug = 1 # one", 0),
     ],
 )
 def test_comments_on_bugs_are_cut_from_code_on_both_sides(text: str, left: str, count: int) -> None:
@@ -283,6 +285,13 @@ def test_comments_on_bugs_are_cut_from_code_on_both_sides(text: str, left: str, 
     (pair,) = read(configured("code-preference-pairs", bug_comments="keep"), row)
     assert isinstance(pair, PreferencePair)
     assert (pair.chosen, pair.rejected, pair.meta) == (CODE, text, {})
+
+
+def test_a_long_line_of_comment_marks_is_read_in_linear_time() -> None:
+    line = "x" + " #" * 200_000
+    (pair,) = read("code-preference-pairs", example("code-preference-pairs", rejected=line))
+    assert isinstance(pair, PreferencePair)
+    assert pair.rejected == line
 
 
 def test_math_step_dpo_puts_the_shared_beginning_before_both() -> None:
@@ -365,6 +374,15 @@ def test_a_feedback_that_argues_for_the_other_side_is_no_critique() -> None:
     row = example("preference-collection", orig_preference="B")
     assert comparison("preference-collection", row).critique is None
     assert comparison("preference-collection", row).target == Verdict("B")
+
+
+@pytest.mark.parametrize(
+    "output",
+    ["", " " * 200_000, "Feedback: [RESULT] A", "Fine. [RESULT] A or B", "Fine. [RESULT]", "Fine. A"],
+)
+def test_an_output_of_another_shape_is_no_critique(output: str) -> None:
+    row = example("preference-collection", output=output)
+    assert comparison("preference-collection", row).critique is None
 
 
 @pytest.mark.parametrize(("score", "label"), [("2", 2), (2, 2), (" 5 ", 5)])
