@@ -89,6 +89,10 @@ def _speaking(
 def _hush_libraries() -> None:
     """Our own lines say how far training is; the libraries' bars and warnings to developers do not."""
     warnings.filterwarnings("ignore", category=FutureWarning)
+    import torch
+
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # or DeepSpeed says on every run that it found no other
     from datasets import disable_progress_bars
 
     disable_progress_bars()

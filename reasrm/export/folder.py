@@ -80,8 +80,8 @@ def export_judge(
 
     Args:
         output: The folder to make.
-        run: A run folder; its newest whole checkpoint is exported.
-        checkpoint: Another checkpoint of the run: its step or folder.
+        run: A run folder; its chosen checkpoint is exported, or the newest whole one where none was chosen.
+        checkpoint: Another checkpoint of the run: its step, folder or name.
         model: Instead of a run: a model folder (with `adapter` also a hub id). Needs `spec`.
         adapter: Folder of a LoRA adapter of `model`.
         revision: Of a hub id.

@@ -81,7 +81,7 @@ def from_run(run: Path, checkpoint: str | None = None) -> Source:
 
     Args:
         run: The run folder.
-        checkpoint: A step, or the checkpoint's folder; by default the one that was chosen, or the newest that is whole.
+        checkpoint: A step, or the checkpoint's folder or its name; by default the one that was chosen, or the newest that is whole.
 
     Raises:
         ConfigError: The folder holds no run or no such checkpoint, or the base model is not the one trained from.
@@ -156,6 +156,8 @@ def _pick(run: RunFolder, checkpoint: str | None) -> CheckpointInfo:
             )
         return newest
     named = checkpoint_folder(run.path, int(checkpoint)) if checkpoint.isdecimal() else Path(checkpoint)
+    if not named.is_dir() and named.name == checkpoint:
+        named = run.checkpoints / checkpoint
     if named.resolve().parent != run.checkpoints.resolve() or not named.is_dir():
         known = sorted(path.name for path in run.checkpoints.glob("checkpoint-*")) or ["none"]
         raise ConfigError(

@@ -65,8 +65,9 @@ def test_an_older_checkpoint_can_be_asked_for(full_run, tmp_path):
     by_path = export_judge(
         tmp_path / "path", run=full_run, checkpoint=str(full_run / "checkpoints" / "checkpoint-3")
     )
+    by_name = export_judge(tmp_path / "name", run=full_run, checkpoint="checkpoint-3")
     newest = export_judge(tmp_path / "newest", run=full_run)
-    assert by_step["checkpoint_step"] == by_path["checkpoint_step"] == 3
+    assert by_step["checkpoint_step"] == by_path["checkpoint_step"] == by_name["checkpoint_step"] == 3
     assert by_step["weights_sha256"] == by_path["weights_sha256"] != newest["weights_sha256"]
     assert files_below(tmp_path / "step") == FILES
 
