@@ -101,6 +101,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--folder", type=Path, default=None)
     args = parser.parse_args()
+    if args.folder is not None:
+        args.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         found = measure(args.rows, Path(name))
     print(json.dumps({**found, "load_average": os.getloadavg()}))
