@@ -92,7 +92,9 @@ def _hush_libraries() -> None:
     import torch
 
     if not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # or DeepSpeed says on every run that it found no other
+        os.environ.setdefault(
+            "DS_ACCELERATOR", "cpu"
+        )  # or DeepSpeed says on every run that it found no other
     from datasets import disable_progress_bars
 
     disable_progress_bars()

@@ -81,7 +81,8 @@ def from_run(run: Path, checkpoint: str | None = None) -> Source:
 
     Args:
         run: The run folder.
-        checkpoint: A step, or the checkpoint's folder or its name; by default the one that was chosen, or the newest that is whole.
+        checkpoint: A step, or the checkpoint's folder or its name; by default the one that was chosen, or the newest
+            that is whole.
 
     Raises:
         ConfigError: The folder holds no run or no such checkpoint, or the base model is not the one trained from.
