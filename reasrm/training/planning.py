@@ -241,7 +241,8 @@ def rollout_memory(
     }
     gib = {name: round(size / _GIB, 3) for name, size in parts.items()}
     total = memory["total"] + gib["reference"] + max(gib["rollouts"] - memory["activations"], 0)
-    return {**memory, **gib, "total": round(total, 3)}
+    parts_first = {name: size for name, size in memory.items() if name != "total"}
+    return {**parts_first, **gib, "total": round(total, 3)}
 
 
 def _activations(config: Any, arguments: Any, longest: int) -> float:

@@ -15,6 +15,7 @@ from reasrm.records import ParseStatus
 from reasrm.rewards.advantages import Advantages
 from reasrm.rewards.base import Rollout, Values
 from reasrm.rewards.build import Scored
+from reasrm.rewards.outcome import is_right
 from reasrm.training.rlvr_config import Alarm
 
 __all__ = ["Alarms", "describe_batch", "describe_verdicts", "sample_record"]
@@ -55,11 +56,11 @@ def describe_verdicts(rollouts: Sequence[Rollout], prefix: str) -> dict[str, flo
     """
     statuses = Counter(r.judgment.status for r in rollouts)
     total = len(rollouts)
-    numbers = {f"{prefix}/accuracy": sum(map(_is_right, rollouts)) / total}
+    numbers = {f"{prefix}/accuracy": sum(is_right(r) is True for r in rollouts) / total}
     subsets: defaultdict[str, list[bool]] = defaultdict(list)
     for rollout in rollouts:
         if rollout.comparison.subset is not None:
-            subsets[rollout.comparison.subset].append(_is_right(rollout))
+            subsets[rollout.comparison.subset].append(is_right(rollout) is True)
     if len(subsets) > 1:
         for name, right in sorted(subsets.items()):
             numbers[f"{prefix}/accuracy/{name}"] = sum(right) / len(right)
@@ -70,11 +71,6 @@ def describe_verdicts(rollouts: Sequence[Rollout], prefix: str) -> dict[str, flo
     if decided := sides["A"] + sides["B"]:
         numbers[f"{prefix}/share_a"] = sides["A"] / decided
     return numbers
-
-
-def _is_right(rollout: Rollout) -> bool:
-    verdict, target = rollout.judgment.verdict, rollout.comparison.target
-    return verdict is not None and target is not None and verdict.winner == target.winner
 
 
 def _duplicates(rollouts: Sequence[Rollout]) -> float:
