@@ -31,39 +31,54 @@ def run_sft(
     config: Path, overrides: list[str], run_dir: Path | None, *, resume: bool, dry_run: bool, quiet: bool
 ) -> None:
     """Train a judge on written judgments, or say what that would do and need."""
-    with _speaking("sft", config, run_dir, quiet) as (folder, finish):
+
+    def opened() -> tuple[Any, Any]:
         from reasrm.training.config import load_sft_stage
 
-        stage = load_sft_stage(config, overrides)
-        from reasrm.training.sft import encode_data, plan, set_up, train
+        stage = load_sft_stage(config, overrides)  # before what takes seconds to import
+        from reasrm.training import sft
 
-        with training_listener(_label("sft", config)) as listener:
-            if dry_run:
-                setup = set_up(stage, str(config), folder / "checkpoints")
-                summary = plan(setup, encode_data(setup, listener))
-                _describe(summary)
-            else:
-                summary = train(stage, str(config), folder, resume=resume, listener=listener)
-        finish(summary)
+        return stage, sft
+
+    _run("sft", opened, _describe, config, run_dir, resume, dry_run, quiet)
 
 
 def run_rlvr(
     config: Path, overrides: list[str], run_dir: Path | None, *, resume: bool, dry_run: bool, quiet: bool
 ) -> None:
     """Train a judge on preference labels by GRPO, or say what that would do and need."""
-    with _speaking("rlvr", config, run_dir, quiet) as (folder, finish):
+
+    def opened() -> tuple[Any, Any]:
         from reasrm.training.rlvr_config import load_rlvr_stage
 
         stage = load_rlvr_stage(config, overrides)
-        from reasrm.training.rlvr import encode_data, plan, set_up, train
+        from reasrm.training import rlvr
 
-        with training_listener(_label("rlvr", config)) as listener:
+        return stage, rlvr
+
+    _run("rlvr", opened, _describe_rlvr, config, run_dir, resume, dry_run, quiet)
+
+
+def _run(
+    verb: str,
+    opened: Callable[[], tuple[Any, Any]],
+    describe: Callable[[Mapping[str, Any]], None],
+    config: Path,
+    run_dir: Path | None,
+    resume: bool,
+    dry_run: bool,
+    quiet: bool,
+) -> None:
+    """Run a stage, or plan it; `opened` gives the stage and the module that knows how."""
+    with _speaking(verb, config, run_dir, quiet) as (folder, finish):
+        stage, module = opened()
+        with training_listener(_label(verb, config)) as listener:
             if dry_run:
-                setup = set_up(stage, str(config), folder / "checkpoints")
-                summary = plan(setup, encode_data(setup, listener))
-                _describe_rlvr(summary)
+                setup = module.set_up(stage, str(config), folder / "checkpoints")
+                summary = module.plan(setup, module.encode_data(setup, listener))
+                describe(summary)
             else:
-                summary = train(stage, str(config), folder, resume=resume, listener=listener)
+                summary = module.train(stage, str(config), folder, resume=resume, listener=listener)
         finish(summary)
 
 

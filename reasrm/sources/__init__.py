@@ -104,7 +104,7 @@ def detect(row: RowData, place: str | None = None) -> Source:
     """Return the source that a row looks like.
 
     Raises:
-        InputError: No source fits; the message holds the row's keys and the known sources.
+        InputError: No source fits; the message holds the row's keys and says where the known sources are listed.
     """
     source = _first(row)
     if source is not None:

@@ -18,9 +18,7 @@ from typing import Any
 import orjson
 from transformers.trainer_callback import PrinterCallback
 
-from reasrm.files import replacing, write_json_atomic
 from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint, result_checkpoint
-from reasrm.strictjson import dumps
 from reasrm.training.comparisons import ComparisonEncoder, EncodedComparisons, Orders, read_comparisons
 from reasrm.training.judge_grpo import JudgeGRPOTrainer
 from reasrm.training.models import adapter_config, load_weights
@@ -44,6 +42,8 @@ from reasrm.training.stage import (
     finished_checkpoint,
     read_trainer_state,
     run_stage,
+    train_or_finish,
+    write_data,
 )
 from reasrm.training.states import load_state
 from reasrm.training.validation import Validation
@@ -210,18 +210,18 @@ def _inputs(stage: RLVRStage) -> dict[str, Path]:
 
 
 def _train(setup: Setup, run: RunFolder, listener: Listener, resume: bool) -> dict[str, Any]:
+    def build() -> JudgeGRPOTrainer:
+        data = encode_data(setup, listener)
+        if run.writable:
+            found = [data.train, *data.validation.values()]
+            write_data(run, (row for part in found for row in part.dropped), data.to_json())
+            _say_data(data, listener)
+        return build_trainer(setup, data, run, listener)
+
     finished = _finished(setup.stage, run) if resume else None
-    if finished is not None:
-        listener.say(f"{run.path} is finished; nothing is left to do")
-        return _summary(run, finished)
-    data = encode_data(setup, listener)
-    if run.writable:
-        _write_data(run, data)
-        _say_data(data, listener)
-    trainer = build_trainer(setup, data, run, listener)
-    trainer.train(resume_from_checkpoint=resume or None)
-    checkpoint = latest_checkpoint(run.path)
-    return {} if checkpoint is None else _summary(run, checkpoint)
+    return train_or_finish(
+        run, listener, resume, finished, build, lambda checkpoint: _summary(run, checkpoint)
+    )
 
 
 def _finished(stage: RLVRStage, run: RunFolder) -> CheckpointInfo | None:
@@ -232,13 +232,6 @@ def _finished(stage: RLVRStage, run: RunFolder) -> CheckpointInfo | None:
     checkpoint = latest_checkpoint(run.path)
     best = checkpoint and load_state(checkpoint.path, "rank-0")["progress"]["best"]
     return checkpoint if best and best["validations_since"] >= stage.selection.patience else None
-
-
-def _write_data(run: RunFolder, data: Comparisons) -> None:
-    found = [data.train, *data.validation.values()]
-    with replacing(run.path / "dropped.jsonl") as stream:
-        stream.writelines(dumps(row.to_json()) + b"\n" for part in found for row in part.dropped)
-    write_json_atomic(run.path / "data.json", data.to_json())
 
 
 def _say_data(data: Comparisons, listener: Listener) -> None:

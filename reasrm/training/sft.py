@@ -21,11 +21,9 @@ import torch
 from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_trainer import SFTTrainer
 
-from reasrm.files import replacing, write_json_atomic
 from reasrm.protocol.prompts import check_spec
 from reasrm.protocol.spec import JudgeSpec, load_spec
-from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint
-from reasrm.strictjson import dumps
+from reasrm.runs import CheckpointInfo, RunFolder
 from reasrm.training.arguments import check_machine, sft_arguments, weights_dtype
 from reasrm.training.checkpoints import SafeCheckpoints
 from reasrm.training.config import SFTStage
@@ -42,6 +40,8 @@ from reasrm.training.stage import (
     finished_checkpoint,
     read_trainer_state,
     run_stage,
+    train_or_finish,
+    write_data,
 )
 from reasrm.training.states import load_state
 
@@ -253,26 +253,18 @@ def _inputs(stage: SFTStage) -> dict[str, Path]:
 
 
 def _train(setup: Setup, run: RunFolder, listener: Listener, resume: bool) -> dict[str, Any]:
+    def build() -> JudgeSFTTrainer:
+        data = encode_data(setup, listener)
+        if run.writable:
+            dropped = [*data.train.dropped, *(data.validation.dropped if data.validation else ())]
+            write_data(run, dropped, data.to_json())
+            _say_dropped(data, listener)
+        return build_trainer(setup, data, run, listener)
+
     finished = finished_checkpoint(run) if resume else None
-    if finished is not None:
-        listener.say(f"{run.path} is finished; nothing is left to do")
-        return _summary(run, finished)
-    data = encode_data(setup, listener)
-    if run.writable:
-        _write_data(run, data)
-        _say_dropped(data, listener)
-    trainer = build_trainer(setup, data, run, listener)
-    del data  # the trainer has its own copy
-    trainer.train(resume_from_checkpoint=resume or None)
-    checkpoint = latest_checkpoint(run.path)
-    return {} if checkpoint is None else _summary(run, checkpoint)
-
-
-def _write_data(run: RunFolder, data: RunData) -> None:
-    dropped = [*data.train.dropped, *(data.validation.dropped if data.validation else ())]
-    with replacing(run.path / "dropped.jsonl") as stream:
-        stream.writelines(dumps(row.to_json()) + b"\n" for row in dropped)
-    write_json_atomic(run.path / "data.json", data.to_json())
+    return train_or_finish(
+        run, listener, resume, finished, build, lambda checkpoint: _summary(run, checkpoint)
+    )
 
 
 def _say_dropped(data: RunData, listener: Listener) -> None:

@@ -6,7 +6,7 @@ Every process of a launch calls `run_stage`; the one of rank 0 owns the run fold
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from typing import Any
 import orjson
 from transformers import TrainerCallback
 
+from reasrm.files import replacing, write_json_atomic
 from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint
+from reasrm.strictjson import dumps
 from reasrm.training.config import Stage
 
 __all__ = [
@@ -27,6 +29,8 @@ __all__ = [
     "finished_checkpoint",
     "read_trainer_state",
     "run_stage",
+    "train_or_finish",
+    "write_data",
 ]
 
 VOLATILE = frozenset(
@@ -155,3 +159,36 @@ def read_trainer_state(checkpoint: CheckpointInfo) -> dict[str, Any]:
     """Return what the Trainer knew when it saved."""
     state: dict[str, Any] = orjson.loads((checkpoint.path / "trainer_state.json").read_bytes())
     return state
+
+
+def train_or_finish(
+    run: RunFolder,
+    listener: Listener,
+    resume: bool,
+    finished: CheckpointInfo | None,
+    build: Callable[[], Any],
+    summarise: Callable[[CheckpointInfo], dict[str, Any]],
+) -> dict[str, Any]:
+    """Train to the end and return the summary; a finished run is left alone.
+
+    Args:
+        run: The run folder.
+        listener: Who is told.
+        resume: Go on from the last whole checkpoint.
+        finished: The last checkpoint, if nothing is left to train.
+        build: Makes the trainer.
+        summarise: From what the run wrote.
+    """
+    if finished is not None:
+        listener.say(f"{run.path} is finished; nothing is left to do")
+        return summarise(finished)
+    build().train(resume_from_checkpoint=resume or None)
+    checkpoint = latest_checkpoint(run.path)
+    return {} if checkpoint is None else summarise(checkpoint)
+
+
+def write_data(run: RunFolder, dropped: Iterable[Any], counts: Mapping[str, Any]) -> None:
+    """Write the rows that are not learned from to `dropped.jsonl`, and the counts to `data.json`."""
+    with replacing(run.path / "dropped.jsonl") as stream:
+        stream.writelines(dumps(row.to_json()) + b"\n" for row in dropped)
+    write_json_atomic(run.path / "data.json", dict(counts))

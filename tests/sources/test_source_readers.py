@@ -107,8 +107,8 @@ def test_an_unknown_name_gets_the_nearest_one() -> None:
         get("zzzz")
 
 
-def test_an_unknown_schema_lists_its_keys_and_the_known_sources() -> None:
-    with pytest.raises(InputError, match=r"keys 'question_id', 'turns'; .*judgebench.*trl"):
+def test_an_unknown_schema_lists_its_keys_and_says_where_the_known_ones_are() -> None:
+    with pytest.raises(InputError, match=r"keys 'question_id', 'turns'; .*reasrm data sources.*--source"):
         detect({"question_id": 1, "turns": []})
 
 
