@@ -10,11 +10,11 @@ import pytest
 LIGHT = """
 import importlib, pkgutil, sys
 import reasrm
-for room in ("durable", "runs", "protocol", "sources", "metrics", "world", "curation", "rewards"):
+for room in ("durable", "runs", "protocol", "sources", "metrics", "world", "curation", "rewards", "critiques"):
     package = importlib.import_module(f"reasrm.{room}")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"reasrm.{room}.{module.name}")
-for name in ("errors", "records", "requests", "hashing", "jsonl", "config", "extras"):
+for name in ("errors", "records", "requests", "hashing", "jsonl", "config", "extras", "overlaps"):
     importlib.import_module(f"reasrm.{name}")
 """
 CHECK = """

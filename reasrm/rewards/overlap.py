@@ -8,15 +8,16 @@ critique or its reference answer, and a row without one abstains, as does one wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
+from reasrm.overlaps import rouge_l
 from reasrm.records import Order
 from reasrm.rewards.base import Part, Rollout, each_row
 from reasrm.rewards.outcome import wrote_nothing
 from reasrm.rewards.part_sections import BleuPart, RougePart
 from reasrm.rewards.reading import after_last
 
-__all__ = ["bleu", "longest_common_subsequence", "rouge"]
+__all__ = ["bleu", "rouge"]
 
 
 def bleu(section: BleuPart) -> Part:
@@ -38,28 +39,9 @@ def rouge(section: RougePart) -> Part:
 
     if section.variant == "rougeL":
         split = DefaultTokenizer(section.stem).tokenize
-        return _overlap(section, lambda said, expected: _rouge_l(split(said), split(expected)))
+        return _overlap(section, lambda said, expected: rouge_l(split(said), split(expected)))
     scorer = RougeScorer([section.variant], use_stemmer=section.stem)
     return _overlap(section, lambda said, expected: scorer.score(expected, said)[section.variant].fmeasure)
-
-
-def _rouge_l(said: Sequence[str], expected: Sequence[str]) -> float:
-    """Return 2·LCS / (length + length), the F-measure of LCS precision and recall."""
-    common = longest_common_subsequence(said, expected)
-    return 2 * common / (len(said) + len(expected)) if common else 0.0
-
-
-def longest_common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
-    """Return its length, by bits (Hyyrö 2004): one bit per word of `second`, cleared where a match extends."""
-    places: dict[str, int] = {}
-    for position, word in enumerate(second):
-        places[word] = places.get(word, 0) | 1 << position
-    everything = (1 << len(second)) - 1
-    row = everything
-    for word in first:
-        match = row & places.get(word, 0)
-        row = ((row + match) | (row - match)) & everything
-    return len(second) - row.bit_count()
 
 
 def _overlap(section: BleuPart | RougePart, similarity: Callable[[str, str], float]) -> Part:

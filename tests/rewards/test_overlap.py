@@ -11,7 +11,7 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from reasrm.records import CoreArgument, Critique, Order
 from reasrm.rewards.base import Rollout
-from reasrm.rewards.overlap import bleu, longest_common_subsequence, rouge
+from reasrm.rewards.overlap import bleu, rouge
 from reasrm.rewards.part_sections import BleuPart, RougePart
 from tests.rewards.rollouts import rollout
 
@@ -65,12 +65,6 @@ def test_rouge_l_is_the_librarys(first: list[str], second: list[str]) -> None:
     said, expected = " ".join(first) or "-", " ".join(second) or "-"
     score = RougeScorer(["rougeL"]).score(expected, said)["rougeL"].fmeasure
     assert rouge(RougePart())([row(said, Critique(text=expected))]) == [pytest.approx(score)]
-
-
-def test_longest_common_subsequences() -> None:
-    assert longest_common_subsequence("ABCBDAB", "BDCABA") == 4
-    assert longest_common_subsequence("", "BDCABA") == longest_common_subsequence("X", "") == 0
-    assert longest_common_subsequence("x" * 200, "x" * 130) == 130
 
 
 def test_stems_match_where_words_do_not() -> None:
