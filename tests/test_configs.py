@@ -15,6 +15,7 @@ from reasrm.demo.config import DemoConfig
 from reasrm.protocol.sft_rows import read_sft_row
 from reasrm.protocol.spec import load_spec
 from tests.commands import ROOT, run
+from tests.recipes import expect_taken
 
 CONFIGS = ROOT / "configs"
 RECIPES = sorted(p for folder in ("sandbox", "qwen2.5", "qwen3") for p in (CONFIGS / folder).glob("sft*"))
@@ -102,16 +103,7 @@ def test_no_field_of_a_recipe_is_ignored(path: Path) -> None:
 
     stage = load_sft_stage(path).model_dump(mode="json")
 
-    def check(given: Any, taken: Any, place: str) -> None:
-        if isinstance(given, dict):
-            for key, value in given.items():
-                check(value, taken[key], f"{place}.{key}")
-        elif isinstance(taken, list) and not isinstance(given, list):
-            assert taken == [given], place
-        else:
-            assert taken == given, place
-
-    check(read(path), stage, path.name)
+    expect_taken(read(path), stage, path.name)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

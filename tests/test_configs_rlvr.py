@@ -17,6 +17,7 @@ from reasrm.config import read_yaml
 from reasrm.demo.config import RLConfig
 from reasrm.protocol.spec import load_spec
 from tests.commands import ROOT
+from tests.recipes import expect_taken
 from tests.test_configs import launch_line, num_processes, read
 from tests.tiny import build_tiny_model
 from tests.training.stages import preference
@@ -93,16 +94,7 @@ def test_a_recipe_is_a_stage_and_none_of_its_fields_is_ignored(path: Path) -> No
 
     stage = load_rlvr_stage(path).model_dump(mode="json")
 
-    def check(given: Any, taken: Any, place: str) -> None:
-        if isinstance(given, dict):
-            for key, value in given.items():
-                check(value, taken[key], f"{place}.{key}")
-        elif isinstance(taken, list) and not isinstance(given, list):
-            assert taken == [given], place
-        else:
-            assert taken == given, place
-
-    check(read(path), stage, path.name)
+    expect_taken(read(path), stage, path.name)
 
 
 @pytest.mark.parametrize("name", BY_SIZE)

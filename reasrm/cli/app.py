@@ -116,15 +116,11 @@ def distill_command(
 
 @app.command("sft")
 def sft_command(
-    config: Annotated[Path, typer.Option("--config", help="The stage's YAML file.")],
+    config: flags.StageConfig,
     overrides: flags.Overrides = None,
-    run_dir: Annotated[
-        Path | None, typer.Option("--run-dir", help="The run's folder. Default: runs/sft-CONFIG.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show rows, lengths, steps and memory; train nothing.")
-    ] = False,
+    run_dir: flags.RunDir = None,
+    resume: flags.Resume = False,
+    dry_run: flags.PlanOnly = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Train a judge on written judgments (SFT rows). Also: accelerate launch train/sft.py --config FILE.
@@ -141,15 +137,11 @@ def sft_command(
 @app.command("rlvr")
 @app.command("grpo", hidden=True)
 def rlvr_command(
-    config: Annotated[Path, typer.Option("--config", help="The stage's YAML file.")],
+    config: flags.StageConfig,
     overrides: flags.Overrides = None,
-    run_dir: Annotated[
-        Path | None, typer.Option("--run-dir", help="The run's folder. Default: runs/rlvr-CONFIG.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show rows, lengths, steps and memory; train nothing.")
-    ] = False,
+    run_dir: flags.RunDir = None,
+    resume: flags.Resume = False,
+    dry_run: flags.PlanOnly = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Train a judge on preference labels by GRPO. Also: accelerate launch train/rlvr.py --config FILE.
@@ -169,7 +161,7 @@ def export_command(
     run: Annotated[Path | None, typer.Option("--run", help="The run folder of a training stage.")] = None,
     checkpoint: Annotated[
         str | None,
-        typer.Option("--checkpoint", help="A step or folder of the run. Default: the newest whole one."),
+        typer.Option("--checkpoint", help="A step, folder or name. Default: the chosen or newest one."),
     ] = None,
     model: Annotated[
         str | None, typer.Option("--model", help="Instead of a run: a model folder, with --spec.")

@@ -20,10 +20,14 @@ __all__ = [
     "Inputs",
     "JudgingFlags",
     "Overrides",
+    "PlanOnly",
     "Quiet",
+    "Resume",
+    "RunDir",
     "SandboxConfig",
     "Seed",
     "SourceName",
+    "StageConfig",
     "takes_judging_flags",
 ]
 
@@ -43,6 +47,13 @@ SandboxConfig = Annotated[
 Overrides = Annotated[
     list[str] | None, Option("--set", help="Override a key of the config: seed=1, or a.b=value. Repeatable.")
 ]
+StageConfig = Annotated[Path, Option("--config", help="The stage's YAML file.")]
+RunDir = Annotated[
+    Path | None,
+    Option("--run-dir", help="The run's folder. Default: runs/VERB-CONFIG, such as runs/sft-sft."),
+]
+Resume = Annotated[bool, Option("--resume", help="Go on from the last checkpoint.")]
+PlanOnly = Annotated[bool, Option("--dry-run", help="Show rows, lengths, steps and memory; train nothing.")]
 Quiet = Annotated[bool, Option("--quiet", help="Silence stderr.")]
 
 

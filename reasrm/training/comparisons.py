@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from reasrm.errors import ConfigError, InputError, ReasrmError, RowError
+from reasrm.errors import ConfigError, InputError, RowError
 from reasrm.generation.encoding import EncodedRequest, read_ids
 from reasrm.judging.aggregate import rule_status
 from reasrm.judging.inputs import JudgeInput
@@ -25,7 +25,7 @@ from reasrm.protocol.prompts import build_prompt
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Comparison, Judgment, PreferencePair, Row
 from reasrm.requests import Request, SamplingParams
-from reasrm.training.data import Dropped
+from reasrm.training.data import Dropped, count_reasons, dropped_row, nothing_left
 from reasrm.training.models import BaseModel
 
 __all__ = ["ComparisonEncoder", "EncodedComparisons", "Prompt", "read_comparisons", "read_judgment"]
@@ -61,7 +61,7 @@ class EncodedComparisons:
     @property
     def reasons(self) -> dict[str, int]:
         """Reason → number of rows dropped for it, commonest first."""
-        return dict(Counter(row.code for row in self.dropped).most_common())
+        return count_reasons(self.dropped)
 
     @property
     def targets(self) -> dict[str, int]:
@@ -174,7 +174,7 @@ def read_comparisons(
                 found.prompts += result
         progress(number)
     if not found.prompts:
-        raise _nothing_left(files, found)
+        raise nothing_left(files, found.dropped, "preference pairs", _REMEDIES)
     return found
 
 
@@ -183,25 +183,7 @@ def _rows(files: Sequence[str], limit: int | None) -> Iterator[tuple[str, Row | 
         if item.row is not None:
             yield item.place, item.row
         else:
-            yield item.place, _invalid(item.id, item.place, item.error)
-
-
-def _invalid(row_id: str, place: str, error: ReasrmError | None) -> Dropped:
-    code = error.code if isinstance(error, RowError) else "bad_json"
-    return Dropped(row_id, place, code, str(error))
-
-
-def _nothing_left(files: Sequence[str], found: EncodedComparisons) -> InputError:
-    names = ", ".join(files)
-    if not found.dropped:
-        return InputError("holds no rows", place=names, remedy="name a file of preference pairs")
-    code, count = next(iter(found.reasons.items()))
-    first = next(row for row in found.dropped if row.code == code)
-    return InputError(
-        f"none of {len(found.dropped)} rows can be learned from; {count} are {code}, the first: {first.message}",
-        place=names,
-        remedy=_REMEDIES.get(code, "correct the rows"),
-    )
+            yield item.place, dropped_row(item.id, item.place, item.error)
 
 
 _REMEDIES = {

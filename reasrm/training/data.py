@@ -7,7 +7,7 @@ the judge not to give a verdict. The verdict is read from the decoded ids, the w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,17 @@ from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import ParseStatus
 from reasrm.requests import Completion
 
-__all__ = ["Dropped", "EncodedRows", "Example", "RowEncoder", "encode_files", "to_dataset"]
+__all__ = [
+    "Dropped",
+    "EncodedRows",
+    "Example",
+    "RowEncoder",
+    "count_reasons",
+    "dropped_row",
+    "encode_files",
+    "nothing_left",
+    "to_dataset",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,11 @@ class Dropped:
         }
 
 
+def count_reasons(dropped: Iterable[Dropped]) -> dict[str, int]:
+    """Return reason → number of rows dropped for it, commonest first."""
+    return dict(Counter(row.code for row in dropped).most_common())
+
+
 @dataclass(slots=True)
 class EncodedRows:
     """What became of all rows of some files."""
@@ -76,7 +91,7 @@ class EncodedRows:
     @property
     def reasons(self) -> dict[str, int]:
         """Reason → number of rows dropped for it, commonest first."""
-        return dict(Counter(row.code for row in self.dropped).most_common())
+        return count_reasons(self.dropped)
 
     def lengths(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the lengths of prompts and of completions in tokens, (N,) each."""
@@ -187,7 +202,7 @@ def encode_files(
             rows.dropped.append(result)
         progress(number)
     if not rows.examples:
-        raise _nothing_left(paths, rows)
+        raise nothing_left(paths, rows.dropped, "SFT rows", _REMEDIES)
     return rows
 
 
@@ -195,30 +210,41 @@ def _rows(paths: Iterable[str | Path]) -> Iterator[tuple[str, SFTRow | Dropped]]
     for path in paths:
         for raw in read_rows(path):
             if raw.error is not None or raw.data is None:
-                yield raw.place, _dropped(None, raw.place, raw.error)
+                yield raw.place, dropped_row(None, raw.place, raw.error)
                 continue
             try:
                 yield raw.place, read_sft_row(raw.data, raw.place)
             except RowError as error:
                 row_id = raw.data.get("id")
-                yield raw.place, _dropped(row_id if isinstance(row_id, str) else None, raw.place, error)
+                yield raw.place, dropped_row(row_id if isinstance(row_id, str) else None, raw.place, error)
 
 
-def _dropped(row_id: str | None, place: str, error: ReasrmError | None) -> Dropped:
+def dropped_row(row_id: str | None, place: str, error: ReasrmError | None) -> Dropped:
+    """Return a row that could not be read, with the reason."""
     code = error.code if isinstance(error, RowError) else "bad_json"
     return Dropped(row_id, place, code, str(error))
 
 
-def _nothing_left(paths: Iterable[str | Path], rows: EncodedRows) -> InputError:
-    names = ", ".join(str(path) for path in paths)
-    if not rows.dropped:
-        return InputError("holds no rows", place=names, remedy="name a file of SFT rows")
-    code, count = next(iter(rows.reasons.items()))
-    first = next(row for row in rows.dropped if row.code == code)
+def nothing_left(
+    files: Iterable[str | Path], dropped: Sequence[Dropped], wanted: str, remedies: Mapping[str, str]
+) -> InputError:
+    """Return the error for files of which no row is left, naming the commonest reason.
+
+    Args:
+        files: Their names.
+        dropped: All rows, none of them kept.
+        wanted: What the files should hold.
+        remedies: What to do, by reason.
+    """
+    names = ", ".join(str(file) for file in files)
+    if not dropped:
+        return InputError("holds no rows", place=names, remedy=f"name a file of {wanted}")
+    code, count = next(iter(count_reasons(dropped).items()))
+    first = next(row for row in dropped if row.code == code)
     return InputError(
-        f"none of {len(rows.dropped)} rows can be learned from; {count} are {code}, the first: {first.message}",
+        f"none of {len(dropped)} rows can be learned from; {count} are {code}, the first: {first.message}",
         place=names,
-        remedy=_REMEDIES.get(code, "correct the rows"),
+        remedy=remedies.get(code, "correct the rows"),
     )
 
 

@@ -190,11 +190,9 @@ def train(
     path = absolute(folder)
     setup = set_up(stage, place, path / "checkpoints")
     return run_stage(
-        stage,
+        setup,
         path,
-        setup.resolved(),
         _inputs(stage),
-        setup.arguments.process_index,
         resume,
         lambda run: _train(setup, run, listener, resume),
         _VOLATILE,

@@ -13,9 +13,10 @@ from reasrm.protocol.prompts import check_spec
 from reasrm.protocol.spec import JudgeSpec, load_spec
 from reasrm.rewards.build import RewardFunction, build_reward
 from reasrm.scorers.referee import BackendReferee
-from reasrm.training.arguments import build_arguments, check_machine, weights_dtype
-from reasrm.training.models import BaseModel, open_base
+from reasrm.training.arguments import build_arguments, check_machine
+from reasrm.training.models import open_base
 from reasrm.training.rlvr_config import RLVRStage
+from reasrm.training.stage import Checked
 
 __all__ = ["Setup", "build_reward_function", "set_up"]
 
@@ -34,32 +35,15 @@ _DEFAULTS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
-    """A stage that was checked against this machine, before rows are read and weights loaded.
+class Setup(Checked):
+    """An RLVR stage, checked.
 
     Args:
-        stage: The config.
-        spec: The judge's protocol.
-        base: The model that training starts from.
-        arguments: TRL's arguments.
         max_prompt_tokens: Longest prompt: as asked, and no longer than the model's context leaves.
     """
 
     stage: RLVRStage
-    spec: JudgeSpec
-    base: BaseModel
-    arguments: Any
     max_prompt_tokens: int
-
-    @property
-    def dtype(self) -> Any:
-        """Number format of the weights as loaded."""
-        return weights_dtype(self.stage, self.arguments)
-
-    def resolved(self) -> dict[str, Any]:
-        """Return the config as the run keeps it, with the whole spec and the base model's identity."""
-        spec = self.spec.model_dump(mode="json")
-        return {**self.stage.model_dump(mode="json"), "spec": spec, "base": self.base.identity()}
 
 
 def set_up(stage: RLVRStage, place: str, output_dir: Path) -> Setup:

@@ -17,21 +17,21 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import torch
 from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_trainer import SFTTrainer
 
 from reasrm.protocol.prompts import check_spec
-from reasrm.protocol.spec import JudgeSpec, load_spec
+from reasrm.protocol.spec import load_spec
 from reasrm.runs import CheckpointInfo, RunFolder
-from reasrm.training.arguments import check_machine, sft_arguments, weights_dtype
+from reasrm.training.arguments import check_machine, sft_arguments
 from reasrm.training.checkpoints import SafeCheckpoints
 from reasrm.training.config import SFTStage
 from reasrm.training.data import EncodedRows, RowEncoder, encode_files, to_dataset
 from reasrm.training.guards import GuardedSteps
-from reasrm.training.models import BaseModel, adapter_config, load_weights, open_base
+from reasrm.training.models import adapter_config, load_weights, open_base
 from reasrm.training.planning import batches, count_parameters, describe_lengths, estimate_memory
 from reasrm.training.stage import (
+    Checked,
     Listener,
     SealTheEnd,
     Tell,
@@ -58,32 +58,15 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
-    """A stage that was checked against this machine, before rows are read and weights loaded.
+class Setup(Checked):
+    """An SFT stage, checked.
 
     Args:
-        stage: The config.
-        spec: The judge's protocol.
-        base: The model that training starts from.
-        arguments: TRL's arguments.
         max_tokens: Longest row: as asked, and no longer than the model's context.
     """
 
     stage: SFTStage
-    spec: JudgeSpec
-    base: BaseModel
-    arguments: Any
     max_tokens: int
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Number format of the weights as loaded."""
-        return weights_dtype(self.stage, self.arguments)
-
-    def resolved(self) -> dict[str, Any]:
-        """Return the config as the run keeps it, with the whole spec and the base model's identity."""
-        spec = self.spec.model_dump(mode="json")
-        return {**self.stage.model_dump(mode="json"), "spec": spec, "base": self.base.identity()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,11 +218,9 @@ def train(
     path = absolute(folder)
     setup = set_up(stage, place, path / "checkpoints")
     return run_stage(
-        stage,
+        setup,
         path,
-        setup.resolved(),
         _inputs(stage),
-        setup.arguments.process_index,
         resume,
         lambda run: _train(setup, run, listener, resume),
     )

@@ -12,15 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import torch
 from transformers import TrainerCallback
 
 from reasrm.files import replacing, write_json_atomic
+from reasrm.protocol.spec import JudgeSpec
 from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint
 from reasrm.strictjson import dumps
+from reasrm.training.arguments import weights_dtype
 from reasrm.training.config import Stage
+from reasrm.training.models import BaseModel
 
 __all__ = [
     "VOLATILE",
+    "Checked",
     "Listener",
     "SealTheEnd",
     "Tell",
@@ -93,12 +98,37 @@ class Tell(TrainerCallback):  # type: ignore[misc]
             self._listener.steps(state.global_step, state.max_steps, logs)
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A stage that was checked against this machine, before rows are read and weights loaded.
+
+    Args:
+        stage: The config.
+        spec: The judge's protocol.
+        base: The model that training starts from.
+        arguments: TRL's arguments.
+    """
+
+    stage: Stage
+    spec: JudgeSpec
+    base: BaseModel
+    arguments: Any
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the weights as loaded."""
+        return weights_dtype(self.stage, self.arguments)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the config as the run keeps it, with the whole spec and the base model's identity."""
+        spec = self.spec.model_dump(mode="json")
+        return {**self.stage.model_dump(mode="json"), "spec": spec, "base": self.base.identity()}
+
+
 def run_stage(
-    stage: Stage,
+    setup: Checked,
     folder: Path,
-    config: Mapping[str, Any],
     inputs: Mapping[str, Path],
-    process_index: int,
     resume: bool,
     work: Callable[[RunFolder], dict[str, Any]],
     volatile: frozenset[str] = VOLATILE,
@@ -106,27 +136,25 @@ def run_stage(
     """Do a stage's work in its run folder and return its summary.
 
     Args:
-        stage: The config.
+        setup: The stage, checked.
         folder: The run folder.
-        config: The config as the run keeps it.
         inputs: Files that the run reads, by name.
-        process_index: Of this process.
         resume: Go on with the run in the folder.
         work: Called with the opened folder.
-        volatile: Keys of `config` that may change between a run and its continuation.
+        volatile: Keys of the config that may change between a run and its continuation.
 
     Raises:
         ReasrmError: See `RunFolder.open`.
     """
-    if process_index > 0:
+    if setup.arguments.process_index > 0:
         return work(RunFolder.join(folder))
     with (
         RunFolder.open(
             folder,
-            stage=stage.stage,
-            config=dict(config),
-            inputs=dict(inputs),
-            seed=stage.seed,
+            stage=setup.stage.stage,
+            config=setup.resolved(),
+            inputs=inputs,
+            seed=setup.stage.seed,
             resume=resume,
             volatile=volatile,
         ) as run,
