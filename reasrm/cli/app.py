@@ -10,6 +10,7 @@ import typer
 from reasrm import __version__
 from reasrm.cli import flags
 from reasrm.cli.console import chatter_to_stderr, guarded, print_summary, set_quiet
+from reasrm.cli.critiques_verbs import critiques_app
 from reasrm.cli.data_verbs import data_app
 from reasrm.cli.flags import JudgingFlags, takes_judging_flags
 from reasrm.cli.sandbox_verbs import sandbox_app
@@ -23,6 +24,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(data_app, name="data")
+app.add_typer(critiques_app, name="critiques")
 app.add_typer(sandbox_app, name="sandbox")
 
 
@@ -76,6 +78,12 @@ def eval_command(
         str, typer.Argument(help="judgebench, llmbar, rm-bench, pandalm, rewardbench or pairs.")
     ],
     output: Annotated[Path, typer.Option("--output", help="Folder for result.json and judgments.jsonl.")],
+    critiques: Annotated[
+        Path | None,
+        typer.Option(
+            "--critiques", help="YAML: how critiques are compared with the rows' own. Default: word rules."
+        ),
+    ] = None,
     flags: JudgingFlags,
 ) -> None:
     """Judge a benchmark's rows and score them with its official metric, with intervals.
@@ -85,7 +93,7 @@ def eval_command(
     """
     from reasrm.cli.judging import run_eval
 
-    run_eval(suite, flags, output)
+    run_eval(suite, flags, output, critiques)
 
 
 @app.command("distill")

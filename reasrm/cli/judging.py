@@ -7,10 +7,11 @@ from collections.abc import Callable
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from reasrm.cli.console import exit_with, judging_progress, note, print_summary
+from reasrm.cli.console import exit_with, judging_progress, note, now_and_then, print_summary
 from reasrm.cli.flags import JudgingFlags
+from reasrm.config import load_config
 from reasrm.durable import ResumeState, read_records
 from reasrm.errors import ConfigError
 from reasrm.evaluation.run import evaluate, evaluate_published
@@ -22,6 +23,9 @@ from reasrm.judging.judge import Judge, open_judge
 from reasrm.judging.plan import JudgingOptions, plan_row
 from reasrm.judging.tally import Tally
 from reasrm.sources.recorded import read_recordings
+
+if TYPE_CHECKING:
+    from reasrm.evaluation.critiques import CritiqueEvaluation
 
 __all__ = ["open_judging", "run_control", "run_eval", "run_judge"]
 
@@ -41,9 +45,10 @@ def run_judge(flags: JudgingFlags, output: Path) -> None:
     _finish(flags, result, summary)
 
 
-def run_eval(suite_name: str, flags: JudgingFlags, output: Path) -> None:
+def run_eval(suite_name: str, flags: JudgingFlags, output: Path, critiques: Path | None) -> None:
     """Judge a benchmark file, score it, and print the scored table."""
     suite = get_suite(suite_name)
+    section = None if critiques is None else _critique_section(critiques)
     if flags.judge == "replay" and len(flags.input) == 1 and not flags.dry_run:
         result = evaluate_published(suite, flags.input[0], output, seed=flags.seed)
         if result is not None:
@@ -55,13 +60,39 @@ def run_eval(suite_name: str, flags: JudgingFlags, output: Path) -> None:
         _dry_run("eval", judge, options, rows)
         return
     with closing(judge.backend), judging_progress(suite.name) as on_progress:
-        evaluation = evaluate(suite, judge, rows, output, options, run_control(flags, on_progress))
+        evaluation = evaluate(
+            suite,
+            judge,
+            rows,
+            output,
+            options,
+            run_control(flags, on_progress),
+            critiques=section,
+            on_critiques=_note_critiques(),
+        )
     if evaluation.result:
         note(render_table(evaluation.result))
         summary = {"command": "eval", "output": str(output), **evaluation.result}
     else:
         summary = {"command": "eval", "output": str(output), **evaluation.batch.tally.summary()}
     _finish(flags, evaluation.batch, summary)
+
+
+def _critique_section(path: Path) -> CritiqueEvaluation:
+    from reasrm.evaluation.critiques import CritiqueEvaluation
+
+    return load_config(CritiqueEvaluation, path)
+
+
+def _note_critiques() -> Callable[[int, int], None]:
+    """Return what says now and then how far the critiques are, which a model may take long to read."""
+    is_due = now_and_then()
+
+    def tell(done: int, total: int) -> None:
+        if is_due():
+            note(f"critiques: {done:,} of {total:,}")
+
+    return tell
 
 
 def open_judging(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, JudgingOptions, JudgeInput]:

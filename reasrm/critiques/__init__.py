@@ -5,26 +5,45 @@ Pure functions over `records.Critique`; rewards and evaluations choose among the
 
 from __future__ import annotations
 
+from reasrm.critiques.cases import (
+    CritiqueCase,
+    CritiqueScorer,
+    CritiqueText,
+    Extractor,
+    References,
+    by_rules,
+    scorer,
+)
+from reasrm.critiques.config import CritiqueSection
 from reasrm.critiques.extract import core_arguments, distinct, read_critique
 from reasrm.critiques.inconsistency import favoured_side, inconsistency
 from reasrm.critiques.matching import Match, assign, match
 from reasrm.critiques.scores import CritiqueScores, score_critique
-from reasrm.critiques.similarity import Similarity, bleu, rouge_l, stem_overlap, token_max_average
+from reasrm.critiques.similarity import Similarity, bleu, exact, rouge_l, stem_overlap, token_max_average
 
 __all__ = [
+    "CritiqueCase",
+    "CritiqueScorer",
     "CritiqueScores",
+    "CritiqueSection",
+    "CritiqueText",
+    "Extractor",
     "Match",
+    "References",
     "Similarity",
     "assign",
     "bleu",
+    "by_rules",
     "core_arguments",
     "distinct",
+    "exact",
     "favoured_side",
     "inconsistency",
     "match",
     "read_critique",
     "rouge_l",
     "score_critique",
+    "scorer",
     "stem_overlap",
     "token_max_average",
 ]

@@ -3,24 +3,31 @@
 Sources: RM-NLHF's released prompt (one-to-one, same meaning and same stance) and RationaleRM (maximum-weight one-to-one
 assignment). Two rules are ours, against hacking. A repeat (same side, stance and content words as an earlier argument)
 can match nothing: without that rule it could take a second, similar reference. Neither can an argument which the
-same critique also turns round (same side and content words, other stance): saying both is saying nothing.
+same critique also turns round (same side, stance exchanged, same content words where words for one quality such as
+`correct` and `inaccurate` count as one): saying both is saying nothing.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from reasrm.critiques.extract import content_key
-from reasrm.critiques.similarity import Matrix, Similarity, checked
+from reasrm.critiques.similarity import Block, Matrix, Similarity, checked, compare, exact, same_words
+from reasrm.critiques.wording import topic_key
 from reasrm.errors import ConfigError
 from reasrm.records import CoreArgument
 
-__all__ = ["Match", "agreement", "assign", "contradicted", "match", "repeated"]
+__all__ = ["Key", "Match", "agreement", "agreements", "assign", "contradicted", "key_of", "match", "repeated"]
+
+Key: TypeAlias = Callable[[str], Hashable]
+"""What two texts share that say the same."""
 
 # Of assignments of equal weight: the one with more pairs, then the one with earlier arguments. Far below any
 # difference between similarities that means something, far above rounding.
@@ -37,6 +44,11 @@ class Match:
     similarity: float
 
 
+def key_of(similarity: Similarity) -> Key:
+    """Return when two arguments are one: for `exact` if their words are the same in order, else by content words."""
+    return same_words if similarity is exact else content_key
+
+
 def match(
     generated: Sequence[CoreArgument],
     reference: Sequence[CoreArgument],
@@ -51,21 +63,57 @@ def match(
 def agreement(
     generated: Sequence[CoreArgument], reference: Sequence[CoreArgument], similarity: Similarity
 ) -> Matrix:
-    """Return the similarities of pairs that agree in side and stance, 0 elsewhere, for repeats and contradictions."""
-    shape = (len(generated), len(reference))
-    if 0 in shape:
-        return np.zeros(shape)
-    silent = [one or two for one, two in zip(repeated(generated), contradicted(generated), strict=True)]
-    agree = np.array(
-        [
-            [not mute and (said.about, said.stance) == (meant.about, meant.stance) for meant in reference]
-            for said, mute in zip(generated, silent, strict=True)
-        ]
-    )
-    if not agree.any():
-        return np.zeros(shape)
-    found = similarity([argument.text for argument in generated], [argument.text for argument in reference])
-    return np.where(agree, checked(found, *shape), 0.0)
+    """Return the similarities of pairs that agree in side and stance, 0 elsewhere, for repeats and contradictions.
+
+    Raises:
+        ConfigError: A similarity is not in [0, 1], or could not be had.
+    """
+    return checked(agreements([(generated, reference)], similarity)[0], len(generated), len(reference))
+
+
+def agreements(
+    pairs: Iterable[tuple[Sequence[CoreArgument], Sequence[CoreArgument]]], similarity: Similarity
+) -> list[Matrix]:
+    """Return `agreement` of many critiques and their references; NaN where a similarity could not be had.
+
+    Only arguments with a partner are compared, and all of them at once: a similarity may be a model that is asked.
+    """
+    key = key_of(similarity)
+    masks: list[NDArray[np.bool_]] = []
+    texts: list[Block] = []
+    for generated, reference in pairs:
+        agree = _agree(generated, reference, key)
+        masks.append(agree)
+        rows, columns = _partnered(agree)
+        if rows:
+            texts.append(([generated[n].text for n in rows], [reference[n].text for n in columns]))
+    found = iter(compare(similarity, texts))
+    return [_weights(agree, found) for agree in masks]
+
+
+def _agree(
+    generated: Sequence[CoreArgument], reference: Sequence[CoreArgument], key: Key
+) -> NDArray[np.bool_]:
+    """Return which pairs share side and stance; repeats and contradictions agree with nothing."""
+    silent = zip(repeated(generated, key), contradicted(generated), strict=True)
+    flags = [
+        [not any(mute) and (said.about, said.stance) == (meant.about, meant.stance) for meant in reference]
+        for said, mute in zip(generated, silent, strict=True)
+    ]
+    return np.array(flags, dtype=np.bool_).reshape(len(generated), len(reference))
+
+
+def _partnered(agree: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
+    """Return the rows and the columns that agree with anything."""
+    return np.flatnonzero(agree.any(axis=1)).tolist(), np.flatnonzero(agree.any(axis=0)).tolist()
+
+
+def _weights(agree: NDArray[np.bool_], found: Iterator[Matrix]) -> Matrix:
+    weights = np.zeros(agree.shape)
+    rows, columns = _partnered(agree)
+    if rows:
+        weights[np.ix_(rows, columns)] = checked(next(found), len(rows), len(columns), or_failed=True)
+    return np.where(agree, weights, 0.0)
 
 
 def assign(weights: Matrix, *, threshold: float = 0.5) -> tuple[Match, ...]:
@@ -94,21 +142,21 @@ def assign(weights: Matrix, *, threshold: float = 0.5) -> tuple[Match, ...]:
     )
 
 
-def repeated(arguments: Sequence[CoreArgument]) -> list[bool]:
-    """Return for each argument whether an earlier one has its side, stance and content words."""
+def repeated(arguments: Sequence[CoreArgument], key: Key = content_key) -> list[bool]:
+    """Return for each argument whether an earlier one has its side and stance and says the same."""
     seen: set[object] = set()
     flags = []
     for argument in arguments:
-        key = (argument.about, argument.stance, content_key(argument.text))
-        flags.append(key in seen)
-        seen.add(key)
+        said = (argument.about, argument.stance, key(argument.text))
+        flags.append(said in seen)
+        seen.add(said)
     return flags
 
 
 def contradicted(arguments: Sequence[CoreArgument]) -> list[bool]:
-    """Return for each argument whether another has its side and content words and the other stance."""
+    """Return for each argument whether another has its side and topic and the other stance."""
     stances: dict[object, set[str]] = defaultdict(set)
-    keys = [(argument.about, content_key(argument.text)) for argument in arguments]
-    for key, argument in zip(keys, arguments, strict=True):
-        stances[key].add(argument.stance)
-    return [len(stances[key]) > 1 for key in keys]
+    topics = [(argument.about, topic_key(argument.text)) for argument in arguments]
+    for topic, argument in zip(topics, arguments, strict=True):
+        stances[topic].add(argument.stance)
+    return [len(stances[topic]) > 1 for topic in topics]

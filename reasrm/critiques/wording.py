@@ -1,69 +1,122 @@
 """The words of a critique: content-word stems, and for or against by a word list with negation.
 
-The list is ours, small and open to be read: words that praise, words that fault, words that turn what follows round.
-A word counts by its Porter stem, an adverb by its adjective's. A stance word is turned by every negation
-among the three words before it; words such as `lacks` fault by themselves and turn what follows too, unless
-they are negated (`does not lack clarity` praises). A span of text is for its side if more words praise than
-fault, against it if fewer; a draw goes to the first one (`fails to tell the story in a clear way`).
+The list is ours, small and open to be read: qualities and deeds that praise, qualities and deeds that fault, words
+that turn what follows round. A word counts by its form (`useful`, `usefully`, but not `uses`, which shares its
+stem). A stance word is turned by every negation among the three content words before it; words such as `lacks` fault by
+themselves and turn what follows too, unless they are negated (`does not lack clarity` praises). A span of text is
+for its side if more words praise than fault, against it if fewer; a draw goes to the first one (`fails to tell
+the story in a clear way`). A wish faults, whatever else is said (`could have been more detailed`). Where none of these
+speaks, deeds do: `meets the request` praises, `does not mention` and `only repeats` fault.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from rouge_score.tokenizers import DefaultTokenizer
 
-__all__ = ["Stance", "content_stems", "is_verdict_only", "stance_of", "stem", "words_of"]
+__all__ = ["Stance", "content_stems", "is_verdict_only", "stance_of", "stem", "topic_key", "words_of"]
 
 Stance = Literal["for", "against"]
 
-_FOR = """
-accurate adequate admirable advantage appropriate apt beautiful benefit best better careful clear coherent comprehensive
-complete concise consistent convincing correct creative detailed effective efficient elegant engaging excellent
-faithful fluent friendly good great helpful honest ideal impressive insightful interesting logical meaningful nice
-organized original perfect pleasant polished polite precise prefer professional proper readable reasonable relevant
-reliable respectful right rich robust safe satisfy solid sound strength strong succeed succinct successful
-suitable superior thorough thoughtful useful valid valuable vivid win winner
+_GOOD = """
+accurate adequate admirable apt appropriate beautiful beneficial best better clear coherent commendable compelling
+complete comprehensive comprehensible concise consistent convincing correct creative detailed diverse easier easy
+effective efficient elegant engaging excellent exceptional faithful flawless fluent friendly good great helpful honest
+ideal impeccable impressive informative insightful interesting logical meaningful nice optimal organized perfect
+persuasive pleasant polished polite precise preferable professional properly readable reasonable relevant reliable
+respectful rich right robust safe skillful solid sound specific straightforward strong successful succinct suitable
+superb superior thorough thoughtful understandable useful valid valuable vivid accuracy clarity coherence completeness
+consistency correctness efficiency originality precision relevance
 """
-_AGAINST = """
-ambiguous awkward bad biased boring careless confuse contradict cliche cumbersome dangerous deficient disadvantage
-disappoint disjointed disorganized drawback error exaggerate fabricate fallacy false falter flaw generic hallucinate
-harm harmful illogical inaccurate inadequate inappropriate incoherent incomplete inconsistent incorrect ineffective
-inefficient inferior insufficient invalid irrelevant issue lazy lengthy lie lose loser messy misguided misinterpret
-mislead misleading misrepresent mistake misunderstand monotonous nonsense offensive outdated overlong poor problem
-redundant repetitive rude sexist shallow shortcoming sloppy superficial toxic truncate unclear unfaithful unhelpful
-unnecessary unnatural unrelated unsafe unsupported untrue useless vague verbose weak weakness worse worst wrong
-"""
-_FAULTS_AND_TURNS = "absence fail forget ignore lack miss missing neglect omit overlook skip"
-# `could be more accurate` and `should be clear` say that it is not.
-_TURNS = (
-    "barely cannot could few fewer hardly least less never neither no nobody none nor not nothing rarely should "
-    "without"
+_PRAISES = (
+    "advantage benefit convince enhance excel practical prefer proper satisfy strength succeed win winner"
 )
-# `not only correct`, `no doubt`: no negation.
-_NO_TURN_BEFORE = {"only", "just", "merely", "doubt"}
+_BAD = """
+abrupt ambiguous awkward bad biased boring careless clumsy confusing cumbersome dangerous deficient difficult
+disappointing disjointed disorganized erroneous extraneous false faulty flawed generic harmful empty illogical
+imprecise inaccurate inadequate inappropriate incoherent incomplete inconsistent incorrect ineffective inefficient
+inferior insufficient invalid irrelevant lazy lengthy messy misguided misleading mistaken monotonous offensive
+outdated overlong poor problematic redundant repetitive rude sexist shallow sloppy superficial toxic truncated unclear
+unfaithful unhelpful unnatural unnecessary unrelated unsafe unsupported untrue useless vague verbose weak worse worst
+wrong bias inaccuracy inconsistency inefficiency redundancy repetition verbosity
+"""
+_FAULTS = """
+cliche compromise confuse contradict contradiction detract deviate deviation diminish disadvantage disappoint drawback
+error exaggerate fabricate fallacy falter flaw hallucinate harm hinder issue limitation lose loser miscalculate
+miscalculation misinterpret misinterpretation mislead misstep misrepresent misstate mistake misunderstand
+misunderstanding nonsense omission oversight pitfall shortcoming struggle truncate undermine weakness
+"""
+_FAULTS_AND_TURNS = """
+absence fail failure forget forgot forgotten ignore lack miss neglect omit omitted overlook skip
+"""
+# Deeds, heard where no quality is named: they praise, or fault where negated; the next ones only fault, negated.
+_DEEDS = """
+accomplish achieve addresses addressed addressing adhere align capture clearly comply demonstrate detail execute
+fulfill follow handle match meet perfectly understand understanding well
+"""
+_PLAIN_DEEDS = """
+account acknowledge address answer attempt clarify consider contain cover discuss elaborate explain explore give grasp
+include list mention note offer present produce provide reach recognize reflect specify state support use
+"""
+_BARE = "just merely only repeat restate simply"
+_TURNS = """
+avoid avoided avoiding avoids barely cannot few fewer free hardly instead least less never neither no nobody none nor
+not nothing rarely should without
+"""
 _REACH = 3
 # `completely wrong`, `clearly false`: how much, not how good.
 _DEGREES = {"clearly", "completely", "perfectly", "strongly"}
+_WISH = re.compile(
+    r"\b(?:could|should|might|would)(?:\s(?:also|perhaps|potentially|further|still))*\s"
+    r"(?:have|benefit|further|improve|be\s(?:a\sbit|better|clarified|clearer|enhanced|expanded|further|improved|more))\b"
+    r"|\b(?:room\sfor|needs?|requires?)\s(?:\w+\s)?improvement\b"
+    r"|\btoo\s(?:brief|broad|casual|complex|few|formal|general|generic|informal|little|long|many|much|narrow|short|simple"
+    r"|simplistic|technical|vague|verbose|wordy)\b"
+)
+# No negation, no praise: `not only`, `as well as`, `to the right of`.
+_NO_STANCE = re.compile(
+    r"\bnot\s(?:just|merely|only|simply)\b|\bno\sdoubt\b|\bas\swell\b|\bthe\sfollowing\b|\b(?:far|immediate|the|to)\sright\s(?:of|side|hand)\b"
+)
+
+# Words for one quality, a line each: who says two of them with opposite stances turns himself round.
+_TOPICS = """
+accuracy accurate correct erroneous error false faulty inaccuracy inaccurate incorrect mistake right true untrue wrong
+ambiguous clarity clear confusing understandable unclear vague
+appropriate inappropriate suitable
+coherence coherent disjointed illogical incoherent logical
+complete completeness comprehensive incomplete thorough truncated
+concise lengthy overlong succinct verbose verbosity
+consistency consistent inconsistency inconsistent
+dangerous harmful safe unsafe
+efficiency efficient inefficiency inefficient
+engaging boring
+helpful unhelpful useful useless
+irrelevant relevance relevant unrelated
+polite rude
+"""
 
 _VERDICTS = "best better choose choice inferior lose loser prefer preferable preferred superior win winner worse worst"
+_SHORT_VERDICTS = "accurate correct incorrect right wrong"
 _STOP = """
-a about above after again all also although am among an and another any are as at be because been before being below
-between both but by can could did do does doing done down during each either even every for from further get given had
-has have having he her here hers him his how however i if in indeed into is it its itself just like made make makes may
-me might more most much must my nor of off on once one ones only onto or other others our out over own per quite rather
-really same shall she should since so some such than that the their theirs them then there therefore these they this
-those though through thus to too two under until up upon us very was we were what when where whereas which while who
-whom whose why will with within would yet you your
+a about above additionally after again all also although am among an and another any are as at be because been before
+being below between both but by can consequently conversely could did do does doing done down during each either even
+every for from further furthermore get given had has have having he her here hers him his how however i if in indeed
+into is it its itself just lastly like made make makes may me might more moreover most much must my nor of off on once
+one ones only onto or other others our out over own per quite rather really same shall she should since so some such
+than that the their theirs them then there therefore these they this those though through thus to too two under until up
+upon us very was we were what when where whereas which while who whom whose why will with within would yet you your
 answer assistant chatbot output response reply completion
 """
 # What a sentence may hold beside a verdict and say nothing more.
 _FILLER = """
 overall finally final conclusion conclude summary verdict judgment judgement decision slightly somewhat significantly
-clearly considered considering consider think believe say therefore hence pick comparison reason above reasons user
+clearly considered considering consider think believe say hence pick comparison reason above reasons user analysis
+assessment based careful carefully consideration criteria evaluation hand provided
 """
 
 # A character of a script written without blanks is a word of its own.
@@ -76,7 +129,11 @@ _KEPT = 1 << 16
 
 def words_of(text: str) -> list[str]:
     """Return the words in lower case; `n't` is a word `not`."""
-    return _WORD.findall(_SHORT_NOT.sub(" not", text.replace("can't", "cannot").lower()))
+    return _WORD.findall(_spelled(text))
+
+
+def _spelled(text: str) -> str:
+    return _SHORT_NOT.sub(" not", text.replace("can't", "cannot").lower())
 
 
 @lru_cache(maxsize=_KEPT)
@@ -101,41 +158,68 @@ def content_stems(text: str) -> frozenset[str]:
     return frozenset(stem(word) for word in words_of(text) if word not in passed_over)
 
 
-def stance_of(text: str) -> Stance | None:
-    """Return whether the text praises or faults; None if it does neither."""
-    signs = _signs(words_of(text))
+def topic_key(text: str) -> frozenset[str]:
+    """Return what a text is about whatever its stance: its content, words for one quality (`_TOPICS`) as one."""
+    lists, topics = _lists(), _topics()
+    words = [word for word in words_of(text) if word not in lists["stop"] and word not in _DEGREES]
+    return frozenset(topics.get(word) or stem(word) for word in words) or frozenset(words_of(text))
+
+
+def stance_of(text: str, *, deeds: bool = True) -> Stance | None:
+    """Return whether the text praises or faults; None if it does neither.
+
+    Args:
+        text: A clause.
+        deeds: Whether deeds are heard where no quality is named.
+    """
+    plain = _NO_STANCE.sub(" ", " ".join(_spelled(text).replace("rather than", "instead").split()))
+    if _WISH.search(plain):
+        return "against"
+    words = _WORD.findall(plain)
+    signs = _signs(words, "for", "against")
+    if not signs and deeds:
+        signs = _signs(words, "deed", "bare")
     if not signs:
         return None
     return "for" if (sum(signs) or signs[0]) > 0 else "against"
 
 
-def is_verdict_only(text: str) -> bool:
-    """Tell whether a text says who wins and nothing else (`Overall, the response is better`)."""
+def is_verdict_only(text: str, *, short: bool = False) -> bool:
+    """Tell whether a text says who wins and nothing else (`Overall, the response is better`).
+
+    Args:
+        text: A clause without the responses' names.
+        short: Whether `the response is correct` is such a text, too.
+    """
+    lists = _lists()
+    verdicts = lists["verdict"] | lists["short verdict"] if short else lists["verdict"]
     content = content_stems(text)
-    return bool(content & _lists()["verdict"]) and content <= _lists()["verdict"] | _lists()["filler"]
+    return bool(content & verdicts) and content <= verdicts | lists["filler"]
 
 
-def _signs(words: list[str]) -> list[int]:
-    """Return +1 or -1 for each stance word, negation applied."""
+def _signs(words: list[str], praise: str, fault: str) -> list[int]:
+    """Return +1 or -1 for each word of two lists, negation applied; a plain deed counts only where it is negated."""
     lists = _lists()
     turns: list[int] = []
     signs: list[int] = []
-    for place, word in enumerate(words):
+    place = 0  # counts content words
+    for index, word in enumerate(words, 1):
+        place += word not in lists["stop"]
         if word in lists["turn"]:
-            if words[place + 1 : place + 2] and words[place + 1] not in _NO_TURN_BEFORE:
-                turns.append(place)
+            # The last word turns nothing round.
+            turns.extend([place] if index < len(words) else [])
             continue
-        if word in _DEGREES:
+        if word in _DEGREES and praise == "for":
             continue
-        root = stem(word)
-        if root not in lists["for"]:
-            root = stem(word.removesuffix("ly"))
-        sign = (root in lists["for"]) - (root in lists["against"])
+        turned = sum(1 for turn in turns[-_REACH:] if place - turn <= _REACH) % 2
+        sign = (word in lists[praise]) - (word in lists[fault])
+        if not sign and praise == "deed" and turned:
+            sign = int(word in lists["plain deed"])
         if not sign:
             continue
-        if sum(1 for turn in turns[-_REACH:] if place - turn <= _REACH) % 2:
+        if turned:
             sign = -sign
-        elif root in lists["fault and turn"]:
+        elif word in lists["fault and turn"]:
             turns.append(place)
         signs.append(sign)
     return signs
@@ -143,14 +227,52 @@ def _signs(words: list[str]) -> list[int]:
 
 @cache
 def _lists() -> dict[str, frozenset[str]]:
-    both = frozenset(stem(word) for word in _FAULTS_AND_TURNS.split())
-    turn = frozenset(_TURNS.split())
+    both, turn = _forms(_FAULTS_AND_TURNS), frozenset(_TURNS.split())
     return {
-        "for": frozenset(stem(word) for word in _FOR.split()),
-        "against": frozenset(stem(word) for word in _AGAINST.split()) | both,
+        "for": _qualities(_GOOD) | _forms(_PRAISES),
+        "against": _qualities(_BAD) | _forms(_FAULTS) | both,
         "fault and turn": both,
+        "deed": _forms(_DEEDS),
+        "plain deed": _forms(_PLAIN_DEEDS),
+        "bare": _forms(_BARE),
         "turn": turn,
         "stop": frozenset(_STOP.split()) | turn,
-        "verdict": frozenset(stem(word) for word in _VERDICTS.split()),
-        "filler": frozenset(stem(word) for word in _FILLER.split()),
+        "verdict": frozenset(map(stem, _VERDICTS.split())),
+        "short verdict": frozenset(map(stem, _SHORT_VERDICTS.split())),
+        "filler": frozenset(map(stem, _FILLER.split())),
     }
+
+
+@cache
+def _topics() -> dict[str, str]:
+    lines = (line.split() for line in _TOPICS.strip().splitlines())
+    return {
+        form: words[0] for words in lines for word in words for form in (*_quality(word), *_inflected(word))
+    }
+
+
+def _qualities(words: str) -> frozenset[str]:
+    """Return adjectives and nouns with their adverbs, their nouns in -ness and, of nouns in -y, their plurals."""
+    return frozenset(form for word in words.split() for form in _quality(word))
+
+
+def _quality(word: str) -> Iterator[str]:
+    yield from (word, f"{word}ly", f"{word}ness", f"{word}ally")
+    if word.endswith("le"):
+        yield f"{word[:-1]}y"
+    if word.endswith("y"):
+        yield from (f"{word[:-1]}{end}" for end in ("ies", "ily", "iness"))
+
+
+def _forms(words: str) -> frozenset[str]:
+    """Return verbs and nouns with their endings -s, -ed, -ing."""
+    return frozenset(form for word in words.split() for form in _inflected(word))
+
+
+def _inflected(word: str) -> Iterator[str]:
+    base = word.removesuffix("e")
+    yield from (word, f"{word}s", f"{word}es", f"{base}ed", f"{base}ing")
+    if word.endswith("y"):
+        yield from (f"{word[:-1]}ies", f"{word[:-1]}ied")
+    if word[-1] in "nt":
+        yield from (f"{word}{word[-1]}{end}" for end in ("ed", "ing"))

@@ -7,7 +7,6 @@ student will write is then read again by the spec's grammar, so that a trace who
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,19 +14,13 @@ from reasrm.distillation.config import Thinking
 from reasrm.errors import ConfigError
 from reasrm.protocol.parsing import parse
 from reasrm.protocol.prompts import build_prompt
+from reasrm.protocol.refusals import is_refusal
 from reasrm.protocol.sft_rows import SFTRow
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Comparison, Judgment, Order, PreferencePair, Row
 from reasrm.requests import Completion
 
 __all__ = ["check_thinking", "completion_text", "make_row", "read_written", "reason_to_reject", "shown"]
-
-_REFUSAL = re.compile(
-    r"\W*(?:i['’]?m (?:very |really )?sorry|i am sorry|sorry,|i apologi[sz]e|my apologies|as an ai\b"
-    r"|i (?:cannot|can['’]?t|can not|won['’]?t|will not|am unable to|['’]?m unable to|am not able to|must decline)\b"
-    r"|i['’]m (?:unable|not able)\b)",
-    re.IGNORECASE,
-)
 
 
 def shown(row: PreferencePair | Comparison, order: Order) -> Comparison:
@@ -75,7 +68,7 @@ def reason_to_reject(judgment: Judgment, label: str | None, text: str) -> str | 
     """
     if judgment.finish_reason == "content_filter":
         return "refused"
-    if judgment.status == "no_verdict" and _REFUSAL.match(text):
+    if judgment.status == "no_verdict" and is_refusal(text):
         return "refused"
     if judgment.status != "ok" or judgment.verdict is None:
         return judgment.status.value

@@ -1,11 +1,15 @@
-"""One evaluation: judge the suite's rows durably, read them back, score them, write `result.json`."""
+"""One evaluation: judge the suite's rows durably, read them back, score them, write `result.json`.
+
+Where rows carry reference critiques, the judge's critiques are scored, too, and written to `critiques.jsonl`.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reasrm import __version__
 from reasrm.durable import ResumeState, read_records
@@ -19,6 +23,9 @@ from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
 from reasrm.metrics.intervals import wilson
 from reasrm.metrics.outcomes import RowOutcome, from_row
+
+if TYPE_CHECKING:  # scipy costs half a second, and most suites have no critiques
+    from reasrm.evaluation.critiques import CritiqueEvaluation
 
 _LOG = logging.getLogger("reasrm")
 __all__ = ["Evaluation", "evaluate", "evaluate_published"]
@@ -46,11 +53,24 @@ def evaluate(
     folder: Path,
     options: JudgingOptions,
     control: RunControl | None = None,
+    *,
+    critiques: CritiqueEvaluation | None = None,
+    on_critiques: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Judge and score. An interrupted evaluation continues when called again, and scores nothing before it is whole.
 
     Rows whose calls failed are left out of the score and counted in `num_errors`: a broken connection says nothing
     about a judge. Rows that the judge answered unreadably are in, by the suite's own policy.
+
+    Args:
+        suite: The benchmark.
+        judge: Who judges.
+        rows: What is judged.
+        folder: Where everything is written.
+        options: Orders, votes, seed, sampling.
+        control: What happens to earlier output, and who is told what.
+        critiques: How critiques are scored where rows carry a reference; by default as `usual_section` says.
+        on_critiques: Called with the critiques scored so far and the number of judgments.
 
     Raises:
         InputError: No row has a label.
@@ -69,6 +89,7 @@ def evaluate(
     def started(resume: ResumeState) -> None:
         # From here on an earlier result no longer describes what the folder holds.
         (folder / "result.json").unlink(missing_ok=True)
+        (folder / "critiques.jsonl").unlink(missing_ok=True)
         if caller.on_start is not None:
             caller.on_start(resume)
 
@@ -85,8 +106,42 @@ def evaluate(
             place=str(rows.paths[0]),
             remedy="give labelled pairs; lists and single responses are counted by `reasrm judge`",
         )
+    if batch.scan.num_critiques and judge.spec.protocol == "pairwise":
+        _add_critiques(result, judge, rows, batch, critiques, options.seed, on_critiques)
     write_json_atomic(folder / "result.json", result)
     return Evaluation(result, batch, folder)
+
+
+def _add_critiques(
+    result: dict[str, Any],
+    judge: Judge,
+    rows: JudgeInput,
+    batch: BatchResult,
+    section: CritiqueEvaluation | None,
+    seed: int,
+    on_critiques: Callable[[int, int], None] | None,
+) -> None:
+    """Score the critiques of rows that carry a reference, and add what comes out to the result."""
+    from reasrm.evaluation.critiques import measure_critiques, opened_scorer, usual_section
+
+    section = section or usual_section(judge.spec)
+    output = batch.output.with_name("critiques.jsonl")
+    total = batch.tally.parses.total()
+    with opened_scorer(section, output.with_name("critique-replies")) as score:
+        report = measure_critiques(
+            rows,
+            batch.output,
+            output,
+            spec=judge.spec,
+            section=section,
+            score=score,
+            seed=seed,
+            on_progress=None if on_critiques is None else lambda done: on_critiques(done, total),
+        )
+        if report is not None:
+            report.add_to(result)
+        if score.costs:
+            result["critique_costs"] = {name: cost.as_dict() for name, cost in score.costs.items()}
 
 
 def evaluate_published(suite: Suite, path: Path, folder: Path, *, seed: int = 0) -> dict[str, Any] | None:

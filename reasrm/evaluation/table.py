@@ -30,12 +30,20 @@ def render_table(result: Mapping[str, Any]) -> str:
     rows = [(result["suite"], "value [95 % interval]", "n")]
     for group in ("metrics", "subsets"):
         rows += [(name, format_estimate(e), str(e["n"])) for name, e in result[group].items()]
+    for subset, found in result.get("critique_subsets", {}).items():
+        shown = ((name, found[name]) for name in ("inconsistency", "critique_f1"))
+        rows += [(f"{subset}: {name}", format_estimate(e), str(e["n"])) for name, e in shown]
     counts = ", ".join(f"{name} {count}" for name, count in result["parse_status"].items())
-    policy = ", ".join(f"{name} = {value}" for name, value in result["policy"].items())
+    policy = dict(result["policy"])
+    critiques = policy.pop("critiques", None)
     also = ", ".join(f"{name.removeprefix('num_')} {count}" for name, count in result["counts"].items())
     return (
         f"{render_rows(rows)}\n"
         f"counts: {also}; without an answer {result['num_errors']}\n"
         f"judgments: {counts or 'none kept'}\n"
-        f"policy: {policy}"
+        f"policy: {_settings(policy)}" + (f"\ncritiques: {_settings(critiques)}" if critiques else "")
     )
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in values.items())

@@ -20,7 +20,7 @@ from reasrm.hashing import digest
 from reasrm.jsonl import TruncatedInput, read_rows
 from reasrm.judging.aggregate import label_of, rule_status
 from reasrm.records import Order, Recorded, Row, RowStatus, Rubric
-from reasrm.sources import read_file
+from reasrm.sources import Source, read_file
 from reasrm.sources.fields import shared, text
 
 __all__ = ["InputRow", "JudgeInput", "Scan", "load_rubrics"]
@@ -69,6 +69,7 @@ class Scan:
         num_rubrics: Rows for which a given rubric file has a rubric.
         repeated: Hashes of ids that occur more than once.
         recorded: What kinds of recorded answers the rows carry: `text`, `decision`, `score`.
+        num_critiques: Rows with a reference critique.
     """
 
     source: str = ""
@@ -84,6 +85,7 @@ class Scan:
     num_rubrics: int = 0
     repeated: frozenset[int] = frozenset()
     recorded: set[str] = field(default_factory=set)
+    num_critiques: int = 0
 
 
 class JudgeInput:
@@ -91,7 +93,7 @@ class JudgeInput:
 
     Args:
         paths: JSONL, gzipped JSONL or JSON files.
-        source: A schema's name, or `auto`.
+        source: A schema, its name, or `auto`.
         strict: Refuse duplicate keys inside a row, too.
         coerce_scalars: Read booleans and numbers as texts where a text is expected.
         dedupe: What to do with a repeated id: `refuse`, or keep the `first` where the content is equal.
@@ -105,7 +107,7 @@ class JudgeInput:
         self,
         paths: Sequence[Path],
         *,
-        source: str = "auto",
+        source: str | Source = "auto",
         strict: bool = False,
         coerce_scalars: bool = False,
         dedupe: Dedupe = "refuse",
@@ -188,6 +190,7 @@ class JudgeInput:
         scan.num_derived_ids += derived
         scan.num_labelled += label_of(row) is not None
         status = rule_status(row)
+        scan.num_critiques += row.critique is not None
         scan.num_identical += status is RowStatus.IDENTICAL
         scan.num_degenerate += status is RowStatus.DEGENERATE
         scan.num_rubrics += self._rubrics is not None and row.id in self._rubrics

@@ -40,7 +40,7 @@ from reasrm.protocol.upstream import read_upstream
 from reasrm.records import Judgment, ParseStatus, Verdict
 from reasrm.requests import Completion
 
-__all__ = ["Policy", "normalise", "parse"]
+__all__ = ["Policy", "after_thinking", "normalise", "parse"]
 
 Policy = Literal["strict", "upstream"]
 _CUT = {
@@ -94,7 +94,7 @@ def parse(
     if not completion.text.strip():
         return replace(base, detail="the completion is empty")
     grammar = spec.grammar
-    written = _after_thinking(grammar, completion.text) or ""
+    written = after_thinking(grammar, completion.text) or ""
     base = replace(
         base,
         critique=_section(grammar, grammar.critique, written),
@@ -106,7 +106,7 @@ def parse(
                 f"spec {spec.name!r} names no upstream reading", remedy="leave out --verdict-policy upstream"
             )
         return _admit(spec, read_upstream(grammar, grammar.upstream, base))
-    answer = _after_thinking(grammar, normalise(completion.text))
+    answer = after_thinking(grammar, normalise(completion.text))
     if answer is None:
         return replace(base, detail="the thinking never ends")
     return _admit(spec, _read(grammar, answer, base, num_candidates))
@@ -156,7 +156,7 @@ def _from_scores(base: Judgment, scores: tuple[float, ...], *, listwise: bool) -
     return replace(judged, ranking=tuple(sorted(range(len(scores)), key=lambda n: -scores[n])))
 
 
-def _after_thinking(grammar: Grammar, text: str) -> str | None:
+def after_thinking(grammar: Grammar, text: str) -> str | None:
     """Return what follows the last end of thinking, or None if thinking is open at the end."""
     start = max((m.end() for m in _any_of(grammar.thinking_end).finditer(text)), default=0)
     answer = text[start:]

@@ -2,7 +2,8 @@
 
 The order of work: every part is asked once for all rollouts, its answer is checked (length, finite numbers), the
 values are combined row by row or group by group. A row for which any part abstains abstains as a whole, unless the
-combinator says otherwise (`rule_first_else_model`). A part that throws ends the run with a `RewardProblem` that names
+combinator says otherwise (`rule_first_else_model`, `critique_bonus`). Between asking and combining, whoever knows more
+(a MetaRM) may fill in what a part left open. A part that throws ends the run with a `RewardProblem` that names
 the row: built-in parts know it; for any other part each row is asked alone until one throws.
 """
 
@@ -16,11 +17,20 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from reasrm.errors import ConfigError
+from reasrm.critiques.cases import CritiqueScorer
+from reasrm.critiques.similarity import Similarity, stem_overlap
+from reasrm.errors import ConfigError, InternalError
 from reasrm.rewards.base import Part, RewardProblem, Rollout, RowFault, Values
 from reasrm.rewards.combine import Combinator, build_combinator
-from reasrm.rewards.config import RewardSection
+from reasrm.rewards.config import PartSection, RewardSection
 from reasrm.rewards.consistency import ConsistencyReferee, consistency_ladder, pair_consistency
+from reasrm.rewards.critique import critique, critique_agreement, critique_diversity, critique_format
+from reasrm.rewards.critique_sections import (
+    CritiqueAgreementPart,
+    CritiqueDiversityPart,
+    CritiqueFormatPart,
+    CritiquePart,
+)
 from reasrm.rewards.formats import completeness, format_answer
 from reasrm.rewards.lengths import cosine_length, length, overlong, repetition
 from reasrm.rewards.outcome import outcome
@@ -35,7 +45,6 @@ from reasrm.rewards.part_sections import (
     OutcomePart,
     OverlongPart,
     PairConsistencyPart,
-    PartSection,
     RepetitionPart,
     RougePart,
     RubricFormatPart,
@@ -82,46 +91,85 @@ class RewardFunction:
         Raises:
             RewardProblem: A part or the combinator threw, or gave something else than a finite number or None.
         """
+        return self.combine_parts(rollouts, self.ask(rollouts))
+
+    def ask(self, rollouts: Sequence[Rollout]) -> dict[str, Values]:
+        """Return every part's values for all rollouts of the global generation batch, unweighted.
+
+        Raises:
+            RewardProblem: A part threw, or gave something else than a finite number or None.
+        """
         if not rollouts:
-            return Scored([], {name: [] for name in self.parts})
-        parts = {name: _ask(name, part, rollouts) for name, part in self.parts.items()}
+            return {name: [] for name in self.parts}
+        return {name: _ask(name, part, rollouts) for name, part in self.parts.items()}
+
+    def combine_parts(self, rollouts: Sequence[Rollout], parts: Mapping[str, Values]) -> Scored:
+        """Return the rewards that come of the parts' values, as `ask` gave them or with some filled in.
+
+        Raises:
+            InternalError: The values are not those of this function's parts.
+            RewardProblem: A value, or what the combinator makes of them, is no finite number or None.
+        """
+        if set(parts) != set(self.parts):
+            raise InternalError(f"values of {sorted(parts)} for the parts {sorted(self.parts)}")
+        if not rollouts:
+            return Scored([], dict(parts))
+        checked = {name: _checked(name, parts[name], rollouts) for name in self.parts}
         groups = [rollout.group for rollout in rollouts]
         try:
-            rewards = self.combine(parts, groups)
+            rewards = self.combine(checked, groups)
         except RowFault as fault:
             raise RewardProblem(COMBINE, fault.cause, rollouts[fault.index]) from fault
-        return Scored(_checked(COMBINE, rewards, rollouts), parts)
+        return Scored(_checked(COMBINE, rewards, rollouts), checked)
 
 
-def build_reward(section: RewardSection, *, referee: ConsistencyReferee | None = None) -> RewardFunction:
+def build_reward(
+    section: RewardSection,
+    *,
+    referee: ConsistencyReferee | None = None,
+    critiques: CritiqueScorer | None = None,
+    similarity: Similarity | None = None,
+) -> RewardFunction:
     """Return the reward function that a config describes.
 
     Args:
         section: Parts, weights, combinator.
         referee: Answers whether reasoning and verdict agree; `consistency_ladder` needs it.
+        critiques: Scores critiques against the rows' own; `critique` needs it.
+        similarity: How alike two texts are, for the rewards on critiques of a group; stems if None.
 
     Raises:
         ConfigError: A part needs something that was not given.
     """
-    parts = {name: _build_part(name, part, referee) for name, part in section.parts.items()}
+    helpers = _Helpers(referee, critiques, similarity or stem_overlap)
+    parts = {name: _build_part(name, part, helpers) for name, part in section.parts.items()}
     weights = {name: part.weight for name, part in section.parts.items()}
     return RewardFunction(parts, build_combinator(section.combine, weights))
 
 
-def _build_part(name: str, part: PartSection, referee: ConsistencyReferee | None) -> Part:
+@dataclass(frozen=True, slots=True)
+class _Helpers:
+    """What parts ask that is no arithmetic."""
+
+    referee: ConsistencyReferee | None
+    critiques: CritiqueScorer | None
+    similarity: Similarity
+
+
+def _build_part(name: str, part: PartSection, helpers: _Helpers) -> Part:
     match part:
         case OutcomePart():
             return outcome(part)
         case FormatAnswerPart() | RubricFormatPart():
             return format_answer(part)
         case ConsistencyLadderPart():
-            if referee is None:
+            if helpers.referee is None:
                 raise ConfigError(
                     "the part asks a referee and none is given",
                     place=f"rewards.parts.{name}",
                     remedy="name a referee, or choose another part",
                 )
-            return consistency_ladder(part, referee)
+            return consistency_ladder(part, helpers.referee)
         case CompletenessPart():
             return completeness(part)
         case LengthPart():
@@ -138,6 +186,20 @@ def _build_part(name: str, part: PartSection, referee: ConsistencyReferee | None
             return rouge(part)
         case PairConsistencyPart():
             return pair_consistency(part)
+        case CritiquePart():
+            if helpers.critiques is None:
+                raise ConfigError(
+                    "the part scores critiques and nothing says how",
+                    place=f"rewards.parts.{name}",
+                    remedy="add a section `critique:` to the config (extractor, similarity), or drop the part",
+                )
+            return critique(part, helpers.critiques)
+        case CritiqueFormatPart():
+            return critique_format(part)
+        case CritiqueAgreementPart():
+            return critique_agreement(helpers.similarity)
+        case CritiqueDiversityPart():
+            return critique_diversity(part, helpers.similarity)
         case _:
             assert_never(part)
 

@@ -2,11 +2,11 @@
 
 Every function here takes the parts' values by name and the group of each row. General rule: a row for which any part
 abstains (None) abstains, also where the formula would not have looked at that part, so that abstaining does not depend
-on being right. The one exception is `rule_first_else_model`.
+on being right. The exceptions are `rule_first_else_model` and `critique_bonus`.
 
-Sources: LongTraceRL (positive-only), RationaleRM arXiv 2602.04649 (multiplicative), SubSearch (failure-only),
-BaseReward (rule first), BLEUBERI (group z-score), "Transforming and Combining Rewards" (log-sigmoid-centred sum),
-SearchLLM (soft AND). Deviations are named in the docstrings.
+Sources: RM-NLHF arXiv 2601.07349 (critique bonus), LongTraceRL (positive-only), RationaleRM arXiv 2602.04649
+(multiplicative), SubSearch (failure-only), BaseReward (rule first), BLEUBERI (group z-score), "Transforming and
+Combining Rewards" (log-sigmoid-centred sum), SearchLLM (soft AND). Deviations are named in the docstrings.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from reasrm.rewards.base import RowFault, Values
 from reasrm.rewards.config import (
     CombineSection,
+    CritiqueBonus,
     FailureOnly,
     GroupZScore,
     LogSigmoidCentred,
@@ -43,6 +44,8 @@ def build_combinator(section: CombineSection, weights: Weights) -> Combinator:
     match section:
         case WeightedSum():
             return _by_row(lambda row: _sum(row, weights))
+        case CritiqueBonus():
+            return _critique_bonus(section, weights)
         case PositiveOnly():
             return _positive_only(section, weights)
         case Multiplicative():
@@ -114,11 +117,54 @@ def _rows_of(groups: Sequence[str], usable: Sequence[bool]) -> list[list[int]]:
     return list(rows.values())
 
 
+def _critique_bonus(section: CritiqueBonus, weights: Weights) -> Combinator:
+    """`bad_format` where the format part is 0, else w_o·o + Σ w·p, the sum only where o > 0 (RM-NLHF, released).
+
+    Exception to the general rule under `without_critique: outcome`: a part that abstains for the whole group adds
+    nothing, for there is no reference critique to compare any of them with. If it abstains for some rows only, calls
+    have failed; nothing would then mean "a bad critique", so those rows abstain unless their reward does not need it.
+    """
+    base = [name for name in (section.outcome, section.format) if name is not None]
+    extras = [name for name in weights if name not in base]
+
+    def combine(parts: Mapping[str, Values], groups: Sequence[str]) -> Values:
+        if section.without_critique == "abstain":
+            whole = _complete_rows(parts)
+            return [None if row is None else _bonus(section, weights, row, extras) for row in whole]
+        known = {
+            (group, name)
+            for name in extras
+            for group, value in zip(groups, parts[name], strict=True)
+            if value is not None
+        }
+        rewards: Values = []
+        for index, group in enumerate(groups):
+            row = {name: value for name in parts if (value := parts[name][index]) is not None}
+            wanted = [name for name in extras if (group, name) in known]
+            ready = all(name in row for name in base)
+            rewards.append(_bonus(section, weights, row, wanted) if ready else None)
+        return rewards
+
+    return combine
+
+
+def _bonus(section: CritiqueBonus, weights: Weights, row: Known, extras: Sequence[str]) -> float | None:
+    """Return the reward of one row, None if it needs an extra that the row lacks."""
+    if section.format is not None and row[section.format] <= 0:
+        return section.bad_format
+    right = weights[section.outcome] * row[section.outcome]
+    if section.gated and row[section.outcome] <= 0:
+        return right
+    if any(name not in row for name in extras):
+        return None
+    return right + math.fsum(weights[name] * row[name] for name in extras)
+
+
 def _positive_only(section: PositiveOnly, weights: Weights) -> Combinator:
     """(1 − η)·o + η·e where o > 0, else o (LongTraceRL, released: η 0.3, e divided by the group's greatest).
 
-    o is the weighted outcome, e the weighted sum of the others. With `eta: null` r = o + e, as RM-NLHF adds its
-    critique bonus. Deviation: a wrong row keeps its outcome's own value, which is the published 0 for a 0/1 outcome.
+    o is the weighted outcome, e the weighted sum of the others. With `eta: null` r = o + e. Deviation: a wrong row
+    keeps its outcome's own value, which is the published 0 for a 0/1 outcome.
     """
     gate = section.outcome
 

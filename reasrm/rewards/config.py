@@ -1,7 +1,7 @@
 """What a config says about rewards and advantages: parts, how they combine, and how they are centred.
 
-A part is chosen by its `kind` (`part_sections.py`), named by its key, and weighted. `docs/rewards.md` has one table
-per part and combinator.
+A part is chosen by its `kind` (`part_sections.py`, `critique_sections.py`), named by its key, and weighted.
+`docs/rewards.md` has one table per part and combinator.
 """
 
 from __future__ import annotations
@@ -11,11 +11,33 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, FiniteFloat, PositiveFloat, model_validator
 
 from reasrm.config import Config
-from reasrm.rewards.part_sections import NonNegative, OutcomePart, PartSection, Share
+from reasrm.rewards.critique_sections import (
+    CritiqueAgreementPart,
+    CritiqueDiversityPart,
+    CritiqueFormatPart,
+    CritiquePart,
+)
+from reasrm.rewards.part_sections import (
+    BleuPart,
+    CompletenessPart,
+    ConsistencyLadderPart,
+    CosineLengthPart,
+    FormatAnswerPart,
+    LengthPart,
+    NonNegative,
+    OutcomePart,
+    OverlongPart,
+    PairConsistencyPart,
+    RepetitionPart,
+    RougePart,
+    RubricFormatPart,
+    Share,
+)
 
 __all__ = [
     "AdvantageSection",
     "CombineSection",
+    "CritiqueBonus",
     "FailureOnly",
     "GroupZScore",
     "LogSigmoidCentred",
@@ -26,6 +48,27 @@ __all__ = [
     "RuleFirstElseModel",
     "SoftAnd",
     "WeightedSum",
+]
+
+
+PartSection = Annotated[
+    OutcomePart
+    | FormatAnswerPart
+    | RubricFormatPart
+    | ConsistencyLadderPart
+    | CompletenessPart
+    | LengthPart
+    | OverlongPart
+    | CosineLengthPart
+    | RepetitionPart
+    | BleuPart
+    | RougePart
+    | PairConsistencyPart
+    | CritiquePart
+    | CritiqueFormatPart
+    | CritiqueAgreementPart
+    | CritiqueDiversityPart,
+    Field(discriminator="kind"),
 ]
 
 
@@ -40,7 +83,7 @@ class PositiveOnly(Config):
 
     Args:
         outcome: The part that opens the gate where its value is above 0.
-        eta: r = (1 − eta)·outcome + eta·extras, 0.3 as released; null: outcome + extras (RM-NLHF).
+        eta: r = (1 − eta)·outcome + eta·extras, 0.3 as released; null: outcome + extras.
         normalise: Divide extras by the greatest of the group, where that is above 0, as released.
     """
 
@@ -111,8 +154,30 @@ class SoftAnd(Config):
     delta: PositiveFloat = 0.1
 
 
+class CritiqueBonus(Config):
+    """RM-NLHF: `bad_format` if the format is bad, else outcome + Σ w·p of the others, where the outcome is above 0.
+
+    Args:
+        outcome: The part that is the outcome.
+        format: The part whose 0 means a bad format; null: no such rule. It decides and adds nothing.
+        bad_format: −1 as released.
+        gated: Whether the others count only where the outcome is above 0, as released.
+        without_critique: Where a part beside outcome and format abstains. `outcome`: it adds nothing if it abstains for
+            the whole group, as there is no reference critique; in a group where it has other values a call has failed
+            and the row abstains. `abstain`: the row abstains.
+    """
+
+    kind: Literal["critique_bonus"] = "critique_bonus"
+    outcome: str = "outcome"
+    format: str | None = None
+    bad_format: FiniteFloat = -1.0
+    gated: bool = True
+    without_critique: Literal["outcome", "abstain"] = "outcome"
+
+
 CombineSection = Annotated[
     WeightedSum
+    | CritiqueBonus
     | PositiveOnly
     | Multiplicative
     | FailureOnly
@@ -137,7 +202,7 @@ class RewardSection(Config):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         combine = self.combine
-        for key in ("outcome", "rule", "model"):
+        for key in ("outcome", "format", "rule", "model"):
             name = getattr(combine, key, None)
             if name is not None and name not in self.parts:
                 raise ValueError(f"combine.{key} {name!r} is none of the parts: {', '.join(self.parts)}")
@@ -147,6 +212,8 @@ class RewardSection(Config):
         match combine:
             case PositiveOnly() | Multiplicative() | FailureOnly() if len(self.parts) < 2:
                 raise ValueError(f"combine.kind {combine.kind!r} needs a part beside {combine.outcome!r}")
+            case CritiqueBonus() if combine.format == combine.outcome:
+                raise ValueError(f"combine.format and combine.outcome are both {combine.outcome!r}")
             case LogSigmoidCentred() if combine.references != "group":
                 if missing := [name for name in self.parts if name not in combine.references]:
                     raise ValueError(f"combine.references lacks {missing[0]!r}")

@@ -23,21 +23,23 @@ __all__ = [
     "OutcomePart",
     "OverlongPart",
     "PairConsistencyPart",
-    "PartSection",
     "RepetitionPart",
     "RougePart",
     "RubricFormatPart",
+    "WeightedPart",
 ]
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Part(Config):
+class WeightedPart(Config):
+    """What every part has."""
+
     weight: FiniteFloat = 1.0
 
 
-class OutcomePart(_Part):
+class OutcomePart(WeightedPart):
     """Whether the verdict equals the target (RM-R1 §2.3.2: +1, else −1).
 
     Args:
@@ -72,7 +74,7 @@ class OutcomePart(_Part):
         return min(known), max(known)
 
 
-class _Tagged(_Part):
+class _Tagged(WeightedPart):
     """Tags that a well-formed judgment has.
 
     Args:
@@ -104,7 +106,7 @@ class RubricFormatPart(_Tagged):
     tags: tuple[str, ...] = Field(default=("rubric|solution", "eval", "answer"), min_length=1)
 
 
-class ConsistencyLadderPart(_Part):
+class ConsistencyLadderPart(WeightedPart):
     """R1-Reward: 0.5·format + acc·(1 + 0.5·c), c ∈ {+1, 0, −1} from a referee.
 
     Args:
@@ -127,7 +129,7 @@ class ConsistencyLadderPart(_Part):
     on_error: Literal["abstain", "zero"] = "abstain"
 
 
-class CompletenessPart(_Part):
+class CompletenessPart(WeightedPart):
     """Rubric-ARM's format reward: every criterion addressed and explained, a justification, a decision.
 
     The paper names the four and gives no numbers: all values here are ours.
@@ -152,7 +154,7 @@ class CompletenessPart(_Part):
     min_words: PositiveInt = 5
 
 
-class LengthPart(_Part):
+class LengthPart(WeightedPart):
     """Ours: −per_token for every token beyond the soft limit, at most `most`."""
 
     kind: Literal["length"] = "length"
@@ -161,7 +163,7 @@ class LengthPart(_Part):
     most: NonNegative = 1.0
 
 
-class OverlongPart(_Part):
+class OverlongPart(WeightedPart):
     """DAPO eq. 13: 0, then linear to −1 over the last `buffer_tokens` before `max_tokens`, then −1."""
 
     kind: Literal["overlong"] = "overlong"
@@ -175,7 +177,7 @@ class OverlongPart(_Part):
         return self
 
 
-class CosineLengthPart(_Part):
+class CosineLengthPart(WeightedPart):
     """An outcome that depends on length by a half cosine (arXiv 2502.03373). The end values are ours (±1 scale).
 
     Args:
@@ -192,7 +194,7 @@ class CosineLengthPart(_Part):
     exceeded: FiniteFloat = -1.0
 
 
-class RepetitionPart(_Part):
+class RepetitionPart(WeightedPart):
     """Ours, after R^3's share of unique trigrams: −penalty·(1 − distinct / all) n-grams of the completion."""
 
     kind: Literal["repetition"] = "repetition"
@@ -200,7 +202,7 @@ class RepetitionPart(_Part):
     penalty: NonNegative = 1.0
 
 
-class _Overlap(_Part):
+class _Overlap(WeightedPart):
     """Overlap of the judge's words with a reference text.
 
     Args:
@@ -232,7 +234,7 @@ class RougePart(_Overlap):
     stem: bool = False
 
 
-class PairConsistencyPart(_Part):
+class PairConsistencyPart(WeightedPart):
     """Ours: share of the other order's readable verdicts that name the same response; 0 if unreadable.
 
     Args:
@@ -241,23 +243,6 @@ class PairConsistencyPart(_Part):
 
     kind: Literal["pair_consistency"] = "pair_consistency"
     absent: Literal["abstain", "zero"] = "abstain"
-
-
-PartSection = Annotated[
-    OutcomePart
-    | FormatAnswerPart
-    | RubricFormatPart
-    | ConsistencyLadderPart
-    | CompletenessPart
-    | LengthPart
-    | OverlongPart
-    | CosineLengthPart
-    | RepetitionPart
-    | BleuPart
-    | RougePart
-    | PairConsistencyPart,
-    Field(discriminator="kind"),
-]
 
 
 class ListwiseSection(Config):

@@ -18,25 +18,30 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from reasrm.errors import ConfigError, InternalError
+from reasrm.metarm.learner import assert_equal_weights
 from reasrm.rewards.build import RewardFunction
 from reasrm.runs import write_best
 from reasrm.training.batches import ComparisonSampler
 from reasrm.training.checkpoints import SafeCheckpoints
 from reasrm.training.guards import GuardedSteps
+from reasrm.training.meta_reward import MetaReward
 from reasrm.training.rlvr_config import RLVRStage
 from reasrm.training.rollouts import Policy, Rollouts, judge_reward
+from reasrm.training.states import load_state, save_state
 from reasrm.training.watch import Alarms
 
 __all__ = ["JudgeGRPOTrainer"]
 
 _LOG = logging.getLogger("reasrm")
 _OWN_TO_A_PROCESS = ("step_time",)
+_META = "metarm"
 
 
 class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
@@ -47,6 +52,7 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
         policy: How the policy is asked and read.
         train_keys: Keys of the prompts to learn from, in order.
         reward: Rollouts to rewards.
+        meta: Completes them where a row has no human critique.
         say: Called with a sentence when an alarm sounds; by default the log is told.
 
     Attributes:
@@ -62,6 +68,7 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
         policy: Policy,
         train_keys: Sequence[str],
         reward: RewardFunction,
+        meta: MetaReward | None = None,
         say: Callable[[str], None] = _LOG.warning,
         **named: Any,
     ) -> None:
@@ -79,6 +86,7 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
             policy=policy,
             train_keys=train_keys,
             reward=reward,
+            meta=meta,
             reward_funcs=judge_reward,
             train_dataset=Dataset.from_dict({"prompt": list(train_keys)}),
             **named,
@@ -102,6 +110,12 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
                 f"a generation batch takes {groups} prompts, and there are {len(self._train_keys)}",
                 place="data.train",
                 remedy="give more pairs, or set trainer.generation_batch_size lower",
+            )
+        if self.meta is not None and self._zero_stage == 3:
+            raise ConfigError(
+                "under ZeRO-3 every model that is loaded is cut into shards, and a MetaRM must be whole",
+                place="metarm",
+                remedy="use DDP, FSDP or ZeRO-2 for the policy",
             )
         if self.stage.rollouts.refill and (self.is_fsdp_enabled or self._zero_stage == 3):
             raise ConfigError(
@@ -229,8 +243,28 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
         return self._step % self._generate_every == 0
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self._is_ending and self.meta is not None and self.run.writable:
+            # Before the last seal: a run that is finished has it.
+            self.meta.metarm.save(self.run.path / "metarm")
         super()._save_checkpoint(model, trial)
         self._name_best()
+
+    @property
+    def _is_ending(self) -> bool:
+        return bool(self.state.global_step >= self.state.max_steps or self.control.should_training_stop)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        if self.meta is not None and self.meta.learner is not None:
+            assert_equal_weights(self.meta.metarm)
+            if self.run.writable:
+                save_state(Path(output_dir), _META, self.meta.learner.state())
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        if checkpoint is not None and self.meta is not None and self.meta.learner is not None:
+            self.meta.learner.load_state(load_state(Path(checkpoint), _META))
+            assert_equal_weights(self.meta.metarm)
 
     def _name_best(self) -> None:
         if self.best is not None and self.run.writable:
@@ -251,6 +285,7 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
             "processed_tokens": self.num_trained_tokens,
             "micro_step": self._step,
             "alarms": self._alarms.streaks(),
+            "metarm": [] if self.meta is None else self.meta.window(),
             "start": self.start,
             "best": self.best,
             "entropy": [self.entropy_coef, self._last_world_entropy],
@@ -264,6 +299,8 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
         self.num_trained_tokens = progress["processed_tokens"]
         self._step = progress["micro_step"]
         self._alarms.resume(progress["alarms"])
+        if self.meta is not None:
+            self.meta.load_window(progress["metarm"])
         self.start, self.best = progress["start"], progress["best"]
         self.entropy_coef, self._last_world_entropy = progress["entropy"]
         self._name_best()

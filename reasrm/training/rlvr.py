@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 from transformers.trainer_callback import PrinterCallback
 
+from reasrm.metarm.model import find_folder
 from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint, result_checkpoint
 from reasrm.training.comparisons import ComparisonEncoder, EncodedComparisons, Orders, read_comparisons
 from reasrm.training.judge_grpo import JudgeGRPOTrainer
@@ -30,7 +31,7 @@ from reasrm.training.planning import (
     rollout_memory,
 )
 from reasrm.training.rlvr_config import RLVRStage
-from reasrm.training.rlvr_setup import Setup, build_reward_function, set_up
+from reasrm.training.rlvr_setup import Setup, build_reward_function, open_metarm, set_up
 from reasrm.training.rollouts import Policy
 from reasrm.training.stage import (
     VOLATILE,
@@ -50,7 +51,7 @@ from reasrm.training.validation import Validation
 
 __all__ = ["Comparisons", "Setup", "build_trainer", "encode_data", "plan", "set_up", "train"]
 
-_VOLATILE = VOLATILE | {"watch", "validation.batch_size", "rollouts.batch_size"}
+_VOLATILE = VOLATILE | {"watch", "validation.batch_size", "rollouts.batch_size", "metarm.path"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,7 @@ def build_trainer(
         policy=Policy(setup.spec, base, prompts),
         train_keys=train_keys,
         reward=build_reward_function(stage),
+        meta=open_metarm(stage, setup.arguments.device),
         say=listener.say,
         run=run,
         keep_checkpoints=stage.checkpoints.keep,
@@ -204,6 +206,10 @@ def _inputs(stage: RLVRStage) -> dict[str, Path]:
     inputs = {f"train:{n}": Path(file) for n, file in enumerate(stage.data.train)}
     for name, files in (stage.validation.splits if stage.validation else {}).items():
         inputs |= {f"validation:{name}:{n}": Path(file) for n, file in enumerate(files)}
+    if stage.metarm is not None:
+        folder = find_folder(stage.metarm.path)
+        kept = sorted([*folder.rglob("*.safetensors"), *folder.rglob("*.json")])
+        inputs |= {f"metarm:{path.relative_to(folder).as_posix()}": path for path in kept}
     return inputs | engine_files(stage)
 
 

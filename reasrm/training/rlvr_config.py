@@ -13,6 +13,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from reasrm.config import Config
+from reasrm.critiques.config import CritiqueSection
+from reasrm.metarm.scale import BonusScale
 from reasrm.rewards.config import AdvantageSection, RewardSection
 from reasrm.training.config import OWNED, Stage, check_trainer, load_stage
 
@@ -20,6 +22,7 @@ __all__ = [
     "Alarm",
     "CanarySection",
     "ComparisonSection",
+    "MetaRewardSection",
     "PreClipSection",
     "RLVRStage",
     "RefereeSection",
@@ -213,6 +216,42 @@ class RefereeSection(Config):
     model: str = Field(min_length=1)
 
 
+class MetaRewardSection(Config):
+    """A MetaRM that stands in for the critique part of the reward on rows without a human critique (RM-NLHF).
+
+    Args:
+        path: A MetaRM's folder, or a finished run of `reasrm metarm`.
+        mode: `online`: it learns from the rollouts of rows with critiques, before it scores; `frozen`: it stays as it
+            is.
+        fills: Name of the critique part.
+        bonus_scale: `published`: max(0, s − 1), so that a perfect MetaRM pays half of what a critique pays, as in the
+            released code; `calibrated`: what the target was made of, so that it pays as much.
+        max_variance: Withhold the bonus where the members' scores vary more; needs a MetaRM of several members.
+        holdout: Share of rows with critiques, by id, that it never learns from; they measure it.
+        window: Held-out rollouts, the last ones, over which it is measured.
+        learning_rate: Of its AdamW, constant; 5e-6 as released.
+        weight_decay: Of its AdamW.
+        max_grad_norm: Longest gradient.
+        epochs: Passes over the rows of a batch.
+        rows_per_step: Rows of all processes per optimizer step; null: all of a batch in one.
+        batch_size: Rows per process and forward pass.
+    """
+
+    path: str = Field(min_length=1)
+    mode: Literal["online", "frozen"] = "online"
+    fills: str = "critique"
+    bonus_scale: BonusScale = "published"
+    max_variance: float | None = Field(default=None, ge=0)
+    holdout: float = Field(default=0.05, ge=0, lt=1)
+    window: int = Field(default=512, gt=1)
+    learning_rate: float = Field(default=5e-6, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    epochs: int = Field(default=1, gt=0)
+    rows_per_step: int | None = Field(default=None, gt=0)
+    batch_size: int = Field(default=16, gt=0)
+
+
 class RLVRStage(Stage):
     """Reinforcement learning with verifiable rewards: GRPO on preference labels.
 
@@ -223,6 +262,8 @@ class RLVRStage(Stage):
         selection: Which checkpoint is the result; needs `validation`.
         rewards: What a rollout earns.
         referee: Needed by a reward part of the kind `consistency_ladder`.
+        critique: How critiques are read and compared; needed by a reward part of the kind `critique`.
+        metarm: Stands in for the critique part where a row has no critique; null does not.
         advantages: How rewards become advantages.
         rollouts: How rollouts are drawn.
         pre_clip: Clamp the probability ratio first; null does not.
@@ -237,6 +278,8 @@ class RLVRStage(Stage):
     selection: SelectionSection | None = None
     rewards: RewardSection = Field(default_factory=RewardSection)
     referee: RefereeSection | None = None
+    critique: CritiqueSection | None = None
+    metarm: MetaRewardSection | None = None
     advantages: AdvantageSection = AdvantageSection()
     rollouts: RolloutSection = RolloutSection()
     pre_clip: PreClipSection | None = None
@@ -253,6 +296,12 @@ class RLVRStage(Stage):
         asks = [name for name, part in self.rewards.parts.items() if part.kind == "consistency_ladder"]
         if asks and self.referee is None:
             raise ValueError(f"rewards.parts.{asks[0]} needs a referee; set referee.model")
+        kinds = {name: part.kind for name, part in self.rewards.parts.items()}
+        reads = [name for name, kind in kinds.items() if kind == "critique"]
+        if reads and self.critique is None:
+            raise ValueError(f"rewards.parts.{reads[0]} scores critiques; say how in critique")
+        if self.metarm is not None and self.metarm.fills not in reads:
+            raise ValueError(f"metarm.fills {self.metarm.fills!r} is no reward part of the kind critique")
         if self.rollouts.refill and self.data.orders == "both":
             raise ValueError("rollouts.refill would tear the two orders of a pair apart; use one of the two")
         if self.rollouts.refill and self.trainer.get("use_vllm"):

@@ -7,18 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from reasrm.errors import ConfigError
 from reasrm.generation.resolve import open_backend
+from reasrm.metarm.model import MetaRM, find_folder, read_card
 from reasrm.protocol.prompts import check_spec
 from reasrm.protocol.spec import JudgeSpec, load_spec
 from reasrm.rewards.build import RewardFunction, build_reward
+from reasrm.scorers.critiques import build_critique_scorer
 from reasrm.scorers.referee import BackendReferee
 from reasrm.training.arguments import build_arguments, check_machine
+from reasrm.training.meta_reward import MetaReward, check_meta_reward
 from reasrm.training.models import open_base
-from reasrm.training.rlvr_config import RLVRStage
+from reasrm.training.rlvr_config import MetaRewardSection, RLVRStage
 from reasrm.training.stage import Checked
 
-__all__ = ["Setup", "build_reward_function", "set_up"]
+__all__ = ["Setup", "build_reward_function", "open_metarm", "set_up"]
 
 _DEFAULTS: dict[str, Any] = {
     "loss_type": "grpo",
@@ -67,6 +72,8 @@ def set_up(stage: RLVRStage, place: str, output_dir: Path) -> Setup:
             place=f"{place}: spec",
             remedy="choose a pairwise spec",
         )
+    if stage.metarm is not None:
+        _check_metarm(stage, stage.metarm)
     build_reward_function(stage)  # what it lacks should not be found out after the weights were loaded
     base = open_base(stage.model)
     arguments = _arguments(stage, spec, output_dir, place)
@@ -80,6 +87,25 @@ def set_up(stage: RLVRStage, place: str, output_dir: Path) -> Setup:
             remedy="lower it",
         )
     return Setup(stage, spec, base, arguments, int(min(stage.data.max_prompt_tokens, left)))
+
+
+def _check_metarm(stage: RLVRStage, section: MetaRewardSection) -> None:
+    card = read_card(find_folder(section.path))
+    check_meta_reward(section, stage.rewards, card)
+    if section.max_variance is not None and card.members < 2:
+        raise ConfigError(
+            "the MetaRM has one member, whose scores do not vary",
+            place="metarm.max_variance",
+            remedy="leave it out, or train a MetaRM with metarm.members of at least 2",
+        )
+
+
+def open_metarm(stage: RLVRStage, device: torch.device) -> MetaReward | None:
+    """Load the MetaRM of a stage onto a device; None where it has none."""
+    section = stage.metarm
+    if section is None:
+        return None
+    return MetaReward(section, MetaRM.open(find_folder(section.path)).to(device), stage.rewards)
 
 
 def _arguments(stage: RLVRStage, spec: JudgeSpec, output_dir: Path, place: str) -> Any:
@@ -153,4 +179,5 @@ def build_reward_function(stage: RLVRStage) -> RewardFunction:
         MissingExtraError: A package of a part is not installed.
     """
     referee = None if stage.referee is None else BackendReferee(open_backend(stage.referee.model).generate)
-    return build_reward(stage.rewards, referee=referee)
+    critiques = None if stage.critique is None else build_critique_scorer(stage.critique, open_backend)
+    return build_reward(stage.rewards, referee=referee, critiques=critiques)

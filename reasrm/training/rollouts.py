@@ -1,9 +1,10 @@
 """Rollouts of a judge under TRL's GRPO trainer: prompts by key, seeded sampling, reading, rewards, refill.
 
-`Rollouts` goes before a trainer class. Order of a generation batch: draw → read → reward → (refill: other prompts for
-groups without variance) → advantages → TRL, whose own drawing and rewarding is answered with what is there already.
-Rollouts by transformers are drawn by the sampler of judging, each from a seed made of the run's seed, the generation
-batch, the prompt and the number in its group, so they do not depend on how many processes share the work.
+`Rollouts` goes before a trainer class. Order of a generation batch: draw → read → reward (where a MetaRM completes
+it: `meta_reward.py`) → (refill: other prompts for groups without variance) → advantages → TRL, whose own drawing and
+rewarding is answered with what is there already. Rollouts by transformers are drawn by the sampler of judging, each
+from a seed made of the run's seed, the generation batch, the prompt and the number in its group, so they do not
+depend on how many processes share the work.
 
 Private methods of TRL 1.16 are overridden; a test compares their signatures with what this was written for.
 """
@@ -25,10 +26,11 @@ from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Judgment
 from reasrm.requests import SamplingParams
 from reasrm.rewards.advantages import Advantages, compute_advantages
-from reasrm.rewards.base import RewardProblem, Rollout
+from reasrm.rewards.base import RewardProblem, Rollout, Values
 from reasrm.rewards.build import RewardFunction, Scored
 from reasrm.training.batches import replacements
 from reasrm.training.comparisons import Prompt, read_judgment
+from reasrm.training.meta_reward import SCORES, MetaReward
 from reasrm.training.models import BaseModel
 from reasrm.training.rlvr_config import RLVRStage
 from reasrm.training.watch import describe_batch, sample_record
@@ -88,6 +90,7 @@ class Rollouts(_Trainer):
         policy: How the policy is asked and read.
         train_keys: Keys of the prompts to learn from, in order.
         reward: Rollouts to rewards.
+        meta: Completes them where a row has no human critique.
 
     Attributes:
         num_generated_tokens: Completion tokens drawn so far, over all processes, earlier parts of the run and
@@ -105,6 +108,7 @@ class Rollouts(_Trainer):
         policy: Policy,
         train_keys: Sequence[str],
         reward: RewardFunction,
+        meta: MetaReward | None = None,
         **named: Any,
     ) -> None:
         self.stage = stage
@@ -112,6 +116,7 @@ class Rollouts(_Trainer):
         self._train_keys = list(train_keys)
         self._row_of = {key: row for row, key in enumerate(self._train_keys)}
         self._reward = reward
+        self.meta = meta
         self._drawn: _Drawn | None = None
         self.num_generated_tokens = self.num_prompt_tokens = 0
         super().__init__(**named)
@@ -165,7 +170,7 @@ class Rollouts(_Trainer):
         keys = list(keys)
         ids, logprobs = self._complete(keys, self._rollout_seeds(keys, round_))
         judgments = self._read(keys, ids)
-        rollouts, scored, advantages = self._score(keys, judgments)
+        rollouts, scored, advantages = self._score(keys, judgments, learn=True)
         self._count(rollouts)
         seen = {self._row_of[_key_of(rollout)] for rollout in rollouts}
         first, size = self.accelerator.process_index * len(keys), self.num_generations
@@ -287,9 +292,15 @@ class Rollouts(_Trainer):
         ]
 
     def _score(
-        self, keys: Sequence[str], judgments: Sequence[Judgment]
+        self, keys: Sequence[str], judgments: Sequence[Judgment], *, learn: bool = False
     ) -> tuple[list[Rollout], Scored, Advantages]:
-        """Reward the global batch; every process comes to the same numbers."""
+        """Reward the global batch; every process comes to the same numbers.
+
+        Args:
+            keys: Prompts of this process's rollouts.
+            judgments: What was written.
+            learn: Whether this batch is seen for the first time, so that a MetaRM may learn from it.
+        """
         gathered = gather_object(list(zip(keys, judgments, strict=True)))
         rollouts = [
             Rollout(
@@ -300,19 +311,42 @@ class Rollouts(_Trainer):
             )
             for row, (key, judgment) in enumerate(gathered)
         ]
-        scored = self._reward_once(rollouts)
+        parts = self._ask_once(rollouts)
+        if self.meta is None:
+            scored = self._reward.combine_parts(rollouts, parts)
+        else:
+            scored = self._score_with(self.meta, rollouts, parts, len(keys), learn=learn)
         groups = [rollout.group for rollout in rollouts]
         return rollouts, scored, compute_advantages(scored.array(), groups, self.stage.advantages)
 
-    def _reward_once(self, rollouts: Sequence[Rollout]) -> Scored:
+    def _score_with(
+        self,
+        meta: MetaReward,
+        rollouts: Sequence[Rollout],
+        parts: dict[str, Values],
+        num_mine: int,
+        *,
+        learn: bool,
+    ) -> Scored:
+        """Let the MetaRM complete the parts; the log keeps what was there before it, and its own numbers."""
+        first = self.accelerator.process_index * num_mine
+        done = meta.complete(
+            rollouts, parts, range(first, first + num_mine), learn=learn and self.model.training
+        )
+        for name, value in done.numbers.items():
+            self._metrics["train"][name].append(value)
+        scored = self._reward.combine_parts(rollouts, {**parts, meta.section.fills: done.values})
+        return Scored(scored.rewards, {**parts, SCORES: done.scores})
+
+    def _ask_once(self, rollouts: Sequence[Rollout]) -> dict[str, Values]:
         """Ask the reward in one process and tell the others: a referee is paid once, and all go on from one answer."""
         if self.args.world_size == 1:
-            return self._reward(rollouts)
+            return self._reward.ask(rollouts)
         answer: list[Any] = [None, None]
         problem: RewardProblem | None = None
         if self.args.process_index == 0:
             try:
-                answer[0] = self._reward(rollouts)
+                answer[0] = self._reward.ask(rollouts)
             except RewardProblem as error:
                 problem, answer[1] = error, (error.part, error.cause, error.row_id, error.order)
         broadcast_object_list(answer)
@@ -320,8 +354,8 @@ class Rollouts(_Trainer):
             part, cause, *row = answer[1]
             at_fault = (r for r in rollouts if [r.comparison.id, r.comparison.order] == row)
             raise problem or RewardProblem(part, cause, next(at_fault, None))
-        scored: Scored = answer[0]
-        return scored
+        parts: dict[str, Values] = answer[0]
+        return parts
 
     def _refill(
         self, rollouts: Sequence[Rollout], advantages: Advantages, seen: set[int], round_: int, attempt: int

@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from reasrm.config import parse_config
+from reasrm.critiques.config import CritiqueSection
+from reasrm.critiques.scores import CritiqueScores
 from reasrm.errors import ConfigError
 from reasrm.records import Order
 from reasrm.rewards.base import Part, RewardProblem, Rollout, Values
@@ -27,6 +29,10 @@ KINDS = [model.model_fields["kind"].default for model in PartSection.__args__[0]
 
 def agreeing(questions: Sequence[object]) -> list[int]:
     return [1] * len(questions)
+
+
+def praising(cases: Sequence[object]) -> list[CritiqueScores | None]:
+    return [CritiqueScores(f1=0.5, average_precision=0.25)] * len(cases)
 
 
 def test_the_default_is_rm_r1() -> None:
@@ -168,7 +174,9 @@ def test_every_kind_is_documented_with_an_example() -> None:
 @pytest.mark.parametrize("text", EXAMPLES, ids=[f"example {n}" for n in range(1, len(EXAMPLES) + 1)])
 def test_a_documented_example_scores_rollouts(text: str) -> None:
     value = yaml.safe_load(text)
-    assert set(value) <= {"rewards", "advantages"}
+    assert set(value) <= {"rewards", "advantages", "critique"}
+    if "critique" in value:
+        parse_config(CritiqueSection, value["critique"], "docs/rewards.md")
     if "advantages" in value:
         parse_config(AdvantageSection, value["advantages"], "docs/rewards.md")
     section = parse_config(RewardSection, value.get("rewards", {}), "docs/rewards.md")
@@ -177,12 +185,13 @@ def test_a_documented_example_scores_rollouts(text: str) -> None:
             said,
             text="<think>It adds up.</think><answer>[[A]]</answer>",
             reference="It adds up.",
+            evaluation="Response A adds up.",
             order=order,
         )
         for said in ("A", "B", None)
         for order in Order
     ]
-    scored = build_reward(section, referee=agreeing)(rows)  # type: ignore[arg-type]
+    scored = build_reward(section, referee=agreeing, critiques=praising)(rows)  # type: ignore[arg-type]
     assert list(scored.parts) == list(section.parts)
     assert all(reward is None or math.isfinite(reward) for reward in scored.rewards)
 

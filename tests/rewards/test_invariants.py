@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reasrm.critiques.scores import CritiqueScores
 from reasrm.records import Criterion, Order, ParseStatus, Rubric
 from reasrm.rewards.base import Rollout
 from reasrm.rewards.build import build_reward
@@ -27,6 +28,10 @@ PARTS = {
     "bleu": {"kind": "bleu", "against": "reference", "read": "text"},
     "rouge": {"kind": "rouge", "against": "reference", "read": "text"},
     "pair": {"kind": "pair_consistency", "absent": "zero"},
+    "critique": {"kind": "critique", "least": None},
+    "limits": {"kind": "critique_format"},
+    "agree": {"kind": "critique_agreement"},
+    "diverse": {"kind": "critique_diversity"},
 }
 RUBRIC = Rubric(criteria=(Criterion("hard_rule", "It is true."),))
 TEXTS = [
@@ -42,6 +47,7 @@ COMBINES = [
     {"kind": "failure_only"},
     {"kind": "group_zscore"},
     {"kind": "logsigmoid_centred"},
+    {"kind": "critique_bonus", "format": "limits"},
 ]
 
 rows = st.builds(
@@ -67,8 +73,13 @@ def referee(questions):
     return [(-1, 0, 1, None)[len(question.reasoning) % 4] for question in questions]
 
 
+def scorer(cases):
+    """Scores some critiques by what they say and fails on others."""
+    return [CritiqueScores(f1=len(case.text) % 10 / 10) if case.text else None for case in cases]
+
+
 def score(section: RewardSection, batch: list[Rollout]):
-    return build_reward(section, referee=referee)(batch)
+    return build_reward(section, referee=referee, critiques=scorer)(batch)
 
 
 def same(one, other) -> bool:

@@ -1,0 +1,71 @@
+"""How critiques are compared, as a section of a config file: extractor, similarity, rules of the count.
+
+The section names only; `reasrm.scorers.critiques` builds what it names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from reasrm.config import Config
+from reasrm.critiques.scores import Repeats
+
+__all__ = ["CritiqueSection"]
+
+_EMBEDDED = ("token_embeddings", "sentence_encoder")
+
+
+class CritiqueSection(Config):
+    """How a judge's critique is scored against a reference critique.
+
+    Args:
+        extractor: Who reads core arguments from text: word rules, the sandbox's clauses, or a model.
+        similarity: How alike two arguments' texts are.
+        threshold: The least similarity of a match.
+        repeats: What a repeated argument costs: precision, nothing, or everything (RM-NLHF as released).
+        fatal_rule: If the reference names a fatal error, only that one counts (RM-NLHF).
+        model: Backend of a model extractor or matcher: folder, hub id, `openai:MODEL@URL`.
+        encoder: Sentence-transformers folder or hub id; for `token_embeddings` that of a model.
+        encoder_revision: Branch, tag or commit of a hub id.
+        cache: Folder where the model's replies are kept; without it they live as long as the process.
+    """
+
+    extractor: Literal["rules", "sandbox", "model"] = "rules"
+    similarity: Literal[
+        "stems", "exact", "bleu", "rouge_l", "token_embeddings", "sentence_encoder", "model"
+    ] = "stems"
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    repeats: Repeats = "count"
+    fatal_rule: bool = True
+    model: str | None = None
+    encoder: str | None = None
+    encoder_revision: str | None = None
+    cache: Path | None = None
+
+    @property
+    def asks_model(self) -> bool:
+        """Whether a backend is needed."""
+        return "model" in (self.extractor, self.similarity)
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        needs_encoder = self.similarity in _EMBEDDED
+        if self.asks_model and not self.model:
+            which = "extractor" if self.extractor == "model" else "similarity"
+            raise ValueError(f"'{which}: model' needs 'model': a folder, a hub id or openai:MODEL@URL")
+        if self.model and not self.asks_model:
+            raise ValueError("'model' is used by 'extractor: model' and 'similarity: model' only")
+        if needs_encoder and not self.encoder:
+            raise ValueError(f"'similarity: {self.similarity}' needs 'encoder': a model folder")
+        if self.encoder and not needs_encoder:
+            raise ValueError(f"'encoder' is used by 'similarity: {' | '.join(_EMBEDDED)}' only")
+        if self.encoder_revision and not self.encoder:
+            raise ValueError("'encoder_revision' is of an encoder, and there is none")
+        if self.cache is not None and not self.asks_model:
+            raise ValueError("'cache' keeps a model's replies, and no model is asked")
+        if self.extractor == "sandbox" and self.repeats == "zero":
+            raise ValueError("the sandbox's clauses are a set, so 'repeats: zero' would never apply")
+        return self

@@ -1,0 +1,263 @@
+"""Where written critiques stand in files: in rows of any schema, and in the judgments of judged rows.
+
+A judged row is told by its `judgments`; any other row is read by its schema. The critique of a row calls the responses
+A and B in the row's own order, that of a judgment in the order that its judge was shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from reasrm.durable import DuplicateCheck, hash_id
+from reasrm.errors import InputError, RowError
+from reasrm.files import file_sha256
+from reasrm.jsonl import RawRow, read_rows
+from reasrm.judging.inputs import JudgeInput
+from reasrm.records import Comparison, CoreArgument, Critique, Order, PreferencePair, Row
+from reasrm.sources import detect, fields, get
+from reasrm.sources.base import Source
+
+__all__ = [
+    "FileScan",
+    "Judgment",
+    "Written",
+    "arguments_json",
+    "extracted",
+    "is_extracted",
+    "is_judged",
+    "scan",
+    "written",
+]
+
+_NO_PAIR = ("ranking", "score", "response", "shown")
+_UNSUPPORTED = "that is not of a pair has no sides for a critique to speak of"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgment:
+    """One judgment of a judged row.
+
+    Args:
+        row: The row's id.
+        order: The order shown.
+        vote: Which sample.
+        right: Whether its verdict is the row's label; None without a label.
+        is_written: Whether the judge wrote anything.
+        subset: The row's subset.
+    """
+
+    row: str
+    order: Order
+    vote: int
+    right: bool | None
+    is_written: bool
+    subset: str | None
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """What an output line says of it."""
+        return {"row": self.row, "order": self.order.value, "vote": self.vote}
+
+
+class Written(NamedTuple):
+    """One critique, a place where there is none, or the reason why a row cannot be read.
+
+    Args:
+        id: The row's id; of a judgment `ROW/ORDER/VOTE`.
+        place: File and line.
+        digest: Changes when the row does.
+        comparison: As shown; of a judged row, whose responses are not in the file, with its id and order alone.
+        critique: None if there is none.
+        judgment: Whose critique it is; None if it is the row's.
+        error: Why the row cannot be read.
+    """
+
+    id: str
+    place: str
+    digest: bytes
+    comparison: Comparison | None = None
+    critique: Critique | None = None
+    judgment: Judgment | None = None
+    error: RowError | None = None
+
+
+@dataclass(slots=True)
+class FileScan:
+    """What a first pass over a file found.
+
+    Args:
+        num_rows: Lines that are rows.
+        num_items: Critiques, rows without one, and lines in error.
+        num_critiques: Critiques.
+        num_without: Rows and judgments without one.
+        num_judgments: Judgments, with and without one.
+        num_invalid: Lines that cannot be read.
+        sha256: Of the file.
+    """
+
+    num_rows: int = 0
+    num_items: int = 0
+    num_critiques: int = 0
+    num_without: int = 0
+    num_judgments: int = 0
+    num_invalid: int = 0
+    sha256: str = ""
+    _ids: DuplicateCheck = field(default_factory=DuplicateCheck, repr=False)
+
+
+def is_judged(path: Path) -> bool:
+    """Tell whether a file's first readable row is what `reasrm judge` writes."""
+    return "judgments" in (_first_row(path) or {})
+
+
+def scan(path: Path, source: str, name: str) -> FileScan:
+    """Read a whole file once, count, and refuse it if ids repeat.
+
+    Raises:
+        InputError: Ids repeat, or there is not one critique.
+    """
+    found = FileScan(sha256=file_sha256(path))
+    place = ""
+    for item in written(path, source, name):
+        found.num_items += 1
+        found.num_invalid += item.error is not None
+        found.num_critiques += item.critique is not None
+        found.num_judgments += item.judgment is not None
+        found.num_without += item.error is None and item.critique is None
+        found._ids.add(item.id)
+        found.num_rows += item.place != place
+        place = item.place
+    repeated = found._ids.repeated_hashes()
+    if repeated:
+        first = next(item for item in written(path, source, name) if hash_id(item.id) in repeated)
+        raise InputError(
+            f"{len(repeated)} ids repeat, {first.id!r} for instance",
+            place=first.place,
+            remedy="make ids unique, or merge the rows",
+        )
+    if not found.num_critiques:
+        raise InputError(
+            f"not one of {found.num_items} rows or judgments has a critique in the field {name!r}",
+            place=str(path),
+            remedy="name the field that holds it with --field, 'text' for the whole text of a judgment",
+        )
+    return found
+
+
+def written(path: Path, source: str, name: str) -> Iterator[Written]:
+    """Yield every critique of a file, and every row and judgment without one.
+
+    Args:
+        path: JSONL, gzipped JSONL or JSON.
+        source: The schema of rows that are not judged, or `auto`.
+        name: The field that holds the critique, of the row or of each judgment.
+    """
+    yield from _of_judged(path, name) if is_judged(path) else _of_rows(path, source, name)
+
+
+def is_extracted(path: Path) -> bool:
+    """Tell whether a file's first readable row is what `reasrm critiques extract` writes of a row."""
+    first = _first_row(path) or {}
+    return "arguments" in first and "prompt" not in first
+
+
+def extracted(path: Path) -> Iterator[tuple[str, Comparison]]:
+    """Yield id and comparison, its responses empty, of each line of extracted core arguments.
+
+    Raises:
+        RowError: A line is none. References are evidence: none is skipped.
+    """
+    for raw in read_rows(path):
+        if raw.data is None:
+            raise raw.error or RowError("is not a row", code="bad_json", place=raw.place)
+        row_id = fields.text(raw.data, "id", raw.place)
+        critique = fields.shared({"critique": {"arguments": raw.data.get("arguments")}}, raw.place)[
+            "critique"
+        ]
+        yield row_id, Comparison(id=row_id, prompt=(), response_a="", response_b="", critique=critique)
+
+
+def arguments_json(arguments: Sequence[CoreArgument]) -> list[dict[str, Any]]:
+    """Return core arguments as `interface.md` writes them."""
+    return [{"about": a.about, "stance": a.stance, "text": a.text, "fatal": a.fatal} for a in arguments]
+
+
+def _of_judged(path: Path, name: str) -> Iterator[Written]:
+    for raw in read_rows(path):
+        try:
+            if raw.data is None:
+                raise raw.error or RowError("is not a row", code="bad_json", place=raw.place)
+            yield from list(_judgments(raw.data, raw, name))
+        except RowError as error:
+            own = (raw.data or {}).get("id")
+            row_id = own if isinstance(own, str) else f"line:{raw.place}"
+            yield Written(row_id, raw.place, raw.digest, error=error)
+
+
+def _judgments(row: Mapping[str, Any], raw: RawRow, name: str) -> Iterator[Written]:
+    place = raw.place
+    row_id, subset = fields.text(row, "id", place), fields.optional_text(row, "subset", place)
+    items = fields.required(row, "judgments", place)
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise fields.wrong_type("judgments", "a list of objects", items, place)
+    if not items:  # the row was settled without asking the judge
+        yield Written(row_id, place, raw.digest)
+    for item in items:
+        if any(item.get(key) is not None for key in _NO_PAIR):
+            raise RowError(f"a judgment {_UNSUPPORTED}", code="unsupported", place=place)
+        order = fields.text(item, "order", place)
+        if order not in Order.__members__:
+            raise fields.wrong_type("order", "'AB' or 'BA'", order, place)
+        said = fields.optional_text(item, name, place)
+        text = (said or "").rpartition("</think>")[2].strip()
+        label = row.get("label")
+        judgment = Judgment(
+            row=row_id,
+            order=Order(order),
+            vote=fields.integer(item, "vote", place),
+            right=None if label is None else item.get("verdict") == label,
+            is_written=bool(item.get("text")) or said is not None,
+            subset=subset,
+        )
+        shown = Comparison(id=row_id, prompt=(), response_a="", response_b="", order=judgment.order)
+        own_id = f"{row_id}/{order}/{judgment.vote}"
+        critique = Critique(text=text) if text else None
+        yield Written(own_id, place, raw.digest, shown, critique, judgment)
+
+
+def _of_rows(path: Path, source: str, name: str) -> Iterator[Written]:
+    rows = JudgeInput([path], source=_with_field(path, source, name))
+    rows.scan()
+    for item in rows:
+        if item.row is None:
+            yield Written(item.id, item.place, item.digest, error=item.error)
+            continue
+        own = _pair(item.row)
+        if own is None and item.row.critique is not None:
+            error = RowError(f"a row {_UNSUPPORTED}", code="unsupported", place=item.place)
+            yield Written(item.id, item.place, item.digest, error=error)
+            continue
+        critique = item.row.critique
+        has = critique is not None and (critique.arguments or (critique.text or "").strip())
+        yield Written(item.id, item.place, item.digest, own, critique if has else None)
+
+
+def _with_field(path: Path, source: str, name: str) -> str | Source:
+    """Return the schema, its critique read from another column where one is named."""
+    if name == "critique":
+        return source
+    first = _first_row(path)
+    chosen = get(source) if source != "auto" else None if first is None else detect(first, str(path))
+    return source if chosen is None else chosen.configured({}, {"critique": name})
+
+
+def _pair(row: Row) -> Comparison | None:
+    """Return a pair in its own order."""
+    return row.compare() if isinstance(row, PreferencePair) else row if isinstance(row, Comparison) else None
+
+
+def _first_row(path: Path) -> Mapping[str, Any] | None:
+    return next((raw.data for raw in read_rows(path) if raw.data is not None), None)

@@ -1,0 +1,141 @@
+"""What a MetaRM reads: the conversation, both responses, the critique. The verdict is hidden.
+
+Source: RM-NLHF's released input, `<conv_his>` conversation and responses `</conv_his>` `<critics>` critique
+`</critics>` without a chat template (the form `plain`, in our words). The form `judge` is ours: the prompt that the
+judge itself gets, then its critique in its own tag, so that a MetaRM made from the policy reads what the policy has
+learned to read.
+
+Everything but the frame was written by strangers or by a policy in training, so no text becomes a control token, and
+tags of the frame inside a text are broken up. A verdict inside a critique is taken out where it has the form that the
+grammar reads; one in prose ("so A wins") stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from reasrm.metarm.card import Form
+from reasrm.protocol.encoder import PromptEncoder
+from reasrm.protocol.grammar import MarkedGrammar, PhraseGrammar
+from reasrm.protocol.prompts import build_prompt
+from reasrm.protocol.spec import JudgeSpec
+from reasrm.records import Comparison
+
+__all__ = ["Encoded", "MetaEncoder", "hide_verdict", "plain_text"]
+
+_REMEMBERED = 4096
+_FRAME = re.compile(r"(?i)<(?=/?(?:conv_his|critics)>)")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One input.
+
+    Args:
+        ids: Token ids.
+        start: Where the critique begins.
+    """
+
+    ids: tuple[int, ...]
+    start: int
+
+
+class MetaEncoder:
+    """Comparisons and critiques to ids, for one tokenizer.
+
+    Args:
+        tokenizer: A fast tokenizer; with a chat template for the form `judge`.
+        spec: The judge's protocol.
+        form: How the input is laid out.
+        max_tokens: Longest input.
+
+    Raises:
+        ConfigError: The tokenizer cannot be used, see `PromptEncoder`.
+    """
+
+    def __init__(self, tokenizer: Any, spec: JudgeSpec, form: Form, max_tokens: int) -> None:
+        self._spec, self._form, self._max_tokens = spec, form, max_tokens
+        self._prompts = PromptEncoder(tokenizer) if form == "judge" else None
+        self._tokenizer = tokenizer
+        self._heads: OrderedDict[tuple[object, ...], tuple[int, ...]] = OrderedDict()
+
+    def encode(self, comparison: Comparison, critique: str) -> Encoded | None:
+        """Return the ids, or None if they are too many or there is no critique.
+
+        Args:
+            comparison: As shown to the judge.
+            critique: What the judge wrote about it.
+
+        Raises:
+            RowError: The comparison cannot be shown under the spec.
+            InputError: A text cannot be encoded.
+        """
+        critique = hide_verdict(critique, self._spec)
+        if not critique.strip():
+            return None
+        head = self._head(comparison)
+        ids = (*head, *self._tail(critique))
+        return Encoded(ids, len(head)) if len(ids) <= self._max_tokens else None
+
+    def _head(self, comparison: Comparison) -> tuple[int, ...]:
+        """Encode what all critiques of a comparison share, and remember it for the others."""
+        key = (comparison.prompt, comparison.response_a, comparison.response_b, comparison.rubric)
+        found = self._heads.get(key)
+        if found is None:
+            found = self._encode_head(comparison)
+            self._heads[key] = found
+            if len(self._heads) > _REMEMBERED:
+                self._heads.popitem(last=False)
+        return found
+
+    def _encode_head(self, comparison: Comparison) -> tuple[int, ...]:
+        if self._prompts is not None:
+            messages = build_prompt(self._spec, comparison)
+            return self._prompts.encode(messages, options=self._spec.template_options).ids
+        return self._plain(plain_text(comparison), opens=True)
+
+    def _tail(self, critique: str) -> tuple[int, ...]:
+        if self._prompts is not None:
+            tag = getattr(self._spec.grammar, "critique", None) or "critique"
+            return self._prompts.encode_text(f"<{tag}>\n{critique.strip()}\n</{tag}>")
+        return self._plain(f"<critics>\n{_unframed(critique.strip())}\n</critics>", opens=False)
+
+    def _plain(self, text: str, *, opens: bool) -> tuple[int, ...]:
+        """Encode text whose control strings stay text, between the tokens that the model wants around a sequence."""
+        ids = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        whole = self._tokenizer.build_inputs_with_special_tokens([])
+        half = len(whole) // 2 if len(whole) > 1 else len(whole)
+        return (*whole[:half], *ids) if opens else (*ids, *whole[half:])
+
+
+def plain_text(comparison: Comparison) -> str:
+    """Return conversation and responses between RM-NLHF's tags."""
+    turns = "\n".join(f"{message.role}:\n{_unframed(message.content)}" for message in comparison.prompt)
+    sides = (("A", comparison.response_a), ("B", comparison.response_b))
+    responses = "\n".join(f"Response {side}:\n{_unframed(text)}" for side, text in sides)
+    return f"<conv_his>\n{turns}\n{responses}\n</conv_his>\n"
+
+
+def _unframed(text: str) -> str:
+    return _FRAME.sub("< ", text)
+
+
+def hide_verdict(critique: str, spec: JudgeSpec) -> str:
+    """Return a critique without verdicts in the form that the spec's grammar reads."""
+    grammar = spec.grammar
+    if isinstance(grammar, PhraseGrammar):
+        literals = [re.escape(phrase) for phrase in (*grammar.phrases, *grammar.whole)]
+        return re.sub("|".join(literals), "", critique, flags=re.IGNORECASE) if literals else critique
+    if not isinstance(grammar, MarkedGrammar):
+        return critique
+    if grammar.tag is not None:
+        tag = re.escape(grammar.tag)
+        critique = re.sub(rf"<{tag}>[^<]{{0,200}}(?:</{tag}>)?", "", critique, flags=re.IGNORECASE)
+    if len(grammar.open.strip()) > 1:
+        words = "|".join(re.escape(word) for word in grammar.menu)
+        mark = rf"{re.escape(grammar.open)}\s*(?:{words})\s*{re.escape(grammar.close.strip())}"
+        critique = re.sub(mark, "", critique, flags=re.IGNORECASE)
+    return critique

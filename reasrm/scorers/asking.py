@@ -1,0 +1,170 @@
+"""Questions to a model whose replies are read strictly, and asked again where they cannot be read.
+
+A question ends in one of two ways: with an answer, or with a `Failure` that has a reason. Only answers are kept, under
+the hash of everything that the question said and of the model that was asked: a changed wording, text or model asks
+anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeAlias, TypeVar
+
+from reasrm.errors import InternalError
+from reasrm.hashing import derive_seed, digest
+from reasrm.protocol.refusals import is_refusal
+from reasrm.requests import Completion, PromptMessage, Request, SamplingParams
+from reasrm.scorers.answers import AnswerCache, Cost
+from reasrm.scorers.referee import Ask
+
+__all__ = ["Asker", "Failure", "Question", "Reason", "code_of"]
+
+_LOG = logging.getLogger("reasrm")
+_RETRY_TEMPERATURE = 0.7
+
+Reason: TypeAlias = Literal["error", "refusal", "truncated", "unreadable"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An answer that could not be had.
+
+    Args:
+        reason: `error` (the call failed or the prompt did not fit), `refusal` (declined, or withheld by a filter),
+            `truncated` (cut by the token limit) or `unreadable`; of the last try.
+        message: What the backend or the reply said.
+        attempts: Calls made.
+    """
+
+    reason: Reason
+    message: str = ""
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Generic[T]):
+    """What is asked, and how a reply is read.
+
+    Args:
+        messages: The prompt.
+        read: From a reply, thinking removed, to its answer; None if it is not readable.
+    """
+
+    messages: tuple[PromptMessage, ...]
+    read: Callable[[str], T | None]
+
+    def key(self, model: Mapping[str, str]) -> str:
+        """Return the hash of everything that decides the answer."""
+        said = [[m.role, [[span.trusted, span.text] for span in m.spans]] for m in self.messages]
+        return digest([dict(model), said], length=32)
+
+
+class Asker(Generic[T]):
+    """Asks all questions of a batch at once, those without a readable reply again.
+
+    Args:
+        name: What request ids begin with.
+        ask: `backend.generate`.
+        cache: Where answers are kept; None keeps none.
+        tries: How often a reply is asked for that is unreadable, cut or withheld: first greedy, then sampled. A
+            failed call is not made again: the backend has done what could be done.
+        max_tokens: Room for a reply, thinking included.
+    """
+
+    def __init__(
+        self, name: str, ask: Ask, cache: AnswerCache | None, *, tries: int, max_tokens: int
+    ) -> None:
+        if tries < 1:
+            raise InternalError(f"tries is {tries}, and a model is asked at least once")
+        self.cost = Cost()
+        self._name, self._ask, self._cache = name, ask, cache
+        self._tries, self._max_tokens = tries, max_tokens
+
+    def __call__(self, questions: Sequence[Question[T]]) -> list[T | Failure]:
+        """Return one answer or failure per question; equal questions share theirs.
+
+        Raises:
+            ConfigError: From the backend, if nothing can go on. Answers that came before are kept.
+            EnvironmentProblem: Likewise.
+        """
+        model = {} if self._cache is None else self._cache.model
+        keys = [question.key(model) for question in questions]
+        found: dict[str, T | Failure] = {}
+        waiting: dict[str, Question[T]] = {}
+        for key, question in zip(keys, questions, strict=True):
+            if key in found or key in waiting:
+                continue
+            kept = None if self._cache is None else self._cache.get(key)
+            answer = None if kept is None else question.read(kept)
+            if answer is None:
+                waiting[key] = question
+            else:
+                found[key] = answer
+        self.cost.questions += len(questions)
+        self.cost.cached += len(questions) - len(waiting)
+        for attempt in range(self._tries):
+            self._try(attempt, waiting, found)
+            waiting = {key: question for key, question in waiting.items() if _is_unread(found[key])}
+        failed = [outcome for key in keys if isinstance(outcome := found[key], Failure)]
+        self.cost.failures.update(failure.reason for failure in failed)
+        if failed:
+            last = failed[-1]
+            _LOG.warning(
+                "%s: %d of %d without an answer: %s", self._name, len(failed), len(keys), last.message
+            )
+        return [found[key] for key in keys]
+
+    def _try(self, attempt: int, waiting: Mapping[str, Question[T]], found: dict[str, T | Failure]) -> None:
+        if not waiting:
+            return
+        open_ids: dict[str, str] = {}
+
+        def requests() -> Iterator[Request]:
+            for number, (key, question) in enumerate(waiting.items()):
+                request = self._request(f"{self._name}/{attempt}/{number}", key, question, attempt)
+                open_ids[request.id] = key
+                yield request
+
+        for reply in self._ask(requests()):
+            key = open_ids.pop(reply.request_id)
+            self.cost.add(reply)
+            found[key] = self._read(key, waiting[key], reply)
+        silent = Failure("error", "the backend ended without answering", attempts=0)
+        found.update(dict.fromkeys((key for key in waiting if key not in found), silent))
+        found.update(dict.fromkeys(open_ids.values(), silent))
+
+    def _request(self, name: str, key: str, question: Question[T], attempt: int) -> Request:
+        sampling = SamplingParams(
+            temperature=_RETRY_TEMPERATURE if attempt else 0.0,
+            max_tokens=self._max_tokens,
+            seed=derive_seed(key, attempt) % 2**31,
+        )
+        return Request(id=name, messages=question.messages, sampling=sampling)
+
+    def _read(self, key: str, question: Question[T], reply: Completion) -> T | Failure:
+        if reply.finish_reason in ("error", "too_long"):
+            return Failure("error", reply.error or "the call failed", reply.attempts)
+        if reply.finish_reason == "content_filter":
+            return Failure("refusal", "the endpoint withheld the reply", reply.attempts)
+        if reply.finish_reason == "length":
+            return Failure("truncated", f"cut at {self._max_tokens} tokens", reply.attempts)
+        said = reply.text.rpartition("</think>")[2].strip()
+        answer = question.read(said)
+        if answer is None:
+            reason: Reason = "refusal" if is_refusal(said) else "unreadable"
+            return Failure(reason, f"the reply is {said[:200]!r}", reply.attempts)
+        if self._cache is not None:
+            self._cache.put(key, said, reply)
+        return answer
+
+
+def code_of(*texts: str) -> str:
+    """Return the code of the markers around somebody's texts: made of them, so that none can hold it."""
+    return f"{derive_seed(*texts):016x}"[-8:]
+
+
+def _is_unread(outcome: object) -> bool:
+    return isinstance(outcome, Failure) and outcome.reason != "error"

@@ -1,0 +1,166 @@
+"""A critique scorer as a config section asks for it: extractor, similarity, and a model where one is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeAlias
+
+from reasrm.critiques.cases import (
+    Arguments,
+    CritiqueCase,
+    CritiqueScorer,
+    CritiqueText,
+    Extractor,
+    by_rules,
+    scorer,
+)
+from reasrm.critiques.config import CritiqueSection
+from reasrm.critiques.extract import distinct
+from reasrm.critiques.scores import CritiqueScores
+from reasrm.critiques.similarity import (
+    Similarity,
+    bleu,
+    exact,
+    rouge_l,
+    same_words,
+    stem_overlap,
+    token_max_average,
+)
+from reasrm.errors import ConfigError
+from reasrm.requests import Completion, Request
+from reasrm.scorers.answers import AnswerCache, Cost
+from reasrm.world.critiques import core_arguments as world_arguments
+from reasrm.world.critiques import read_clauses
+
+__all__ = ["BuiltScorer", "Model", "OpenModel", "build_critique_scorer", "build_similarity", "by_clauses"]
+
+
+class Model(Protocol):
+    """The part of a backend that scorers use."""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Which model it is; answers are kept under it."""
+        ...
+
+    def generate(self, requests: Iterable[Request]) -> Iterable[Completion]:
+        """Yield one completion per request."""
+        ...
+
+
+OpenModel: TypeAlias = Callable[[str], Model]
+"""What opens a backend by its name: `generation.resolve.open_backend` fits."""
+
+
+class BuiltScorer:
+    """A `CritiqueScorer`, and what its models have cost.
+
+    Args:
+        score: What scores.
+        extract: What reads arguments.
+        similarity: What it compares texts by.
+        costs: By who asked, `extractor` or `matcher`.
+        cache: Where answers are kept.
+    """
+
+    def __init__(
+        self,
+        score: CritiqueScorer,
+        extract: Extractor,
+        similarity: Similarity,
+        costs: dict[str, Cost] | None = None,
+        cache: AnswerCache | None = None,
+    ) -> None:
+        self.extract = extract
+        self.similarity = similarity
+        self.costs = costs or {}
+        self._score, self._cache = score, cache
+
+    def __call__(self, cases: Sequence[CritiqueCase]) -> list[CritiqueScores | None]:
+        """Return the scores of each case, or None."""
+        return self._score(cases)
+
+    def close(self) -> None:
+        """Close the cache of answers. Calling it twice is harmless."""
+        if self._cache is not None:
+            self._cache.close()
+
+
+def build_critique_scorer(section: CritiqueSection, open_backend: OpenModel | None = None) -> BuiltScorer:
+    """Return the scorer of a section. Models are loaded when they are first asked.
+
+    Args:
+        section: What to build.
+        open_backend: Opens `section.model`; only asked for where the section names one.
+
+    Raises:
+        ConfigError: A model or encoder cannot be used.
+        MissingExtraError: A package is not installed.
+    """
+    cache: AnswerCache | None = None
+    costs: dict[str, Cost] = {}
+    extract: Extractor = by_clauses if section.extractor == "sandbox" else by_rules
+    similarity: Similarity | None = None
+    if section.asks_model:
+        from reasrm.scorers.extractor import ModelExtractor
+        from reasrm.scorers.matcher import ModelMatcher
+
+        model = _opened(section, open_backend)
+        cache = None if section.cache is None else AnswerCache(section.cache, model.identity)
+        if section.extractor == "model":
+            extractor = ModelExtractor(model.generate, cache)
+            extract, costs["extractor"] = extractor, extractor.cost
+        if section.similarity == "model":
+            similarity = matcher = ModelMatcher(model.generate, cache)
+            costs["matcher"] = matcher.cost
+    similarity = similarity or build_similarity(section)
+    score = scorer(
+        extract,
+        similarity,
+        threshold=section.threshold,
+        repeats=section.repeats,
+        fatal_rule=section.fatal_rule,
+    )
+    return BuiltScorer(score, extract, similarity, costs, cache)
+
+
+def build_similarity(section: CritiqueSection) -> Similarity:
+    """Return the similarity of a section that asks no model for it.
+
+    Raises:
+        ConfigError: The encoder cannot be used, or a model is asked.
+        MissingExtraError: A package is not installed.
+    """
+    if section.similarity in ("token_embeddings", "sentence_encoder"):
+        from reasrm.scorers.similarities import sentence_encoder, token_embeddings
+
+        encoder = section.encoder or ""
+        if section.similarity == "sentence_encoder":
+            return sentence_encoder(encoder, revision=section.encoder_revision)
+        return token_max_average(token_embeddings(encoder, revision=section.encoder_revision))
+    if section.similarity == "model":
+        raise ConfigError(
+            "a model matcher compares critiques only where they are scored",
+            place="critique.similarity",
+            remedy="use another similarity here",
+        )
+    if section.similarity == "bleu":
+        return bleu()
+    if section.similarity == "rouge_l":
+        return rouge_l()
+    return exact if section.similarity == "exact" else stem_overlap
+
+
+def by_clauses(texts: Sequence[CritiqueText]) -> list[Arguments | None]:
+    """Return the core arguments of critiques in the sandbox's words, each once. It never fails."""
+    return [distinct(world_arguments(read_clauses(item.text)), same_words) for item in texts]
+
+
+def _opened(section: CritiqueSection, open_backend: OpenModel | None) -> Model:
+    if open_backend is None or section.model is None:
+        raise ConfigError(
+            f"the model {section.model!r} cannot be asked here",
+            place="critique.model",
+            remedy="use rules as extractor and a similarity that asks no model",
+        )
+    return open_backend(section.model)

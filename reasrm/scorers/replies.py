@@ -1,0 +1,46 @@
+"""A model's reply as strict JSON: one array, or one value per line, with nothing around it but one code fence.
+
+A reply may say something in words before and after a fence; without one, words make it unreadable. No key twice, no
+NaN, no character that UTF-8 cannot hold.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn
+
+__all__ = ["read_list"]
+
+_FENCE = re.compile(r"^[ \t]*```[a-zA-Z]*[ \t]*\n(.*?)^[ \t]*```[ \t]*$", re.DOTALL | re.MULTILINE)
+
+
+def read_list(reply: str) -> list[Any] | None:
+    """Return the list that a reply is: an array, or its lines, each an object; None if it is neither."""
+    fenced = _FENCE.findall(reply)
+    if len(fenced) > 1:
+        return None
+    body = (fenced[0] if fenced else reply).strip()
+    if not body:
+        return None
+    try:
+        found = _parse(body) if body.startswith("[") else [_parse(line) for line in body.split("\n") if line]
+        json.dumps(found, ensure_ascii=False).encode()  # an escape may stand for half a character
+    except (ValueError, RecursionError):
+        return None
+    return list(found)
+
+
+def _parse(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
