@@ -42,7 +42,7 @@ def run_extract(
         output: Where arguments go.
         source: The rows' schema.
         field: What holds the critique.
-        settings: `extractor`, `model` and `cache` of a `CritiqueSection`; None is left out.
+        settings: `extractor`, `model`, `cache` and `max_tokens` of a `CritiqueSection`; None is left out.
         backend: Options of `open_backend`.
         restart: Move an earlier output aside.
         retry_errors: Try again what failed.
@@ -96,7 +96,7 @@ def run_score(
         from reasrm.scorers import extractor, matcher
 
         prompts = [extractor.PROMPT_HASH, matcher.PROMPT_HASH] if section.asks_model else None
-        rules = section.model_dump(mode="json", exclude={"cache", "model"}, exclude_none=True)
+        rules = section.model_dump(mode="json", exclude={"cache", "model", "max_tokens"}, exclude_none=True)
         with _progress("scoring", built) as on_progress:
             result = score_file(
                 judged,

@@ -30,6 +30,10 @@ Model = Annotated[
 Cache = Annotated[
     Path | None, typer.Option("--cache", help="Folder of the model's replies. Default: OUTPUT.cache.")
 ]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option("--max-tokens", min=1, help="Room for a reply, thinking included. Default: 1024."),
+]
 Concurrency = Annotated[int, typer.Option("--concurrency", min=1, help="Requests in flight (openai:).")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds without an answer (openai:).")]
 Attempts = Annotated[int, typer.Option("--attempts", min=1, help="Most calls per request (openai:).")]
@@ -48,6 +52,7 @@ def critiques_extract(
     field: Field = "critique",
     source: flags.SourceName = "auto",
     cache: Cache = None,
+    max_tokens: MaxTokens = None,
     concurrency: Concurrency = 16,
     timeout: Timeout = 600.0,
     attempts: Attempts = 5,
@@ -71,7 +76,7 @@ def critiques_extract(
             output,
             source=source,
             field=field,
-            settings={"extractor": extractor, "model": model, "cache": cache},
+            settings={"extractor": extractor, "model": model, "cache": cache, "max_tokens": max_tokens},
             backend={
                 "concurrency": concurrency,
                 "timeout_s": timeout,
@@ -108,6 +113,7 @@ def critiques_score(
     field: Field = "critique",
     source: flags.SourceName = "auto",
     cache: Cache = None,
+    max_tokens: MaxTokens = None,
     concurrency: Concurrency = 16,
     timeout: Timeout = 600.0,
     attempts: Attempts = 5,
@@ -138,6 +144,7 @@ def critiques_score(
                 "threshold": threshold,
                 "model": model,
                 "cache": cache,
+                "max_tokens": max_tokens,
             },
             backend={
                 "concurrency": concurrency,

@@ -24,7 +24,7 @@ from reasrm.cli.console import (
 if TYPE_CHECKING:
     from reasrm.training.stage import Listener
 
-__all__ = ["run_rlvr", "run_sft", "training_listener"]
+__all__ = ["describe_size", "run_rlvr", "run_sft", "run_training", "training_listener"]
 
 
 def run_sft(
@@ -40,7 +40,7 @@ def run_sft(
 
         return stage, sft
 
-    _run("sft", opened, _describe, config, run_dir, resume, dry_run, quiet)
+    run_training("sft", opened, _describe, config, run_dir, resume, dry_run, quiet)
 
 
 def run_rlvr(
@@ -56,10 +56,10 @@ def run_rlvr(
 
         return stage, rlvr
 
-    _run("rlvr", opened, _describe_rlvr, config, run_dir, resume, dry_run, quiet)
+    run_training("rlvr", opened, _describe_rlvr, config, run_dir, resume, dry_run, quiet)
 
 
-def _run(
+def run_training(
     verb: str,
     opened: Callable[[], tuple[Any, Any]],
     describe: Callable[[Mapping[str, Any]], None],
@@ -68,8 +68,19 @@ def _run(
     resume: bool,
     dry_run: bool,
     quiet: bool,
-) -> None:
-    """Run a stage, or plan it; `opened` gives the stage and the module that knows how."""
+) -> dict[str, Any]:
+    """Run a stage, or plan it; print its summary and return it.
+
+    Args:
+        verb: The command.
+        opened: Gives the stage and the module that knows how.
+        describe: Says for people what a plan holds.
+        config: The stage's file.
+        run_dir: The run's folder; None names it after verb and config.
+        resume: Go on from the last checkpoint.
+        dry_run: Plan.
+        quiet: Say nothing on stderr.
+    """
     with _speaking(verb, config, run_dir, quiet) as (folder, finish):
         stage, module = opened()
         with training_listener(_label(verb, config)) as listener:
@@ -80,6 +91,7 @@ def _run(
             else:
                 summary = module.train(stage, str(config), folder, resume=resume, listener=listener)
         finish(summary)
+    return dict(summary)
 
 
 def _label(verb: str, config: Path) -> str:
@@ -141,10 +153,18 @@ def _bars(label: str) -> Iterator[Listener]:
         def step(done: int, total: int, logs: Mapping[str, Any]) -> None:
             progress.update(steps, completed=done, total=total, extra=_numbers(logs), visible=True)
 
+        counted: dict[str, Any] = {}
+
+        def count(name: str, done: int, total: int) -> None:
+            if name not in counted:
+                counted[name] = progress.add_task(name, total=total, extra="")
+            progress.update(counted[name], completed=done)
+
         yield Listener(
             say=lambda text: progress.console.print(text, markup=False, highlight=False),
             rows=lambda number: progress.update(rows, completed=number),
             steps=step,
+            counts=count,
         )
 
 
@@ -152,7 +172,7 @@ def _lines(label: str) -> Listener:
     from reasrm.training.stage import Listener
 
     started = time.monotonic()
-    rows_due, step_due = now_and_then(), now_and_then(at_once=True)
+    rows_due, step_due, count_due = now_and_then(), now_and_then(at_once=True), now_and_then()
 
     def rows(number: int) -> None:
         if rows_due():
@@ -163,7 +183,11 @@ def _lines(label: str) -> Listener:
             elapsed = time.monotonic() - started
             note(f"{label}: step {done}/{total}, {_numbers(logs)}, {elapsed:.0f} s")
 
-    return Listener(say=note, rows=rows, steps=step)
+    def count(name: str, done: int, total: int) -> None:
+        if count_due():
+            note(f"{label}: {done:,} of {total:,} {name}")
+
+    return Listener(say=note, rows=rows, steps=step, counts=count)
 
 
 def _numbers(logs: Mapping[str, Any]) -> str:
@@ -171,6 +195,9 @@ def _numbers(logs: Mapping[str, Any]) -> str:
     names = {
         "loss": "loss",
         "eval_loss": "eval loss",
+        "eval_mse": "held-out mse",
+        "eval_variance": "variance",
+        "eval_right_auc": "auc",
         "reward/mean": "reward",
         "rollouts/accuracy": "accuracy",
         "rollouts/coverage": "coverage",
@@ -206,7 +233,7 @@ def _describe(plan: Mapping[str, Any]) -> None:
         f"{batch['total_steps']:,} in all; {batch['tokens_per_step']:,} tokens per step, "
         f"{batch['trained_tokens_per_step']:,} of them with loss"
     )
-    _describe_size(plan)
+    describe_size(plan)
 
 
 def _describe_rlvr(plan: Mapping[str, Any]) -> None:
@@ -231,10 +258,11 @@ def _describe_rlvr(plan: Mapping[str, Any]) -> None:
         f"{batch['rollouts_per_step']:,} rollouts per step; {batch['steps_per_epoch']:,} steps per epoch, "
         f"{batch['total_steps']:,} in all"
     )
-    _describe_size(plan)
+    describe_size(plan)
 
 
-def _describe_size(plan: Mapping[str, Any]) -> None:
+def describe_size(plan: Mapping[str, Any]) -> None:
+    """Say how large a model is and what memory it takes."""
     parameters, memory = plan["parameters"], plan["memory_gib"]
     note(f"parameters: {parameters['total']:,}, trained {parameters['trained']:,}, as {plan['dtype']}")
     parts = ", ".join(f"{name} {size:.2f}" for name, size in memory.items())

@@ -30,6 +30,7 @@ class CritiqueSection(Config):
         model: Backend of a model extractor or matcher: folder, hub id, `openai:MODEL@URL`.
         encoder: Sentence-transformers folder or hub id; for `token_embeddings` that of a model.
         encoder_revision: Branch, tag or commit of a hub id.
+        max_tokens: Room for a reply of the model, thinking included; None is the asker's default.
         cache: Folder where the model's replies are kept; without it they live as long as the process.
     """
 
@@ -43,6 +44,7 @@ class CritiqueSection(Config):
     model: str | None = None
     encoder: str | None = None
     encoder_revision: str | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
     cache: Path | None = None
 
     @property
@@ -64,6 +66,8 @@ class CritiqueSection(Config):
             raise ValueError(f"'encoder' is used by 'similarity: {' | '.join(_EMBEDDED)}' only")
         if self.encoder_revision and not self.encoder:
             raise ValueError("'encoder_revision' is of an encoder, and there is none")
+        if self.max_tokens is not None and not self.asks_model:
+            raise ValueError("'max_tokens' limits a model's replies, and no model is asked")
         if self.cache is not None and not self.asks_model:
             raise ValueError("'cache' keeps a model's replies, and no model is asked")
         if self.extractor == "sandbox" and self.repeats == "zero":

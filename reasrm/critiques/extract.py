@@ -5,9 +5,9 @@ is about one response and for or against it, repeats count once, and a fatal err
 fundamental misunderstanding) is marked. These rules read the same from text: lines and list items, sentences, clauses;
 each with its side (`naming`) and stance (`wording`). A clause without a name speaks of the response last named. A
 clause about both sides gives an argument for each; a comparison is for one and against the other. Text that only says
-who wins, praises and faults nothing, or speaks of no response gives none, and what follows its `because` is for the
-winner whatever its words. Words inside double quotes are the responses', not the judge's, and have no stance; blocks of
-code and of formulas are passed over, and so is the solution that a judge writes of its own (`My answer:`).
+who wins, praises and faults nothing, or speaks of no response gives none; what follows `because` has the stance of what
+precedes it, whatever its words. Words inside double quotes are the responses', not the judge's, and have no stance;
+blocks of code and of formulas are passed over, and so is the solution that a judge writes of its own (`My answer:`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ _SENTENCE = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"')\]]))\s+(?=[A-Z0-9\"'(\[*])
 _CONTRAST = re.compile(
     r"(?i)(,?\s+(?:but|while|whereas|although|though|because|yet)\s+|,?\s+however,?\s+|(?<=\w),?\s+since\s+"
     r"|,?\s+as\s+(?=(?:it|they)\s))"
+)
+# What is granted ends where the next clause begins: `While it is clear, it misses the point`.
+_GRANTS = re.compile(r"(?i)^\W*(?:although|despite|though|while|whereas)\b")
+_GRANTED = re.compile(
+    r",\s+(?=(?:an?|both|it|its|neither|overall|some|that|the|their|there|these|they|this)\b|[A-Z])"
 )
 _REASONS = ("because", "since", "as")
 _AND = re.compile(r",\s+(?:and\s+)?|\s+and\s+")
@@ -194,17 +199,21 @@ def _is_fatal(clause: str) -> bool:
 
 
 def _clauses(line: str, names: Names) -> Iterator[tuple[str, Stance | None]]:
-    """Yield each clause, with the stance of the verdict whose reason it is (`A is better because ...`)."""
+    """Yield each clause, with the stance of the clause whose reason it is (`A is better because ...`)."""
     whole = _QUOTED.sub(lambda quoted: quoted[0].replace(" ", _NO_BLANK), line)
     for sentence in _SENTENCE.split(whole):
         parts = _CONTRAST.split(sentence)
-        verdict: Stance | None = None
+        judged: Stance | None = None
         for joint, part in zip(["", *parts[1::2]], parts[::2], strict=True):
-            reason = verdict if joint.strip(" ,").lower() in _REASONS else None
-            clauses = [clause.replace(_NO_BLANK, " ").strip(" ,.") for clause in _at_and(part, names)]
+            reason = judged if joint.strip(" ,").lower() in _REASONS else None
+            granted = _GRANTED.split(part, 1) if _GRANTS.match(part) else [part]
+            clauses = [
+                clause.replace(_NO_BLANK, " ").strip(" ,.")
+                for half in granted
+                for clause in _at_and(half, names)
+            ]
             yield from ((clause, reason) for clause in clauses if clause)
-            last = clauses[-1]
-            verdict = _own_stance(last) if is_verdict_only(names.neutral(last, "A"), short=True) else None
+            judged = _own_stance(clauses[-1])
 
 
 def _at_and(part: str, names: Names) -> Iterator[str]:

@@ -80,7 +80,7 @@ _WISH = re.compile(
 )
 # No negation, no praise: `not only`, `as well as`, `to the right of`.
 _NO_STANCE = re.compile(
-    r"\bnot\s(?:just|merely|only|simply)\b|\bno\sdoubt\b|\bas\swell\b|\bthe\sfollowing\b|\b(?:far|immediate|the|to)\sright\s(?:of|side|hand)\b"
+    r"\bnot\s(?:just|merely|only|simply)\b|\bno\sdoubt\b|\bspecifically\b|\bas\swell\b|\bthe\sfollowing\b|\b(?:far|immediate|the|to)\sright\s(?:of|side|hand)\b"
 )
 
 # Words for one quality, a line each: who says two of them with opposite stances turns himself round.
@@ -101,7 +101,6 @@ polite rude
 """
 
 _VERDICTS = "best better choose choice inferior lose loser prefer preferable preferred superior win winner worse worst"
-_SHORT_VERDICTS = "accurate correct incorrect right wrong"
 _STOP = """
 a about above additionally after again all also although am among an and another any are as at be because been before
 being below between both but by can consequently conversely could did do does doing done down during each either even
@@ -116,7 +115,7 @@ answer assistant chatbot output response reply completion
 _FILLER = """
 overall finally final conclusion conclude summary verdict judgment judgement decision slightly somewhat significantly
 clearly considered considering consider think believe say hence pick comparison reason above reasons user analysis
-assessment based careful carefully consideration criteria evaluation hand provided
+assessment based careful carefully consideration criteria evaluation given hand instruction provided
 """
 
 # A character of a script written without blanks is a word of its own.
@@ -184,17 +183,10 @@ def stance_of(text: str, *, deeds: bool = True) -> Stance | None:
     return "for" if (sum(signs) or signs[0]) > 0 else "against"
 
 
-def is_verdict_only(text: str, *, short: bool = False) -> bool:
-    """Tell whether a text says who wins and nothing else (`Overall, the response is better`).
-
-    Args:
-        text: A clause without the responses' names.
-        short: Whether `the response is correct` is such a text, too.
-    """
-    lists = _lists()
-    verdicts = lists["verdict"] | lists["short verdict"] if short else lists["verdict"]
+def is_verdict_only(text: str) -> bool:
+    """Tell whether a text says who wins and nothing else (`Overall, the response is better`)."""
     content = content_stems(text)
-    return bool(content & verdicts) and content <= verdicts | lists["filler"]
+    return bool(content & _lists()["verdict"]) and content <= _lists()["verdict"] | _lists()["filler"]
 
 
 def _signs(words: list[str], praise: str, fault: str) -> list[int]:
@@ -238,7 +230,6 @@ def _lists() -> dict[str, frozenset[str]]:
         "turn": turn,
         "stop": frozenset(_STOP.split()) | turn,
         "verdict": frozenset(map(stem, _VERDICTS.split())),
-        "short verdict": frozenset(map(stem, _SHORT_VERDICTS.split())),
         "filler": frozenset(map(stem, _FILLER.split())),
     }
 

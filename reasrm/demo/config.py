@@ -7,9 +7,11 @@ from typing import Any
 from pydantic import Field
 
 from reasrm.config import Config
+from reasrm.critiques.config import CritiqueSection
 from reasrm.rewards.config import RewardSection
 from reasrm.sandbox.base import BaseConfig
 from reasrm.sandbox.teacher import TeacherConfig
+from reasrm.training.rlvr_config import MetaRewardSection
 from reasrm.world.config import Split
 
 __all__ = ["DemoConfig", "RLConfig"]
@@ -45,12 +47,18 @@ class RLConfig(Config):
 
     Args:
         pairs: Training pairs that are judged in rollouts; none of those that the teacher was shown.
+        critiques: Share of them, by id, that come with the world's true critique.
         rewards: What a rollout earns.
+        critique: How critiques are read and compared, where the reward does.
+        metarm: Stands in for critiques where there are none.
         trainer: Arguments of TRL's `GRPOConfig`.
     """
 
     pairs: int = Field(default=2000, gt=0)
+    critiques: float = Field(default=1.0, ge=0, le=1)
     rewards: RewardSection = Field(default_factory=RewardSection)
+    critique: CritiqueSection | None = None
+    metarm: MetaRewardSection | None = None
     trainer: dict[str, Any] = Field(default=_RL_TRAINER)
 
 

@@ -16,7 +16,7 @@ from reasrm.world.config import Split
 __all__ = ["SPLIT_NAMES", "Measured", "evidence_table", "judged_rows", "result_table"]
 
 SPLIT_NAMES = {"iid": "in-domain", "ood": "held-out domain", "hard": "hard"}
-_HEADS = ("judge", "split", "accuracy [95 %]", "coverage", "consistency", "inconsistency", "shortcut")
+_SHARES = ("coverage", "consistency", "inconsistency", "critique_f1", "shortcut")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ class Measured:
             "accuracy": self.result["metrics"]["score"],
             "coverage": self.result["metrics"]["coverage"],
             "consistency": self.result["metrics"]["consistency"],
-            "inconsistency": self.findings.inconsistency[self.split].as_dict(),
+            "inconsistency": self.result["metrics"]["inconsistency"],
+            "critique_f1": self.result["metrics"]["critique_f1"],
             "shortcut": self.findings.shortcut[self.split].as_dict(),
             "folder": str(self.folder),
         }
@@ -53,7 +54,7 @@ class Measured:
 
 def result_table(measured: Sequence[Measured]) -> str:
     """Return the table: one line per judge and split."""
-    rows: list[tuple[str, ...]] = [_HEADS]
+    rows: list[tuple[str, ...]] = [("judge", "split", "accuracy [95 %]", *(_words(name) for name in _SHARES))]
     for item in measured:
         numbers = item.numbers()
         rows.append(
@@ -61,10 +62,14 @@ def result_table(measured: Sequence[Measured]) -> str:
                 item.judge,
                 SPLIT_NAMES.get(item.split, item.split),
                 format_estimate(numbers["accuracy"]),
-                *(_share(numbers[name]) for name in ("coverage", "consistency", "inconsistency", "shortcut")),
+                *(_share(numbers[name]) for name in _SHARES),
             )
         )
     return render_rows(rows)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").replace(" f1", " F1")
 
 
 def evidence_table(findings: Findings) -> str:

@@ -176,6 +176,8 @@ def write_rlvr_config(config: DemoConfig, rl: RLConfig, model: Path, pairs: Path
         "spec": config.base.spec,
         "data": {"train": [str(pairs)], "orders": "random", "max_prompt_tokens": room},
         "rewards": rl.rewards.model_dump(mode="json"),
+        "critique": rl.critique and rl.critique.model_dump(mode="json"),
+        "metarm": rl.metarm and rl.metarm.model_dump(mode="json"),
         "trainer": rl.trainer,
         "seed": config.seed,
     }

@@ -30,19 +30,29 @@ def render_table(result: Mapping[str, Any]) -> str:
     rows = [(result["suite"], "value [95 % interval]", "n")]
     for group in ("metrics", "subsets"):
         rows += [(name, format_estimate(e), str(e["n"])) for name, e in result[group].items()]
-    for subset, found in result.get("critique_subsets", {}).items():
-        shown = ((name, found[name]) for name in ("inconsistency", "critique_f1"))
-        rows += [(f"{subset}: {name}", format_estimate(e), str(e["n"])) for name, e in shown]
     counts = ", ".join(f"{name} {count}" for name, count in result["parse_status"].items())
     policy = dict(result["policy"])
     critiques = policy.pop("critiques", None)
     also = ", ".join(f"{name.removeprefix('num_')} {count}" for name, count in result["counts"].items())
     return (
-        f"{render_rows(rows)}\n"
+        f"{render_rows(rows)}\n{_critique_rows(result)}"
         f"counts: {also}; without an answer {result['num_errors']}\n"
         f"judgments: {counts or 'none kept'}\n"
         f"policy: {_settings(policy)}" + (f"\ncritiques: {_settings(critiques)}" if critiques else "")
     )
+
+
+def _critique_rows(result: Mapping[str, Any]) -> str:
+    """Return a table of the critiques of each subset, nothing where there are none."""
+    subsets = result.get("critique_subsets")
+    if not subsets:
+        return ""
+    names = ("inconsistency", "critique_f1", "critique_coverage")
+    rows = [("critiques of", *names, "n")]
+    for subset, found in subsets.items():
+        shown = (format_estimate(found[name]) for name in names)
+        rows.append((subset, *shown, str(found["critique_coverage"]["n"])))
+    return f"\n{render_rows(rows)}\n\n"
 
 
 def _settings(values: Mapping[str, Any]) -> str:

@@ -105,6 +105,7 @@ def render_card(
         *_data(source.provenance),
         *_recipe(source.provenance),
         *_metrics(evaluations),
+        *_critiques(evaluations),
         *_bias(evaluations),
         "## Contamination check",
         "",
@@ -205,6 +206,33 @@ def _metrics(evaluations: Sequence[Evaluation]) -> list[str]:
             )
         )
     return [*lines, *_table(columns, rows), ""]
+
+
+def _critiques(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Say how far the reasons can be trusted, where that was measured."""
+    measured = [e for e in evaluations if "critique_f1" in e.result["metrics"]]
+    if not measured:
+        return []
+    lines = [
+        "## Critiques",
+        "",
+        "Inconsistency: right verdicts whose critique misses the reference's core arguments. Coverage: judgments whose "
+        "critique could be scored.",
+        "",
+    ]
+    names = ("inconsistency", "critique_f1", "critique_coverage")
+    rows = []
+    for evaluation in measured:
+        result = evaluation.result
+        how = (result.get("policy") or {}).get("critiques") or {}
+        rows.append(
+            (
+                _code(result.get("suite")),
+                *(_estimate(result["metrics"].get(name)) for name in names),
+                f"{_code(how.get('extractor'))}, {_code(how.get('similarity'))}",
+            )
+        )
+    return [*lines, *_table(("suite", "inconsistency", "F1", "coverage", "extractor, similarity"), rows), ""]
 
 
 def _bias(evaluations: Sequence[Evaluation]) -> list[str]:

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from reasrm.metarm.card import Form
-from reasrm.protocol.encoder import PromptEncoder
-from reasrm.protocol.grammar import MarkedGrammar, PhraseGrammar
+from reasrm.protocol.encoder import PromptEncoder, TextEncoder
+from reasrm.protocol.grammar import MarkedGrammar, PhraseGrammar, fold_word
+from reasrm.protocol.parsing import normalise
 from reasrm.protocol.prompts import build_prompt
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Comparison
@@ -28,6 +30,8 @@ __all__ = ["Encoded", "MetaEncoder", "hide_verdict", "plain_text"]
 
 _REMEMBERED = 4096
 _FRAME = re.compile(r"(?i)<(?=/?(?:conv_his|critics)>)")
+_AROUND = r"[\s*_`'\".:;,!()]*"
+"""What the parser lets stand between a mark and its word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,8 @@ class MetaEncoder:
     def __init__(self, tokenizer: Any, spec: JudgeSpec, form: Form, max_tokens: int) -> None:
         self._spec, self._form, self._max_tokens = spec, form, max_tokens
         self._prompts = PromptEncoder(tokenizer) if form == "judge" else None
-        self._tokenizer = tokenizer
+        self._text = self._prompts or TextEncoder(tokenizer)
+        self._opening, self._closing = _sequence_marks(tokenizer) if form == "plain" else ((), ())
         self._heads: OrderedDict[tuple[object, ...], tuple[int, ...]] = OrderedDict()
 
     def encode(self, comparison: Comparison, critique: str) -> Encoded | None:
@@ -95,20 +100,21 @@ class MetaEncoder:
         if self._prompts is not None:
             messages = build_prompt(self._spec, comparison)
             return self._prompts.encode(messages, options=self._spec.template_options).ids
-        return self._plain(plain_text(comparison), opens=True)
+        return (*self._opening, *self._text.encode_text(plain_text(comparison)))
 
     def _tail(self, critique: str) -> tuple[int, ...]:
-        if self._prompts is not None:
+        if self._form == "judge":
             tag = getattr(self._spec.grammar, "critique", None) or "critique"
-            return self._prompts.encode_text(f"<{tag}>\n{critique.strip()}\n</{tag}>")
-        return self._plain(f"<critics>\n{_unframed(critique.strip())}\n</critics>", opens=False)
+            return self._text.encode_text(f"<{tag}>\n{critique.strip()}\n</{tag}>")
+        framed = f"<critics>\n{_unframed(critique.strip())}\n</critics>"
+        return (*self._text.encode_text(framed), *self._closing)
 
-    def _plain(self, text: str, *, opens: bool) -> tuple[int, ...]:
-        """Encode text whose control strings stay text, between the tokens that the model wants around a sequence."""
-        ids = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        whole = self._tokenizer.build_inputs_with_special_tokens([])
-        half = len(whole) // 2 if len(whole) > 1 else len(whole)
-        return (*whole[:half], *ids) if opens else (*ids, *whole[half:])
+
+def _sequence_marks(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the ids that the tokenizer puts before and behind a text, such as BERT's `[CLS]` and `[SEP]`."""
+    found = tokenizer("a", return_special_tokens_mask=True)
+    ids, own = found["input_ids"], [n for n, mark in enumerate(found["special_tokens_mask"]) if not mark]
+    return tuple(ids[: own[0]]), tuple(ids[own[-1] + 1 :])
 
 
 def plain_text(comparison: Comparison) -> str:
@@ -124,18 +130,33 @@ def _unframed(text: str) -> str:
 
 
 def hide_verdict(critique: str, spec: JudgeSpec) -> str:
-    """Return a critique without verdicts in the form that the spec's grammar reads."""
-    grammar = spec.grammar
+    """Return a critique without verdicts in the form that the spec's grammar reads, emphasis and case aside."""
+    grammar, seen = spec.grammar, normalise(critique)
     if isinstance(grammar, PhraseGrammar):
-        literals = [re.escape(phrase) for phrase in (*grammar.phrases, *grammar.whole)]
-        return re.sub("|".join(literals), "", critique, flags=re.IGNORECASE) if literals else critique
-    if not isinstance(grammar, MarkedGrammar):
+        if fold_word(seen.strip().rstrip(".")) in {fold_word(phrase) for phrase in grammar.whole}:
+            return ""
+        patterns = [_loosely(phrase.split(), r"[\s*_`]+") for phrase in grammar.phrases]
+    elif isinstance(grammar, MarkedGrammar):
+        patterns = _marked_patterns(grammar)
+    else:
         return critique
+    hidden = seen
+    for pattern in patterns:
+        hidden = re.sub(pattern, "", hidden, flags=re.IGNORECASE)
+    return critique if hidden == seen else hidden
+
+
+def _marked_patterns(grammar: MarkedGrammar) -> list[str]:
+    patterns = []
     if grammar.tag is not None:
         tag = re.escape(grammar.tag)
-        critique = re.sub(rf"<{tag}>[^<]{{0,200}}(?:</{tag}>)?", "", critique, flags=re.IGNORECASE)
-    if len(grammar.open.strip()) > 1:
-        words = "|".join(re.escape(word) for word in grammar.menu)
-        mark = rf"{re.escape(grammar.open)}\s*(?:{words})\s*{re.escape(grammar.close.strip())}"
-        critique = re.sub(mark, "", critique, flags=re.IGNORECASE)
-    return critique
+        patterns.append(rf"<{tag}>[^<]{{0,200}}(?:</{tag}>)?")
+    if grammar.open.strip():
+        words = "|".join(_loosely(fold_word(word), r"[\s*_`]*") for word in grammar.menu)
+        close = re.escape(grammar.close.strip()) or r"(?!\w)"
+        patterns.append(f"{_loosely(grammar.open.strip(), '[*_`]*')}{_AROUND}(?:{words}){_AROUND}{close}")
+    return patterns
+
+
+def _loosely(parts: Iterable[str], between: str) -> str:
+    return between.join(re.escape(part) for part in parts)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -34,6 +35,8 @@ __all__ = ["Batch", "Member", "MetaRM", "collate", "find_folder", "read_card"]
 
 _READOUT = "readout.safetensors"
 _SLOPE = 0.1
+_GAIN = 30.0
+"""AdamW moves every weight by about the learning rate; this lets the readout move faster than the body below it."""
 
 
 class Batch(dict[str, torch.Tensor]):
@@ -69,8 +72,8 @@ class Member(nn.Module):
             self.readout = nn.Linear(backbone.config.get_text_config().hidden_size + 2, 1)
             # It begins as "what I would have written is good"; a slope of the wrong sign takes long to turn round.
             nn.init.zeros_(self.readout.weight)
-            nn.init.constant_(self.readout.weight[:, -1:], _SLOPE)
-            nn.init.constant_(self.readout.bias, 1.0)
+            nn.init.constant_(self.readout.weight[:, -1:], _SLOPE / _GAIN)
+            nn.init.constant_(self.readout.bias, 1.0 / _GAIN)
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, critique_mask: torch.Tensor
@@ -91,7 +94,7 @@ class Member(nn.Module):
         hidden_BD = nn.functional.layer_norm(hidden_BD, hidden_BD.shape[-1:]) / hidden_BD.shape[-1] ** 0.5
         likelihood_B2 = _likelihood(out.logits, input_ids, critique_mask)
         scores: torch.Tensor = self.readout(torch.cat([hidden_BD, likelihood_B2], dim=1))[:, 0]
-        return scores
+        return _GAIN * scores
 
 
 def _predicting(critique_mask: torch.Tensor) -> torch.Tensor:
@@ -186,7 +189,7 @@ class MetaRM(nn.Module):
         for number in range(card.members):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(derive_seed(seed, "metarm", number) % 2**63)
-                member = _load_member(base, card, dtype, tokenizer)
+                member = _load_member(base, card, dtype, tokenizer, new_head=True)
                 members.append(member if lora is None else _adapted(member, lora))
         return cls(members, card, tokenizer)
 
@@ -208,7 +211,7 @@ class MetaRM(nn.Module):
             part = Checkpoint(str(folder / f"member-{number}"))
             part.check()
             tokenizer = part.load("AutoTokenizer")
-            member = _load_member(part, card, dtype, tokenizer)
+            member = _load_member(part, card, dtype, tokenizer, new_head=False)
             if member.readout is not None:
                 _load_readout(member.readout, folder / f"member-{number}" / _READOUT)
             members.append(member if lora is None else _adapted(member, lora))
@@ -256,21 +259,39 @@ def read_card(folder: Path) -> MetaCard:
     )
 
 
-def _load_member(base: Checkpoint, card: MetaCard, dtype: torch.dtype, tokenizer: Any) -> Member:
-    options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
-    if card.readout == "likelihood":
-        return Member(base.load("AutoModelForCausalLM", **options), likelihood=True)
-    model = base.load("AutoModelForSequenceClassification", num_labels=1, **options)
-    if model.config.pad_token_id is None:
-        # Classifiers of decoders find the last token by it.
-        model.config.pad_token_id = tokenizer.pad_token_id or 0
-    return Member(model, likelihood=False)
+def _load_member(
+    base: Checkpoint, card: MetaCard, dtype: torch.dtype, tokenizer: Any, *, new_head: bool
+) -> Member:
+    classifies = card.readout == "last_token"
+    model, found = base.load(
+        "AutoModelForSequenceClassification" if classifies else "AutoModelForCausalLM",
+        dtype=dtype,
+        use_safetensors=True,
+        output_loading_info=True,
+        **({"num_labels": 1} if classifies else {}),
+    )
+    if found["missing_keys"] and not (classifies and new_head):
+        # transformers would draw them at random.
+        raise ConfigError(
+            f"the weights lack {min(found['missing_keys'])!r}",
+            place=base.path,
+            remedy="copy the whole folder" if not new_head else "readout: likelihood takes a language model",
+        )
+    if classifies:
+        # Classifiers of decoders find the last token by it, so it must be what batches are filled with.
+        model.config.get_text_config().pad_token_id = tokenizer.pad_token_id or 0
+    return Member(model, likelihood=not classifies)
 
 
 def _load_readout(readout: nn.Linear, path: Path) -> None:
-    if not path.is_file():
-        raise ConfigError("the file is missing", place=str(path), remedy="copy the whole folder")
-    readout.load_state_dict(load_file(path))
+    try:
+        readout.load_state_dict(load_file(path))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise ConfigError(
+            f"the file is missing or damaged: {' '.join(str(error).split())}",
+            place=str(path),
+            remedy="copy the whole folder",
+        ) from error
 
 
 def _adapted(member: Member, lora: Any) -> Member:

@@ -50,7 +50,7 @@ from reasrm.protocol.renaming import (
 )
 from reasrm.requests import PromptMessage, Span, TemplateOption
 
-__all__ = ["EncodedPrompt", "PromptEncoder"]
+__all__ = ["EncodedPrompt", "PromptEncoder", "TextEncoder"]
 
 _PROBE = "A b\n\n  \"c\" 'd' <e> & \\f {{ g }}\té漢\u0301 1."
 _SYSTEM_SEPARATOR = "\n\n"
@@ -69,18 +69,17 @@ class EncodedPrompt:
     flagged: bool
 
 
-class PromptEncoder:
-    """Encodes prompts for one tokenizer.
+class TextEncoder:
+    """Encodes untrusted text for one tokenizer, with or without a chat template.
 
     Args:
-        tokenizer: A fast tokenizer of transformers with a chat template.
+        tokenizer: A fast tokenizer of transformers.
 
     Attributes:
         control_ids: Ids that untrusted text never becomes.
-        merges_system: Whether the system message is put in front of the first user message.
 
     Raises:
-        ConfigError: The tokenizer is not a fast one, has no chat template, or a template that rewrites text.
+        ConfigError: The tokenizer is not a fast one.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -93,9 +92,6 @@ class PromptEncoder:
         self._tokenizer = tokenizer
         self._backend = backend
         self._nonce = "".join(secrets.choice(string.ascii_lowercase) for _ in range(24))
-        # Both cases, so that a template that changes case is noticed; not a word character at the ends.
-        self._placeholder = "\ue000xQ" + self._nonce + "{}Qx\ue001"
-        self._placeholder_pattern = re.compile(self._placeholder.format("([0-9]+)"))
 
         spec = orjson.loads(backend.to_str())
         entries = vocabulary_entries(spec["model"])
@@ -116,6 +112,40 @@ class PromptEncoder:
         self._copy = build_copy(spec, self._controls, self._start)
         if any(self._copy.token_to_id(c.alias) != c.id for c in self._controls.values()):
             raise InternalError("the tokenizer's ids cannot be copied", remedy="report the tokenizer's name")
+
+    def encode_text(self, text: str) -> tuple[int, ...]:
+        """Return the ids of untrusted text as it is encoded after a control token; none is a control id."""
+        return self._encode_aliased(self._start + text, [])[1:]
+
+    def _encode_aliased(self, aliased: str, controls: Sequence[Control]) -> tuple[int, ...]:
+        ids: Sequence[int] = self._copy.encode(_encodable(aliased), add_special_tokens=False).ids
+        wanted = [control.id for control in controls if control.id in self.control_ids]
+        if [i for i in ids if i in self.control_ids] != wanted:
+            raise InternalError(
+                "the encoded prompt does not hold the control tokens of its template",
+                remedy="report the tokenizer's name",
+            )
+        return tuple(ids)
+
+
+class PromptEncoder(TextEncoder):
+    """Encodes prompts for one tokenizer.
+
+    Args:
+        tokenizer: A fast tokenizer of transformers with a chat template.
+
+    Attributes:
+        merges_system: Whether the system message is put in front of the first user message.
+
+    Raises:
+        ConfigError: The tokenizer is not a fast one, has no chat template, or a template that rewrites text.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        super().__init__(tokenizer)
+        # Both cases, so that a template that changes case is noticed; not a word character at the ends.
+        self._placeholder = "\ue000xQ" + self._nonce + "{}Qx\ue001"
+        self._placeholder_pattern = re.compile(self._placeholder.format("([0-9]+)"))
         self._anchor: str | None = None
         self._anchor = self._find_anchor()
         self.merges_system = self._lacks_system_role()
@@ -155,10 +185,6 @@ class PromptEncoder:
         aliased, plain, expected = self._substitute(skeleton, texts)
         ids = self._encode_aliased(aliased, [control for _, _, control in expected])
         return EncodedPrompt(ids=ids, flagged=self._scan(plain) != expected)
-
-    def encode_text(self, text: str) -> tuple[int, ...]:
-        """Return the ids of untrusted text as it is encoded after a control token; none is a control id."""
-        return self._encode_aliased(self._start + text, [])[1:]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids that follow a control token: nothing is left out, trimmed or tidied."""
@@ -249,16 +275,6 @@ class PromptEncoder:
                 begin = end - len(source.lstrip()) if control.lstrip else start
                 found.append((begin, start + len(source.rstrip()) if control.rstrip else end, control))
         return found
-
-    def _encode_aliased(self, aliased: str, controls: Sequence[Control]) -> tuple[int, ...]:
-        ids: Sequence[int] = self._copy.encode(_encodable(aliased), add_special_tokens=False).ids
-        wanted = [control.id for control in controls if control.id in self.control_ids]
-        if [i for i in ids if i in self.control_ids] != wanted:
-            raise InternalError(
-                "the encoded prompt does not hold the control tokens of its template",
-                remedy="report the tokenizer's name",
-            )
-        return tuple(ids)
 
     def _find_anchor(self) -> str | None:
         """Return a control token to put before ids that are decoded, if a leading space were lost without."""

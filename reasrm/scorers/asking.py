@@ -8,6 +8,7 @@ anew.
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeAlias, TypeVar
@@ -19,10 +20,13 @@ from reasrm.requests import Completion, PromptMessage, Request, SamplingParams
 from reasrm.scorers.answers import AnswerCache, Cost
 from reasrm.scorers.referee import Ask
 
-__all__ = ["Asker", "Failure", "Question", "Reason", "code_of"]
+__all__ = ["MAX_TOKENS", "Asker", "Failure", "Question", "Reason", "code_of"]
 
 _LOG = logging.getLogger("reasrm")
+MAX_TOKENS = 1024
+"""Room for a reply; a model that thinks first needs more."""
 _RETRY_TEMPERATURE = 0.7
+_KEPT = 1 << 16
 
 Reason: TypeAlias = Literal["error", "refusal", "truncated", "unreadable"]
 T = TypeVar("T")
@@ -68,7 +72,7 @@ class Asker(Generic[T]):
     Args:
         name: What request ids begin with.
         ask: `backend.generate`.
-        cache: Where answers are kept; None keeps none.
+        cache: Where answers outlive the process; without it the latest 65,536 live as long as the asker.
         tries: How often a reply is asked for that is unreadable, cut or withheld: first greedy, then sampled. A
             failed call is not made again: the backend has done what could be done.
         max_tokens: Room for a reply, thinking included.
@@ -80,6 +84,7 @@ class Asker(Generic[T]):
         if tries < 1:
             raise InternalError(f"tries is {tries}, and a model is asked at least once")
         self.cost = Cost()
+        self._kept: OrderedDict[str, T] = OrderedDict()
         self._name, self._ask, self._cache = name, ask, cache
         self._tries, self._max_tokens = tries, max_tokens
 
@@ -97,8 +102,7 @@ class Asker(Generic[T]):
         for key, question in zip(keys, questions, strict=True):
             if key in found or key in waiting:
                 continue
-            kept = None if self._cache is None else self._cache.get(key)
-            answer = None if kept is None else question.read(kept)
+            answer = self._remember(key, question)
             if answer is None:
                 waiting[key] = question
             else:
@@ -116,6 +120,18 @@ class Asker(Generic[T]):
                 "%s: %d of %d without an answer: %s", self._name, len(failed), len(keys), last.message
             )
         return [found[key] for key in keys]
+
+    def _remember(self, key: str, question: Question[T]) -> T | None:
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        reply = None if self._cache is None else self._cache.get(key)
+        return None if reply is None else question.read(reply)
+
+    def _keep(self, key: str, answer: T) -> None:
+        self._kept[key] = answer
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
 
     def _try(self, attempt: int, waiting: Mapping[str, Question[T]], found: dict[str, T | Failure]) -> None:
         if not waiting:
@@ -158,6 +174,7 @@ class Asker(Generic[T]):
             return Failure(reason, f"the reply is {said[:200]!r}", reply.attempts)
         if self._cache is not None:
             self._cache.put(key, said, reply)
+        self._keep(key, answer)
         return answer
 
 

@@ -102,16 +102,18 @@ def build_critique_scorer(section: CritiqueSection, open_backend: OpenModel | No
     extract: Extractor = by_clauses if section.extractor == "sandbox" else by_rules
     similarity: Similarity | None = None
     if section.asks_model:
+        from reasrm.scorers.asking import MAX_TOKENS
         from reasrm.scorers.extractor import ModelExtractor
         from reasrm.scorers.matcher import ModelMatcher
 
         model = _opened(section, open_backend)
         cache = None if section.cache is None else AnswerCache(section.cache, model.identity)
+        limit = section.max_tokens or MAX_TOKENS
         if section.extractor == "model":
-            extractor = ModelExtractor(model.generate, cache)
+            extractor = ModelExtractor(model.generate, cache, max_tokens=limit)
             extract, costs["extractor"] = extractor, extractor.cost
         if section.similarity == "model":
-            similarity = matcher = ModelMatcher(model.generate, cache)
+            similarity = matcher = ModelMatcher(model.generate, cache, max_tokens=limit)
             costs["matcher"] = matcher.cost
     similarity = similarity or build_similarity(section)
     score = scorer(

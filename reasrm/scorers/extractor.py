@@ -22,7 +22,7 @@ from reasrm.hashing import digest
 from reasrm.records import CoreArgument
 from reasrm.requests import PromptMessage, Span
 from reasrm.scorers.answers import AnswerCache, Cost
-from reasrm.scorers.asking import Asker, Failure, Question, code_of
+from reasrm.scorers.asking import MAX_TOKENS, Asker, Failure, Question, code_of
 from reasrm.scorers.referee import Ask
 from reasrm.scorers.replies import read_list
 
@@ -58,7 +58,7 @@ class ModelExtractor:
 
     Args:
         ask: `backend.generate`.
-        cache: Where replies are kept; None keeps none, and equal texts of one batch still cost one call.
+        cache: Where replies outlive the process; equal texts cost one call in any case.
         tries: How often an unreadable reply is asked for again; 3 as RM-NLHF.
         max_tokens: Room for a reply, thinking included.
         show_responses: Whether the model sees request and responses, too. A critique that calls the responses by
@@ -70,7 +70,7 @@ class ModelExtractor:
         ask: Ask,
         cache: AnswerCache | None = None,
         tries: int = 3,
-        max_tokens: int = 1024,
+        max_tokens: int = MAX_TOKENS,
         *,
         show_responses: bool = False,
     ) -> None:

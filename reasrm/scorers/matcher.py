@@ -21,7 +21,7 @@ from reasrm.critiques.similarity import Block, Matrix
 from reasrm.hashing import digest
 from reasrm.requests import PromptMessage, Span
 from reasrm.scorers.answers import AnswerCache, Cost
-from reasrm.scorers.asking import Asker, Failure, Question, code_of
+from reasrm.scorers.asking import MAX_TOKENS, Asker, Failure, Question, code_of
 from reasrm.scorers.referee import Ask
 from reasrm.scorers.replies import read_list
 
@@ -50,13 +50,13 @@ class ModelMatcher:
 
     Args:
         ask: `backend.generate`.
-        cache: Where replies are kept; None keeps none.
+        cache: Where replies outlive the process; equal lists cost one call in any case.
         tries: How often an unreadable reply is asked for again.
         max_tokens: Room for a reply, thinking included.
     """
 
     def __init__(
-        self, ask: Ask, cache: AnswerCache | None = None, tries: int = 3, max_tokens: int = 512
+        self, ask: Ask, cache: AnswerCache | None = None, tries: int = 3, max_tokens: int = MAX_TOKENS
     ) -> None:
         self._asker: Asker[Pairs] = Asker("matcher", ask, cache, tries=tries, max_tokens=max_tokens)
 

@@ -100,8 +100,9 @@ class SentenceEncoder:
     def prepare(self, blocks: Sequence[Block]) -> None:
         """Encode the texts of many comparisons at once."""
         texts = dict.fromkeys(text for block in blocks for texts in block for text in texts)
-        # More than are kept would be encoded twice.
-        self._embed(list(texts)[:_TEXTS_KEPT])
+        if texts:
+            # More than are kept would be encoded twice.
+            self._embed(list(texts)[:_TEXTS_KEPT])
 
     def _embed(self, texts: Sequence[str]) -> Matrix:
         vectors = {text: vector for text in texts if (vector := self._kept.get(text)) is not None}
@@ -142,7 +143,9 @@ class TokenTable:
         """Return one (tokens, width) array per text."""
         encoded = [self._tokenizer.encode(_encodable(text), add_special_tokens=False).ids for text in texts]
         rows = self._rows({token for tokens in encoded for token in tokens})
-        return [np.array([rows[token] for token in tokens]).reshape(len(tokens), -1) for tokens in encoded]
+        return [
+            np.stack([rows[token] for token in tokens]) if tokens else np.zeros((0, 0)) for tokens in encoded
+        ]
 
     def _rows(self, tokens: Iterable[int]) -> dict[int, Vector]:
         rows: dict[int, Vector] = {}

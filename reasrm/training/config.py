@@ -236,12 +236,18 @@ def check_trainer(
         if name not in fields:
             guess = nearest(str(name), fields - owned.keys())
             raise ConfigError(
-                f"{trainer_class.__name__} of TRL has no argument {name!r}",
+                f"{trainer_class.__name__} of {_library(trainer_class)} has no argument {name!r}",
                 place=at,
-                remedy=f"did you mean {guess!r}?" if guess else "see TRL's documentation for its arguments",
+                remedy=f"did you mean {guess!r}?"
+                if guess
+                else f"see {_library(trainer_class)}'s documentation",
             )
         checked[name] = _typed(value, hints[name], at)
     return checked
+
+
+def _library(trainer_class: type[Any]) -> str:
+    return "TRL" if trainer_class.__module__.startswith("trl") else "transformers"
 
 
 def _typed(value: Any, hint: Any, place: str) -> Any:

@@ -20,32 +20,32 @@ from reasrm.protocol.encoder import PromptEncoder
 from reasrm.runs import result_checkpoint
 from reasrm.training.config import LoraSection, ModelSection
 
-__all__ = ["BaseModel", "adapter_config", "load_weights", "open_base"]
+__all__ = [
+    "BareModel",
+    "BaseModel",
+    "adapter_config",
+    "find_model",
+    "load_weights",
+    "open_bare",
+    "open_base",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class BaseModel:
-    """What is known of a model before its weights are read.
+class BareModel:
+    """What is known of any model before its weights are read.
 
     Args:
         checkpoint: Where it lies.
         config: Its transformers config.
         tokenizer: Its tokenizer.
-        prompts: Messages → ids, as in judging.
-        completions: Answers → ids, as in a rollout.
         context: Most tokens it takes, None where it has no limit.
-        stop_ids: Ids at which its answers end.
-        pad_id: What short rows of a batch are filled with.
     """
 
     checkpoint: Checkpoint
     config: Any
     tokenizer: Any
-    prompts: PromptEncoder
-    completions: CompletionEncoder
     context: int | None
-    stop_ids: frozenset[int]
-    pad_id: int
 
     def identity(self) -> dict[str, Any]:
         """What tells this base from another: name, revision, fingerprint."""
@@ -58,6 +58,38 @@ class BaseModel:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class BaseModel(BareModel):
+    """What is known of a chat model before its weights are read.
+
+    Args:
+        prompts: Messages → ids, as in judging.
+        completions: Answers → ids, as in a rollout.
+        stop_ids: Ids at which its answers end.
+        pad_id: What short rows of a batch are filled with.
+    """
+
+    prompts: PromptEncoder
+    completions: CompletionEncoder
+    stop_ids: frozenset[int]
+    pad_id: int
+
+
+def open_bare(section: ModelSection) -> BareModel:
+    """Read everything about a model but its weights; it need not know how to chat.
+
+    Args:
+        section: Which model; a judge folder or a finished run stands for the model in it.
+
+    Raises:
+        ConfigError: The folder is no model, or is not safe.
+    """
+    checkpoint = Checkpoint(find_model(section.path), section.revision)
+    checkpoint.check()
+    config = checkpoint.load("AutoConfig")
+    return BareModel(checkpoint, config, checkpoint.load("AutoTokenizer"), context_length(config, None))
+
+
 def open_base(section: ModelSection) -> BaseModel:
     """Read everything about a model but its weights.
 
@@ -67,10 +99,8 @@ def open_base(section: ModelSection) -> BaseModel:
     Raises:
         ConfigError: The folder is no model, is not safe, or has no usable chat template.
     """
-    checkpoint = Checkpoint(_find_model(section.path), section.revision)
-    checkpoint.check()
-    config = checkpoint.load("AutoConfig")
-    tokenizer = checkpoint.load("AutoTokenizer")
+    bare = open_bare(section)
+    checkpoint, config, tokenizer = bare.checkpoint, bare.config, bare.tokenizer
     prompts = PromptEncoder(tokenizer)
     ends = stop_ids(tokenizer, config, checkpoint.generation_config())
     pad_id = tokenizer.pad_token_id
@@ -80,14 +110,18 @@ def open_base(section: ModelSection) -> BaseModel:
         tokenizer=tokenizer,
         prompts=prompts,
         completions=CompletionEncoder(prompts, tokenizer, ends),
-        context=context_length(config, None),
+        context=bare.context,
         stop_ids=ends,
         pad_id=min(ends) if pad_id is None else pad_id,
     )
 
 
-def _find_model(path: str) -> str:
-    """Return the model inside a judge folder or a run folder; anything else is a model itself."""
+def find_model(path: str) -> str:
+    """Return the model inside a judge folder or a run folder; anything else is a model itself.
+
+    Raises:
+        ConfigError: The run has no checkpoint yet, or only adapters.
+    """
     folder = Path(path)
     if (folder / "judge.json").is_file():
         return str(folder / "model")
@@ -131,15 +165,20 @@ def load_weights(base: BaseModel, section: ModelSection, dtype: torch.dtype) -> 
         ) from error
 
 
-def adapter_config(section: LoraSection | None) -> Any | None:
-    """Return peft's config of the adapters, or None where all weights are trained."""
+def adapter_config(section: LoraSection | None, task: str = "CAUSAL_LM") -> Any | None:
+    """Return peft's config of the adapters, or None where all weights are trained.
+
+    Args:
+        section: The adapters.
+        task: What the model is for, as peft names it; with `SEQ_CLS` the head is trained whole.
+    """
     if section is None:
         return None
     from peft import LoraConfig
 
     whole = section.target_modules == "all-linear"
     return LoraConfig(
-        task_type="CAUSAL_LM",
+        task_type=task,
         r=section.r,
         lora_alpha=section.alpha,  # type: ignore[arg-type]
         lora_dropout=section.dropout,

@@ -158,17 +158,20 @@ def rollout_batches(num_prompts: int, args: Any, lengths: Any) -> dict[str, Any]
     }
 
 
-def count_parameters(config: Any, adapters: Any | None) -> Parameters:
+def count_parameters(
+    config: Any, adapters: Any | None, auto_class: str = "AutoModelForCausalLM"
+) -> Parameters:
     """Count weights on the meta device: nothing is read or held.
 
     Args:
         config: The model's transformers config.
         adapters: peft's config, or None where all weights are trained.
+        auto_class: What the model is loaded by.
     """
-    from transformers import AutoModelForCausalLM
+    import transformers
 
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        model = getattr(transformers, auto_class).from_config(config, trust_remote_code=False)
         if adapters is not None:
             from peft import get_peft_model
 

@@ -19,7 +19,7 @@ from reasrm.scorers.critiques import build_critique_scorer
 from reasrm.scorers.referee import BackendReferee
 from reasrm.training.arguments import build_arguments, check_machine
 from reasrm.training.meta_reward import MetaReward, check_meta_reward
-from reasrm.training.models import open_base
+from reasrm.training.models import BaseModel, open_base
 from reasrm.training.rlvr_config import MetaRewardSection, RLVRStage
 from reasrm.training.stage import Checked
 
@@ -48,6 +48,7 @@ class Setup(Checked):
     """
 
     stage: RLVRStage
+    base: BaseModel
     max_prompt_tokens: int
 
 

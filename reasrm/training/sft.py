@@ -28,7 +28,7 @@ from reasrm.training.checkpoints import SafeCheckpoints
 from reasrm.training.config import SFTStage
 from reasrm.training.data import EncodedRows, RowEncoder, encode_files, to_dataset
 from reasrm.training.guards import GuardedSteps
-from reasrm.training.models import adapter_config, load_weights, open_base
+from reasrm.training.models import BaseModel, adapter_config, load_weights, open_base
 from reasrm.training.planning import batches, count_parameters, describe_lengths, estimate_memory
 from reasrm.training.stage import (
     Checked,
@@ -66,6 +66,7 @@ class Setup(Checked):
     """
 
     stage: SFTStage
+    base: BaseModel
     max_tokens: int
 
 

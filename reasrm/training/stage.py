@@ -21,7 +21,7 @@ from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint
 from reasrm.strictjson import dumps
 from reasrm.training.arguments import weights_dtype
 from reasrm.training.config import Stage
-from reasrm.training.models import BaseModel
+from reasrm.training.models import BareModel
 
 __all__ = [
     "VOLATILE",
@@ -69,11 +69,13 @@ class Listener:
         say: Called with a sentence for people.
         rows: Called with the number of rows read.
         steps: Called at every log with the steps done, the steps in all, and what was logged.
+        counts: Called while something is done before training, with its name, how much is done, and how much there is.
     """
 
     say: Callable[[str], None] = lambda text: None
     rows: Callable[[int], None] = lambda number: None
     steps: Callable[[int, int, Mapping[str, Any]], None] = lambda done, total, logs: None
+    counts: Callable[[str, int, int], None] = lambda name, done, total: None
 
 
 class SealTheEnd(TrainerCallback):  # type: ignore[misc]
@@ -111,7 +113,7 @@ class Checked:
 
     stage: Stage
     spec: JudgeSpec
-    base: BaseModel
+    base: BareModel
     arguments: Any
 
     @property

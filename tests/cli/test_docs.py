@@ -32,6 +32,7 @@ VERBS = [
         "export",
     ),
     *("sandbox pairs", "sandbox base", "sandbox traces", "sandbox judge"),
+    *("critiques extract", "critiques score"),
 ]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

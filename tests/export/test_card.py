@@ -131,6 +131,20 @@ def test_results_come_with_intervals_and_bias(tmp_path):
     assert "/home/somebody" not in text
 
 
+def test_critiques_are_told_where_they_were_measured(tmp_path):
+    numbers = {"value": 0.25, "ci_low": 0.1, "ci_high": 0.4, "n": 40}
+    metrics = dict.fromkeys(("score", "coverage", "inconsistency", "critique_f1"), numbers)
+    policy = {"orders": "both", "votes": 1, "critiques": {"extractor": "rules", "similarity": "stems"}}
+    text = card(
+        write_result(tmp_path / "one", metrics=metrics, policy=policy),
+        write_result(tmp_path / "two", suite="llmbar"),
+    )
+    (line,) = [line for line in text.split("## Critiques")[1].split("## Bias")[0].splitlines() if "`" in line]
+    shown = "0.250 [0.100, 0.400], n = `40`"
+    assert line == f"| `pairs` | {shown} | {shown} | not measured | `rules`, `stems` |"
+    assert "Critiques" not in card(write_result(tmp_path / "three"))
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -1,0 +1,218 @@
+"""A MetaRM stage checked against this machine, before judgments are drawn and weights loaded; and what it would do."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reasrm.errors import ConfigError, InputError, RowError
+from reasrm.generation.resolve import open_backend
+from reasrm.metarm.card import MetaCard
+from reasrm.metarm.holdout import is_held_out
+from reasrm.metarm.inputs import MetaEncoder
+from reasrm.protocol.prompts import check_spec
+from reasrm.protocol.spec import load_spec
+from reasrm.rewards.build import RewardFunction, build_reward
+from reasrm.scorers.critiques import build_critique_scorer
+from reasrm.training.arguments import build_arguments, check_machine, uses_deepspeed
+from reasrm.training.metarm_config import MetaRMStage
+from reasrm.training.metarm_rows import Comparisons, summarise
+from reasrm.training.models import adapter_config, open_bare
+from reasrm.training.planning import count_parameters, describe_numbers, estimate_memory
+from reasrm.training.stage import Checked
+
+__all__ = ["Setup", "plan", "set_up"]
+
+_DEFAULTS: dict[str, Any] = {
+    "learning_rate": 1e-5,
+    "lr_scheduler_type": "cosine",
+    "warmup_steps": 0.01,
+    "weight_decay": 0.01,
+    "num_train_epochs": 3.0,
+    "max_grad_norm": 1.0,
+}
+"""What holds where the user says nothing: RM-NLHF's numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup(Checked):
+    """A MetaRM stage, checked.
+
+    Args:
+        card: What the MetaRM will be; its `max_tokens` is no more than the model takes.
+        encoder: Comparisons and critiques to ids.
+        reward: Its parts say what a judgment is worth.
+    """
+
+    stage: MetaRMStage
+    card: MetaCard
+    encoder: MetaEncoder
+    reward: RewardFunction
+
+    @property
+    def auto_class(self) -> str:
+        """What the base is loaded by."""
+        return (
+            "AutoModelForCausalLM"
+            if self.card.readout == "likelihood"
+            else "AutoModelForSequenceClassification"
+        )
+
+    @property
+    def adapters(self) -> Any | None:
+        """The config of the adapters for peft, or None."""
+        task = "CAUSAL_LM" if self.card.readout == "likelihood" else "SEQ_CLS"
+        return adapter_config(self.stage.lora, task)
+
+
+def set_up(stage: MetaRMStage, place: str, output_dir: Path) -> Setup:
+    """Check everything that can be checked without rows and weights.
+
+    Args:
+        stage: The config.
+        place: Its file, for errors.
+        output_dir: Where checkpoints will go; nothing is written yet.
+
+    Raises:
+        ConfigError: The config, the model folder or the spec cannot be used.
+        EnvironmentProblem: The machine lacks something that was asked for.
+    """
+    check_machine(stage, place)
+    spec = load_spec(stage.spec)
+    check_spec(spec)
+    if spec.protocol != "pairwise":
+        raise ConfigError(
+            f"spec {spec.name!r} is {spec.protocol}; a MetaRM reads critiques of pairs",
+            place=f"{place}: spec",
+            remedy="choose a pairwise spec",
+        )
+    if spec.grammar.critique is None:
+        raise ConfigError(
+            f"spec {spec.name!r} marks no critique in a judgment, so there is nothing to learn from",
+            place=f"{place}: spec",
+            remedy="choose a spec whose grammar names a critique, such as rm-nlhf",
+        )
+    critiques = build_critique_scorer(stage.critique, open_backend)
+    reward = build_reward(stage.rewards, critiques=critiques)
+    base = open_bare(stage.model)
+    section = stage.metarm
+    limits = (section.max_tokens, base.context, base.tokenizer.model_max_length)
+    name, part = stage.process
+    card = MetaCard(
+        form=section.form,
+        spec=spec,
+        readout=section.readout,
+        target=section.target,
+        weight=stage.weight,
+        members=section.members,
+        max_tokens=int(min(limit for limit in limits if limit)),
+        process={
+            "name": name,
+            "part": part.model_dump(mode="json"),
+            "critique": stage.critique.model_dump(mode="json", exclude={"cache"}),
+        },
+    )
+    encoder = MetaEncoder(base.tokenizer, spec, card.form, card.max_tokens)
+    arguments = _arguments(stage, output_dir, place)
+    return Setup(stage, spec, base, arguments, card, encoder, reward)
+
+
+def _arguments(stage: MetaRMStage, output_dir: Path, place: str) -> Any:
+    from transformers import TrainingArguments
+
+    trainer = stage.trainer
+    if trainer.get("eval_strategy", "no") != "no" and not stage.data.holdout:
+        raise ConfigError(
+            "trainer.eval_strategy is set, but no rows are held out",
+            place=place,
+            remedy="set data.holdout, or leave trainer.eval_strategy out",
+        )
+    own = {
+        "data_seed": stage.seed,
+        "remove_unused_columns": False,
+        "label_names": ["targets", "right", "process"],
+    }
+    defaults = {**_DEFAULTS, "eval_strategy": "epoch" if stage.data.holdout else "no"}
+    arguments = build_arguments(TrainingArguments, stage, {**defaults, **trainer, **own}, output_dir, place)
+    _check_engine(arguments, place)
+    return arguments
+
+
+def _check_engine(arguments: Any, place: str) -> None:
+    """Refuse what cuts weights into shards: a MetaRM is several models in one module, and is written whole."""
+    sharded = arguments.fsdp or (uses_deepspeed(arguments) and arguments.deepspeed_plugin.zero_stage == 3)
+    if sharded:
+        raise ConfigError(
+            "FSDP and ZeRO-3 cut the weights into shards, and a MetaRM is trained whole in each process",
+            place=place,
+            remedy="use DDP or ZeRO-2, or train LoRA adapters",
+        )
+
+
+def plan(setup: Setup, data: Comparisons) -> dict[str, Any]:
+    """Return what training would do and need: rows, judgments, lengths, steps, memory. Draws and loads nothing.
+
+    The reference critiques stand in for the judge's, which do not exist yet, and every judgment is taken to be of use.
+    """
+    stage, args, config, dtype = setup.stage, setup.arguments, setup.base.config, setup.dtype
+    lengths, too_long = _lengths(setup, data)
+    rows = len(lengths) - sum(is_held_out(row_id, stage.data.holdout) for row_id in lengths)
+    each = stage.rollouts.per_row * (2 if stage.data.orders == "both" else 1)
+    members = setup.card.members
+    config.num_labels = 1
+    one = count_parameters(config, setup.adapters, setup.auto_class)
+    longest = max(lengths.values(), default=setup.card.max_tokens)
+    memory = estimate_memory(one, config, args, dtype, longest)
+    return {
+        "stage": "metarm",
+        "dry_run": True,
+        "model": setup.base.identity(),
+        "spec": {"name": setup.spec.name, "hash": setup.spec.hash},
+        "metarm": setup.card.model_dump(
+            mode="json", include={"form", "readout", "target", "weight", "members"}
+        ),
+        **summarise(data),
+        "held_out_rows": sum(is_held_out(row_id, stage.data.holdout) for row_id in data.rows),
+        "too_long": too_long,
+        "judgments": None if stage.rollouts.judgments else len(data.rows) * each,
+        "lengths": {"input": describe_numbers(np.array(list(lengths.values()) or [0]))},
+        "max_tokens": setup.card.max_tokens,
+        "batches": _batches(rows * each, args),
+        "parameters": {"total": one.total * members, "trained": one.trained * members},
+        "dtype": str(dtype).removeprefix("torch."),
+        "memory_gib": {name: round(size * members, 3) for name, size in memory.items()},
+    }
+
+
+def _lengths(setup: Setup, data: Comparisons) -> tuple[dict[str, int], int]:
+    """Return the tokens of each row with its reference critique, and the number of rows that are too long."""
+    found: dict[str, int] = {}
+    for row_id, comparison in data.rows.items():
+        reference = comparison.critique
+        text = "" if reference is None else reference.text or "\n".join(a.text for a in reference.arguments)
+        try:
+            encoded = setup.encoder.encode(comparison, text)
+        except (RowError, InputError):
+            continue
+        if encoded is not None:
+            found[row_id] = len(encoded.ids)
+    return found, len(data.rows) - len(found)
+
+
+def _batches(rows: int, args: Any) -> dict[str, Any]:
+    per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+    passes = -(-rows // (args.per_device_train_batch_size * args.world_size))
+    steps = max(-(-passes // args.gradient_accumulation_steps), 1)
+    return {
+        "rows": rows,
+        "per_device": args.per_device_train_batch_size,
+        "accumulation": args.gradient_accumulation_steps,
+        "processes": args.world_size,
+        "per_step": per_step,
+        "steps_per_epoch": steps,
+        "total_steps": args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * steps),
+    }
