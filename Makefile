@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test lint bench soak sandbox-judge reproduce clean
+.PHONY: demo test lint bench soak sandbox-judge reproduce critiques-page clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into $(VENV): a minute or two, once"
@@ -44,6 +44,11 @@ sandbox-judge: $(STAMP)
 # RM-R1's ablation in kind, five seeds: about an hour on two cores. Stopped runs continue.
 reproduce: $(STAMP)
 	$(BIN)/python -m experiments.reproduce --output runs/reproduce --page docs/reproduction.md
+
+# What the rules read in real judges' recorded critiques: a few minutes. DATA is the folder of the recorded files.
+DATA ?= ../shared/data
+critiques-page: $(STAMP)
+	$(BIN)/python -m experiments.real_critiques --data $(DATA) --page docs/critiques-on-real-judges.md
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

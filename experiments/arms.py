@@ -11,12 +11,13 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 import torch
+import yaml
 
 from reasrm.cli.console import note
 from reasrm.cli.training import training_listener
@@ -42,6 +43,8 @@ from reasrm.sandbox.writing import verdict_text
 from reasrm.strictjson import dumps
 from reasrm.training.comparisons import ComparisonEncoder, Prompt, read_judgment
 from reasrm.training.config import ModelSection, load_sft_stage
+from reasrm.training.metarm_config import load_metarm_stage
+from reasrm.training.metarm_stage import train as train_metarm
 from reasrm.training.models import BaseModel, load_weights, open_base
 from reasrm.training.rlvr import train as train_rlvr
 from reasrm.training.rlvr_config import load_rlvr_stage
@@ -50,7 +53,17 @@ from reasrm.training.sft import train as train_sft
 from reasrm.world.config import Split
 from reasrm.world.pairs import World
 
-__all__ = ["MODES", "SPLITS", "Bench", "Lab", "Trained", "answer_only", "code_hash", "steps_for"]
+__all__ = [
+    "MODES",
+    "SPLITS",
+    "Bench",
+    "Lab",
+    "Trained",
+    "answer_only",
+    "code_hash",
+    "keep_critique",
+    "steps_for",
+]
 
 SPLITS: tuple[Split, ...] = ("iid", "ood", "hard")
 MODES = {"sampled": 1.0, "greedy": 0.0}
@@ -167,15 +180,57 @@ class Lab:
         lengths = [len(example.ids) for example in encode_data(setup).train.examples]
         return steps_for(tokens, lengths, config.trainer["per_device_train_batch_size"])
 
-    def rlvr(self, config: DemoConfig, start: Trained, rl: RLConfig, name: str) -> Trained:
-        """Train on labels by GRPO, from a model."""
+    def pairs(self, config: DemoConfig, rl: RLConfig) -> Path:
+        """Return the pairs of RL, of which a share keeps its critique."""
+        world = World(config.base.world)
+        shape = [world.config.model_dump(mode="json"), config.pairs, rl.pairs, rl.critiques]
+        rows = world.pairs("train", rl.pairs, config.pairs)
+        return write_pairs(
+            (keep_critique(pair, rl.critiques) for pair in rows),
+            self.folder / f"rl-pairs-{digest(shape, 8)}.jsonl",
+        )
+
+    def metarm(self, policy: Trained, pairs: Path, section: dict[str, Any], name: str) -> Trained:
+        """Train a MetaRM from the seed's base, on judgments of a policy about the pairs with a critique."""
+        base = self.base()
+        key = digest([base.key, policy.key, pairs.name, section, self.config.seed, self.code], 12)
+        run = self.folder / f"{name}-{key}"
+        file = run.with_suffix(".yaml")
+        stage = {
+            "stage": "metarm",
+            "model": {"path": str(base.model), "dtype": "float32"},
+            "spec": self.config.base.spec,
+            "seed": self.config.seed,
+            **section,
+        }
+        stage["data"] = {"train": [str(pairs)], **section.get("data", {})}
+        stage["rollouts"] = {"policy": str(policy.model), **section.get("rollouts", {})}
+        file.write_text(yaml.safe_dump(stage, sort_keys=False))
+        started = time.process_time()
+        with training_listener(f"seed {self.config.seed} {name}") as listener:
+            train_metarm(load_metarm_stage(file), str(file), run, resume=True, listener=listener)
+        return Trained(run, key, 0, 0, _seconds(run, time.process_time() - started))
+
+    def rlvr(
+        self, config: DemoConfig, start: Trained, rl: RLConfig, name: str, metarm: Trained | None = None
+    ) -> Trained:
+        """Train on labels by GRPO, from a model.
+
+        Args:
+            config: Whose world and base it is.
+            start: The model.
+            rl: How.
+            name: Of the run.
+            metarm: What `rl.metarm.path` stands for.
+        """
         world = World(config.base.world)
         shape = [world.config.model_dump(mode="json"), config.pairs, rl.model_dump(mode="json")]
-        key = digest([start.key, *shape, config.seed, self.code], 12)
-        pairs = write_pairs(
-            world.pairs("train", rl.pairs, config.pairs),
-            self.folder / f"rl-pairs-{digest([*shape[:2], rl.pairs], 8)}.jsonl",
-        )
+        meta = None if metarm is None else metarm.key
+        key = digest([start.key, *shape, meta, config.seed, self.code], 12)
+        pairs = self.pairs(config, rl)
+        if metarm is not None and rl.metarm is not None:
+            section = rl.metarm.model_copy(update={"path": str(metarm.model)})
+            rl = rl.model_copy(update={"metarm": section})
         run = self.folder / f"{name}-{key}"
         file = write_rlvr_config(config, rl, start.model, pairs, run.with_suffix(".yaml"))
         started = time.process_time()
@@ -220,6 +275,12 @@ class Lab:
                 judged = list(_judge(spec, base, weights, prompts, temperature))
                 cells[f"{mode} {split}"] = _cell(pairs, judged, split)
         return cells
+
+
+def keep_critique(pair: PreferencePair, share: float) -> PreferencePair:
+    """Return the pair, without its critique unless its id is among a share of all; a greater share holds a smaller."""
+    kept = derive_seed("has-critique", pair.id) % 2**32 < share * 2**32
+    return pair if kept else replace(pair, critique=None)
 
 
 def answer_only(rows: Path, output: Path, spec: JudgeSpec) -> Path:
@@ -278,6 +339,7 @@ def _cell(
         "shortcut": findings.shortcut[split].value,
         "inconsistency": findings.inconsistency[split].value,
         "exact_critiques": findings.exact_critiques[split].value,
+        "critique_f1": findings.critique_f1[split].value,
         "evidence": findings.as_dict()["evidence"],
         "tokens": sum(judgment.num_tokens or 0 for _, judgment in judged) / len(judged),
     }

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import t as student
-
 from experiments.arms import MODES, SPLITS
+from experiments.claims import Claim, difference, spread
+from experiments.process_page import process_section
 from reasrm.files import replacing
 
-__all__ = ["Claim", "difference", "write_page"]
+__all__ = ["write_page"]
 
 _NAMES = {"iid": "in-domain", "ood": "held-out domain", "hard": "hard"}
 CLAIMS = (
@@ -50,80 +48,73 @@ STRONG_CLAIMS = (
 )
 
 
-class Claim:
-    """One number per seed, and what they say together.
+def write_page(path: Path, tables: Mapping[str, dict[str, Any]]) -> None:
+    """Write the page; what a person wrote about a table stands in `NAME_notes.md` beside this file.
 
     Args:
-        differences: Of each seed.
+        path: The page.
+        tables: By name: `code`, `date`, `rows`, and `seeds`, one dict of arms per seed.
     """
-
-    def __init__(self, differences: Sequence[float]) -> None:
-        self.differences = list(differences)
-        self.mean = statistics.fmean(differences)
-        self.low = self.high = math.nan
-        if len(differences) > 1:
-            half = float(student.ppf(0.975, len(differences) - 1))
-            half *= statistics.stdev(differences) / math.sqrt(len(differences))
-            self.low, self.high = self.mean - half, self.mean + half
-
-    @property
-    def verdict(self) -> str:
-        """Whether the interval lies above 0, below it, or around it."""
-        if math.isnan(self.low):
-            return "one seed says nothing"
-        if self.low > 0:
-            return "**holds**"
-        return "**reversed**" if self.high < 0 else "undecided"
-
-
-def difference(ours: dict[str, Any], theirs: dict[str, Any], cell: str) -> float:
-    """Return the accuracy of one arm less that of another on the same rows, unreadable ones counting as not right."""
-    a, b = ours["cells"][cell]["right"], theirs["cells"][cell]["right"]
-    if len(a) != len(b):
-        raise ValueError("the arms were judged on different rows")
-    return (a.count("1") - b.count("1")) / len(a)
-
-
-def write_page(path: Path, found: dict[str, list[dict[str, Any]]], rows: int, code: str) -> None:
-    """Write the page; what a person wrote about the results stands in `reproduction_notes.md` beside this file."""
-    notes = (Path(__file__).parent / "reproduction_notes.md").read_text()
-    main, strong = found["main"], found["strong"]
-    parts = [_head(len(main or strong), rows, code)]
-    if main:
-        parts += [
-            "## What each stage adds\n",
-            _table(main),
-            _compute(main),
-            "### Claims\n",
-            _claims(main, CLAIMS),
-        ]
-    if strong:
-        parts += ["## A strong shortcut\n", _STRONG, _table(strong), _claims(strong, STRONG_CLAIMS)]
-    parts.append(notes)
+    parts = [_HEAD]
+    for name, table in tables.items():
+        seeds = table["seeds"]
+        parts.append(_SECTIONS[name](seeds))
+        parts.append(
+            f"{len(seeds)} seeds, {table['rows']:,} rows of each split, code `{table['code']}`, {table['date']}.\n"
+        )
+        notes = Path(__file__).parent / f"{name}_notes.md"
+        if notes.exists():
+            parts.append(notes.read_text())
     with replacing(path) as stream:
         stream.write("\n".join(parts).encode())
 
 
-def _head(seeds: int, rows: int, code: str) -> str:
-    return f"""# Reproduction in kind: RM-R1's ablation in the embedded world
+_HEAD = """# Reproduction in kind, in the embedded world
 
-Written by `make reproduce` on {dt.date.today().isoformat()}, code `{code}`. Do not edit: it is written anew.
+Written by `make reproduce`. Do not edit: it is written anew.
 
-**What this is.** The pipeline of RM-R1 (arXiv 2505.02387) on a world small enough for a CPU, with a judge of 0.4 M
-weights: the same stages through the same code that trains a 32 B model. **What this is not.** The teacher is a
-script that knows the rules of the world and errs on purpose; its traces show the mechanism and are no evidence
-for the paper's numbers.
+**What this is.** The pipelines of RM-R1 (arXiv 2505.02387), RM-NLHF (arXiv 2601.07349) and RationaleRM (arXiv
+2602.04649) on a world small enough for a CPU, with a judge of 0.4 M weights: the same stages through the same code
+that trains a 32 B model. **What this is not.** The teacher is a script that knows the rules of the world and errs on
+purpose, and the critiques of reference are the world's own; the tables show mechanisms and are no evidence for the
+papers' numbers.
 
-{seeds} seeds; each has a base model, traces, rollouts and orders of its own. Test rows are the same for all: {rows:,}
-of each split, each judged once per mode in an order drawn by its id. An unreadable judgment is not right. *sampled* is
-T = 1, *greedy* T = 0. ± is the standard deviation over seeds.
+Each seed has a base model, traces, rollouts and orders of its own. Test rows are the same for all; each is judged once
+per mode in an order drawn by its id. An unreadable judgment is not right. *sampled* is T = 1, *greedy* T = 0. ± is the
+standard deviation over seeds. Every table names the hash of the code that made it.
 """
+
+
+def _main(seeds: Sequence[dict[str, Any]]) -> str:
+    parts = [
+        "## What each stage adds\n",
+        _table(seeds),
+        _compute(seeds),
+        "### Claims\n",
+        _claims(seeds, CLAIMS),
+    ]
+    return "\n".join(parts)
+
+
+def _strong(seeds: Sequence[dict[str, Any]]) -> str:
+    return "\n".join(["## A strong shortcut\n", _STRONG, _table(seeds), _claims(seeds, STRONG_CLAIMS)])
+
+
+def _process(seeds: Sequence[dict[str, Any]]) -> str:
+    return "\n".join([*process_section(seeds), _compute(seeds)])
 
 
 _STRONG = """In this world the better response wears the polite opening in 80 % of training and in-domain rows, and in
 15 % of hard rows. RL starts from a judge that saw few traces, so its sampled skill in-domain is below what the shortcut
 alone would earn: outcome reward may teach the shortcut instead of the reasons.
 """
+
+
+_SECTIONS: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
+    "main": _main,
+    "strong": _strong,
+    "process": _process,
+}
 
 
 def _table(seeds: Sequence[dict[str, Any]]) -> str:
@@ -134,7 +125,7 @@ def _table(seeds: Sequence[dict[str, Any]]) -> str:
     for arm in seeds[0]:
         for mode in MODES:
             cells = [[seed[arm]["cells"][f"{mode} {split}"] for seed in seeds] for split in SPLITS]
-            shown = [_spread([c["accuracy"] for c in column]) for column in cells]
+            shown = [spread([c["accuracy"] for c in column]) for column in cells]
             flat = [cell for column in cells for cell in column]
             others = [_mean([c[name] for c in flat]) for name in ("coverage", "shortcut", "inconsistency")]
             lines.append(f"| {arm} | {mode} | " + " | ".join([*shown, *others]) + " |")
@@ -176,18 +167,9 @@ def _claims(seeds: Sequence[dict[str, Any]], claims: Sequence[tuple[str, str, st
         for mode in MODES:
             for split in SPLITS:
                 claim = Claim([difference(seed[ours], seed[theirs], f"{mode} {split}") for seed in seeds])
-                per_seed = " ".join(f"{100 * value:+.1f}" for value in claim.differences)
-                interval = f"{100 * claim.mean:+.1f} [{100 * claim.low:+.1f}, {100 * claim.high:+.1f}]"
-                lines.append(
-                    f"| {text} | {mode} | {_NAMES[split]} | {interval} | {per_seed} | {claim.verdict} | {paper} |"
-                )
+                lines.append(f"| {text} | {mode} | {_NAMES[split]} | {claim.text} | {paper} |")
     lines.append("\nPoints of accuracy; paired by seed on the same rows, t-interval over seeds.\n")
     return "\n".join(lines)
-
-
-def _spread(values: Sequence[float]) -> str:
-    spread = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{100 * statistics.fmean(values):.1f}{spread}"
 
 
 def _mean(values: Sequence[float | None]) -> str:

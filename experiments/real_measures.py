@@ -9,6 +9,7 @@ its pairs of texts that both have arguments; intervals resample items, differenc
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -188,6 +189,8 @@ def _balance(text: Written) -> float:
 
 def _rank(strata: Sequence[np.ndarray[Any, Any]]) -> float:
     flat = strata[0].reshape(-1, 2)
+    if (flat == flat[0]).all(axis=0).any():
+        return math.nan
     return float(spearmanr(flat[:, 0], flat[:, 1]).statistic)
 
 

@@ -1,25 +1,31 @@
-"""RM-R1's ablation in kind, on the embedded world: what each stage adds, over several seeds, with a base for each.
+"""The papers' claims in kind, on the embedded world: what each stage adds, over several seeds, with a base for each.
 
     python -m experiments.reproduce --output runs/reproduce [--seeds 0 1 2 3 4] [--rows 1000] [--page FILE.md]
+        [--only main strong process]
 
 Arms: the base · answer-only SFT · reasoning SFT · the same SFT continued to the budget of the last arm · RL from the
 base (cold start) · cold start with a format reward · reasoning SFT and then RL. A second table has a world with a
-strong shortcut. Stages are shared between arms; results are cached by a hash of config and code; a stopped program
-goes on by the same command. Updates are fixed, not seconds; traces are capped. Every test row is judged once per mode,
-in an order drawn by its id. A claim is the difference of two arms on the same test rows, one number per seed, with a
-95 % t-interval over seeds; it holds where the interval excludes 0. The page is written anew each time.
-"""
+strong shortcut; a third is about rewards on the critique (`process.py`). Stages are shared between arms; results are
+cached by a hash of config and code; a stopped program goes on by the same command. Updates are fixed, not seconds;
+traces are capped. Every test row is judged once per mode, in an order drawn by its id. A claim is the difference of
+two arms on the same test rows, one number per seed, with a 95 % t-interval over seeds; it holds where the interval
+excludes 0. Each table is kept with the hash of the code that it was made by; the page is written anew each time from
+the tables there are."""
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from experiments.arms import Bench, Lab, code_hash
 from experiments.page import write_page
+from experiments.process import careless, run_process
 from reasrm.cli.console import chatter_to_stderr, note
 from reasrm.cli.sandbox import load_demo_config
 from reasrm.config import parse_config
@@ -28,6 +34,7 @@ from reasrm.files import write_json_atomic
 from reasrm.rewards.config import RewardSection
 from reasrm.world.config import WorldConfig
 
+TABLES = ("main", "strong", "process")
 _COLD_FORMAT = {"parts": {"format": {"kind": "rubric_format", "tags": ["eval", "answer"]}}}
 _STRONG = {"kind": "polite", "train": 0.80, "hard": 0.15, "ood": 0.50}
 _WEAK_TRACES, _WEAK_STEPS = 60, 14
@@ -57,8 +64,9 @@ def run_seed(lab: Lab, bench: Bench, rows: int) -> dict[str, Any]:
     return {name: lab.measure(_slug(name), trained, bench, rows) for name, trained in arms.items()}
 
 
-def run_strong(lab: Lab, strong: DemoConfig, bench: Bench, rows: int) -> dict[str, Any]:
+def run_strong(lab: Lab, bench: Bench, rows: int) -> dict[str, Any]:
     """Train and measure the arms of the world with the strong shortcut, from a judge that cannot see well yet."""
+    strong = lab.config
     rl = strong.rlvr or RLConfig()
     weak = strong.model_copy(update={"traces": _WEAK_TRACES})
     sft = lab.sft(weak, lab.traces(weak), steps=_WEAK_STEPS, name="strong-sft")
@@ -94,27 +102,40 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--page", type=Path, help="where to write the page")
-    parser.add_argument("--only", choices=("main", "strong"), help="run one of the two tables")
+    parser.add_argument("--only", choices=TABLES, nargs="+", default=TABLES, help="make these tables only")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    found: dict[str, list[dict[str, Any]]] = {"main": [], "strong": []}
     with chatter_to_stderr():
-        for seed in arguments.seeds:
-            config = load_demo_config(arguments.config, seed)
-            lab = Lab(config, arguments.output, code_hash())
-            if arguments.only != "strong":
-                found["main"].append(run_seed(lab, lab.bench(config, arguments.rows), arguments.rows))
-            if arguments.only != "main":
-                strong = strong_world(config)
-                bench = lab.bench(strong, arguments.rows)
-                found["strong"].append(run_strong(lab, strong, bench, arguments.rows))
-    write_json_atomic(arguments.output / "result.json", {"code": code_hash(), **found})
+        for table in arguments.only:
+            seeds = [
+                _seed(table, load_demo_config(arguments.config, seed), arguments.output, arguments.rows)
+                for seed in arguments.seeds
+            ]
+            kept = {
+                "code": code_hash(),
+                "date": dt.date.today().isoformat(),
+                "rows": arguments.rows,
+                "seeds": seeds,
+            }
+            write_json_atomic(arguments.output / f"table-{table}.json", kept)
     if arguments.page:
-        write_page(arguments.page, found, arguments.rows, code_hash())
+        files = {table: arguments.output / f"table-{table}.json" for table in TABLES}
+        write_page(arguments.page, {t: orjson.loads(f.read_bytes()) for t, f in files.items() if f.exists()})
         note(f"the page is {arguments.page}")
     print(
         json.dumps({"output": str(arguments.output), "seeds": arguments.seeds, "page": str(arguments.page)})
     )
+
+
+def _seed(table: str, config: DemoConfig, root: Path, rows: int) -> dict[str, Any]:
+    """Return the arms of one table for one seed."""
+    if table == "strong":
+        config = strong_world(config)
+    elif table == "process":
+        config = careless(config)
+    lab = Lab(config, root, code_hash())
+    run = {"main": run_seed, "strong": run_strong, "process": run_process}[table]
+    return run(lab, lab.bench(config, rows), rows)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,9 @@ from reasrm.records import Comparison
 __all__ = ["Encoded", "MetaEncoder", "hide_verdict", "plain_text"]
 
 _REMEMBERED = 4096
-_FRAME = re.compile(r"(?i)<(?=/?(?:conv_his|critics)>)")
+_SHOWN = ("id", "prompt", "response_a", "response_b", "rubric", "principle", "reference")
+"""What a prompt can depend on; the id is in its markers."""
+_FRAME = re.compile(r"(?i)[<＜﹤](?=\s*/?\s*(?:conv\s*_\s*his|critics)\s*[>＞﹥])")
 _AROUND = r"[\s*_`'\".:;,!()]*"
 """What the parser lets stand between a mark and its word."""
 
@@ -87,7 +89,7 @@ class MetaEncoder:
 
     def _head(self, comparison: Comparison) -> tuple[int, ...]:
         """Encode what all critiques of a comparison share, and remember it for the others."""
-        key = (comparison.prompt, comparison.response_a, comparison.response_b, comparison.rubric)
+        key = tuple(getattr(comparison, name) for name in _SHOWN)
         found = self._heads.get(key)
         if found is None:
             found = self._encode_head(comparison)
@@ -126,7 +128,8 @@ def plain_text(comparison: Comparison) -> str:
 
 
 def _unframed(text: str) -> str:
-    return _FRAME.sub("< ", text)
+    # Not a space: some tokenizers see none.
+    return _FRAME.sub("(", text)
 
 
 def hide_verdict(critique: str, spec: JudgeSpec) -> str:
@@ -142,7 +145,7 @@ def hide_verdict(critique: str, spec: JudgeSpec) -> str:
         return critique
     hidden = seen
     for pattern in patterns:
-        hidden = re.sub(pattern, "", hidden, flags=re.IGNORECASE)
+        hidden = re.sub(f"[*_`]*(?:{pattern})[*_`]*", "", hidden, flags=re.IGNORECASE)
     return critique if hidden == seen else hidden
 
 

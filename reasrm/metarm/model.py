@@ -1,11 +1,11 @@
 """The MetaRM itself: one or several regression models over the same input, their mean the score.
 
 Two readouts. `last_token` is RM-NLHF's: `AutoModelForSequenceClassification` with one output and no sigmoid; any
-architecture that transformers can classify with, encoders included. `likelihood` is ours, for models made from the
-policy: a language model whose regression reads the last hidden state and how probable it finds the critique, as the
-mean and the soft minimum −log Σ_t exp(−log p_t) of its tokens' log-probabilities, all of it trained. A shallow model
-knows what it would have written only at its top, where no layer is left to compare that with what was written; these
-two numbers are that comparison.
+architecture that transformers can classify with, encoders included. `likelihood` is ours, for language models such as
+the policy's base: a regression on the last hidden state and on how probable the model finds the critique, as the
+probability of its least probable token and the geometric mean of all of them, everything trained. A shallow model knows
+what it would have written only at its top, where no layer is left to compare that with what was written; these two
+numbers are that comparison, and one false word in a long critique shows in the first.
 
 Shapes: B rows, T tokens, M members. A folder is read from safetensors and JSON only.
 """
@@ -34,7 +34,7 @@ from reasrm.strictjson import parse_object
 __all__ = ["Batch", "Member", "MetaRM", "collate", "find_folder", "read_card"]
 
 _READOUT = "readout.safetensors"
-_SLOPE = 0.1
+_SLOPE = 0.3
 _GAIN = 30.0
 """AdamW moves every weight by about the learning rate; this lets the readout move faster than the body below it."""
 
@@ -72,8 +72,8 @@ class Member(nn.Module):
             self.readout = nn.Linear(backbone.config.get_text_config().hidden_size + 2, 1)
             # It begins as "what I would have written is good"; a slope of the wrong sign takes long to turn round.
             nn.init.zeros_(self.readout.weight)
-            nn.init.constant_(self.readout.weight[:, -1:], _SLOPE / _GAIN)
-            nn.init.constant_(self.readout.bias, 1.0 / _GAIN)
+            nn.init.constant_(self.readout.weight[:, -2:], _SLOPE / _GAIN)
+            nn.init.constant_(self.readout.bias, _SLOPE / _GAIN)
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, critique_mask: torch.Tensor
@@ -103,15 +103,15 @@ def _predicting(critique_mask: torch.Tensor) -> torch.Tensor:
 
 
 def _likelihood(logits: torch.Tensor, input_ids: torch.Tensor, critique_mask: torch.Tensor) -> torch.Tensor:
-    """Return the mean and the soft minimum of the critique tokens' log-probabilities, (B, 2)."""
+    """Return the geometric mean and the least of the critique tokens' probabilities, (B, 2), in [0, 1]."""
     positions = _predicting(critique_mask)
     mask = critique_mask[:, positions + 1].bool()
     targets = input_ids[:, positions + 1]
     logits = logits.float()
     logprobs = logits.gather(2, targets[..., None])[..., 0] - logits.logsumexp(-1)
     mean = logprobs.masked_fill(~mask, 0.0).sum(1) / mask.sum(1).clamp(min=1)
-    lowest = -(-logprobs).masked_fill(~mask, -torch.inf).logsumexp(1)
-    return torch.stack([mean, lowest], dim=1)
+    least = logprobs.masked_fill(~mask, 0.0).amin(1)
+    return torch.stack([mean, least], dim=1).exp()
 
 
 class MetaRM(nn.Module):

@@ -3,6 +3,7 @@
 - *inconsistency*: of the right verdicts, the share whose critique misses the true core arguments (F1 < 0.5), the
   outcome-process inconsistency of RM-NLHF (arXiv 2601.07349) with exact matching in place of a scorer model;
 - *exact critiques*: of all judgments, the share whose core arguments are exactly the true ones;
+- *critique F1*: of all judgments, the mean F1 of their core arguments against the true ones;
 - *shortcut agreement*: of the readable verdicts, the share that went to the response that wears the shortcut;
 - *evidence accuracy* by kind of rule, against the base rate of always giving the commonest evidence.
 """
@@ -33,6 +34,7 @@ class Findings:
     Args:
         inconsistency: Right verdicts with a wrong critique / right verdicts. `n` counts rows.
         exact_critiques: Judgments with exactly the true core arguments / all judgments.
+        critique_f1: Sum of F1 over judgments / all judgments.
         shortcut: Verdicts for the response with the shortcut / readable verdicts.
         accuracy: Right verdicts / readable verdicts.
         evidence: By kind of rule: how often the evidence was right, and the base rate, over clauses owed.
@@ -40,13 +42,14 @@ class Findings:
 
     inconsistency: dict[str, Estimate]
     exact_critiques: dict[str, Estimate]
+    critique_f1: dict[str, Estimate]
     shortcut: dict[str, Estimate]
     accuracy: dict[str, Estimate]
     evidence: dict[str, tuple[float, float]]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers for a JSON file."""
-        tables = ("accuracy", "inconsistency", "exact_critiques", "shortcut")
+        tables = ("accuracy", "inconsistency", "exact_critiques", "critique_f1", "shortcut")
         return {
             **{name: {key: e.as_dict() for key, e in getattr(self, name).items()} for name in tables},
             "evidence": {k: {"accuracy": a, "base_rate": b} for k, (a, b) in self.evidence.items()},
@@ -58,6 +61,7 @@ class _Row:
 
     def __init__(self) -> None:
         self.judged = self.readable = self.right = self.inconsistent = self.exact = self.shortcut = 0
+        self.f1 = 0.0
 
 
 def measure_file(output: Path, pairs: Mapping[str, PreferencePair], seed: int = 0) -> Findings:
@@ -87,6 +91,7 @@ def measure(judged: Iterable[tuple[PreferencePair, Iterable[Mapping[str, Any]]]]
             favoured = "A" if pair.meta["shortcut"] == "chosen" else "B"
             row.judged += 1
             row.exact += f1 == 1
+            row.f1 += f1
             row.readable += judgment["verdict"] is not None
             row.right += right
             row.inconsistent += right and f1 < _LENIENT
@@ -94,6 +99,7 @@ def measure(judged: Iterable[tuple[PreferencePair, Iterable[Mapping[str, Any]]]]
     ratios = {
         "inconsistency": ("inconsistent", "right"),
         "exact_critiques": ("exact", "judged"),
+        "critique_f1": ("f1", "judged"),
         "shortcut": ("shortcut", "readable"),
         "accuracy": ("right", "readable"),
     }

@@ -8,7 +8,8 @@ get nothing.
 A row without a reference critique gets p̂ (`metarm.scale.bonus`) in the place of the critique part if its verdict is
 right and its format good, else 0. Where the MetaRM cannot say of every such row of a group (input too long), or
 doubts too much (`max_variance`, the mean over those rows), the whole group stays open, so that its rows remain
-comparable; what an open group earns is the combinator's business, its outcome by default.
+comparable; what an open group earns is the combinator's business, its outcome by default. Where a group has values of
+the critique part for some rows only there is a reference, and calls have failed: those rows stay open, too.
 
 Some rows with critiques are held out: they earn what their critique says, like all others, and teach the MetaRM
 nothing. What it says of them, over the last `window` rollouts, is logged each time.
@@ -67,11 +68,12 @@ class _Row:
     well_formed: bool
     process: float | None
     held_out: bool
+    has_reference: bool
 
     @property
     def is_routed(self) -> bool:
         """Whether the MetaRM decides what the critique is worth."""
-        return self.process is None and self.right and self.well_formed
+        return not self.has_reference and self.right and self.well_formed
 
 
 @dataclass(slots=True)
@@ -132,7 +134,8 @@ class MetaReward:
             rollouts: Of the global batch, the same in all processes.
             parts: Of the reward, in that order.
             mine: Places of this process's rollouts; its share of the work.
-            learn: Whether this is training, and the first look at this batch.
+            learn: Whether this is training, and the first look at this batch. Only then is anything learned, and what
+                is said of held-out rows remembered.
         """
         rows = self._look(rollouts, parts)
         update = self._learn(rows, mine) if learn and self.learner is not None else None
@@ -145,7 +148,7 @@ class MetaReward:
             counts[state] += len(routed)
             for place in places if state == "routed" else ():
                 values[place] = self._bonus(scores[place][0]) if place in routed else 0.0
-        for place, row in enumerate(rows):
+        for place, row in enumerate(rows) if learn else ():
             if row.held_out and place in scores:
                 self._remember(row, scores[place][0])
         numbers = {f"metarm/{name}": count / len(rows) for name, count in counts.items()}
@@ -155,8 +158,10 @@ class MetaReward:
 
     def _look(self, rollouts: Sequence[Rollout], parts: dict[str, Values]) -> list[_Row]:
         shapes = parts[self._format] if self._format is not None else [1.0] * len(rollouts)
+        known = parts[self.section.fills]
+        compared = {r.group for r, process in zip(rollouts, known, strict=True) if process is not None}
         rows = []
-        for rollout, process, shape in zip(rollouts, parts[self.section.fills], shapes, strict=True):
+        for rollout, process, shape in zip(rollouts, known, shapes, strict=True):
             judgment = rollout.judgment
             written = judgment.verdict is not None and bool((judgment.critique or "").strip())
             rows.append(
@@ -166,6 +171,7 @@ class MetaReward:
                     well_formed=written and shape == 1.0,
                     process=process,
                     held_out=process is not None and is_held_out(rollout.comparison.id, self.section.holdout),
+                    has_reference=rollout.group in compared,
                 )
             )
         return rows
@@ -274,7 +280,7 @@ def _by_group(rows: Sequence[_Row]) -> list[list[int]]:
     """Return the places of the rows without a reference critique, by group."""
     groups: defaultdict[str, list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
-        if row.process is None:
+        if not row.has_reference:
             groups[row.rollout.group].append(place)
     return list(groups.values())
 

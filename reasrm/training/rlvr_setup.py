@@ -74,7 +74,7 @@ def set_up(stage: RLVRStage, place: str, output_dir: Path) -> Setup:
             remedy="choose a pairwise spec",
         )
     if stage.metarm is not None:
-        _check_metarm(stage, stage.metarm)
+        _check_metarm(stage, stage.metarm, spec)
     build_reward_function(stage)  # what it lacks should not be found out after the weights were loaded
     base = open_base(stage.model)
     arguments = _arguments(stage, spec, output_dir, place)
@@ -90,8 +90,20 @@ def set_up(stage: RLVRStage, place: str, output_dir: Path) -> Setup:
     return Setup(stage, spec, base, arguments, int(min(stage.data.max_prompt_tokens, left)))
 
 
-def _check_metarm(stage: RLVRStage, section: MetaRewardSection) -> None:
+def _check_metarm(stage: RLVRStage, section: MetaRewardSection, spec: JudgeSpec) -> None:
+    if spec.grammar.critique is None:
+        raise ConfigError(
+            f"spec {spec.name!r} marks no critique in a judgment, so a MetaRM has nothing to read",
+            place="metarm",
+            remedy="choose a spec whose grammar names a critique, such as rm-nlhf",
+        )
     card = read_card(find_folder(section.path))
+    if card.spec.grammar != spec.grammar:
+        raise ConfigError(
+            f"the MetaRM knows critiques under spec {card.spec.name!r}, which {spec.name!r} marks otherwise",
+            place="metarm.path",
+            remedy="train a MetaRM under the spec of the policy, or a policy under the spec of the MetaRM",
+        )
     check_meta_reward(section, stage.rewards, card)
     if section.max_variance is not None and card.members < 2:
         raise ConfigError(

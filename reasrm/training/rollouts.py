@@ -118,6 +118,7 @@ class Rollouts(_Trainer):
         self._reward = reward
         self.meta = meta
         self._drawn: _Drawn | None = None
+        self._meta_numbers: dict[str, float] = {}
         self.num_generated_tokens = self.num_prompt_tokens = 0
         super().__init__(**named)
 
@@ -333,8 +334,7 @@ class Rollouts(_Trainer):
         done = meta.complete(
             rollouts, parts, range(first, first + num_mine), learn=learn and self.model.training
         )
-        for name, value in done.numbers.items():
-            self._metrics["train"][name].append(value)
+        self._meta_numbers |= done.numbers
         scored = self._reward.combine_parts(rollouts, {**parts, meta.section.fills: done.values})
         return Scored(scored.rewards, {**parts, SCORES: done.scores})
 
@@ -392,6 +392,9 @@ class Rollouts(_Trainer):
         """Log the batch and keep samples."""
         has_critique = self.policy.spec.grammar.critique is not None
         numbers = describe_batch(rollouts, scored, advantages, has_critique=has_critique)
+        # Learned at the first look at the batch, and routed as it is now, after refills.
+        numbers |= self._meta_numbers
+        self._meta_numbers = {}
         for name, value in numbers.items():
             self._metrics["train"][name].append(value)
         watch = self.stage.watch

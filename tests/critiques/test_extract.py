@@ -185,6 +185,120 @@ def test_content_words_are_stems_without_function_words() -> None:
     assert not is_verdict_only("overall")
 
 
+@pytest.mark.parametrize(
+    ("text", "stance"),
+    [
+        # Not by stem: useful, creative, generic, effective, original, meaningful.
+        ("uses a loop", None),
+        ("creates a list", None),
+        ("generally", None),
+        ("side effects", None),
+        ("the original meaning", None),
+        ("the problem at hand", None),
+        ("usefully", "for"),
+        ("could have been more helpful", "against"),
+        ("there is room for improvement", "against"),
+        ("too many words", "against"),
+        ("not too long ago", "against"),
+        ("clear and specific too", "for"),
+        ("as well as prices", None),
+        ("to the right of the cat", None),
+        ("avoids errors", "for"),
+        ("selects one instead of the correct option", "against"),
+        ("no significant information is missing", "for"),
+        # Deeds, where no quality is named.
+        ("meets the request", "for"),
+        ("mentions prices", None),
+        ("does not mention prices", "against"),
+        ("only repeats the question", "against"),
+        ("not only mentions prices", None),
+        ("only one is correct", "for"),
+    ],
+)
+def test_words_count_by_form_wishes_and_deeds(text: str, stance: str | None) -> None:
+    assert stance_of(text) == stance
+
+
+def test_a_reason_has_the_stance_of_what_it_is_given_for() -> None:
+    assert told("Response B is better because it lists books, while Response A repeats one.") == [
+        "B+ it lists books",
+        "A- the response repeats one",
+    ]
+    assert told("Response 1 is correct because crazy can be offensive.") == [
+        "A+ the response is correct",
+        "A+ crazy can be offensive",
+    ]
+    assert told("A is better than B because B prints nothing.")[0].startswith("B-")
+
+
+def test_what_is_granted_ends_at_its_comma() -> None:
+    assert told("Although A is clear, helpful and vivid, it is wrong.") == [
+        "A+ Although the response is clear, helpful and vivid",
+        "A- it is wrong",
+    ]
+
+
+def test_criteria_before_a_colon_have_no_stance() -> None:
+    text = (
+        "1. **Assistant A:**\n   - **Correctness:** It counts wrongly.\n   - **Helpfulness:** None.\n"
+        "2. **Clarity:**\n   - **Assistant B**: Gives clear steps.\n- **Weaknesses:** the tone\n"
+    )
+    assert told(text) == ["A- It counts wrongly", "B+ Gives clear steps", "B- the tone"]
+
+
+def test_choices_of_an_exercise_are_no_responses() -> None:
+    text = "Assistant A correctly selects option B. Assistant B wrongly selects option A. The answer is (A)."
+    assert told(text) == [
+        "A+ the response correctly selects option B",
+        "B- the response wrongly selects option A",
+    ]
+    # Where no firmer name is used, an option is one.
+    assert told("Option B is correct.") == ["B+ the response is correct"]
+    assert told("The assistant misread both answers. The second one is correct.", about="A") == [
+        "A+ The second one is correct"
+    ]
+
+
+def test_two_names_joined_and_a_name_that_is_only_likened() -> None:
+    assert [a.about for a in core_arguments("Both Assistant A and B give correct code.")] == ["A", "B"]
+    assert [a.about for a in core_arguments("Outputs (a) and (b) are correct.")] == ["A", "B"]
+    assert told("Assistant B is short. However, like Assistant A, it lacks tests.") == [
+        "B- However, like the other response, it lacks tests"
+    ]
+
+
+def test_the_judges_own_solution_plans_code_and_formulas_argue_nothing() -> None:
+    text = (
+        "Assistant B is clear.\n\n**My answer:**\n\nThis is correct and useful.\n"
+        "```python\n# Assistant A is wrong\n```\n"
+        "\\[\nA is wrong\n\\]\nWe need to consider whether they are accurate. My solution is efficient.\n"
+    )
+    assert told(text) == ["B+ the response is clear"]
+    # A block without an end is text.
+    assert told("```\nAssistant A is wrong.") == ["A- the response is wrong"]
+
+
+def test_a_quotation_is_not_cut() -> None:
+    assert told('A says "It is short. It is wrong, and bad." and is helpful.') == [
+        'A+ the response says "It is short. It is wrong, and bad." and is helpful'
+    ]
+
+
 def test_hostile_texts_end() -> None:
-    for unit in ("and ", "not good ", " ", '"“', "A, ", "Response A is bad and ", "A is good. ", "a: "):
+    for unit in (
+        "```\n",
+        "\\[\n",
+        "**a:** ",
+        "While A, ",
+        "A because ",
+        "(a) and ",
+        "and ",
+        "not good ",
+        " ",
+        '"“',
+        "A, ",
+        "Response A is bad and ",
+        "A is good. ",
+        "a: ",
+    ):
         assert len(core_arguments(unit * 1000)) <= 1

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 import reasrm
-from experiments import page
-from experiments.arms import Lab, Trained, steps_for
-from experiments.page import Claim, difference, write_page
+from experiments import page, process_page
+from experiments.arms import Lab, Trained, keep_critique, steps_for
+from experiments.claims import Claim, difference
+from experiments.page import write_page
 from experiments.reproduce import strong_world
 from reasrm.cli.sandbox import load_demo_config
+from reasrm.world.pairs import World
 from tests.commands import ROOT, rows_of, run
 
 JUDGE = Path(reasrm.__file__).parent / "sandbox_judge"
@@ -82,15 +84,45 @@ def test_a_result_is_read_from_the_cache(measured: tuple[Lab, dict]) -> None:
     assert other["trained_tokens"] == 0
 
 
+def table(arms: dict) -> dict:
+    return {"code": "0123", "date": "2026-01-01", "rows": 24, "seeds": [arms, arms]}
+
+
 def test_the_page_has_every_arm_and_claim(measured: tuple[Lab, dict], tmp_path: Path) -> None:
     _, result = measured
     arms = {name: result for claim in page.CLAIMS for name in claim[1:3]}
-    write_page(tmp_path / "page.md", {"main": [arms, arms], "strong": []}, 24, "code")
+    write_page(tmp_path / "page.md", {"main": table(arms)})
     text = (tmp_path / "page.md").read_text()
     for claim in page.CLAIMS:
         assert text.count(f"| {claim[0]} |") == 6
     assert "+0.0 [+0.0, +0.0] | +0.0 +0.0 | undecided" in text
     assert "script" in text
+    assert "2 seeds, 24 rows of each split, code `0123`, 2026-01-01." in text
+
+
+def test_the_page_says_what_a_reward_on_the_critique_adds(measured: tuple[Lab, dict], tmp_path: Path) -> None:
+    _, result = measured
+    arms = {name: result for claim in process_page.CLAIMS for name in claim[1:3]}
+    better = json.loads(json.dumps(result))
+    for cell in better["cells"].values():
+        cell["right"], cell["inconsistency"] = "1" * 24, 0.0
+    arms["F1 on all rows"] = better
+    write_page(tmp_path / "page.md", {"process": table(arms)})
+    text = (tmp_path / "page.md").read_text()
+    for claim in process_page.CLAIMS:
+        assert text.count(f"| {claim[0]} |") == 8
+    lost = 100 * result["cells"]["sampled hard"]["right"].count("0") / 24
+    assert f"hard accuracy | sampled | {lost:+.1f} [{lost:+.1f}, {lost:+.1f}]" in text
+    # The MetaRM's arm equals outcome only: it recovers nothing, which is half of the difference below half of it.
+    assert f"| hard accuracy | sampled | {lost:+.1f} | +0.0 | +0.0 | {-lost / 2:+.1f}" in text
+
+
+def test_a_greater_share_of_critiques_holds_a_smaller_one() -> None:
+    pairs = list(World(load_demo_config(None, 0).base.world).pairs("train", 400))
+    kept = {s: {p.id for p in pairs if keep_critique(p, s).critique} for s in (0.0, 0.25, 0.5, 1.0)}
+    assert kept[0.25] < kept[0.5] < kept[1.0]
+    assert not kept[0.0]
+    assert 70 <= len(kept[0.25]) <= 130
 
 
 @pytest.mark.soak
