@@ -2,9 +2,9 @@
 
 Arms of RL from one start, a judge distilled from a teacher that is careless in 70 % of its traces (40 % elsewhere):
 half of the careless verdicts follow the polite opening, so rejection by label keeps many right verdicts with wrong
-reasons. Every arm has the same rows, updates and rollouts, and all but `AP × outcome` the same format rule. A quarter of
-the rows keeps its critique where an arm says 25 %. The MetaRM's cold start, from the base, sees judgments of the start
-about that quarter and nothing else.
+reasons. Every arm has the same rows, updates and rollouts, and all but `AP × outcome` the same format rule. A quarter
+of the rows keeps its critique where an arm says 25 %. The MetaRM's cold start, from the base, sees judgments of the
+start about that quarter and nothing else.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from reasrm.training.rlvr_config import MetaRewardSection
 __all__ = ["careless", "run_process"]
 
 _SHARE = 0.25
-_PAIRS = 2000
-_STEPS = 100
+_STEPS = 4 / 3
+"""Updates, for each that the demo makes."""
 _OUTCOME = {"kind": "outcome", "right": 1, "wrong": 0, "unparsed": 0}
 _BONUS = {"kind": "critique_bonus", "format": "format"}
 _EXACT = CritiqueSection(extractor="sandbox", similarity="exact", fatal_rule=False)
@@ -42,29 +42,27 @@ def careless(config: DemoConfig) -> DemoConfig:
 def run_process(lab: Lab, bench: Bench, rows: int) -> dict[str, Any]:
     """Train and measure all arms of one seed; return results by arm. The lab's config has the careless teacher."""
     config = lab.config
+    usual = config.rlvr or RLConfig()
     start = lab.sft(config, lab.traces(config), name="careless-sft")
-    quarter = lab.pairs(config, _rl(_rewards(_SOFT), critiques=_SHARE))
+    quarter = lab.pairs(config, _rl(usual, _rewards(_SOFT), critiques=_SHARE))
     published = _metarm(lab, start, quarter, _PUBLISHED, "metarm-published", _COLD_PUBLISHED)
     ours = _metarm(lab, start, quarter, _SOFT, "metarm-ours", _COLD_OURS)
 
-    def rl(name: str, shape: RLConfig, metarm: Trained | None = None) -> Trained:
-        return lab.rlvr(config, start, shape, f"process-{name}", metarm)
+    def rl(name: str, rewards: RewardSection, metarm: Trained | None = None, **rest: Any) -> Trained:
+        return lab.rlvr(config, start, _rl(usual, rewards, **rest), f"process-{name}", metarm)
 
-    soft = _rewards(_SOFT)
+    soft, cut = _rewards(_SOFT), _rewards(_PUBLISHED)
+    few: dict[str, Any] = {"critiques": _SHARE}
     arms = {
         "SFT start": start,
-        "outcome only": rl("outcome", _rl(_rewards(None))),
-        "F1 on all rows": rl("f1", _rl(soft)),
-        "F1 on 25 %": rl("f1-quarter", _rl(soft, critiques=_SHARE)),
-        "25 % + MetaRM": rl("metarm", _rl(soft, critiques=_SHARE, metarm=_ONLINE), ours),
-        "25 % + MetaRM, frozen": rl("metarm-frozen", _rl(soft, critiques=_SHARE, metarm=_FROZEN), ours),
-        "AP × outcome": rl("ap", _rl(_RATIONALE)),
-        "published F1 on all rows": rl("published", _rl(_rewards(_PUBLISHED))),
-        "published 25 % + MetaRM": rl(
-            "metarm-published-online",
-            _rl(_rewards(_PUBLISHED), critiques=_SHARE, metarm=_ONLINE_PUBLISHED),
-            published,
-        ),
+        "outcome only": rl("outcome", _rewards(None)),
+        "F1 on all rows": rl("f1", soft),
+        "F1 on 25 %": rl("f1-quarter", soft, **few),
+        "25 % + MetaRM": rl("metarm", soft, ours, section=_ONLINE, **few),
+        "25 % + MetaRM, frozen": rl("metarm-frozen", soft, ours, section=_FROZEN, **few),
+        "AP × outcome": rl("ap", _RATIONALE),
+        "published F1 on all rows": rl("published", cut),
+        "published 25 % + MetaRM": rl("metarm-published", cut, published, section=_ONLINE_PUBLISHED, **few),
     }
     return {name: lab.measure(_slug(name), trained, bench, rows) for name, trained in arms.items()}
 
@@ -125,18 +123,20 @@ _RATIONALE = parse_config(
 
 
 def _rl(
-    rewards: RewardSection, *, critiques: float = 1.0, metarm: MetaRewardSection | None = None
+    usual: RLConfig,
+    rewards: RewardSection,
+    *,
+    critiques: float = 1.0,
+    section: MetaRewardSection | None = None,
 ) -> RLConfig:
     reads = "critique" in rewards.parts
-    usual = RLConfig()
     return usual.model_copy(
         update={
-            "pairs": _PAIRS,
             "critiques": critiques,
             "rewards": rewards,
             "critique": _EXACT if reads else None,
-            "metarm": metarm,
-            "trainer": {**usual.trainer, "max_steps": _STEPS, "save_steps": 50},
+            "metarm": section,
+            "trainer": {**usual.trainer, "max_steps": round(_STEPS * usual.trainer["max_steps"])},
         }
     )
 

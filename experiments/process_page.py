@@ -61,7 +61,7 @@ def _table(seeds: Sequence[_Seed]) -> str:
             lines.append(f"| {arm} | {mode} | " + " | ".join(shown) + " |")
     lines.append(
         "\nAll in % but tokens, ± over seeds. *inconsistency*: right verdicts whose critique has an F1 below 0.5 / "
-        "right verdicts; it, critique F1, coverage and tokens are means over the three splits unless a split is named.\n"
+        "right verdicts; it, critique F1, coverage and tokens are means over the splits unless one is named.\n"
     )
     return "\n".join(lines)
 

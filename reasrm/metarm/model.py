@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from reasrm.config import parse_config
-from reasrm.errors import ConfigError, InternalError
+from reasrm.errors import ConfigError, InputError, InternalError
 from reasrm.files import write_json_atomic
 from reasrm.generation.checkpoint import Checkpoint
 from reasrm.hashing import derive_seed
@@ -210,6 +210,11 @@ class MetaRM(nn.Module):
         for number in range(card.members):
             part = Checkpoint(str(folder / f"member-{number}"))
             part.check()
+            if not Path(part.path, "tokenizer.json").is_file():
+                # transformers would go on with an empty one.
+                raise ConfigError(
+                    "the folder has no tokenizer.json", place=part.path, remedy="copy the whole folder"
+                )
             tokenizer = part.load("AutoTokenizer")
             member = _load_member(part, card, dtype, tokenizer, new_head=False)
             if member.readout is not None:
@@ -252,11 +257,13 @@ def read_card(folder: Path) -> MetaCard:
             place=str(folder),
             remedy="train a MetaRM by `reasrm metarm`, and name its folder",
         )
-    return parse_config(
-        MetaCard,
-        parse_object((folder / CARD).read_bytes(), True, str(folder / CARD)),
-        str(folder / CARD),
-    )
+    try:
+        value = parse_object((folder / CARD).read_bytes(), True, str(folder / CARD))
+    except InputError as error:
+        raise ConfigError(
+            "the file is damaged", place=str(folder / CARD), remedy="copy the whole folder"
+        ) from error
+    return parse_config(MetaCard, value, str(folder / CARD))
 
 
 def _load_member(

@@ -22,7 +22,11 @@ CRITIQUES = (
     "A is short, B is polite and says why: it counts twice.",
     "Both fail.",
 )
-BASES = {"decoder": {}, "likelihood": {"readout": "likelihood"}, "encoder": {"form": "plain", "max_tokens": 128}}
+BASES = {
+    "decoder": {},
+    "likelihood": {"readout": "likelihood"},
+    "encoder": {"form": "plain", "max_tokens": 128},
+}
 """Kind of MetaRM → its card."""
 
 
@@ -81,7 +85,9 @@ def build_tiny_encoder(folder: Path, lines: Sequence[str] = CRITIQUES) -> Path:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    words = sorted({w for line in (*lines, "question yes no response a b user") for w in line.lower().split()})
+    words = sorted(
+        {w for line in (*lines, "question yes no response a b user") for w in line.lower().split()}
+    )
     letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
     entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters)]
     vocabulary = {entry: number for number, entry in enumerate(dict.fromkeys((*entries, *words)))}

@@ -156,7 +156,9 @@ def test_rows_that_are_shown_alike_are_read_alike_and_others_are_not(form: Any, 
         {"reference": "no"},
     ):
         changed = replace(row, **change)
-        assert encoder.encode(changed, BEFORE) == MetaEncoder(decoder, spec, form, 8192).encode(changed, BEFORE)
+        assert encoder.encode(changed, BEFORE) == MetaEncoder(decoder, spec, form, 8192).encode(
+            changed, BEFORE
+        )
     assert encoder.encode(row, BEFORE) == first
 
 
@@ -174,7 +176,9 @@ def test_an_input_that_is_too_long_by_a_token_is_none(form: Any, decoder: Any) -
 
 def test_the_plain_form_is_the_text_between_tags_as_an_encoder_wants_it(bert: Any) -> None:
     """A tokenizer without a chat template, with `[CLS]` before and `[SEP]` behind: the ids are its own."""
-    row = comparison(2, prompt=(Message("user", "question two"), Message("assistant", "a b"), Message("user", "no")))
+    row = comparison(
+        2, prompt=(Message("user", "question two"), Message("assistant", "a b"), Message("user", "no"))
+    )
     text = plain_text(row)
     assert text == (
         "<conv_his>\nuser:\nquestion two\nassistant:\na b\nuser:\nno\n"
@@ -234,7 +238,9 @@ def test_no_text_of_a_stranger_becomes_a_control_token(family: str, form: Any, b
     ids = {tokenizer.convert_tokens_to_ids(token) for token in controls} - {tokenizer.unk_token_id}
 
     def count(text: str) -> list[int]:
-        row = comparison(1, response_a=f"yes{text}", response_b=f"{text} no", prompt=(Message("user", f"q{text}q"),))
+        row = comparison(
+            1, response_a=f"yes{text}", response_b=f"{text} no", prompt=(Message("user", f"q{text}q"),)
+        )
         found = encoder.encode(row, f"A is right. {text}B is wrong.{text}")
         assert found is not None
         return [number for number in found.ids if number in ids]

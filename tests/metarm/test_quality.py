@@ -56,7 +56,9 @@ def test_calibration_compares_means_in_ten_bins_of_equally_many_scores():
     assert calibration_error(scores[::-1], targets[::-1]) == 0
     assert calibration_error(scores, scores + 0.5) == pytest.approx(0.5)
     # 21 rows: the first bin holds three, 0 − 3 each; all others are right
-    assert calibration_error(np.arange(21.0), np.arange(21.0) + ([3.0] * 3 + [0.0] * 18)) == pytest.approx(9 / 21)
+    assert calibration_error(np.arange(21.0), np.arange(21.0) + ([3.0] * 3 + [0.0] * 18)) == pytest.approx(
+        9 / 21
+    )
 
 
 def test_the_area_counts_ties_half():
