@@ -11,7 +11,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ from reasrm.training.rlvr_config import load_rlvr_stage
 from reasrm.training.sft import encode_data, set_up
 from reasrm.training.sft import train as train_sft
 from reasrm.world.config import Split
-from reasrm.world.pairs import World
+from reasrm.world.pairs import World, keep_critique
 
 __all__ = [
     "MODES",
@@ -61,7 +61,6 @@ __all__ = [
     "Trained",
     "answer_only",
     "code_hash",
-    "keep_critique",
     "steps_for",
 ]
 
@@ -275,12 +274,6 @@ class Lab:
                 judged = list(_judge(spec, base, weights, prompts, temperature))
                 cells[f"{mode} {split}"] = _cell(pairs, judged, split)
         return cells
-
-
-def keep_critique(pair: PreferencePair, share: float) -> PreferencePair:
-    """Return the pair, without its critique unless its id is among a share of all; a greater share holds a smaller."""
-    kept = derive_seed("has-critique", pair.id) % 2**32 < share * 2**32
-    return pair if kept else replace(pair, critique=None)
 
 
 def answer_only(rows: Path, output: Path, spec: JudgeSpec) -> Path:

@@ -58,7 +58,8 @@ BY_SIZE = {
     "r1-distill-qwen/rlvr-14b.yaml": (16, 1e-6),
     "r1-distill-qwen/rlvr-32b.yaml": (32, 8e-7),
 }
-OTHERS = {"qwen2.5/rlvr-7b-lora-1gpu.yaml", "sandbox/rlvr.yaml"}
+RM_NLHF = "r1-distill-qwen/rlvr-7b-rm-nlhf.yaml"
+OTHERS = {"qwen2.5/rlvr-7b-lora-1gpu.yaml", "sandbox/rlvr.yaml", "sandbox/rlvr-metarm.yaml", RM_NLHF}
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +130,25 @@ def test_a_generation_batch_divides_as_trl_and_checkpoints_want(name: str, model
     assert steps == (8 if name in BY_SIZE else 4)
     assert args.save_steps % steps == 0
     assert args.generation_batch_size == args.steps_per_generation * processes
+
+
+def test_rm_nlhf_trains_as_released() -> None:
+    from reasrm.training.rlvr_config import load_rlvr_stage
+
+    stage = load_rlvr_stage(CONFIGS / RM_NLHF)
+    args = stage.trainer
+    processes = num_processes(launch_line(CONFIGS / RM_NLHF))
+    per_step = args["per_device_train_batch_size"] * args["gradient_accumulation_steps"] * processes
+    assert per_step == args["generation_batch_size"] == 256 * 8, "256 prompts × 8, on policy"
+    assert (args["learning_rate"], args["beta"], args["temperature"]) == (1e-6, 1e-3, 0.7)
+    assert (stage.data.max_prompt_tokens, args["max_completion_length"]) == (6144, 8192)
+    parts = stage.rewards.parts
+    assert (parts["critique"].weight, parts["critique"].least) == (0.5, 0.5)
+    assert (parts["format"].max_lines, parts["format"].max_characters) == (4, 1500)
+    assert (stage.rewards.combine.bad_format, stage.rewards.combine.gated) == (-1, True)
+    meta = stage.metarm
+    assert (meta.learning_rate, meta.max_grad_norm, meta.epochs) == (5e-6, 1.0, 1)
+    assert (meta.mode, meta.bonus_scale) == ("online", "published")
 
 
 def test_another_number_of_gpus_needs_another_accumulation(model: Path, monkeypatch) -> None:

@@ -11,7 +11,7 @@ from reasrm.demo.stages import make_base, make_traces, write_pairs
 from reasrm.errors import ConfigError
 from reasrm.protocol.spec import load_spec
 from reasrm.world.config import SPLITS, Split
-from reasrm.world.pairs import World
+from reasrm.world.pairs import World, keep_critique
 
 __all__ = ["load_demo_config", "write_base", "write_judge", "write_split", "write_traces"]
 
@@ -29,15 +29,18 @@ def load_demo_config(path: Path | None, seed: int | None) -> DemoConfig:
     return config.model_copy(update={"seed": seed, "base": base, "teacher": teacher})
 
 
-def write_split(config: DemoConfig, split: str, rows: int, start: int, output: Path) -> None:
-    """Write rows of a split as preference pairs."""
+def write_split(
+    config: DemoConfig, split: str, rows: int, start: int, output: Path, critiques: float = 1.0
+) -> None:
+    """Write rows of a split as preference pairs, of which a share keeps its critique."""
     if split not in SPLITS:
         raise ConfigError(f"no such split: {split!r}", remedy=f"use one of {', '.join(SPLITS)}")
     named: Split = split
     if output.exists():
         raise ConfigError("exists already", place=str(output), remedy="choose another --output")
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_pairs(World(config.base.world).pairs(named, rows, start), output)
+    drawn = World(config.base.world).pairs(named, rows, start)
+    write_pairs((keep_critique(pair, critiques) for pair in drawn), output)
     note(f"{rows} pairs of the split {split} in {output}")
     print_summary({"command": "sandbox pairs", "output": str(output), "split": split, "rows": rows})
 

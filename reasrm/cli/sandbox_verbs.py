@@ -25,6 +25,9 @@ def sandbox_pairs(
     split: Annotated[str, typer.Option(help="train, tune, iid, hard or ood.")] = "train",
     rows: Annotated[int, typer.Option(min=1, help="How many.")] = 1000,
     start: Annotated[int, typer.Option(min=0, help="Number of the first.")] = 0,
+    critiques: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the rows, by id, that keep their critique.")
+    ] = 1.0,
     config: flags.SandboxConfig = None,
     quiet: flags.Quiet = False,
 ) -> None:
@@ -36,7 +39,7 @@ def sandbox_pairs(
     with guarded():
         from reasrm.cli.sandbox import load_demo_config, write_split
 
-        write_split(load_demo_config(config, None), split, rows, start, output)
+        write_split(load_demo_config(config, None), split, rows, start, output, critiques)
 
 
 @sandbox_app.command("base")

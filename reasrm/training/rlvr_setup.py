@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,7 +121,24 @@ def open_metarm(stage: RLVRStage, device: torch.device) -> MetaReward | None:
     section = stage.metarm
     if section is None:
         return None
-    return MetaReward(section, MetaRM.open(find_folder(section.path)).to(device), stage.rewards)
+    with _whole_weights():
+        metarm = MetaRM.open(find_folder(section.path))
+    return MetaReward(section, metarm.to(device), stage.rewards)
+
+
+@contextmanager
+def _whole_weights() -> Iterator[None]:
+    """Let every process read weights: for FSDP transformers would read them in one, and shard them afterwards."""
+    name = "FSDP_CPU_RAM_EFFICIENT_LOADING"
+    before = os.environ.get(name)
+    os.environ[name] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _arguments(stage: RLVRStage, spec: JudgeSpec, output_dir: Path, place: str) -> Any:

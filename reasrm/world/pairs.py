@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reasrm.errors import ConfigError, InputError
 from reasrm.hashing import derive_seed
@@ -27,7 +27,7 @@ from reasrm.world.language import (
 )
 from reasrm.world.rules import HARD_RULES, PRINCIPLES, Rule, check, read_rule, rubric_of
 
-__all__ = ["Task", "World", "Written", "read_task", "rules_of", "score"]
+__all__ = ["Task", "World", "Written", "keep_critique", "read_task", "rules_of", "score"]
 
 _ATTEMPTS = 10_000
 _COUNTS = (2, 3, 4)  # how many items a prompt may ask for
@@ -96,6 +96,12 @@ def rules_of(row: Row) -> tuple[Rule, ...]:
             "is not a row of the sandbox world", place=row.id, remedy="make rows by `reasrm sandbox pairs`"
         )
     return tuple(rule for rule in rules if rule is not None)
+
+
+def keep_critique(pair: PreferencePair, share: float) -> PreferencePair:
+    """Return the pair, without its critique unless its id is among a share of all; a greater share holds a smaller."""
+    kept = derive_seed("has-critique", pair.id) % 2**32 < share * 2**32
+    return pair if kept else replace(pair, critique=None)
 
 
 def score(rules: Sequence[Rule], response: str) -> int:

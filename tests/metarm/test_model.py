@@ -301,7 +301,7 @@ def test_a_folder_that_is_not_whole_is_refused(name: str, folders: Path, tmp_pat
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="has no metarm.json") as caught:
+    with pytest.raises(ConfigError, match=r"has no metarm\.json") as caught:
         read_card(tmp_path / "nowhere")
     assert caught.value.place == str(tmp_path / "nowhere")
     assert "reasrm metarm" in str(caught.value.remedy)

@@ -233,8 +233,9 @@ def formula(metarm: MetaRM, examples: list[Example]) -> torch.Tensor:
     return torch.stack(terms).mean()
 
 
-@pytest.mark.parametrize("passes", [(24, 1), (5, 5)], ids=["one_pass", "uneven_passes"])
-@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize(
+    ("passes", "members"), [((5, 5), 1), ((24, 1), 2)], ids=["uneven_passes", "two_members"]
+)
 def test_loss_and_gradients_are_those_of_the_formula(
     config: Path, tmp_path: Path, passes: tuple[int, int], members: int
 ) -> None:
@@ -365,21 +366,21 @@ def test_a_hostile_critique_becomes_no_control_token_and_hides_no_verdict(tmp_pa
 def test_it_learns_and_is_measured_on_rows_that_it_never_saw(tmp_path: Path) -> None:
     config = write_metarm_stage(
         tmp_path,
-        count=24,
+        count=16,
         data={"holdout": 0.3},
         trainer={
-            "max_steps": 24,
+            "max_steps": 16,
             "per_device_train_batch_size": 16,
             "learning_rate": 3e-3,
             "eval_strategy": "steps",
-            "eval_steps": 12,
+            "eval_steps": 8,
             "save_steps": 100,
         },
     )
     summary = train(load_metarm_stage(config), str(config), tmp_path / "run")
     rows = rows_of(tmp_path / "run" / "targets.jsonl")
     held_out = {row["id"] for row in rows if row["held_out"]}
-    assert 3 <= len(held_out) <= 14
+    assert 3 <= len(held_out) <= 8
     assert all((row["id"] in held_out) is row["held_out"] for row in rows)
     quality = summary["quality"]
     assert quality["rows"] == summary["held_out"] == 6 * len(held_out)
@@ -390,11 +391,11 @@ def test_it_learns_and_is_measured_on_rows_that_it_never_saw(tmp_path: Path) -> 
     measured = {
         r["step"]: r["eval_mse"] for r in rows_of(tmp_path / "run" / "metrics.jsonl") if "eval_mse" in r
     }
-    assert set(measured) == {12, 24}
+    assert set(measured) == {8, 16}
     best = min(measured, key=lambda step: measured[step])
     assert summary["checkpoint"].endswith(f"checkpoint-{best}")
     assert quality["mse"] == measured[best]
-    assert summary["lessons"] == 24 * 6
+    assert summary["lessons"] == 16 * 6
     card = MetaRM.open(Path(summary["metarm"])).card
     assert card.trained["quality"]["mse"] == quality["mse"]
     assert PARTS["critique"]["weight"] == card.weight

@@ -20,7 +20,7 @@ from reasrm.sources import read_file
 from reasrm.sources.importing import pair_to_json
 from reasrm.world.config import SPLITS, Shortcut, Split, SplitConfig, WorldConfig
 from reasrm.world.language import AUDIENCES, HELD_OUT_TOPICS, PREFACES, TOPICS
-from reasrm.world.pairs import World, read_task, rules_of, score
+from reasrm.world.pairs import World, keep_critique, read_task, rules_of, score
 from reasrm.world.rules import HARD_RULES, PRINCIPLES, read_rubric
 from tests.world.truth import evidence, meets, total, within
 
@@ -354,3 +354,11 @@ def test_rows_come_back_from_a_file_as_they_went_in(tmp_path: Path, source: str 
         assert back == PreferencePair(**expected)
         assert rules_of(back) == rules_of(row)
         assert back.present(0).critique == PreferencePair(**expected).present(0).critique
+
+
+def test_a_greater_share_of_critiques_holds_a_smaller_one() -> None:
+    pairs = list(World().pairs("train", 400))
+    kept = {s: {p.id for p in pairs if keep_critique(p, s).critique} for s in (0.0, 0.25, 0.5, 1.0)}
+    assert not kept[0.0]
+    assert kept[0.25] < kept[0.5] < kept[1.0] == {pair.id for pair in pairs}
+    assert 70 <= len(kept[0.25]) <= 130

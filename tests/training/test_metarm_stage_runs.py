@@ -1,0 +1,209 @@
+"""Runs of the MetaRM's cold start: stopped and resumed, killed, with two processes, with judgments of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from reasrm.errors import ConfigError
+from reasrm.training.metarm_config import load_metarm_stage
+from reasrm.training.metarm_stage import train
+from reasrm.training.stage import Listener
+from tests.commands import ROOT, environment, rows_of, run, start, summary
+from tests.training.metarm_stages import write_metarm_stage
+from tests.training.stages import SANDBOX_MODEL
+
+TRAINER = {
+    "max_steps": 6,
+    "per_device_train_batch_size": 6,
+    "save_steps": 2,
+    "eval_strategy": "steps",
+    "eval_steps": 3,
+}
+
+
+class Stopped(Exception):
+    """What a listener raises in the middle of a run."""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_metarm_stage(
+        tmp_path_factory.mktemp("stage"),
+        count=6,
+        data={"holdout": 0.3},
+        metarm={"members": 2},
+        trainer=TRAINER,
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config: Path) -> Path:
+    folder = config.parent / "undisturbed"
+    train(load_metarm_stage(config), str(config), folder)
+    return folder
+
+
+def what_counts(folder: Path) -> dict[str, Any]:
+    """Weights and logged numbers of a finished run."""
+    kept = {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in (folder / "metarm").rglob("*.safetensors")
+    }
+    last = folder / "checkpoints" / "checkpoint-6"
+    kept |= {path.name: path.read_bytes() for path in last.glob("*.safetensors")}
+    names = ("step", "loss", "grad_norm", "eval_mse", "eval_right_auc", "eval_doubt")
+    steps = [{name: row.get(name) for name in names} for row in rows_of(folder / "metrics.jsonl")]
+    assert len([step for step in steps if step["eval_mse"] is not None]) == 2
+    return {**kept, "metrics": steps, "best": json.loads((folder / "best.json").read_bytes())}
+
+
+def test_a_stopped_run_ends_bit_for_bit_the_same(config: Path, undisturbed: Path, tmp_path: Path) -> None:
+    stage, folder = load_metarm_stage(config), tmp_path / "run"
+
+    def stop(done: int, total: int, logs: Mapping[str, Any]) -> None:
+        if done == 5 and "loss" in logs:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(stage, str(config), folder, listener=Listener(steps=stop))
+    assert not (folder / "metarm").exists()
+    with pytest.raises(ConfigError, match="pass --resume"):
+        train(stage, str(config), folder)
+    targets = (folder / "targets.jsonl").stat().st_mtime_ns
+    told = train(stage, str(config), folder, resume=True)
+    assert (folder / "targets.jsonl").stat().st_mtime_ns == targets, "what was made before is read"
+    assert what_counts(folder) == what_counts(undisturbed)
+    assert told["steps"] == 6
+
+
+def test_a_finished_run_without_its_folder_makes_it(config: Path, undisturbed: Path, tmp_path: Path) -> None:
+    before = what_counts(undisturbed)
+    (undisturbed / "metarm").rename(tmp_path / "metarm")
+    train(load_metarm_stage(config), str(config), undisturbed, resume=True)
+    assert what_counts(undisturbed) == before
+
+
+def test_judgments_are_drawn_once_and_as_judging_draws_them(tmp_path: Path) -> None:
+    config = write_metarm_stage(
+        tmp_path,
+        count=3,
+        data={"orders": "both"},
+        rollouts={"per_row": 2, "temperature": 1.0, "seed": 5, "max_tokens": 40},
+        trainer={"max_steps": 1},
+    )
+    folder, counted = tmp_path / "run", []
+    listener = Listener(counts=lambda name, done, total: counted.append((name, done, total)))
+    told = train(load_metarm_stage(config), str(config), folder, listener=listener)
+    assert told["judgments"] == 12
+    assert told["lessons"] == 12 - sum(told["left_out"].values())
+    assert ("rows judged", 3, 3) in counted
+    assert ("critiques scored", 12, 12) in counted
+    judged = tmp_path / "judged-again.jsonl"
+    args = ["--votes", "2", "--temperature", "1", "--seed", "5", "--max-tokens", "40", "--spec", "sandbox"]
+    pairs = tmp_path / "pairs.jsonl"
+    found = run("judge", "--judge", SANDBOX_MODEL, "--input", pairs, "--output", judged, *args)
+    assert found.returncode == 0, found.stderr
+    theirs = {row["id"]: row["judgments"] for row in rows_of(judged)}
+    assert {row["id"]: row["judgments"] for row in rows_of(folder / "rollouts.jsonl")} == theirs
+    # Another config over the same judgments does not draw them again; another policy is another run.
+    drawn = (folder / "rollouts.jsonl").stat().st_mtime_ns
+    for path in (folder / "metrics.jsonl", *folder.glob("checkpoints/*/*")):
+        path.unlink()
+    for path in folder.glob("checkpoints/*"):
+        path.rmdir()
+    train(load_metarm_stage(config, ["metarm.target=process"]), str(config), folder)
+    assert (folder / "rollouts.jsonl").stat().st_mtime_ns == drawn
+    for path in (folder / "metrics.jsonl", *folder.glob("checkpoints/*/*")):
+        path.unlink()
+    for path in folder.glob("checkpoints/*"):
+        path.rmdir()
+    with pytest.raises(ConfigError, match="other than the config asks for|others than the config"):
+        train(load_metarm_stage(config, ["rollouts.seed=6"]), str(config), folder)
+
+
+@pytest.mark.soak
+def test_kills_change_nothing(config: Path, undisturbed: Path, tmp_path: Path) -> None:
+    draw, folder, killed = random.Random(0), tmp_path / "run", 0
+    command = ["metarm", "--config", config, "--run-dir", folder, "--resume"]
+    for _ in range(6):
+        process = start(*command)
+        deadline = time.monotonic() + 120
+        while (
+            process.poll() is None and not list(folder.glob("checkpoints/*")) and time.monotonic() < deadline
+        ):
+            time.sleep(0.01)
+        try:
+            process.communicate(timeout=draw.uniform(0.0, 0.8))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            killed += 1
+    assert killed
+    assert run(*command).returncode == 0
+    assert what_counts(folder) == what_counts(undisturbed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("launcher", ["cpu-2", "cpu-2-zero2"])
+def test_two_processes_are_one(tmp_path: Path, launcher: str) -> None:
+    trainer = {"max_steps": 4, "per_device_train_batch_size": 6, "eval_strategy": "steps", "eval_steps": 4}
+    config = write_metarm_stage(tmp_path, count=8, data={"holdout": 0.3}, trainer=trainer)
+    alone = summary(run("metarm", "--config", config, "--run-dir", tmp_path / "alone"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    engine = ROOT / "configs" / "accelerate" / f"{launcher}.yaml"
+    program = ROOT / "train" / "metarm.py"
+    if "zero" in launcher:
+        from tests.training.test_distributed import without_operator
+
+        program = Path(without_operator(tmp_path, program))
+    words = ["--config_file", engine, "--main_process_port", port, program, "--config", config]
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "accelerate.commands.launch",
+            *map(str, words),
+            "--run-dir",
+            str(tmp_path / "two"),
+            "--set",
+            "trainer.per_device_train_batch_size=3",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+        cwd=ROOT,
+        env=environment(PYTHONPATH=os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))),
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+    (line,) = (line for line in result.stdout.splitlines() if line.startswith("{"))
+    both = json.loads(line)
+    for name in ("lessons", "left_out", "held_out", "steps"):
+        assert both[name] == alone[name]
+    assert both["quality"] == pytest.approx(alone["quality"], abs=1e-4)
+    logged = [
+        [r["loss"] for r in rows_of(Path(t["run"]) / "metrics.jsonl") if "loss" in r] for t in (alone, both)
+    ]
+    assert logged[1] == pytest.approx(logged[0], abs=1e-4)
+    weights = [load_file(Path(told["metarm"]) / "member-0" / "model.safetensors") for told in (alone, both)]
+    base = load_file(SANDBOX_MODEL / "model.safetensors")
+    assert max(float((w - weights[1][n]).abs().max()) for n, w in weights[0].items()) < 1e-4
+    moved = [float((w - base[n]).abs().max()) for n, w in weights[0].items() if n in base]
+    assert max(moved) > 1e-3
+    assert all(torch.isfinite(w).all() for w in weights[1].values())
