@@ -19,8 +19,9 @@ from tests.recipes import expect_taken
 
 CONFIGS = ROOT / "configs"
 RECIPES = sorted(p for folder in ("sandbox", "qwen2.5", "qwen3") for p in (CONFIGS / folder).glob("sft*"))
-DEMOS = sorted((CONFIGS / "sandbox").glob("[!rs]*"))
+DEMOS = sorted((CONFIGS / "sandbox").glob("[!mrs]*"))
 RLVR = sorted(CONFIGS.glob("*/rlvr*.yaml"))  # tests/test_configs_rlvr.py
+METARM = sorted(CONFIGS.glob("*/metarm*.yaml"))  # tests/test_configs_metarm.py
 LAUNCHERS = sorted((CONFIGS / "accelerate").iterdir())
 ENGINES = sorted((CONFIGS / "deepspeed").iterdir())
 SPECS = sorted((CONFIGS / "specs").iterdir())
@@ -67,7 +68,7 @@ def num_processes(words: list[str]) -> int:
 
 
 def test_no_file_is_left_out() -> None:
-    known = {*RECIPES, *DEMOS, *LAUNCHERS, *ENGINES, *SPECS, *CURATIONS, *DISTILLATIONS, *RLVR}
+    known = {*RECIPES, *DEMOS, *LAUNCHERS, *ENGINES, *SPECS, *CURATIONS, *DISTILLATIONS, *RLVR, *METARM}
     assert {p for p in CONFIGS.rglob("*") if p.is_file()} == known
     assert set(PUBLISHED) | {"sandbox/sft.yaml"} == set(NAMES)
     documented = (ROOT / "docs" / "configs.md").read_text(encoding="utf-8")

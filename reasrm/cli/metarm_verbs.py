@@ -40,6 +40,10 @@ def metarm_train(
     Example: reasrm metarm --config configs/sandbox/metarm.yaml --run-dir runs/metarm
     """
     if context.invoked_subcommand is not None:
+        if config or overrides or run_dir or resume or dry_run:
+            raise typer.BadParameter(
+                "the flags of the stage mean nothing here; give the command's own", context
+            )
         return
     if config is None:
         raise typer.BadParameter("missing; name the stage's YAML file", context, param_hint="'--config'")

@@ -15,9 +15,8 @@ from reasrm.critiques.cases import (
     scorer,
 )
 from reasrm.critiques.config import CritiqueSection
-from reasrm.critiques.extract import core_arguments, distinct, read_critique
-from reasrm.critiques.inconsistency import favoured_side, inconsistency
-from reasrm.critiques.matching import Match, assign, match
+from reasrm.critiques.extract import core_arguments, distinct, favoured_side
+from reasrm.critiques.matching import Match, assign
 from reasrm.critiques.scores import CritiqueScores, score_critique
 from reasrm.critiques.similarity import Similarity, bleu, exact, rouge_l, stem_overlap, token_max_average
 
@@ -38,9 +37,6 @@ __all__ = [
     "distinct",
     "exact",
     "favoured_side",
-    "inconsistency",
-    "match",
-    "read_critique",
     "rouge_l",
     "score_critique",
     "scorer",

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from reasrm.critiques.extract import core_arguments
 from reasrm.critiques.scores import CritiqueScores, Repeats, score_critiques
-from reasrm.critiques.similarity import Similarity, Unavailable
+from reasrm.critiques.similarity import Similarity
 from reasrm.hashing import digest
 from reasrm.records import Comparison, CoreArgument, Order
 
@@ -25,7 +25,6 @@ __all__ = [
     "CritiqueText",
     "Extractor",
     "References",
-    "Unavailable",
     "by_rules",
     "scorer",
 ]

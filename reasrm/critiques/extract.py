@@ -15,12 +15,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 from reasrm.critiques.naming import Named, Names, names_in
 from reasrm.critiques.wording import Stance, content_stems, is_verdict_only, stance_of, words_of
-from reasrm.records import CoreArgument, Critique, Side
+from reasrm.records import CoreArgument, Side
 
-__all__ = ["content_key", "core_arguments", "distinct", "read_critique"]
+__all__ = ["content_key", "core_arguments", "distinct", "favoured_side"]
 
 _ITEM = re.compile(r"^\s*(?:[-*•+–]|\(?\d{1,3}[.)]|#{1,6})\s+")
 # `[[A>>B]]` is a verdict and names nobody.
@@ -74,11 +75,6 @@ _LONGEST_NAME = 80
 _SLIGHT = re.compile(r"(?i)\b(?:minor|small|slight(?:ly)?|tiny)\b")
 
 
-def read_critique(critique: Critique) -> tuple[CoreArgument, ...]:
-    """Return a critique's own core arguments, or those of its text if it lists none."""
-    return distinct(critique.arguments) if critique.arguments else core_arguments(critique.text or "")
-
-
 def core_arguments(
     text: str, *, about: Side | None = None, repeats: bool = False
 ) -> tuple[CoreArgument, ...]:
@@ -129,6 +125,12 @@ def distinct(
     return tuple(kept.values())
 
 
+def favoured_side(arguments: Iterable[CoreArgument]) -> Side | None:
+    """Return the side that the arguments speak for, each counting one; None if they balance."""
+    balance = sum(1 if (a.about == "A") is (a.stance == "for") else -1 for a in arguments)
+    return None if not balance else "A" if balance > 0 else "B"
+
+
 def content_key(text: str) -> frozenset[str]:
     """Return what two texts share that say the same: content-word stems, or all words where there are none."""
     return content_stems(text) or frozenset(words_of(text))
@@ -148,7 +150,8 @@ def _prose(text: str) -> Iterator[str]:
         opening = "```" if bare.startswith("```") and "```" not in bare[3:] else bare
         closing = _BLOCKS.get(opening)
         if closing is None:
-            yield line
+            if bare:
+                yield line
         else:
             held = [line]
     yield from held
@@ -181,7 +184,7 @@ def _other(stance: Stance) -> Stance:
 
 def _arguments(clause: str, named: Named, given: Stance | None, names: Names) -> Iterator[CoreArgument]:
     """Yield what a clause argues; `given` is the stance that its heading or the verdict before it says."""
-    stance = given or _own_stance(clause)
+    stance = (given or _own_stance(clause)) if named.about else None
     if stance is None or _JUDGES_OWN.match(clause) or _PLANS.search(clause):
         return
     sides = [(side, stance) for side in named.about]
@@ -203,9 +206,9 @@ def _clauses(line: str, names: Names) -> Iterator[tuple[str, Stance | None]]:
     whole = _QUOTED.sub(lambda quoted: quoted[0].replace(" ", _NO_BLANK), line)
     for sentence in _SENTENCE.split(whole):
         parts = _CONTRAST.split(sentence)
-        judged: Stance | None = None
+        before = ""
         for joint, part in zip(["", *parts[1::2]], parts[::2], strict=True):
-            reason = judged if joint.strip(" ,").lower() in _REASONS else None
+            reason = _own_stance(before) if joint.strip(" ,").lower() in _REASONS else None
             granted = _GRANTED.split(part, 1) if _GRANTS.match(part) else [part]
             clauses = [
                 clause.replace(_NO_BLANK, " ").strip(" ,.")
@@ -213,7 +216,7 @@ def _clauses(line: str, names: Names) -> Iterator[tuple[str, Stance | None]]:
                 for clause in _at_and(half, names)
             ]
             yield from ((clause, reason) for clause in clauses if clause)
-            judged = _own_stance(clauses[-1])
+            before = clauses[-1]
 
 
 def _at_and(part: str, names: Names) -> Iterator[str]:
@@ -237,5 +240,6 @@ def _at_and(part: str, names: Names) -> Iterator[str]:
     yield clause
 
 
+@lru_cache(maxsize=64)  # a clause is asked about where it is cut and where it is read
 def _own_stance(text: str, *, deeds: bool = True) -> Stance | None:
     return stance_of(_QUOTED.sub(" ", text), deeds=deeds)

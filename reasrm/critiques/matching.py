@@ -24,7 +24,7 @@ from reasrm.critiques.wording import topic_key
 from reasrm.errors import ConfigError
 from reasrm.records import CoreArgument
 
-__all__ = ["Key", "Match", "agreement", "agreements", "assign", "contradicted", "key_of", "match", "repeated"]
+__all__ = ["Key", "Match", "agreements", "assign", "contradicted", "key_of", "repeated"]
 
 Key: TypeAlias = Callable[[str], Hashable]
 """What two texts share that say the same."""
@@ -49,34 +49,16 @@ def key_of(similarity: Similarity) -> Key:
     return same_words if similarity is exact else content_key
 
 
-def match(
-    generated: Sequence[CoreArgument],
-    reference: Sequence[CoreArgument],
-    similarity: Similarity,
-    *,
-    threshold: float = 0.5,
-) -> tuple[Match, ...]:
-    """Return the maximum-weight one-to-one assignment of agreeing arguments, by place in the generated list."""
-    return assign(agreement(generated, reference, similarity), threshold=threshold)
-
-
-def agreement(
-    generated: Sequence[CoreArgument], reference: Sequence[CoreArgument], similarity: Similarity
-) -> Matrix:
-    """Return the similarities of pairs that agree in side and stance, 0 elsewhere, for repeats and contradictions.
-
-    Raises:
-        ConfigError: A similarity is not in [0, 1], or could not be had.
-    """
-    return checked(agreements([(generated, reference)], similarity)[0], len(generated), len(reference))
-
-
 def agreements(
     pairs: Iterable[tuple[Sequence[CoreArgument], Sequence[CoreArgument]]], similarity: Similarity
 ) -> list[Matrix]:
-    """Return `agreement` of many critiques and their references; NaN where a similarity could not be had.
+    """Return the similarities of many critiques' arguments to their references', NaN where one could not be had.
 
-    Only arguments with a partner are compared, and all of them at once: a similarity may be a model that is asked.
+    They are 0 for pairs that differ in side or stance, for repeats and for contradictions. Only arguments with a
+    partner are compared, and all of them at once: a similarity may be a model that is asked.
+
+    Raises:
+        ConfigError: A similarity is not in [0, 1].
     """
     key = key_of(similarity)
     masks: list[NDArray[np.bool_]] = []

@@ -203,12 +203,14 @@ def _signs(words: list[str], praise: str, fault: str) -> list[int]:
             continue
         if word in _DEGREES and praise == "for":
             continue
-        turned = sum(1 for turn in turns[-_REACH:] if place - turn <= _REACH) % 2
         sign = (word in lists[praise]) - (word in lists[fault])
-        if not sign and praise == "deed" and turned:
-            sign = int(word in lists["plain deed"])
-        if not sign:
+        plain = not sign and praise == "deed" and word in lists["plain deed"]
+        if not sign and not plain:
             continue
+        turned = sum(place - turn <= _REACH for turn in turns[-_REACH:]) % 2
+        if plain and not turned:
+            continue
+        sign = sign or 1
         if turned:
             sign = -sign
         elif word in lists["fault and turn"]:

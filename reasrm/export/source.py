@@ -90,6 +90,12 @@ def from_run(run: Path, checkpoint: str | None = None) -> Source:
     """
     folder = RunFolder.join(run)
     manifest, config = folder.read_manifest(), folder.read_config()
+    if manifest["stage"] == "metarm":
+        raise ConfigError(
+            "the run trained a MetaRM, which is no judge",
+            place=str(folder.path),
+            remedy=f"take {folder.path / 'metarm'} as it is: `reasrm metarm score` and RLVR read it",
+        )
     sealed = _pick(folder, checkpoint)
     place = str(folder.path / "config.json")
     spec = parse_config(JudgeSpec, config.get("spec"), f"{place}: spec")

@@ -169,7 +169,14 @@ class MetaRM(nn.Module):
 
     @classmethod
     def create(
-        cls, base: Checkpoint, card: MetaCard, *, dtype: torch.dtype, seed: int, lora: Any | None = None
+        cls,
+        base: Checkpoint,
+        card: MetaCard,
+        *,
+        dtype: torch.dtype,
+        seed: int,
+        lora: Any | None = None,
+        attn_implementation: str | None = None,
     ) -> MetaRM:
         """Make an untrained MetaRM from a base model; only its head is new, drawn from the seed and the member.
 
@@ -179,6 +186,7 @@ class MetaRM(nn.Module):
             dtype: Of the weights.
             seed: Of the heads.
             lora: peft's config of the adapters; None trains all weights. A head is always trained whole.
+            attn_implementation: As transformers names it; None leaves the choice to it.
 
         Raises:
             ConfigError: The model cannot be loaded, or not with this readout.
@@ -189,7 +197,9 @@ class MetaRM(nn.Module):
         for number in range(card.members):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(derive_seed(seed, "metarm", number) % 2**63)
-                member = _load_member(base, card, dtype, tokenizer, new_head=True)
+                member = _load_member(
+                    base, card, dtype, tokenizer, new_head=True, attn_implementation=attn_implementation
+                )
                 members.append(member if lora is None else _adapted(member, lora))
         return cls(members, card, tokenizer)
 
@@ -267,15 +277,23 @@ def read_card(folder: Path) -> MetaCard:
 
 
 def _load_member(
-    base: Checkpoint, card: MetaCard, dtype: torch.dtype, tokenizer: Any, *, new_head: bool
+    base: Checkpoint,
+    card: MetaCard,
+    dtype: torch.dtype,
+    tokenizer: Any,
+    *,
+    new_head: bool,
+    attn_implementation: str | None = None,
 ) -> Member:
     classifies = card.readout == "last_token"
+    options = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
     model, found = base.load(
         "AutoModelForSequenceClassification" if classifies else "AutoModelForCausalLM",
         dtype=dtype,
         use_safetensors=True,
         output_loading_info=True,
         **({"num_labels": 1} if classifies else {}),
+        **options,
     )
     if found["missing_keys"] and not (classifies and new_head):
         # transformers would draw them at random.

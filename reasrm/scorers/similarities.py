@@ -97,12 +97,13 @@ class SentenceEncoder:
         cosine = unit[: len(generated)] @ unit[len(generated) :].T
         return np.clip(cosine, 0.0, 1.0)
 
-    def prepare(self, blocks: Sequence[Block]) -> None:
-        """Encode the texts of many comparisons at once."""
+    def many(self, blocks: Sequence[Block]) -> list[Matrix]:
+        """Return the cosines of each block; the texts of all are encoded together."""
         texts = dict.fromkeys(text for block in blocks for texts in block for text in texts)
         if texts:
             # More than are kept would be encoded twice.
             self._embed(list(texts)[:_TEXTS_KEPT])
+        return [self(generated, reference) for generated, reference in blocks]
 
     def _embed(self, texts: Sequence[str]) -> Matrix:
         vectors = {text: vector for text in texts if (vector := self._kept.get(text)) is not None}

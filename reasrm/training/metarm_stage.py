@@ -292,7 +292,12 @@ def build_trainer(
         if stage.data.holdout:
             listener.say("warning: no judgment is held out, so nothing is measured; raise data.holdout")
     metarm = MetaRM.create(
-        setup.base.checkpoint, setup.card, dtype=setup.dtype, seed=stage.seed, lora=setup.adapters
+        setup.base.checkpoint,
+        setup.card,
+        dtype=setup.dtype,
+        seed=stage.seed,
+        lora=setup.adapters,
+        attn_implementation=stage.model.attn_implementation,
     )
     _checkpoint_activations(metarm, args)
     trainer = MetaRMTrainer(

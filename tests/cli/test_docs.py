@@ -30,6 +30,8 @@ VERBS = [
         "sft",
         "distill",
         "export",
+        "metarm",
+        "metarm score",
     ),
     *("sandbox pairs", "sandbox base", "sandbox traces", "sandbox judge"),
     *("critiques extract", "critiques score"),

@@ -99,3 +99,30 @@ def test_every_command_of_the_readme_finds_what_it_reads() -> None:
         there |= {given[flag] for flag in ("--output", "--run-dir") if flag in given}
         there |= {f"{config['output']}/sft.jsonl"} if words[0] == "distill" else set()
     assert verbs == [*["sandbox"] * 5, "distill", "sft", "rlvr", "export", "eval"]
+
+
+def test_the_way_to_a_reward_on_critiques_runs(tmp_path: Path, monkeypatch, capfd) -> None:
+    """A judge that writes critiques stands for the one that the commands before these train."""
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "sandbox").mkdir(parents=True)
+    for name in ("base", "sft"):
+        (tmp_path / "runs" / "sandbox" / name).symlink_to(ROOT / "reasrm" / "sandbox_judge" / "model")
+    page = commands(ROOT / "docs" / "process-reward.md")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").split("## Reward the reasons")[1]
+    assert [shlex.join(words) for words in page] == re.findall(r"^reasrm (.*)$", readme, re.MULTILINE)[:3]
+    short = {
+        "metarm": ("--set", "trainer.max_steps=2", "--set", "rollouts.per_row=2"),
+        "rlvr": (
+            *("--set", "trainer.max_steps=2", "--set", "trainer.save_steps=2"),
+            *("--set", "trainer.per_device_train_batch_size=16", "--set", "trainer.num_generations=4"),
+        ),
+    }
+    for words in page:
+        more = ("--rows", "40") if words[0] == "sandbox" else short[words[0]]
+        app([*words, *more], standalone_mode=False)
+        done = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert done["steps"] == 2
+    assert (tmp_path / "runs" / "sandbox" / "rlvr-metarm" / "metarm" / "metarm.json").is_file()
+    logged = rows_of(tmp_path / "runs" / "sandbox" / "rlvr-metarm" / "metrics.jsonl")
+    assert any(line.get("metarm/routed", 0) > 0 for line in logged)

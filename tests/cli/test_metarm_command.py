@@ -16,7 +16,8 @@ import pytest
 from reasrm.cli.app import app
 from reasrm.metarm.model import MetaRM
 from reasrm.metarm.scale import bonus
-from tests.commands import ROOT, rows_of, run, sorted_lines, start, summary
+from reasrm.sources.importing import pair_to_json
+from tests.commands import ROOT, rows_of, run, sorted_lines, start
 from tests.training.metarm_stages import judged_row, world_pairs, write_lines, write_metarm_stage
 from tests.training.stages import preference
 
@@ -167,19 +168,18 @@ def test_rows_with_critiques_of_their_own_are_scored(reasrm: Call, trained: Path
 
 
 def test_a_stopped_run_goes_on_and_keeps_what_it_has(
-    trained: Path, config: Path, judged: Path, tmp_path: Path
+    reasrm: Call, trained: Path, config: Path, judged: Path, tmp_path: Path
 ) -> None:
     words = ["metarm", "score", "--metarm", trained, "--input", judged]
     words += ["--pairs", config.parent / "pairs.jsonl", "--device", "cpu", "--output"]
     whole = tmp_path / "whole.jsonl"
-    assert run(*words, whole).returncode == 0
+    reasrm(*words, whole)
     part = tmp_path / "part.jsonl"
     lines = whole.read_bytes().splitlines(keepends=True)
     part.write_bytes(b"".join(lines[:10]) + lines[10][:20])
     Path(f"{part}.manifest.json").write_bytes(Path(f"{whole}.manifest.json").read_bytes())
-    again = run(*words, part)
-    assert again.returncode == 0, again.stderr
-    assert "continuing: 10 critiques were scored before" in again.stderr
+    _, err = reasrm(*words, part)
+    assert "continuing: 10 critiques were scored before" in err
     assert [json.loads(line)["id"] for line in sorted_lines(part)] == [
         json.loads(line)["id"] for line in sorted_lines(whole)
     ]
@@ -187,7 +187,9 @@ def test_a_stopped_run_goes_on_and_keeps_what_it_has(
     assert scores[1] == pytest.approx(scores[0], abs=1e-5)
 
 
-def test_bad_rows_are_named_and_the_others_scored(trained: Path, tmp_path: Path) -> None:
+def test_bad_rows_are_named_and_the_others_scored(
+    reasrm: Call, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     good = [judged_row(pair) for pair in world_pairs(2)]
     for row in good:
         row["judgments"] = [{**row["judgments"][0], "critique": "A ok"}]
@@ -199,15 +201,14 @@ def test_bad_rows_are_named_and_the_others_scored(trained: Path, tmp_path: Path)
     ]
     path = tmp_path / "judged.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{\n", encoding="utf-8")
-    from reasrm.sources.importing import pair_to_json
-
     pairs = write_lines(tmp_path / "pairs.jsonl", [pair_to_json(pair) for pair in world_pairs(2)])
     output = tmp_path / "out.jsonl"
-    result = run(
+    ended: list[int] = []
+    monkeypatch.setattr("reasrm.cli.metarm.exit_with", ended.append)
+    told, _ = reasrm(
         "metarm", "score", "--metarm", trained, "--input", path, "--pairs", pairs, "--output", output
     )
-    assert result.returncode == 3, result.stderr
-    told = summary(result)
+    assert ended == [3]
     assert (told["scored"], told["errors"], told["errors_file"]) == (2, 4, f"{output}.errors.jsonl")
     codes = {row["id"]: row["code"] for row in rows_of(Path(f"{output}.errors.jsonl"))}
     assert codes["unknown"] == "no_pair"
@@ -220,6 +221,8 @@ def test_bad_rows_are_named_and_the_others_scored(trained: Path, tmp_path: Path)
     [
         (["metarm"], 2, "--config"),
         (["metarm", "--config", "none.yaml"], 2, "none.yaml"),
+        (["metarm", "--config", "a.yaml", "score"], 2, "mean nothing here"),
+        (["export", "--run", "{run}", "--output", "judge"], 2, "which is no judge"),
         (
             ["metarm", "score", "--metarm", "{empty}", "--input", "{rows}", "--output", "o.jsonl"],
             2,
@@ -242,7 +245,17 @@ def test_bad_rows_are_named_and_the_others_scored(trained: Path, tmp_path: Path)
             "int8",
         ),
     ],
-    ids=["no_config", "no_file", "no_metarm", "no_critique", "no_pairs", "input_as_output", "dtype"],
+    ids=[
+        "no_config",
+        "no_file",
+        "flags_before_score",
+        "export",
+        "no_metarm",
+        "no_critique",
+        "no_pairs",
+        "input_as_output",
+        "dtype",
+    ],
 )
 def test_what_cannot_be_done_says_so(
     words: list[str], code: int, said: str, trained: Path, judged: Path, tmp_path: Path, monkeypatch, capfd

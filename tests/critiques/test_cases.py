@@ -22,7 +22,7 @@ from reasrm.critiques import (
 )
 from reasrm.critiques.cases import Arguments
 from reasrm.critiques.scores import score_critique, score_critiques
-from reasrm.critiques.similarity import Unavailable
+from reasrm.critiques.similarity import Block
 from reasrm.errors import ConfigError
 from reasrm.records import Comparison, CoreArgument, Critique, Message, Order, Verdict
 
@@ -198,20 +198,17 @@ def test_repeats_cost_what_the_section_says() -> None:
 
 
 class Matcher:
-    """1 for all pairs; unavailable where a text says so. Keeps what it was asked."""
+    """1 for all pairs; NaN where a text says so. Keeps what it was asked, a batch at a time."""
 
     def __init__(self) -> None:
-        self.prepared: list[list[tuple[Sequence[str], Sequence[str]]]] = []
-        self.asked: list[tuple[Sequence[str], Sequence[str]]] = []
-
-    def prepare(self, blocks: Sequence[tuple[Sequence[str], Sequence[str]]]) -> None:
-        self.prepared.append(list(blocks))
+        self.asked: list[list[Block]] = []
 
     def __call__(self, generated: Sequence[str], reference: Sequence[str]) -> np.ndarray:
-        self.asked.append((generated, reference))
-        if "FAIL" in generated:
-            raise Unavailable("the call failed")
-        return np.ones((len(generated), len(reference)))
+        return self.many([(generated, reference)])[0]
+
+    def many(self, blocks: Sequence[Block]) -> list[np.ndarray]:
+        self.asked.append(list(blocks))
+        return [np.full((len(one), len(two)), np.nan if "FAIL" in one else 1.0) for one, two in blocks]
 
 
 def args(*said: str) -> list[CoreArgument]:
@@ -227,9 +224,7 @@ def test_a_similarity_hears_of_a_batch_at_once_and_only_of_arguments_with_a_part
         ([], args("A+ uno")),
     ]
     scores = score_critiques(pairs, matcher)
-    wanted = [(["one", "other"], ["uno", "otro"]), (["FAIL"], ["uno"])]
-    assert matcher.prepared == [wanted]
-    assert matcher.asked == wanted
+    assert matcher.asked == [[(["one", "other"], ["uno", "otro"]), (["FAIL"], ["uno"])]]
     # Of the first, both match and a third of each list is over; nothing agrees in the second; the third failed.
     assert [None if s is None else s.f1 for s in scores] == [pytest.approx(2 / 3), 0.0, None, 0.0]
 
@@ -240,7 +235,7 @@ def test_nobody_is_asked_about_a_critique_that_is_zero_for_its_repeats() -> None
     assert score_critiques([(twice, args("A+ uno"))], matcher, repeats="zero") == [
         CritiqueScores(generated=2, reference=1)
     ]
-    assert matcher.asked == []
+    assert matcher.asked == [[]]
 
 
 def test_one_critique_alone_has_to_be_compared() -> None:

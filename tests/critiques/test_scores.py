@@ -1,4 +1,4 @@
-"""Matching, scores and inconsistency by hand; what holds for all critiques; the hacking suite."""
+"""Matching and scores by hand; what holds for all critiques; the hacking suite."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from reasrm.critiques import (
     assign,
     core_arguments,
     favoured_side,
-    inconsistency,
-    match,
     score_critique,
     stem_overlap,
 )
@@ -55,7 +53,7 @@ def test_the_reference_of_the_suite() -> None:
 def test_side_and_stance_must_agree() -> None:
     reference = args("A+ red fox")
     for said, found in (("A+ red fox", 1), ("A- red fox", 0), ("B+ red fox", 0), ("B- red fox", 0)):
-        assert len(match(args(said), reference, stem_overlap)) == found
+        assert score_critique(args(said), reference, stem_overlap).matched == found
 
 
 def test_the_assignment_has_the_largest_sum_not_the_first_best_pair() -> None:
@@ -151,12 +149,6 @@ def test_repeats_in_the_reference_count_once() -> None:
         assert score_critique(args("A- fox"), meant, stem_overlap).reference == 1
 
 
-def test_inconsistency_is_a_share_of_right_verdicts() -> None:
-    assert inconsistency([True, True, True, True, False], [0.5, 0.4, 1.0, None, 0.0]) == pytest.approx(1 / 3)
-    assert inconsistency([True, True], [0.5, 0.4], threshold=0.6) == 1.0
-    assert inconsistency([False, True], [0.0, None]) is inconsistency([], []) is None
-
-
 def test_the_side_that_a_critique_speaks_for() -> None:
     assert favoured_side(args("A+ x", "B- y", "B+ z")) == "A"
     assert favoured_side(args("A- x")) == "B"
@@ -221,7 +213,6 @@ def test_hack_the_verdict_against_the_critique() -> None:
     scores = score_critique(said, HUMAN, stem_overlap)
     # The critique is perfect and speaks for A: a verdict B earns nothing only because the gate asks for the outcome.
     assert (scores.f1, scores.average_precision, favoured_side(said)) == (1.0, 1.0, "A")
-    assert inconsistency([False], [scores.f1]) is None
 
 
 def test_hack_an_empty_critique() -> None:

@@ -6,7 +6,6 @@ import random
 
 import pytest
 
-from reasrm.critiques import inconsistency
 from reasrm.metrics.critiques import SCORES, CritiqueOutcome, critique_metrics, critique_subsets
 from reasrm.metrics.intervals import Estimate, bootstrap_ratio
 
@@ -80,12 +79,6 @@ def test_a_failed_call_changes_coverage_only() -> None:
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"critique_coverage"}
     assert values(after)["critique_coverage"] == (pytest.approx(6 / 9), 5)
-
-
-def test_it_is_the_inconsistency_of_single_judgments() -> None:
-    f1 = [None if o.scores is None else o.scores["f1"] for o in OUTCOMES]
-    expected = inconsistency([o.right is True for o in OUTCOMES], f1)
-    assert critique_metrics(OUTCOMES)["inconsistency"].value == expected
 
 
 def test_intervals_resample_rows() -> None:

@@ -145,8 +145,10 @@ class Model:
     def __init__(self) -> None:
         self.identity = {"model": "fake"}
         self.asked: list[Request] = []
+        self.batches = 0
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        self.batches += 1
         for request in requests:
             self.asked.append(request)
             texts = [span.text for message in request.messages for span in message.spans if not span.trusted]
@@ -202,11 +204,12 @@ def test_a_model_extracts_and_matches_and_its_failures_cost_their_cases_only(tmp
 
 
 def test_a_failed_match_costs_its_case_only() -> None:
-    section = CritiqueSection(similarity="model", model="m")
+    section, model = CritiqueSection(similarity="model", model="m"), Model()
     reference = "Response A is accurate about dates."
-    found = build_critique_scorer(section, lambda name: Model())(
+    found = build_critique_scorer(section, lambda name: model)(
         [case(reference, reference), case(reference, "Response A is accurate about xFAILx.")]
     )
+    assert (len(model.asked), model.batches) == (2, 1)  # both at the same time
     assert found[0] is not None
     assert found[0].f1 == 1.0
     assert found[1] is None

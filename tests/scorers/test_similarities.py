@@ -100,7 +100,8 @@ def test_cosines_by_hand_and_nothing_below_zero(fake: FakeModel) -> None:
 
 def test_a_text_is_encoded_once_and_a_batch_together(fake: FakeModel) -> None:
     similarity = sentence_encoder(str(encoder_folder()))
-    similarity.prepare([(["a", "b"], ["d"]), (["a"], ["c"])])
+    found = similarity.many([(["a", "b"], ["d"]), (["a"], ["c"])])
+    assert [matrix.tolist() for matrix in found] == [[[pytest.approx(2**-0.5)]] * 2, [[0.0]]]
     assert fake.batches == [["a", "b", "d", "c"]]
     similarity(["a", "a", "b"], ["c", "d"])
     assert len(fake.batches) == 1

@@ -56,6 +56,7 @@ def write_meta_stage(folder: Path, *, readout: str = "likelihood", **sections: A
         "per_device_train_batch_size": 2 * GROUP,
         "num_generations": GROUP,
         "max_completion_length": 60,
+        "temperature": 1.3,
         "learning_rate": 1e-4,
         "logging_steps": 1,
     }
@@ -66,7 +67,6 @@ def write_meta_stage(folder: Path, *, readout: str = "likelihood", **sections: A
             "model": {"path": str(SANDBOX_MODEL)},
             "rewards": RM_NLHF,
             "critique": {"extractor": "sandbox", "similarity": "exact", "fatal_rule": False},
-            "rollouts": {"refill": 1},
             "watch": {"samples": 2 * GROUP, "samples_every": 1, "canary": None},
             **sections,
             "metarm": {**metarm, **sections.get("metarm", {})},
@@ -193,7 +193,6 @@ def main(root: Path, shares: Sequence[float]) -> None:
     """
     import torch
 
-    import reasrm.training.rlvr
     import tests.metarm.models  # noqa: F401 - whatever a training imports is imported here, once
 
     torch.set_num_threads(1)

@@ -113,6 +113,22 @@ GRPO_USED = {
 """The same of `GRPOTrainer`."""
 
 
+METARM_OVERRIDDEN = {
+    "get_batch_samples": ["epoch_iterator", "num_batches", "device"],
+    "compute_loss": ["model", "inputs", "return_outputs", "num_items_in_batch"],
+    "_load_from_checkpoint": ["resume_from_checkpoint", "model"],
+    "_save": ["output_dir", "state_dict"],
+    "_save_checkpoint": ["model", "trial"],
+}
+"""Methods that the trainer of a MetaRM overrides."""
+METARM_USED = {
+    "training_step": ["self.loss_is_scaled_for_ga", "num_items_in_batch=num_items_in_batch"],
+    "prediction_step": ["return_outputs=True", "self.label_names"],
+    "train": ["self._load_from_checkpoint(resume_from_checkpoint)"],
+}
+"""The same of `Trainer`, for a MetaRM."""
+
+
 def changes(
     trainer: type[Any], overridden: Mapping[str, Sequence[str]], used: Mapping[str, Sequence[str]]
 ) -> list[str]:
@@ -128,6 +144,10 @@ def changes(
         source = inspect.getsource(getattr(trainer, name))
         changed += [f"{trainer.__name__}.{name} does not use {word}" for word in words if word not in source]
     return changed
+
+
+def test_the_trainer_is_the_one_that_a_metarm_was_written_for():
+    assert changes(Trainer, METARM_OVERRIDDEN, METARM_USED) == []
 
 
 def test_the_trainer_is_the_one_this_was_written_for():

@@ -399,3 +399,25 @@ def test_it_learns_and_is_measured_on_rows_that_it_never_saw(tmp_path: Path) -> 
     card = MetaRM.open(Path(summary["metarm"])).card
     assert card.trained["quality"]["mse"] == quality["mse"]
     assert PARTS["critique"]["weight"] == card.weight
+
+
+def test_a_run_that_ends_within_an_epoch_is_measured_and_saved(tmp_path: Path) -> None:
+    config = write_metarm_stage(
+        tmp_path,
+        count=6,
+        data={"holdout": 0.3},
+        trainer={
+            "max_steps": 5,
+            "per_device_train_batch_size": 8,
+            "save_steps": 100,
+            "eval_strategy": "epoch",
+        },
+    )
+    summary = train(load_metarm_stage(config), str(config), tmp_path / "run")
+    measured = [r["step"] for r in rows_of(tmp_path / "run" / "metrics.jsonl") if "eval_mse" in r]
+    per_epoch = -(-(summary["lessons"] - summary["held_out"]) // 8)
+    assert 1 < per_epoch < 5
+    assert measured == [*list(range(per_epoch, 5, per_epoch)), 5]
+    kept = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert "checkpoint-5" in kept
+    assert f"checkpoint-{summary['quality']['step']}" in kept

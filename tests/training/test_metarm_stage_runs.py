@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from reasrm.cli.app import app
 from reasrm.errors import ConfigError
 from reasrm.training.metarm_config import load_metarm_stage
 from reasrm.training.metarm_stage import train
@@ -97,6 +99,12 @@ def test_a_finished_run_without_its_folder_makes_it(config: Path, undisturbed: P
     assert what_counts(undisturbed) == before
 
 
+def forget_training(folder: Path) -> None:
+    """Leave of a run what it had before its first step."""
+    (folder / "metrics.jsonl").unlink()
+    shutil.rmtree(folder / "checkpoints")
+
+
 def test_judgments_are_drawn_once_and_as_judging_draws_them(tmp_path: Path) -> None:
     config = write_metarm_stage(
         tmp_path,
@@ -114,24 +122,17 @@ def test_judgments_are_drawn_once_and_as_judging_draws_them(tmp_path: Path) -> N
     assert ("critiques scored", 12, 12) in counted
     judged = tmp_path / "judged-again.jsonl"
     args = ["--votes", "2", "--temperature", "1", "--seed", "5", "--max-tokens", "40", "--spec", "sandbox"]
-    pairs = tmp_path / "pairs.jsonl"
-    found = run("judge", "--judge", SANDBOX_MODEL, "--input", pairs, "--output", judged, *args)
-    assert found.returncode == 0, found.stderr
+    files = ["--input", str(tmp_path / "pairs.jsonl"), "--output", str(judged), "--quiet"]
+    app(["judge", "--judge", str(SANDBOX_MODEL), *files, *args], standalone_mode=False)
     theirs = {row["id"]: row["judgments"] for row in rows_of(judged)}
     assert {row["id"]: row["judgments"] for row in rows_of(folder / "rollouts.jsonl")} == theirs
     # Another config over the same judgments does not draw them again; another policy is another run.
     drawn = (folder / "rollouts.jsonl").stat().st_mtime_ns
-    for path in (folder / "metrics.jsonl", *folder.glob("checkpoints/*/*")):
-        path.unlink()
-    for path in folder.glob("checkpoints/*"):
-        path.rmdir()
+    forget_training(folder)
     train(load_metarm_stage(config, ["metarm.target=process"]), str(config), folder)
     assert (folder / "rollouts.jsonl").stat().st_mtime_ns == drawn
-    for path in (folder / "metrics.jsonl", *folder.glob("checkpoints/*/*")):
-        path.unlink()
-    for path in folder.glob("checkpoints/*"):
-        path.rmdir()
-    with pytest.raises(ConfigError, match="other than the config asks for|others than the config"):
+    forget_training(folder)
+    with pytest.raises(ConfigError, match="others than the config asks for"):
         train(load_metarm_stage(config, ["rollouts.seed=6"]), str(config), folder)
 
 
