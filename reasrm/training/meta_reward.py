@@ -33,6 +33,7 @@ from reasrm.metarm.model import MetaRM
 from reasrm.metarm.quality import quality
 from reasrm.metarm.scale import bonus, target_of
 from reasrm.rewards.base import Rollout, Values
+from reasrm.rewards.build import RewardFunction, Scored
 from reasrm.rewards.config import RewardSection
 from reasrm.rewards.critique_sections import CritiqueFormatPart, CritiquePart
 from reasrm.rewards.outcome import is_right
@@ -124,6 +125,24 @@ class MetaReward:
                 batch_size=section.batch_size,
             )
         assert_equal_weights(self.metarm)
+
+    def score(
+        self,
+        reward: RewardFunction,
+        rollouts: Sequence[Rollout],
+        parts: dict[str, Values],
+        mine: range,
+        *,
+        learn: bool,
+    ) -> tuple[Scored, dict[str, float]]:
+        """Complete the parts and combine them; see `complete`.
+
+        Returns:
+            The rewards, with the parts as they were and the MetaRM's own numbers; and numbers for the log.
+        """
+        done = self.complete(rollouts, parts, mine, learn=learn)
+        scored = reward.combine_parts(rollouts, {**parts, self.section.fills: done.values})
+        return Scored(scored.rewards, {**parts, SCORES: done.scores}), done.numbers
 
     def complete(
         self, rollouts: Sequence[Rollout], parts: dict[str, Values], mine: range, *, learn: bool

@@ -30,7 +30,7 @@ from reasrm.rewards.base import RewardProblem, Rollout, Values
 from reasrm.rewards.build import RewardFunction, Scored
 from reasrm.training.batches import replacements
 from reasrm.training.comparisons import Prompt, read_judgment
-from reasrm.training.meta_reward import SCORES, MetaReward
+from reasrm.training.meta_reward import MetaReward
 from reasrm.training.models import BaseModel
 from reasrm.training.rlvr_config import RLVRStage
 from reasrm.training.watch import describe_batch, sample_record
@@ -316,27 +316,13 @@ class Rollouts(_Trainer):
         if self.meta is None:
             scored = self._reward.combine_parts(rollouts, parts)
         else:
-            scored = self._score_with(self.meta, rollouts, parts, len(keys), learn=learn)
+            first = self.accelerator.process_index * len(keys)
+            mine, learn = range(first, first + len(keys)), learn and self.model.training
+            scored, numbers = self.meta.score(self._reward, rollouts, parts, mine, learn=learn)
+            for name, value in numbers.items():
+                self._metrics["train"][name].append(value)
         groups = [rollout.group for rollout in rollouts]
         return rollouts, scored, compute_advantages(scored.array(), groups, self.stage.advantages)
-
-    def _score_with(
-        self,
-        meta: MetaReward,
-        rollouts: Sequence[Rollout],
-        parts: dict[str, Values],
-        num_mine: int,
-        *,
-        learn: bool,
-    ) -> Scored:
-        """Let the MetaRM complete the parts; the log keeps what was there before it, and its own numbers."""
-        first = self.accelerator.process_index * num_mine
-        done = meta.complete(
-            rollouts, parts, range(first, first + num_mine), learn=learn and self.model.training
-        )
-        self._meta_numbers |= done.numbers
-        scored = self._reward.combine_parts(rollouts, {**parts, meta.section.fills: done.values})
-        return Scored(scored.rewards, {**parts, SCORES: done.scores})
 
     def _ask_once(self, rollouts: Sequence[Rollout]) -> dict[str, Values]:
         """Ask the reward in one process and tell the others: a referee is paid once, and all go on from one answer."""

@@ -17,6 +17,7 @@ from reasrm.training.checkpoints import SafeCheckpoints
 from reasrm.training.config import OWNED
 from reasrm.training.guards import GuardedSteps
 from reasrm.training.judge_grpo import JudgeGRPOTrainer
+from reasrm.training.metarm_trainer import MetaRMTrainer
 from reasrm.training.rlvr_config import GRPO_OWNED
 from reasrm.training.rlvr_setup import _DEFAULTS
 from reasrm.training.rollouts import Rollouts
@@ -72,6 +73,8 @@ GRPO_OVERRIDDEN = {
         "image_position_ids",
     ],
     "_save_checkpoint": ["model", "trial"],
+    "_save_rng_state": ["output_dir"],
+    "_load_rng_state": ["checkpoint"],
     "create_model_card": ["model_name", "dataset_name", "tags"],
 }
 """The same of `GRPOTrainer`."""
@@ -117,6 +120,7 @@ METARM_OVERRIDDEN = {
     "get_batch_samples": ["epoch_iterator", "num_batches", "device"],
     "compute_loss": ["model", "inputs", "return_outputs", "num_items_in_batch"],
     "_load_from_checkpoint": ["resume_from_checkpoint", "model"],
+    "evaluate": ["eval_dataset", "ignore_keys", "metric_key_prefix"],
     "_save": ["output_dir", "state_dict"],
     "_save_checkpoint": ["model", "trial"],
 }
@@ -176,6 +180,7 @@ def test_every_method_overridden_is_in_the_contract():
     for mixins, trainer, own in (
         ((SafeCheckpoints, GuardedSteps), Trainer, {"_run_epoch", *OVERRIDDEN}),
         ((Rollouts, JudgeGRPOTrainer), GRPOTrainer, GRPO_OVERRIDDEN.keys()),
+        ((MetaRMTrainer,), Trainer, METARM_OVERRIDDEN.keys()),
     ):
         for mixin in mixins:
             overridden = {name for name in vars(mixin) if callable(getattr(trainer, name, None))}
