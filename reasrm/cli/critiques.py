@@ -17,6 +17,7 @@ from reasrm.durable import ResumeState, read_records
 from reasrm.evaluation.critique_rows import FileScan
 from reasrm.evaluation.critique_runs import Control, Result, extract_file, score_file
 from reasrm.evaluation.critiques import CritiqueEvaluation
+from reasrm.evaluation.table import format_estimate
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
 from reasrm.scorers.critiques import BuiltScorer, build_critique_scorer
@@ -178,6 +179,11 @@ def _note_resume(resume: ResumeState) -> None:
 def _finish(command: str, output: Path, result: Result, built: BuiltScorer) -> None:
     """Print the summary and end with its exit code."""
     note(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result.counts.items()))
+    if (f1 := result.summary.get("critique_f1")) is not None:
+        inconsistency = format_estimate(result.summary["inconsistency"])
+        note(f"critique F1 {format_estimate(f1)}, inconsistency {inconsistency}")
+        if f1["value"] == 0:
+            note("nothing matches: do --extractor and --similarity fit these texts?")
     for name, cost in built.costs.items():
         note(f"{name}: {cost}")
     summary: dict[str, Any] = {

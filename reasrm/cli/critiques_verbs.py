@@ -103,11 +103,19 @@ def critiques_score(
         str | None, typer.Option("--extractor", help="Instead of the config's: rules, sandbox or model.")
     ] = None,
     similarity: Annotated[
-        str | None, typer.Option("--similarity", help="Instead of the config's: stems, exact, model, …")
+        str | None,
+        typer.Option(
+            "--similarity",
+            help="Instead of the config's: stems, exact, bleu, rouge_l, token_embeddings, sentence_encoder or model.",
+        ),
     ] = None,
     threshold: Annotated[
         float | None,
         typer.Option("--threshold", help="Instead of the config's: least similarity of a match."),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option("--encoder", help="Model folder or hub id of sentence_encoder and token_embeddings."),
     ] = None,
     model: Model = None,
     field: Field = "critique",
@@ -142,6 +150,7 @@ def critiques_score(
                 "extractor": extractor,
                 "similarity": similarity,
                 "threshold": threshold,
+                "encoder": encoder,
                 "model": model,
                 "cache": cache,
                 "max_tokens": max_tokens,

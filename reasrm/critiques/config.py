@@ -62,6 +62,10 @@ class CritiqueSection(Config):
             raise ValueError("'model' is used by 'extractor: model' and 'similarity: model' only")
         if needs_encoder and not self.encoder:
             raise ValueError(f"'similarity: {self.similarity}' needs 'encoder': a model folder")
+        if self.model and self.model.partition(":")[0] in ("replay", "sandbox"):
+            raise ValueError(
+                f"'model: {self.model}' answers no questions; name a folder, hub id or openai:MODEL@URL"
+            )
         if self.encoder and not needs_encoder:
             raise ValueError(f"'encoder' is used by 'similarity: {' | '.join(_EMBEDDED)}' only")
         if self.encoder_revision and not self.encoder:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -58,6 +58,10 @@ class CritiqueScores:
     said: tuple[CoreArgument, ...] = field(default=(), compare=False, repr=False)
     meant: tuple[CoreArgument, ...] = field(default=(), compare=False, repr=False)
     matches: tuple[Match, ...] = field(default=(), compare=False, repr=False)
+
+    def numbers(self) -> dict[str, float]:
+        """Return scores and counts, without what was counted."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.compare}
 
 
 def precision(matched: int, generated: int) -> float:

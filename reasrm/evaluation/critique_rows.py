@@ -16,6 +16,9 @@ from reasrm.errors import InputError, RowError
 from reasrm.files import file_sha256
 from reasrm.jsonl import RawRow, read_rows
 from reasrm.judging.inputs import JudgeInput
+from reasrm.protocol.grammar import Grammar
+from reasrm.protocol.parsing import after_thinking
+from reasrm.protocol.spec import load_spec
 from reasrm.records import Comparison, CoreArgument, Critique, Order, PreferencePair, Row
 from reasrm.sources import detect, fields, get
 from reasrm.sources.base import Source
@@ -44,7 +47,8 @@ class Judgment:
         row: The row's id.
         order: The order shown.
         vote: Which sample.
-        right: Whether its verdict is the row's label; None without a label.
+        verdict: In the row's own order; None if unreadable.
+        label: The row's.
         is_written: Whether the judge wrote anything.
         subset: The row's subset.
     """
@@ -52,9 +56,15 @@ class Judgment:
     row: str
     order: Order
     vote: int
-    right: bool | None
+    verdict: str | None
+    label: str | None
     is_written: bool
     subset: str | None
+
+    @property
+    def right(self) -> bool | None:
+        """Whether the verdict is the label; None without a label."""
+        return None if self.label is None else self.verdict == self.label
 
     @property
     def where(self) -> dict[str, Any]:
@@ -186,18 +196,19 @@ def arguments_json(arguments: Sequence[CoreArgument]) -> list[dict[str, Any]]:
 
 
 def _of_judged(path: Path, name: str) -> Iterator[Written]:
+    grammar = load_spec("mt-bench").grammar  # all mark thinking alike unless somebody says otherwise
     for raw in read_rows(path):
         try:
             if raw.data is None:
                 raise raw.error or RowError("is not a row", code="bad_json", place=raw.place)
-            yield from list(_judgments(raw.data, raw, name))
+            yield from list(_judgments(raw.data, raw, name, grammar))
         except RowError as error:
             own = (raw.data or {}).get("id")
             row_id = own if isinstance(own, str) else f"line:{raw.place}"
             yield Written(row_id, raw.place, raw.digest, error=error)
 
 
-def _judgments(row: Mapping[str, Any], raw: RawRow, name: str) -> Iterator[Written]:
+def _judgments(row: Mapping[str, Any], raw: RawRow, name: str, grammar: Grammar) -> Iterator[Written]:
     place = raw.place
     row_id, subset = fields.text(row, "id", place), fields.optional_text(row, "subset", place)
     items = fields.required(row, "judgments", place)
@@ -212,13 +223,14 @@ def _judgments(row: Mapping[str, Any], raw: RawRow, name: str) -> Iterator[Writt
         if order not in Order.__members__:
             raise fields.wrong_type("order", "'AB' or 'BA'", order, place)
         said = fields.optional_text(item, name, place)
-        text = (said or "").rpartition("</think>")[2].strip()
-        label = row.get("label")
+        # The critique that a grammar marks was read after the thinking already.
+        text = ((said if name == "critique" else after_thinking(grammar, said or "")) or "").strip()
         judgment = Judgment(
             row=row_id,
             order=Order(order),
             vote=fields.integer(item, "vote", place),
-            right=None if label is None else item.get("verdict") == label,
+            verdict=item.get("verdict"),
+            label=row.get("label"),
             is_written=bool(item.get("text")) or said is not None,
             subset=subset,
         )

@@ -6,6 +6,7 @@ A finished critique is one durable line of `OUT`; what could not be had, and row
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -31,10 +32,11 @@ from reasrm.evaluation.critique_rows import (
     written,
 )
 from reasrm.files import file_sha256
-from reasrm.metrics.critiques import SCORES, CritiqueOutcome, critique_metrics
+from reasrm.metrics.critiques import CritiqueOutcome, critique_metrics
 from reasrm.records import Comparison, Critique, Order
 from reasrm.scorers.asking import Failure
 
+_LOG = logging.getLogger("reasrm")
 __all__ = ["Control", "FileReader", "Result", "extract_file", "score_file"]
 
 FileReader: TypeAlias = Callable[[Sequence[CritiqueText]], Sequence[Arguments | Failure | None]]
@@ -186,10 +188,7 @@ def score_file(
         if control.on_scan is not None:
             control.on_scan(found)
         own = _own_rows(reference, source)
-        if not any(item.judgment and item.judgment.row in own for item in written(judged, "auto", name)):
-            raise InputError(
-                "names no judged row", place=str(reference), remedy="give the rows that were judged, by id"
-            )
+        _check_reference(own, judged, name, reference)
         whole = {
             "input_sha256": found.sha256,
             "reference_sha256": file_sha256(reference),
@@ -314,13 +313,12 @@ def _score_all(
 
 
 def _line(item: Written, scores: CritiqueScores | None, abstained: str | None) -> dict[str, Any]:
-    numbers = (*SCORES, "generated", "reference", "matched")
     judgment = item.judgment
     return {
         "subset": None if judgment is None else judgment.subset,
         "right": None if judgment is None else judgment.right,
         "abstained": abstained,
-        "scores": None if scores is None else {name: getattr(scores, name) for name in numbers},
+        "scores": None if scores is None else scores.numbers(),
     }
 
 
@@ -343,6 +341,34 @@ def _own_rows(path: Path, source: str) -> dict[str, Comparison]:
             "no row has a reference critique", place=str(path), remedy="give rows with a field 'critique'"
         )
     return rows
+
+
+def _check_reference(own: Mapping[str, Comparison], judged: Path, name: str, reference: Path) -> None:
+    """Refuse references of other rows, and warn of those whose responses may stand the other way round.
+
+    Raises:
+        InputError: They name no judged row.
+    """
+    known = others = 0
+    example = ""
+    for item in written(judged, "auto", name):
+        row = own.get(item.judgment.row) if item.judgment else None
+        if item.judgment is None or row is None:
+            continue
+        known += 1
+        target = row.target.winner if row.target else None
+        if target and item.judgment.label and target != item.judgment.label:
+            others, example = others + 1, example or row.id
+    if not known:
+        raise InputError(
+            "names no judged row", place=str(reference), remedy="give the rows that were judged, by id"
+        )
+    if others:
+        _LOG.warning(
+            "%s: %d of %d judgments are of rows with another label here, %r for instance; critiques are compared "
+            "as if the responses stood in the order that was judged",
+            *(reference, others, known, example),
+        )
 
 
 def _outcomes(journal: DurableMap) -> Iterator[CritiqueOutcome]:

@@ -23,7 +23,7 @@ from reasrm.durable import read_records
 from reasrm.files import replacing
 from reasrm.generation.resolve import open_backend
 from reasrm.judging.inputs import JudgeInput
-from reasrm.metrics.critiques import LEAST_F1, SCORES, CritiqueOutcome, critique_metrics, critique_subsets
+from reasrm.metrics.critiques import LEAST_F1, CritiqueOutcome, critique_metrics, critique_subsets
 from reasrm.metrics.intervals import Estimate
 from reasrm.protocol.parsing import after_thinking
 from reasrm.protocol.spec import JudgeSpec
@@ -31,7 +31,14 @@ from reasrm.records import Comparison, Order, ParseStatus, PreferencePair, Row
 from reasrm.scorers.critiques import BuiltScorer, build_critique_scorer
 from reasrm.strictjson import dumps
 
-__all__ = ["CritiqueEvaluation", "CritiqueReport", "measure_critiques", "opened_scorer", "usual_section"]
+__all__ = [
+    "CritiqueEvaluation",
+    "CritiqueReport",
+    "check_section",
+    "measure_critiques",
+    "opened_scorer",
+    "usual_section",
+]
 
 _BATCH = 256
 _NOT_WRITTEN = (ParseStatus.ERROR, ParseStatus.TOO_LONG)
@@ -80,8 +87,19 @@ def usual_section(spec: JudgeSpec) -> CritiqueEvaluation:
     return CritiqueEvaluation(extractor="sandbox", similarity="exact", fatal_rule=False)
 
 
+def check_section(section: CritiqueEvaluation) -> None:
+    """Open what a section names and close it again; nothing is loaded.
+
+    Raises:
+        ConfigError: A model or encoder cannot be used.
+        MissingExtraError: A package is not installed.
+    """
+    with opened_scorer(section, None):
+        pass
+
+
 @contextmanager
-def opened_scorer(section: CritiqueEvaluation, replies: Path) -> Iterator[BuiltScorer]:
+def opened_scorer(section: CritiqueEvaluation, replies: Path | None) -> Iterator[BuiltScorer]:
     """Open what the section names. A model's replies are kept in `replies`, unless the section says where."""
     if section.asks_model and section.cache is None:
         section = section.model_copy(update={"cache": replies})
@@ -165,7 +183,7 @@ class _Case:
             row=self.comparison.id,
             subset=self.comparison.subset,
             right=self.right,
-            scores=None if scores is None else {name: getattr(scores, name) for name in SCORES},
+            scores=None if scores is None else scores.numbers(),
         )
 
     def as_json(self, scores: CritiqueScores | None) -> dict[str, Any]:
@@ -189,10 +207,9 @@ class _Case:
             }
             for n, argument in enumerate(scores.said)
         ]
-        numbers = (*SCORES, "generated", "reference", "matched")
         return {
             **line,
-            "scores": {name: getattr(scores, name) for name in numbers},
+            "scores": scores.numbers(),
             "arguments": said,
             "reference": [asdict(argument) for argument in scores.meant],
         }

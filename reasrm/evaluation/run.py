@@ -73,8 +73,14 @@ def evaluate(
         on_critiques: Called with the critiques scored so far and the number of judgments.
 
     Raises:
+        ConfigError: `critiques` names a model or encoder that cannot be used; nobody has been asked yet.
         InputError: No row has a label.
     """
+    if critiques is not None:
+        from reasrm.evaluation.critiques import check_section
+
+        # A folder that is not there should be heard of before hours of judging.
+        check_section(critiques)
     _make(folder)
     if suite.asks_everything:
         options = replace(options, judge_identical=True, judge_degenerate=True)

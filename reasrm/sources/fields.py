@@ -275,13 +275,14 @@ def _critique(row: RowData, key: str, place: str) -> Critique:
     value = row[key]
     if isinstance(value, str):
         return Critique(text=value)
-    item = _object(value, key, place)
-    arguments = required(item, "arguments", place)
+    if not isinstance(value, dict):
+        raise wrong_type(key, "a string, or an object with 'arguments'", value, place)
+    arguments = required(value, "arguments", place)
     if not isinstance(arguments, list):
         raise wrong_type(f"{key}.arguments", "a list", arguments, place)
     return Critique(
         arguments=tuple(_argument(a, f"{key}.arguments[{n}]", place) for n, a in enumerate(arguments)),
-        text=optional_text(item, "text", place),
+        text=optional_text(value, "text", place),
     )
 
 

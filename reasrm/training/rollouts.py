@@ -319,8 +319,7 @@ class Rollouts(_Trainer):
             first = self.accelerator.process_index * len(keys)
             mine, learn = range(first, first + len(keys)), learn and self.model.training
             scored, numbers = self.meta.score(self._reward, rollouts, parts, mine, learn=learn)
-            for name, value in numbers.items():
-                self._metrics["train"][name].append(value)
+            self._meta_numbers |= numbers  # of several looks at a batch the last one counts
         groups = [rollout.group for rollout in rollouts]
         return rollouts, scored, compute_advantages(scored.array(), groups, self.stage.advantages)
 

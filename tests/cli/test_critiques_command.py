@@ -251,6 +251,19 @@ def test_arguments_of_judgments_speak_of_the_rows_own_order(tmp_path: Path, here
     assert said["extracted"] == 5, "q1's second text names nobody, and is still a text"
 
 
+def test_thinking_is_no_critique(tmp_path: Path, here: Here) -> None:
+    texts = (
+        "<think>Response A is rude.</think>Response B is rude.",
+        "<think>Response A is rude.",
+        "Response A is rude.",
+    )
+    rows = [{"id": f"q{n}", "judgments": [judgment("AB", "x", text=text)]} for n, text in enumerate(texts)]
+    path, output = judged(tmp_path / "judged.jsonl", *rows), tmp_path / "arguments.jsonl"
+    said = here("critiques", "extract", "--input", path, "--output", output, "--field", "text")
+    assert (said["extracted"], said["without_critique"]) == (2, 1)
+    assert [[a["about"] for a in row["arguments"]] for row in rows_of(output)] == [["B"], ["A"]]
+
+
 REFERENCE = (
     {"arguments": [{"about": "B", "stance": "against", "text": "the response is wrong about Rome"}]},
     {"arguments": [{"about": "A", "stance": "for", "text": "the response is short"}]},
@@ -384,10 +397,29 @@ def test_references_that_cannot_be_used(tmp_path: Path, here: Here) -> None:
     assert (here.code, "has a reference critique" in here.stderr) == (4, True)
     here(*args, pairs)
     assert here.code == 0
+    assert "critique F1 0.417" in here.stderr
+    assert "with another label" not in here.stderr
     here(*args, pairs, "--threshold", "0.9")
     assert (here.code, "threshold was 0.5, is 0.9" in here.stderr) == (2, True), here.stderr
     here(*args, pairs, "--threshold", "0.9", "--restart")
     assert here.code == 0
+    turned = tmp_path / "turned.jsonl"
+    turned.write_text(pairs.read_text().replace('"label": "A"', '"label": "B"'))
+    here(*args, turned, "--restart")
+    assert here.code == 0
+    assert "4 of 5 judgments are of rows with another label here, 'q0' for instance" in here.stderr
+
+
+def test_an_encoder_by_flags_and_nothing_that_matches(tmp_path: Path, here: Here) -> None:
+    path = judged(tmp_path / "judged.jsonl", *JUDGED[1:2])
+    args = ["critiques", "score", "--input", path, "--reference", write_reference(tmp_path / "pairs.jsonl")]
+    args += ["--output", tmp_path / "out.jsonl"]
+    here(*args, "--similarity", "token_embeddings")
+    assert (here.code, "needs 'encoder'" in here.stderr) == (2, True)
+    here(*args, "--similarity", "token_embeddings", "--encoder", tmp_path)
+    assert (here.code, "has no weights" in here.stderr) == (2, True)
+    assert here(*args)["critique_f1"]["value"] == 0
+    assert "nothing matches: do --extractor and --similarity fit these texts?" in here.stderr
 
 
 def test_lines_that_are_no_rows_are_errors(tmp_path: Path, here: Here) -> None:

@@ -55,7 +55,7 @@ def test_the_documented_command_and_again(tmp_path: Path) -> None:
     assert {path.name for path in out.iterdir()} >= {"critique-replies", "critiques.jsonl", "result.json"}
 
 
-def test_a_misspelt_section_is_refused_before_anybody_is_asked(tmp_path: Path) -> None:
+def test_a_section_that_cannot_work_is_refused_before_anybody_is_asked(tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", 1, critique="Response B is too short.")
     section = tmp_path / "critiques.yaml"
     section.write_text("least_f2: 0.5\n")
@@ -64,4 +64,8 @@ def test_a_misspelt_section_is_refused_before_anybody_is_asked(tmp_path: Path) -
     assert result.returncode == 2
     assert "least_f2" in result.stderr
     assert "least_f1" in result.stderr
+    assert not (tmp_path / "out").exists()
+    section.write_text(f"similarity: sentence_encoder\nencoder: {tmp_path}\n")
+    result = run("eval", "pairs", *args, "--critiques", section)
+    assert (result.returncode, "has no weights" in result.stderr) == (2, True)
     assert not (tmp_path / "out").exists()

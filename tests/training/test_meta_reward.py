@@ -118,11 +118,11 @@ def once(
 ) -> tuple[Values, Values, dict[str, float]]:
     reward = build_reward(meta.rewards, critiques=f1_of)
     parts = reward.ask(rollouts)
-    done = meta.complete(rollouts, parts, range(len(rollouts)), learn=learn)
     kept = copy.deepcopy(parts)
-    scored = reward.combine_parts(rollouts, {**parts, "critique": done.values})
-    assert parts == kept  # the log has what was there before
-    return scored.rewards, done.scores, done.numbers
+    scored, numbers = meta.score(reward, rollouts, parts, range(len(rollouts)), learn=learn)
+    said = scored.parts["metarm"]
+    assert scored.parts == {**kept, "metarm": said}  # the log has what was there before
+    return scored.rewards, said, numbers
 
 
 WITHOUT = [

@@ -50,13 +50,12 @@ def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JudgeGRPOTrain
         folder / "stage.yaml",
         folder / "run",
         "rollouts.refill=2",
-        "trainer.max_steps=4",
-        "trainer.save_steps=4",
+        "trainer.max_steps=8",
+        "trainer.save_steps=8",
         "trainer.steps_per_generation=2",
         "trainer.generation_batch_size=null",
         f"trainer.per_device_train_batch_size={GROUP}",
-        f"validation={{splits: {{own: {folder / 'pairs.jsonl'}}}, every: 4, limit: 3}}",
-        "metarm.holdout=0.5",
+        f"validation={{splits: {{own: {folder / 'pairs.jsonl'}}}, every: 8, limit: 3}}",
     )
     yield trainer
     trainer.run.close()
@@ -127,8 +126,8 @@ def test_it_learns_once_per_generation_batch(
     monkeypatch.setattr(Learner, "update", counted)
     trainer.train()
     meta, _ = meta_of(trainer)
-    assert trainer._generate_every == 4  # passes: two micro-batches, twice
-    assert len(updates) == looks.count(True) == trainer._step // 4 == len(batches(trainer.run.path))
+    assert trainer._generate_every == 4  # two passes, twice
+    assert len(updates) == looks.count(True) == len(batches(trainer.run.path)) == 2
     assert looks.count(False) > 0  # groups were replaced
     assert differing(updates[0], weights(meta.metarm)) != []
     for row in batches(trainer.run.path):

@@ -142,19 +142,19 @@ def test_kills_change_nothing(config: Path, undisturbed: Path, tmp_path: Path) -
     command = ["metarm", "--config", config, "--run-dir", folder, "--resume"]
     for _ in range(6):
         process = start(*command)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while (
             process.poll() is None and not list(folder.glob("checkpoints/*")) and time.monotonic() < deadline
         ):
             time.sleep(0.01)
         try:
-            process.communicate(timeout=draw.uniform(0.0, 0.8))
+            process.communicate(timeout=draw.uniform(0.0, 2.0))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
             killed += 1
     assert killed
-    assert run(*command).returncode == 0
+    assert run(*command, timeout=600).returncode == 0
     assert what_counts(folder) == what_counts(undisturbed)
 
 
@@ -163,7 +163,7 @@ def test_kills_change_nothing(config: Path, undisturbed: Path, tmp_path: Path) -
 def test_two_processes_are_one(tmp_path: Path, launcher: str) -> None:
     trainer = {"max_steps": 4, "per_device_train_batch_size": 6, "eval_strategy": "steps", "eval_steps": 4}
     config = write_metarm_stage(tmp_path, count=8, data={"holdout": 0.3}, trainer=trainer)
-    alone = summary(run("metarm", "--config", config, "--run-dir", tmp_path / "alone"))
+    alone = summary(run("metarm", "--config", config, "--run-dir", tmp_path / "alone", timeout=500))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
