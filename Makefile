@@ -41,7 +41,7 @@ sandbox-judge: $(STAMP)
 	$(BIN)/reasrm sandbox judge --config configs/sandbox/judge.yaml \
 		--work runs/sandbox-judge --output reasrm/sandbox_judge
 
-# RM-R1's ablation in kind, five seeds: about an hour on two cores. Stopped runs continue.
+# The papers' claims in kind, five seeds: about two and a half hours on two cores. Stopped runs continue.
 reproduce: $(STAMP)
 	$(BIN)/python -m experiments.reproduce --output runs/reproduce --page docs/reproduction.md
 

@@ -327,7 +327,7 @@ def test_the_sandbox_is_measured_as_the_sandbox_measures(tmp_path: Path) -> None
     source = write_pairs(tmp_path / "pairs.jsonl", pairs)
     careless = TeacherConfig(error_rate=0.3, malformed_rate=0.05)
     teacher = Judge(spec=spec, backend=ScriptedTeacher(spec, careless))
-    few = write_pairs(tmp_path / "few.jsonl", [*pairs[:10], *pairs[-10:]])
+    few = write_pairs(tmp_path / "few.jsonl", [*pairs[:4], *pairs[-4:]])
     for judge, path, temperature in ((teacher, source, 0.0), (open_judge("sandbox"), few, 1.3)):
         options = JudgingOptions(seed=3, sampling=judge.sampling(temperature=temperature))
         folder = tmp_path / path.stem
