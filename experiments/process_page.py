@@ -33,7 +33,8 @@ share the start, rows, updates and rollouts of their seed. *F1*: 0.5 times the F
 for right verdicts; *25 %*: a quarter of the rows has a critique, elsewhere the outcome alone counts; *MetaRM*: it
 stands in there (readout `likelihood`, target `process`, scale `calibrated`; online unless said otherwise); *as
 published*: F1 cut at 0.5, a MetaRM on the last token that predicts 0, 1 or 1.5, and the published scale, which pays
-it half. *AP × outcome* is RationaleRM's. """
+it half. *AP × outcome* is RationaleRM's.
+"""
 
 
 def process_section(seeds: Sequence[_Seed]) -> list[str]:

@@ -12,15 +12,16 @@ from typing import Any, NoReturn
 
 __all__ = ["read_list"]
 
+_MARK = re.compile(r"^[ \t]*```[a-zA-Z]*[ \t]*$", re.MULTILINE)
 _FENCE = re.compile(r"^[ \t]*```[a-zA-Z]*[ \t]*\n(.*?)^[ \t]*```[ \t]*$", re.DOTALL | re.MULTILINE)
 
 
 def read_list(reply: str) -> list[Any] | None:
     """Return the list that a reply is: an array, or its lines, each an object; None if it is neither."""
-    fenced = _FENCE.findall(reply)
-    if len(fenced) > 1:
+    if len(_MARK.findall(reply)) > 2:  # counted first: many that open and none that closes would take long
         return None
-    body = (fenced[0] if fenced else reply).strip()
+    fenced = _FENCE.search(reply)
+    body = (fenced[1] if fenced else reply).strip()
     if not body:
         return None
     try:
