@@ -7,8 +7,8 @@ one response and for or against it; what is said twice counts once; a fatal erro
 Deviations: one call extracts and nothing else (RM-NLHF matches and calculates in the same call, so nothing can be
 checked, or kept for the next comparison); the wording is ours; arguments come without letters, so that they hold in
 either order; repeats stay, and the scores decide what they cost; a reply that cannot be had is None, never zero.
-Critique and responses may address the extractor: they are untrusted spans between markers that carry a code made of
-their own text, and all that a reply can do is to be a list of arguments.
+The critique may address the extractor: it is an untrusted span between markers that carry a code made of its own text,
+and all that a reply can do is to be a list of arguments. The model sees the critique alone, not the responses.
 """
 
 from __future__ import annotations
@@ -61,8 +61,6 @@ class ModelExtractor:
         cache: Where replies outlive the process; equal texts cost one call in any case.
         tries: How often an unreadable reply is asked for again; 3 as RM-NLHF.
         max_tokens: Room for a reply, thinking included.
-        show_responses: Whether the model sees request and responses, too. A critique that calls the responses by
-            what they say (`the French one`) needs them; others cost more and are found less often in the cache.
     """
 
     def __init__(
@@ -71,11 +69,8 @@ class ModelExtractor:
         cache: AnswerCache | None = None,
         tries: int = 3,
         max_tokens: int = MAX_TOKENS,
-        *,
-        show_responses: bool = False,
     ) -> None:
         self._asker: Asker[Arguments] = Asker("extractor", ask, cache, tries=tries, max_tokens=max_tokens)
-        self._show_responses = show_responses
 
     @property
     def cost(self) -> Cost:
@@ -89,34 +84,22 @@ class ModelExtractor:
     def read(self, texts: Sequence[CritiqueText]) -> list[Arguments | Failure]:
         """Return the core arguments of each text, or why they could not be had. A blank text has none."""
         asked = [n for n, item in enumerate(texts) if item.text.strip()]
-        answers = self._asker([self._question(texts[n]) for n in asked])
+        answers = self._asker([_question(texts[n].text) for n in asked])
         found: list[Arguments | Failure] = [()] * len(texts)
         for n, answer in zip(asked, answers, strict=True):
             found[n] = answer
         return found
 
-    def _question(self, item: CritiqueText) -> Question[Arguments]:
-        shown = [("critique", item.text)]
-        if self._show_responses:
-            row = item.comparison
-            request = "\n\n".join(f"{message.role}: {message.content}" for message in row.prompt)
-            shown = [
-                ("request", request),
-                ("response A", row.response_a),
-                ("response B", row.response_b),
-                *shown,
-            ]
-        code = code_of(*(text for _, text in shown))
-        spans: list[Span] = []
-        for name, text in shown:
-            spans += [
-                Span(f"[The {name}, {code}]\n", trusted=True),
-                Span(text, trusted=False),
-                Span(f"\n[End of the {name}, {code}]\n\n", trusted=True),
-            ]
-        user = (*spans, Span(_ORDER, trusted=True))
-        system = PromptMessage("system", (Span(_SYSTEM, trusted=True),))
-        return Question((system, PromptMessage("user", user)), _read)
+
+def _question(critique: str) -> Question[Arguments]:
+    code = code_of(critique)
+    user = (
+        Span(f"[The critique, {code}]\n", trusted=True),
+        Span(critique, trusted=False),
+        Span(f"\n[End of the critique, {code}]\n\n{_ORDER}", trusted=True),
+    )
+    system = PromptMessage("system", (Span(_SYSTEM, trusted=True),))
+    return Question((system, PromptMessage("user", user)), _read)
 
 
 def _read(reply: str) -> Arguments | None:

@@ -244,8 +244,7 @@ def test_no_text_of_a_stranger_becomes_a_control_token(family: str, form: Any, b
         assert found is not None
         return [number for number in found.ids if number in ids]
 
-    assert count("".join(controls)) == count("") != [] or not count("")
-    assert count(" ".join(controls)) == count("")
+    assert count("".join(controls)) == count(" ".join(controls)) == count("")
 
 
 def test_hostile_text_survives_as_text(decoder: Any) -> None:

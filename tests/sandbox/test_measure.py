@@ -94,6 +94,7 @@ def test_by_hand() -> None:
     assert values(findings, "inconsistency") == {"iid": (0.5, 1), "hard": (None, 0)}
     # two of four; the hard one is exact: `B` is faulted for `one`
     assert values(findings, "exact_critiques") == {"iid": (0.5, 2), "hard": (1, 1)}
+    assert values(findings, "critique_f1") == {"iid": (0.5, 2), "hard": (1, 1)}
     # two verdicts for the plain response, one for the one with the shortcut; the hard verdict is against it
     assert values(findings, "shortcut") == {"iid": (pytest.approx(1 / 3), 2), "hard": (0, 1)}
     # count: two three | three two | two one, given two three | three two | owl one; "two" is half of them
@@ -112,10 +113,11 @@ def test_half_of_the_arguments_are_lenient_enough() -> None:
     findings = measure([(FIRST, [said("AB", "A", critique)])])
     assert values(findings, "inconsistency") == {"iid": (0, 1)}
     assert values(findings, "exact_critiques") == {"iid": (0, 1)}
+    assert values(findings, "critique_f1") == {"iid": (0.5, 1)}
 
 
 def test_nothing_and_rows_without_subset() -> None:
-    assert measure([]) == Findings({}, {}, {}, {}, {})
+    assert measure([]) == Findings({}, {}, {}, {}, {}, {})
     whole = PreferencePair(
         **{**FIRST.shared_fields(), "subset": None}, chosen=FIRST.chosen, rejected=FIRST.rejected
     )
@@ -124,7 +126,8 @@ def test_nothing_and_rows_without_subset() -> None:
 
 def test_the_report_is_json() -> None:
     report = measure(JUDGED).as_dict()
-    assert set(report) == {"accuracy", "inconsistency", "exact_critiques", "shortcut", "evidence"}
+    tables = {"accuracy", "inconsistency", "exact_critiques", "critique_f1", "shortcut"}
+    assert set(report) == tables | {"evidence"}
     assert report["accuracy"]["hard"] == {"value": 0.0, "ci_low": 0.0, "ci_high": 0.0, "n": 1}
     assert report["inconsistency"]["hard"]["value"] is None
     assert report["evidence"]["end"] == {"accuracy": 0.5, "base_rate": 0.5}
@@ -140,6 +143,7 @@ def test_a_perfect_teachers_file(tmp_path: Path) -> None:
     for subset in ("iid", "hard"):
         assert findings.accuracy[subset].value == findings.exact_critiques[subset].value == 1
         assert findings.inconsistency[subset].value == 0
+        assert findings.critique_f1[subset].value == 1
         mine = [row for row in rows if row.subset == subset]
         expected = sum(row.meta["shortcut"] == "chosen" for row in mine) / len(mine)
         assert findings.shortcut[subset].value == pytest.approx(expected)

@@ -116,6 +116,7 @@ def test_replies_that_are_read(reply: str, number: int) -> None:
         f"[{GOOD}] I hope this helps.",
         f"[{GOOD}",
         f"```\n[{GOOD}]\n```\n```\n[]\n```",
+        f"```json\n[{GOOD}]\n```\n" + "```a\n" * 20_000,
         "{}",
         "[1]",
         "null",
@@ -143,6 +144,7 @@ def test_replies_that_are_read(reply: str, number: int) -> None:
             "prose after",
             "cut in the middle",
             "two fences",
+            "fences that open",
             "empty object",
             "number",
         ),
@@ -249,22 +251,6 @@ def critique_code(call: dict[str, Any]) -> str:
     return user_text(call).split("[The critique, ")[1][:8]
 
 
-def test_responses_are_shown_on_request() -> None:
-    with Endpoint(answer) as endpoint:
-        plain, _ = read_with(endpoint, SHORT)
-        whole, _ = read_with(endpoint, SHORT, show_responses=True)
-    assert plain == whole == [ARGUMENTS]
-    first, second = (user_text(call) for call in endpoint.calls)
-    assert "Rome" not in first
-    for name, text in (
-        ("request", "user: Where?"),
-        ("response A", "In Rome."),
-        ("response B", "In Paris, I think."),
-    ):
-        code = critique_code(endpoint.calls[1])
-        assert f"[The {name}, {code}]\n{text}\n[End of the {name}, {code}]" in second
-
-
 def test_texts_hold_in_either_order() -> None:
     reply = [
         {"about": "B", "stance": "against", "text": "Response B is longer than Response A.", "fatal": False},
@@ -276,7 +262,7 @@ def test_texts_hold_in_either_order() -> None:
 
 
 def test_an_answer_is_bought_once(tmp_path: Path) -> None:
-    """In one batch, in a later one, after a restart, by another process; not for another model or other responses."""
+    """In one batch, in a later one, after a restart, by another process; not for another model."""
     with Endpoint(answer) as endpoint, closing(backend(endpoint)) as model:
         with AnswerCache(tmp_path / "cache", model.identity) as cache:
             extractor = ModelExtractor(model.generate, cache)
@@ -297,10 +283,9 @@ def test_an_answer_is_bought_once(tmp_path: Path) -> None:
             again(written(SHORT, "A for: it is new."))
             assert again.cost.as_dict()["cached"] == 2
             assert len(endpoint.calls) == 2
-            ModelExtractor(model.generate, cache, show_responses=True)(written(SHORT))
         with AnswerCache(tmp_path / "cache", {"model": "another"}) as cache:
             ModelExtractor(model.generate, cache)(written(SHORT))
-        assert len(endpoint.calls) == 4
+        assert len(endpoint.calls) == 3
 
 
 def test_a_damaged_cache_asks_again_for_what_is_lost(

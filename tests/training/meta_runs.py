@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -193,9 +194,9 @@ def main(root: Path, shares: Sequence[float]) -> None:
     """
     import torch
 
-    import tests.metarm.models  # noqa: F401 - whatever a training imports is imported here, once
-
     torch.set_num_threads(1)
+    for module in ("reasrm.training.rlvr", "tests.metarm.models", "tests.training.stages"):
+        import_module(module)  # whatever a training imports is imported here, once
     announce_updates()
     gc.freeze()  # every training collects garbage, and would copy each page of a fork to look at it
     config = root / "stage.yaml"

@@ -14,11 +14,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from reasrm.metarm.model import MetaRM
 from reasrm.sources.importing import pair_to_json
 from reasrm.training import rlvr
 from reasrm.training.rlvr_config import load_rlvr_stage
 from reasrm.world.pairs import World
 from tests.commands import ROOT, environment, rows_of
+from tests.training.meta_runs import write_meta_stage
 from tests.training.stages import SANDBOX_MODEL, sft_row, write_rlvr_stage, write_stage
 
 STEPS = 5
@@ -166,8 +168,12 @@ def assert_same_rollouts(stage: Path, run: dict[str, Any], *overrides: str) -> N
         theirs, ours = (rows_of(Path(found["run"]) / f"{log}.jsonl") for found in (alone, run))
         assert len(theirs) == len(ours) > 0
         for one, other in zip(theirs, ours, strict=True):
-            assert {**one, "advantage": None} == {**other, "advantage": None}
-            assert one.get("advantage") == pytest.approx(other.get("advantage"), abs=1e-9)
+            exact = {"advantage": None, "reward": None, "parts": None}
+            assert {**one, **exact} == {**other, **exact}
+            # A MetaRM's numbers are as near as its weights.
+            near = 1e-4 if "metarm" in one.get("parts", {}) else 1e-9
+            for name in ("advantage", "reward", "parts"):
+                assert one.get(name) == pytest.approx(other.get(name), abs=near)
     for name in ("loss", "reward/mean", "rollouts/accuracy", "groups/dead", "eval/held_out/accuracy"):
         expected = logged(alone, name)
         assert len(expected) == (2 if name.startswith("eval") else STEPS)
@@ -197,3 +203,36 @@ def test_two_processes_with_zero_2_draw_and_learn_what_one_does(rlvr_stage: Path
     overrides = ("trainer.per_device_train_batch_size=6", "trainer.beta=0.05")
     run = train(rlvr_stage, "zero", command, *overrides, DS_ACCELERATOR="cpu")
     assert_same_rollouts(rlvr_stage, run, "trainer.beta=0.05")
+
+
+@pytest.fixture(scope="module")
+def meta_stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five steps of two prompts, with a MetaRM that learns along; of some, one process has nothing to teach it."""
+    folder = tmp_path_factory.mktemp("meta")
+    return write_meta_stage(
+        folder,
+        validation={"splits": {"held_out": str(folder / "pairs.jsonl")}, "every": 5, "limit": 3},
+        watch={"samples": 8, "samples_every": 1},
+        metarm={"bonus_scale": "calibrated"},
+        trainer={"max_steps": STEPS, "save_steps": STEPS, "num_iterations": 1},
+    )
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("launch", ["cpu-2", "cpu-2-zero2"])
+def test_two_processes_teach_a_metarm_what_one_does(launch: str, meta_stage: Path) -> None:
+    """As a user starts them; `test_meta_reward_runs` has the same in forks, in seconds."""
+    if launch == "cpu-2-zero2":
+        pytest.importorskip("deepspeed", reason="needs the extra deepspeed")
+    script = without_operator(meta_stage.parent, RLVR) if launch == "cpu-2-zero2" else str(RLVR)
+    overrides = ("trainer.per_device_train_batch_size=4", "trainer.beta=0.05")
+    command = [*launcher(launch), script]
+    run = train(meta_stage, f"meta-{launch}", command, *overrides, DS_ACCELERATOR="cpu")
+    assert_same_rollouts(meta_stage, run, "trainer.beta=0.05")
+    alone = {**run, "run": run["run"] + "-alone"}
+    losses = logged(alone, "metarm/loss")
+    assert len(losses) > 1
+    assert logged(run, "metarm/loss") == pytest.approx(losses, abs=1e-4)
+    theirs, ours = (dict(MetaRM.open(Path(r["run"]) / "metarm").named_parameters()) for r in (alone, run))
+    for name, weight in theirs.items():
+        assert (weight - ours[name]).abs().max() < 1e-4, name
