@@ -30,7 +30,9 @@ TIMES = ("step_time", "train_runtime", "train_samples_per_second", "train_steps_
 
 
 def without_times(path: Path) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.items() if k not in TIMES} for row in rows_of(path)]
+    """The logged numbers; the last record, of the whole training, is lost where a kill comes between it and its end."""
+    rows = [row for row in rows_of(path) if "final" not in row]
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
 
 
 def batches(folder: Path) -> list[dict[str, Any]]:
