@@ -14,16 +14,14 @@ from reasrm.generation.resolve import open_backend
 from reasrm.metarm.card import MetaCard
 from reasrm.metarm.holdout import is_held_out
 from reasrm.metarm.inputs import MetaEncoder
-from reasrm.protocol.prompts import check_spec
-from reasrm.protocol.spec import load_spec
 from reasrm.rewards.build import RewardFunction, build_reward
 from reasrm.scorers.critiques import build_critique_scorer
-from reasrm.training.arguments import build_arguments, check_machine, uses_deepspeed
+from reasrm.training.arguments import build_arguments, uses_deepspeed
 from reasrm.training.metarm_config import MetaRMStage
 from reasrm.training.metarm_rows import Comparisons, summarise
 from reasrm.training.models import adapter_config, open_bare
 from reasrm.training.planning import count_parameters, describe_numbers, estimate_memory
-from reasrm.training.stage import Checked
+from reasrm.training.stage import Checked, open_spec
 
 __all__ = ["Setup", "plan", "set_up"]
 
@@ -81,15 +79,7 @@ def set_up(stage: MetaRMStage, place: str, output_dir: Path) -> Setup:
         ConfigError: The config, the model folder or the spec cannot be used.
         EnvironmentProblem: The machine lacks something that was asked for.
     """
-    check_machine(stage, place)
-    spec = load_spec(stage.spec)
-    check_spec(spec)
-    if spec.protocol != "pairwise":
-        raise ConfigError(
-            f"spec {spec.name!r} is {spec.protocol}; a MetaRM reads critiques of pairs",
-            place=f"{place}: spec",
-            remedy="choose a pairwise spec",
-        )
+    spec = open_spec(stage, place, "a MetaRM reads critiques of pairs")
     if spec.grammar.critique is None:
         raise ConfigError(
             f"spec {spec.name!r} marks no critique in a judgment, so there is nothing to learn from",

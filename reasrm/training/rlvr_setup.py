@@ -15,16 +15,15 @@ import torch
 from reasrm.errors import ConfigError
 from reasrm.generation.resolve import open_backend
 from reasrm.metarm.model import MetaRM, find_folder, read_card
-from reasrm.protocol.prompts import check_spec
-from reasrm.protocol.spec import JudgeSpec, load_spec
+from reasrm.protocol.spec import JudgeSpec
 from reasrm.rewards.build import RewardFunction, build_reward
 from reasrm.scorers.critiques import build_critique_scorer
 from reasrm.scorers.referee import BackendReferee
-from reasrm.training.arguments import build_arguments, check_machine
+from reasrm.training.arguments import build_arguments
 from reasrm.training.meta_reward import MetaReward, check_meta_reward
 from reasrm.training.models import BaseModel, open_base
 from reasrm.training.rlvr_config import MetaRewardSection, RLVRStage
-from reasrm.training.stage import Checked
+from reasrm.training.stage import Checked, open_spec
 
 __all__ = ["Setup", "build_reward_function", "open_metarm", "set_up"]
 
@@ -67,15 +66,7 @@ def set_up(stage: RLVRStage, place: str, output_dir: Path) -> Setup:
         ConfigError: The config, the model folder or the spec cannot be used.
         EnvironmentProblem: The machine lacks something that was asked for.
     """
-    check_machine(stage, place)
-    spec = load_spec(stage.spec)
-    check_spec(spec)
-    if spec.protocol != "pairwise":
-        raise ConfigError(
-            f"spec {spec.name!r} is {spec.protocol}; rollouts judge pairs",
-            place=f"{place}: spec",
-            remedy="choose a pairwise spec",
-        )
+    spec = open_spec(stage, place, "rollouts judge pairs")
     if stage.metarm is not None:
         _check_metarm(stage, stage.metarm, spec)
     build_reward_function(stage)  # what it lacks should not be found out after the weights were loaded

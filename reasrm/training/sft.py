@@ -20,10 +20,8 @@ import orjson
 from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_trainer import SFTTrainer
 
-from reasrm.protocol.prompts import check_spec
-from reasrm.protocol.spec import load_spec
 from reasrm.runs import CheckpointInfo, RunFolder
-from reasrm.training.arguments import check_machine, sft_arguments
+from reasrm.training.arguments import sft_arguments
 from reasrm.training.checkpoints import SafeCheckpoints
 from reasrm.training.config import SFTStage
 from reasrm.training.data import EncodedRows, RowEncoder, encode_files, to_dataset
@@ -38,6 +36,7 @@ from reasrm.training.stage import (
     absolute,
     engine_files,
     finished_checkpoint,
+    open_spec,
     read_trainer_state,
     run_stage,
     train_or_finish,
@@ -101,9 +100,7 @@ def set_up(stage: SFTStage, place: str, output_dir: Path) -> Setup:
         ConfigError: The config, the model folder or the spec cannot be used.
         EnvironmentProblem: The machine lacks something that was asked for.
     """
-    check_machine(stage, place)
-    spec = load_spec(stage.spec)
-    check_spec(spec)
+    spec = open_spec(stage, place)
     base = open_base(stage.model)
     max_tokens = min(stage.data.max_tokens, base.context or stage.data.max_tokens)
     return Setup(stage, spec, base, sft_arguments(stage, output_dir, max_tokens, place), max_tokens)

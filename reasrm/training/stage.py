@@ -15,11 +15,13 @@ import orjson
 import torch
 from transformers import TrainerCallback
 
+from reasrm.errors import ConfigError
 from reasrm.files import replacing, write_json_atomic
-from reasrm.protocol.spec import JudgeSpec
+from reasrm.protocol.prompts import check_spec
+from reasrm.protocol.spec import JudgeSpec, load_spec
 from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint
 from reasrm.strictjson import dumps
-from reasrm.training.arguments import weights_dtype
+from reasrm.training.arguments import check_machine, weights_dtype
 from reasrm.training.config import Stage
 from reasrm.training.models import BareModel
 
@@ -32,6 +34,7 @@ __all__ = [
     "absolute",
     "engine_files",
     "finished_checkpoint",
+    "open_spec",
     "read_trainer_state",
     "run_stage",
     "train_or_finish",
@@ -125,6 +128,30 @@ class Checked:
         """Return the config as the run keeps it, with the whole spec and the base model's identity."""
         spec = self.spec.model_dump(mode="json")
         return {**self.stage.model_dump(mode="json"), "spec": spec, "base": self.base.identity()}
+
+
+def open_spec(stage: Stage, place: str, pairs: str | None = None) -> JudgeSpec:
+    """Check the machine for a stage and return its spec, checked.
+
+    Args:
+        stage: The config.
+        place: Its file, for errors.
+        pairs: Why the stage needs a pairwise spec, if it does.
+
+    Raises:
+        ConfigError: The spec cannot be used.
+        EnvironmentProblem: The machine lacks something that was asked for.
+    """
+    check_machine(stage, place)
+    spec = load_spec(stage.spec)
+    check_spec(spec)
+    if pairs is not None and spec.protocol != "pairwise":
+        raise ConfigError(
+            f"spec {spec.name!r} is {spec.protocol}; {pairs}",
+            place=f"{place}: spec",
+            remedy="choose a pairwise spec",
+        )
+    return spec
 
 
 def run_stage(
