@@ -3,7 +3,7 @@
 Lines end at LF and nowhere else, so U+2028, U+0085, VT and FF inside a string stay where they are. A
 byte-order mark, CRLF, blank lines and a missing final newline change nothing. A row that cannot be read is
 yielded with its reason and the rows after it go on; only what makes the whole file unusable is raised. Memory
-is bounded by the longest row allowed, whatever the file holds. Gzip is recognised by its first bytes.
+is bounded by the longest row allowed, whatever the file holds. Compression is recognised by its first bytes.
 
 A file may also hold one JSON array of objects, or one object of objects (the key of each becomes its `_key`).
 An array is told from a row of JSON Lines by what follows it; an object of objects is for `.json` files only.
@@ -12,21 +12,20 @@ An array is told from a row of JSON Lines by what follows it; an object of objec
 from __future__ import annotations
 
 import errno
-import gzip
 import hashlib
 import io
 import math
 import os
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple
 
 import orjson
 
-from reasrm.errors import EnvironmentProblem, InputError, RowError
+from reasrm.compressed import DAMAGE, SUFFIXES, decompressing, is_damage
+from reasrm.errors import EnvironmentProblem, InputError, ReasrmError, RowError
 from reasrm.files import display_name
 from reasrm.hashing import canonical_json
 from reasrm.strictjson import MAX_DEPTH, dumps, parse_object, parses
@@ -39,6 +38,7 @@ __all__ = [
     "read_rows",
 ]
 
+_PACKED = "|".join(f"{re.escape(suffix)}$" for suffix in SUFFIXES)
 _BLANK = b" \t\r\n"
 _BLOCK = 1 << 20
 _NO_SUCH_FILE = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
@@ -73,16 +73,17 @@ class TruncatedInput(InputError):
     Args:
         message: What is wrong.
         place: The file.
-        offset: Bytes of (decompressed) content up to the end of the last complete row.
+        offset: Bytes of (decompressed) content up to the end of the last complete row; None in a table.
         num_rows: Rows yielded.
     """
 
-    def __init__(self, message: str, *, place: str, offset: int, num_rows: int) -> None:
+    def __init__(self, message: str, *, place: str, offset: int | None, num_rows: int) -> None:
         self.offset = offset
         self.num_rows = num_rows
         self.exit_code = 3 if num_rows else 4
         super().__init__(
-            f"{message} after {num_rows} complete rows, at byte {offset} of the content",
+            f"{message} after {num_rows} complete rows"
+            + ("" if offset is None else f", at byte {offset} of the content"),
             place=place,
             remedy="the rows before that were read; fetch the file again for the rest",
         )
@@ -110,8 +111,9 @@ def read_rows(
     max_line_bytes: int = 64 * 2**20,
     max_gz_ratio: float = 200.0,
     strict: bool = False,
+    name: str | None = None,
 ) -> Iterator[RawRow]:
-    """Yield the rows of a `.jsonl`, `.jsonl.gz` or `.json` file in order, bad ones with their error.
+    """Yield the rows of a `.jsonl` or `.json` file, compressed or not, in order, bad ones with their error.
 
     Error codes: `bad_utf8` (also an escaped lone surrogate), `bad_json`, `not_finite`, `big_integer`,
     `not_object`, `too_large`, `too_deep`, and with `strict` `duplicate_key`.
@@ -119,21 +121,20 @@ def read_rows(
     Args:
         path: The file; a pipe will do.
         max_line_bytes: Longest row; a longer one is reported and skipped without being held.
-        max_gz_ratio: Refuse a gzip file that expands beyond this ratio (and beyond 256 MiB).
+        max_gz_ratio: Refuse a compressed file that expands beyond this ratio (and beyond 256 MiB).
         strict: Also reject an object that names a key twice.
+        name: What places call the file; by default its own name.
 
     Raises:
         InputError: The file is missing, not text, uses CR line ends, or expands like a zip bomb.
-        TruncatedInput: A gzip file or a JSON array ends too early; raised after its complete rows.
+        TruncatedInput: A compressed file or a JSON array ends too early; raised after its complete rows.
         EnvironmentProblem: The file cannot be read.
     """
-    name = display_name(path)
+    name = name or display_name(path)
     try:
         with io.BufferedReader(io.FileIO(path), _BLOCK) as raw:
-            packed = raw.peek(2)[:2] == b"\x1f\x8b"
-            # GzipFile is read directly: a buffer around it would drop complete rows when the data is cut.
-            stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw) if packed else raw)
-            source = _Source(name, stream, raw if packed else None, max_line_bytes, max_gz_ratio)
+            stream, packing = decompressing(raw)
+            source = _Source(name, stream, raw if packing else None, max_line_bytes, max_gz_ratio)
             yield from _rows(source, strict)
     except OSError as error:
         if error.errno in _NO_SUCH_FILE:
@@ -143,7 +144,7 @@ def read_rows(
 
 
 class _Source:
-    """An open file: its lines, the offset read so far, and the guards of a gzip stream."""
+    """An open file: its lines, the offset read so far, and the guards of a compressed stream."""
 
     def __init__(
         self,
@@ -204,7 +205,7 @@ class _Source:
 
 
 def _rows(source: _Source, strict: bool) -> Iterator[RawRow]:
-    """Decide what the file holds and yield its rows; turn damage in a gzip stream into `TruncatedInput`."""
+    """Decide what the file holds and yield its rows; turn damage in a compressed stream into `TruncatedInput`."""
     lines = source.lines()
     num_rows = end = 0
     try:
@@ -230,8 +231,10 @@ def _rows(source: _Source, strict: bool) -> Iterator[RawRow]:
                 error = problem
             num_rows, end = num_rows + 1, line_end
             yield _raw_row((place, number, data, error, blake2b(body, digest_size=8).digest()))
-    except (EOFError, zlib.error, gzip.BadGzipFile) as damage:
-        reason = f"the gzip data is cut or damaged ({damage})"
+    except DAMAGE as damage:
+        if not is_damage(damage) or isinstance(damage, ReasrmError):
+            raise
+        reason = f"the compressed data is cut or damaged ({damage})"
         raise TruncatedInput(reason, place=source.name, offset=end, num_rows=num_rows) from damage
 
 
@@ -255,7 +258,7 @@ def _container(head: list[_Line], name: str) -> bytes:
     text, body, whole = filled[0]
     if body[:2] in (b"\xff\xfe", b"\xfe\xff") and b"\x00" in body[:4]:
         raise InputError("is UTF-16 text", place=name, remedy="convert it: iconv -f utf-16 -t utf-8 IN > OUT")
-    is_json = name.removesuffix(".gz").endswith(".json")
+    is_json = re.sub(_PACKED, "", name).endswith(".json")
     complete = whole and parses(body)
     if body[:1] == b"[" or (body[:1] == b"{" and is_json):
         if len(filled) > 1:

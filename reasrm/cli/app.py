@@ -101,6 +101,7 @@ def eval_command(
 @app.command("distill")
 def distill_command(
     config: Annotated[Path, typer.Option("--config", help="The distillation's YAML file.")],
+    columns: flags.ColumnNames = None,
     overrides: flags.Overrides = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count rows and calls, show a prompt, ask nobody.")
@@ -121,12 +122,16 @@ def distill_command(
     with guarded():
         from reasrm.cli.distill import run_distill
 
-        run_distill(config, overrides or (), dry_run=dry_run, restart=restart, retry_errors=retry_errors)
+        named = flags.as_override(columns, "columns")
+        run_distill(
+            config, [*(overrides or ()), *named], dry_run=dry_run, restart=restart, retry_errors=retry_errors
+        )
 
 
 @app.command("sft")
 def sft_command(
     config: flags.StageConfig,
+    columns: flags.ColumnNames = None,
     overrides: flags.Overrides = None,
     run_dir: flags.RunDir = None,
     resume: flags.Resume = False,
@@ -141,13 +146,15 @@ def sft_command(
     with guarded():
         from reasrm.cli.training import run_sft
 
-        run_sft(config, overrides or [], run_dir, resume=resume, dry_run=dry_run, quiet=quiet)
+        named = flags.as_override(columns, "data.columns")
+        run_sft(config, [*(overrides or ()), *named], run_dir, resume=resume, dry_run=dry_run, quiet=quiet)
 
 
 @app.command("rlvr")
 @app.command("grpo", hidden=True)
 def rlvr_command(
     config: flags.StageConfig,
+    columns: flags.ColumnNames = None,
     overrides: flags.Overrides = None,
     run_dir: flags.RunDir = None,
     resume: flags.Resume = False,
@@ -162,7 +169,8 @@ def rlvr_command(
     with guarded():
         from reasrm.cli.training import run_rlvr
 
-        run_rlvr(config, overrides or [], run_dir, resume=resume, dry_run=dry_run, quiet=quiet)
+        named = flags.as_override(columns, "data.columns")
+        run_rlvr(config, [*(overrides or ()), *named], run_dir, resume=resume, dry_run=dry_run, quiet=quiet)
 
 
 @app.command("export")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,6 +18,7 @@ from reasrm.cli.console import chatter_to_stderr, guarded, set_quiet
 
 __all__ = [
     "CoerceScalars",
+    "ColumnNames",
     "Inputs",
     "JudgingFlags",
     "Overrides",
@@ -28,13 +30,27 @@ __all__ = [
     "Seed",
     "SourceName",
     "StageConfig",
+    "as_override",
     "takes_judging_flags",
 ]
 
 Option = typer.Option
 
 Inputs = Annotated[
-    list[Path], Option("--input", help="JSONL, .jsonl.gz or JSON. May be given several times.")
+    list[Path],
+    Option(
+        "--input",
+        help="JSONL, JSON, Parquet, Arrow, CSV or TSV, also compressed; a folder of shards; a quoted glob; "
+        "hf://owner/name[@revision][:config][/split]. May be given several times.",
+    ),
+]
+ColumnNames = Annotated[
+    str | None,
+    Option(
+        "--columns",
+        help="field=column,…: which column, or path such as messages[0].content, holds which field; "
+        "or a YAML file of lines 'field: column'.",
+    ),
 ]
 SourceName = Annotated[str, Option("--source", help="The rows' schema; auto recognises it.")]
 CoerceScalars = Annotated[
@@ -97,6 +113,7 @@ class JudgingFlags:
     input: Inputs
     spec: Annotated[str | None, Option(help="How the judge is asked and read: a name or a file.")] = None
     source: SourceName = "auto"
+    columns: ColumnNames = None
     orders: Annotated[OrdersChoice, Option(help="Show both orders, the given, or a drawn one.")] = (
         OrdersChoice.both
     )
@@ -135,6 +152,15 @@ class JudgingFlags:
     max_context: Annotated[int | None, Option(min=1, help="Tokens of prompt and answer together.")] = None
     dry_run: Annotated[bool, Option("--dry-run", help="Validate, show a prompt, judge nothing.")] = False
     quiet: Quiet = False
+
+
+def as_override(columns: str | None, key: str) -> list[str]:
+    """Return what `--columns` says as an override of a config's key."""
+    if columns is None:
+        return []
+    from reasrm.tables import given_columns
+
+    return [f"{key}={json.dumps(given_columns(columns))}"]
 
 
 def takes_judging_flags(command: Callable[..., None]) -> Callable[..., None]:

@@ -23,6 +23,7 @@ from reasrm.judging.judge import Judge, open_judge
 from reasrm.judging.plan import JudgingOptions, plan_row
 from reasrm.judging.tally import Tally
 from reasrm.sources.recorded import read_recordings
+from reasrm.tables import given_columns
 
 if TYPE_CHECKING:
     from reasrm.evaluation.critiques import CritiqueEvaluation
@@ -138,6 +139,7 @@ def open_judging(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, 
         coerce_scalars=flags.coerce_scalars,
         dedupe=flags.dedupe.value,
         limit=flags.limit,
+        columns=given_columns(flags.columns),
         rubrics=load_rubrics(flags.rubrics) if flags.rubrics else None,
         recordings=read_recordings(Path(recordings)) if recordings else None,
         on_lines=lambda lines: note(f"validated {lines:,} lines"),

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from reasrm.errors import ConfigError, InputError, RowError
-from reasrm.jsonl import RawRow, read_rows
 from reasrm.sources import (
     chatbot_arena,
     code_preference,
@@ -38,6 +37,8 @@ from reasrm.sources import (
 )
 from reasrm.sources.base import RowIds, Source, SourceRow
 from reasrm.sources.fields import RowData, row_id
+from reasrm.sources.prompts import refuse_unread
+from reasrm.tables import Columns, RawRow, check_fields, read_rows
 
 __all__ = [
     "SOURCES",
@@ -81,6 +82,7 @@ SOURCES: tuple[Source, ...] = (
 """All sources, in the order they are tried; `rows` and `trl` fit rows of others too, so they are last."""
 
 _MAX_LOOKAHEAD = 100
+_FIELDS = frozenset[str]().union(*(source.fields for source in SOURCES))
 
 
 def get(name: str) -> Source:
@@ -120,6 +122,7 @@ def read_file(
     path: Path | str,
     source: str | Source = "auto",
     *,
+    columns: Columns | None = None,
     strict: bool = False,
     coerce_scalars: bool = False,
     max_line_bytes: int | None = None,
@@ -127,31 +130,36 @@ def read_file(
     """Yield every row of a file as records or as an error, in order, in near-constant memory.
 
     Args:
-        path: `.jsonl`, `.json` or either with `.gz`.
+        path: What `tables.read_rows` reads.
         source: A source, its name, or `auto`.
+        columns: Field → the column that holds it; by default those that the source was configured with.
         strict: Refuse duplicate keys.
         coerce_scalars: Read booleans and numbers in text fields as text.
         max_line_bytes: Longest line to read; None keeps the default of `read_rows`.
 
     Raises:
-        InputError: None of the first hundred rows is of a known source, or the first row lacks a column
-            whose name was assumed or given.
+        InputError: None of the first hundred rows is of a known source or has a column whose name was assumed or
+            given.
+        ConfigError: The source reads no such field.
     """
     options = {} if max_line_bytes is None else {"max_line_bytes": max_line_bytes}
-    raws = read_rows(Path(path), strict=strict, **options)
-    if source != "auto":
-        chosen = source if isinstance(source, Source) else get(source)
-        items = _read_named(raws, chosen, coerce_scalars)
-        return items if chosen.join is None else chosen.join(items)
-    return _read_auto(raws, coerce_scalars)
+    if source == "auto":
+        check_fields(columns or {}, _FIELDS, "no source")
+        return _read_auto(read_rows(path, columns=columns, strict=strict, **options), coerce_scalars)
+    chosen = source if isinstance(source, Source) else get(source)
+    if columns:
+        chosen = chosen.configured({}, columns)
+    raws = read_rows(path, columns=chosen.columns, strict=strict, **options)
+    items = _read_named(raws, chosen, coerce_scalars)
+    return items if chosen.join is None else chosen.join(items)
 
 
 def _read_named(raws: Iterator[RawRow], source: Source, coerce_scalars: bool) -> Iterator[SourceRow]:
-    checked = False
-    for raw in raws:
-        if not checked and raw.data is not None:
-            source.check_columns(raw.data, raw.place)
-            checked = True
+    head = list(islice(raws, _MAX_LOOKAHEAD)) if source.assumed else []
+    good = [raw for raw in head if raw.data is not None]
+    if good:
+        source.check_columns([raw.data or {} for raw in good], good[0].place)
+    for raw in chain(head, raws):
         yield _read(raw, source, coerce_scalars)
 
 
@@ -195,12 +203,11 @@ def _read(raw: RawRow, source: Source, coerce_scalars: bool) -> SourceRow:
     data = raw.data
     if data is None:
         return SourceRow(raw.line, raw.place, raw.digest, error=raw.error, source=source.name)
-    if source.columns:
-        data = source.rename(data)
     if coerce_scalars:
         data = source.coerce_scalars(data)
     try:
         rows = source.read(data, raw.place)
+        refuse_unread(data, raw.place, [row.prompt for row in rows])
     except RowError as error:
         own_id = _own_id(data, source)
         return SourceRow(raw.line, raw.place, raw.digest, error=error, source=source.name, id=own_id)

@@ -25,6 +25,7 @@ from reasrm.protocol.prompts import build_prompt
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Comparison, Judgment, PreferencePair, Row
 from reasrm.requests import Request, SamplingParams
+from reasrm.tables import Columns
 from reasrm.training.data import Dropped, count_reasons, dropped_row, nothing_left
 from reasrm.training.models import BaseModel
 
@@ -142,6 +143,7 @@ def read_comparisons(
     encoder: ComparisonEncoder,
     *,
     limit: int | None = None,
+    columns: Columns | None = None,
     progress: Callable[[int], None] = lambda number: None,
 ) -> EncodedComparisons:
     """Read and encode all pairs of some files, in order.
@@ -150,6 +152,7 @@ def read_comparisons(
         files: Of any schema that `reasrm judge` reads.
         encoder: Pairs to prompts.
         limit: Read at most this many rows.
+        columns: Field → the column that holds it.
         progress: Called with the number of rows read, after each.
 
     Raises:
@@ -158,7 +161,7 @@ def read_comparisons(
     """
     found = EncodedComparisons()
     seen: dict[str, str] = {}
-    for number, (place, row) in enumerate(_rows(files, limit), 1):
+    for number, (place, row) in enumerate(_rows(files, limit, columns), 1):
         if isinstance(row, Dropped):
             found.dropped.append(row)
         else:
@@ -178,8 +181,10 @@ def read_comparisons(
     return found
 
 
-def _rows(files: Sequence[str], limit: int | None) -> Iterator[tuple[str, Row | Dropped]]:
-    for item in JudgeInput([Path(file) for file in files], limit=limit):
+def _rows(
+    files: Sequence[str], limit: int | None, columns: Columns | None
+) -> Iterator[tuple[str, Row | Dropped]]:
+    for item in JudgeInput([Path(file) for file in files], limit=limit, columns=columns):
         if item.row is not None:
             yield item.place, item.row
         else:

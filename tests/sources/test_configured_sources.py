@@ -149,14 +149,12 @@ def test_a_confirmed_schema_under_other_names_is_the_users_word(tmp_path: Path) 
         ("trl", {"prompt": "task", "chosen": "best"}, "'best'"),
     ],
 )
-def test_the_first_row_is_checked(tmp_path: Path, name: str, columns: dict[str, str], lacking: str) -> None:
+def test_the_first_rows_are_checked(tmp_path: Path, name: str, columns: dict[str, str], lacking: str) -> None:
     with pytest.raises(InputError) as caught:
         importing(tmp_path, name, [CODE], columns=columns)
-    assert caught.value.message == (
-        f"the first row has no {lacking}, which {name!r} reads; it has 'task', 'good', 'bad'"
-    )
+    assert caught.value.message == (f"the first rows have no {lacking}; they have 'task', 'good', 'bad'")
     assert caught.value.place == "in.jsonl:1"
-    assert "--columns FILE" in str(caught.value)
+    assert "--columns field=column" in str(caught.value)
     assert not (tmp_path / "pairs.jsonl").exists()
 
 
@@ -170,7 +168,7 @@ def test_an_option_that_reads_fewer_columns_asks_for_fewer(tmp_path: Path) -> No
     row = {k: v for k, v in get("pku-saferlhf").example.items() if k != "safer_response_id"}
     report, _ = importing(tmp_path, "pku-saferlhf", [row], {"label": "better"})
     assert report.kept == 1
-    with pytest.raises(InputError, match="has no 'safer_response_id'"):
+    with pytest.raises(InputError, match="have no 'safer_response_id'"):
         importing(tmp_path, "pku-saferlhf", [row])
 
 
@@ -190,7 +188,7 @@ def test_a_file_of_columns_is_checked(tmp_path: Path, text: str) -> None:
             tmp_path / "p",
             source="trl",
             coerce_scalars=False,
-            columns=tmp_path / "columns.yaml",
+            columns=str(tmp_path / "columns.yaml"),
         )
 
 
