@@ -195,7 +195,7 @@ def _odd_message(item: Any, where: str, place: str) -> Message:
     role = item["role"]
     if not isinstance(role, str) or not role:
         raise wrong_type(f"{where}.role", "a non-empty string", role, place)
-    content = _content(item.get("content", ""), where, place)
+    content = _content("" if calls and item.get("content") is None else item["content"], where, place)
     if role in tools.RESULT_ROLES:
         return tools.as_result(content, item.get("name"))
     if role in tools.CALL_ROLES:
@@ -207,8 +207,6 @@ def _odd_message(item: Any, where: str, place: str) -> Message:
 
 
 def _content(content: Any, where: str, place: str) -> str:
-    if content is None:
-        return ""
     if isinstance(content, str):
         return content
     if isinstance(content, list) and content:

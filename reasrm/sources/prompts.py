@@ -1,7 +1,8 @@
 """The prompt of a row in a general schema, with all that the row says: `system` and `tools` are turns in front of it.
 
 What stands in another column under a name that people give to questions is never dropped in silence: the row is
-refused, and the error holds the `--columns` that mends it. A column that only repeats what prompt or responses say is no loss.
+refused, and the error holds the `--columns` that mends it. A column that only repeats what prompt or responses say is
+no loss.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Preference rows as TRL documents them: standard or conversational, with an explicit or an implicit prompt.
 
 An implicit conversational prompt is the longest run of leading messages that both sides share. An implicit
-string prompt is taken only where the two sides are the row's only texts. It has no marked end: the longest common prefix is cut back to the last assistant marker or,
-without one, to the last white space that both sides have, never inside a word; white space stays with the
-responses. A row where that leaves no prompt, or where one side is nothing but prompt, is an error.
+string prompt is taken only where the two sides are the row's only texts. It has no marked end: the longest common
+prefix is cut back to the last assistant marker or, without one, to the last white space that both sides have, never
+inside a word; white space stays with the responses. A row where that leaves no prompt, or where one side is nothing
+but prompt, is an error. What follows the prompt may hold calls and results of tools: they become one text.
 """
 
 from __future__ import annotations

@@ -159,8 +159,9 @@ _LISTS = frozenset({"responses", "meta", "rubric", "critique", "criteria", "argu
 
 
 def _cell(column: str, text: str) -> Any:
-    """Return a cell: a text, but a number in columns such as `label` and `score`, and JSON where it is a list of
-    messages or stands in a column that holds lists or objects (`responses`, `meta` …).
+    """Return a cell: a text, but a number in columns such as `label`, and JSON in those that hold more than text.
+
+    A list of messages is read as JSON in any column.
     """
     if text[0] in "[{":
         try:

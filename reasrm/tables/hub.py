@@ -1,7 +1,7 @@
 """Data sets of the Hub: `hf://owner/name[@revision][:config][/split]`, streamed by `datasets`.
 
-A revision is resolved to a commit before anything is read; rows, identity and resume speak of that commit. The server is
-what `HF_ENDPOINT` says, a token what the Hub's own client finds.
+A revision is resolved to a commit before anything is read; rows, identity and resume speak of that commit. The server
+is what `HF_ENDPOINT` says, a token what the Hub's own client finds.
 """
 
 from __future__ import annotations

@@ -99,8 +99,10 @@ def refuse_missing(inputs: Iterable[str | os.PathLike[str]]) -> None:
 
 
 def content_sha256(path: str | os.PathLike[str]) -> str:
-    """Return what changes when an input's rows may have: of a file the SHA-256 of its bytes, of several files a hash
-    of their names and hashes, of a data set of the Hub one of its resolved commit.
+    """Return what changes when an input's rows may have.
+
+    Of a file that is the SHA-256 of its bytes, of several files a hash of their names and hashes, of a data set of
+    the Hub one of its resolved commit.
 
     Raises:
         InputError: The input cannot be found.

@@ -61,8 +61,8 @@ def test_options_are_written_as_name_and_value(tmp_path: Path, option: str) -> N
         run_import([path], tmp_path / "p", source="skywork-80k", coerce_scalars=False, options=[option])
 
 
-def test_options_and_columns_need_a_named_source(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="speak of one source; name it"):
+def test_options_need_a_named_source(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="speaks of one source; name it"):
         run_import([tmp_path], tmp_path, source="auto", coerce_scalars=False, options=["clean=rm-r1"])
     with pytest.raises(ConfigError, match="once"):
         run_import(
