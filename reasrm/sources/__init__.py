@@ -13,6 +13,7 @@ from pathlib import Path
 
 from reasrm.errors import ConfigError, InputError, RowError
 from reasrm.sources import (
+    alpaca_eval,
     chatbot_arena,
     code_preference,
     helpsteer2,
@@ -24,12 +25,14 @@ from reasrm.sources import (
     openrubrics,
     pandalm,
     pku,
+    plan_rewardbench,
     prometheus,
     prometheus_collections,
     rewardbench,
     rm_bench,
     rm_r1_logs,
     rm_r1_sets,
+    rmb,
     rows,
     skywork,
     trl,
@@ -52,6 +55,7 @@ __all__ = [
 
 SOURCES: tuple[Source, ...] = (
     judgebench.SOURCE,
+    alpaca_eval.SOURCE,
     llmbar.SOURCE,
     pandalm.SOURCE,
     prometheus.HHH,
@@ -70,6 +74,10 @@ SOURCES: tuple[Source, ...] = (
     code_preference.SOURCE,
     math_step_dpo.SOURCE,
     chatbot_arena.SOURCE,
+    chatbot_arena.ARENA_55K,
+    plan_rewardbench.SOURCE,
+    rmb.PAIRS,
+    rmb.BEST_OF_N,
     prometheus_collections.PREFERENCE,
     prometheus_collections.FEEDBACK,
     openrubrics.SOURCE,

@@ -80,20 +80,25 @@ def with_front(row: RowData, turns: Conversation, place: str) -> Conversation:
 def refuse_other_texts(row: RowData, place: str, read: tuple[str, ...]) -> None:
     """Raise `RowError` if a row whose prompt is implicit has other texts than those that hold it.
 
-    Columns called as questions are count however short they are; others count as text from three words on.
+    Columns called as questions count however short they are; others count as text from three words on. Tools and,
+    beside messages, a system turn are read apart.
     """
     said = "\n".join(_texts(row, read))
     others = [key for key in row if key not in read and _says_more(row[key], said)]
     asking = [key for key in QUESTIONS if key in others]
-    asking += [key for key in others if key not in asking and key not in _KNOWN and _is_text(key, row[key])]
+    apart = {*asking, *_KNOWN, *SYSTEM, "tools"}
+    asking += [key for key in others if key not in apart and _is_text(key, row[key])]
+    if not asking and isinstance(row.get(read[0]), str):
+        asking = [key for key in SYSTEM if key in others]
     if not asking:
         return
     chats = [key for key in asking if isinstance(row[key], list)]
     named = chats[0] if chats else "+".join(key for key in asking if isinstance(row[key], str)) or asking[0]
+    leave_out = f"--columns {asking[0]}= if it is not for the judge"
     raise _unread(
         f"the row has the text column {asking[0]!r} beside {' and '.join(map(repr, read))}, "
         "so what these share is not taken for the prompt",
-        f"--columns prompt={named}, or --columns {asking[0]}= if it is not for the judge",
+        leave_out if asking[0] in SYSTEM else f"--columns prompt={named}, or {leave_out}",
         place,
     )
 

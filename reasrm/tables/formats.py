@@ -151,7 +151,7 @@ def _bad(message: str, code: str, place: str) -> RowError:
 
 
 _NUMBERS = re.compile(
-    r"(^|_)(label|labels|score|scores|rating|ratings|rank|ranking|preference|strength|margin|num|idx|index|vote|turn)"
+    r"(^|_)(label|labels|score|scores|rating|ratings|rank|ranking|preference|strength|margin|num|idx|index|vote|turn|winner)"
     r"(_|$)"
 )
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][-+]?[0-9]+)?")
