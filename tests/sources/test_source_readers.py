@@ -37,6 +37,10 @@ EXPECTED_OVERLAPS = {
     "helpsteer2-ratings": {"rows"},
     "openrubrics": {"rows"},
     "beavertails": {"rows"},
+    "alpaca-eval": {"llmbar"},
+    "arena-55k": {"rows"},
+    "plan-rewardbench": {"trl"},
+    "rmb": {"trl"},
 }
 
 USER = (Message("user", "Name a prime."),)
@@ -679,7 +683,9 @@ def test_hh_rlhf_keeps_an_empty_reply() -> None:
 def test_rewardbench_keeps_models_and_reads_prompts_as_lists() -> None:
     pair = read_pair("rewardbench", example("rewardbench", prompt=turns("Q", "r", "Q2")))
     assert [turn.content for turn in pair.prompt] == ["Q", "r", "Q2"]
-    assert (pair.id, pair.subset) == ("12", "math-prm")
+    assert (pair.id, pair.subset) == ("math-prm/12", "math-prm")
+    own = read_pair("rewardbench", example("rewardbench", id="q"))
+    assert own.id == "q"
     assert pair.meta == {"chosen_model": "model-a", "rejected_model": "model-b"}
 
 
