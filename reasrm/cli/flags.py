@@ -114,7 +114,7 @@ class JudgingFlags:
         False
     )
     restart: Annotated[bool, Option("--restart", help="Move an earlier output aside and begin anew.")] = False
-    strict: Annotated[bool, Option("--strict", help="Refuse damaged outputs and duplicate keys.")] = False
+    strict: Annotated[bool, Option("--strict", help="Refuse a damaged output or a changed input.")] = False
     dedupe: Annotated[DedupeChoice, Option(help="Repeated ids: refuse, or keep the first if equal.")] = (
         DedupeChoice.refuse
     )

@@ -134,7 +134,6 @@ def open_judging(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, 
     rows = JudgeInput(
         flags.input,
         source=flags.source,
-        strict=flags.strict,
         coerce_scalars=flags.coerce_scalars,
         dedupe=flags.dedupe.value,
         limit=flags.limit,

@@ -94,7 +94,6 @@ class JudgeInput:
     Args:
         paths: JSONL, gzipped JSONL or JSON files.
         source: A schema, its name, or `auto`.
-        strict: Refuse duplicate keys inside a row, too.
         coerce_scalars: Read booleans and numbers as texts where a text is expected.
         dedupe: What to do with a repeated id: `refuse`, or keep the `first` where the content is equal.
         limit: Judge at most this many rows.
@@ -108,7 +107,6 @@ class JudgeInput:
         paths: Sequence[Path],
         *,
         source: str | Source = "auto",
-        strict: bool = False,
         coerce_scalars: bool = False,
         dedupe: Dedupe = "refuse",
         limit: int | None = None,
@@ -120,7 +118,6 @@ class JudgeInput:
             raise ConfigError("no input file", remedy="pass --input FILE")
         self.paths = tuple(paths)
         self.limit = limit
-        self._strict = strict
         self._coerce_scalars = coerce_scalars
         self._dedupe = dedupe
         self._rubrics = rubrics
@@ -221,7 +218,7 @@ class JudgeInput:
         same_names = len({path.name for path in self.paths}) < len(self.paths)
         for path in self.paths:
             folder = f"{path.parent}/" if same_names else ""
-            items = read_file(path, self._source, strict=self._strict, coerce_scalars=self._coerce_scalars)
+            items = read_file(path, self._source, coerce_scalars=self._coerce_scalars)
             try:
                 for item in items:
                     place = folder + item.place

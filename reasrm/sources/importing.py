@@ -134,7 +134,6 @@ def import_pairs(
     *,
     source: str | Source = "auto",
     coerce_scalars: bool = False,
-    strict: bool = False,
     on_rows: Callable[[FileReport], None] | None = None,
 ) -> ImportReport:
     """Write the preference pairs of public files to `output` and the rest to `<output stem>.dropped.jsonl`.
@@ -147,7 +146,6 @@ def import_pairs(
         output: Where the pairs go.
         source: A source, its name, or `auto`.
         coerce_scalars: Read booleans and numbers in text fields as text.
-        strict: Refuse rows that name a key twice.
         on_rows: Called now and then with the counts of the file being read.
 
     Raises:
@@ -171,7 +169,7 @@ def import_pairs(
         keep = jsonlines.Writer(kept_file, dumps=dumps)
         drop = jsonlines.Writer(dropped_file, dumps=dumps)
         for path, report in zip(inputs, reports, strict=True):
-            for item in read_file(path, found, strict=strict, coerce_scalars=coerce_scalars):
+            for item in read_file(path, found, coerce_scalars=coerce_scalars):
                 _import_row(item, sources, ids, report, keep, drop)
                 if on_rows is not None and report.rows % _REPORT_EVERY == 0:
                     on_rows(report)
