@@ -127,9 +127,7 @@ class _Item(NamedTuple):
     whole: bool
 
 
-def read_rows(
-    path: str | os.PathLike[str], *, limits: RowLimits | None = None
-) -> Iterator[RawRow]:
+def read_rows(path: str | os.PathLike[str], *, limits: RowLimits | None = None) -> Iterator[RawRow]:
     """Yield the rows of a `.jsonl`, `.jsonl.gz` or `.json` file in order, bad ones with their error.
 
     Error codes: `bad_utf8` (also an escaped lone surrogate), `bad_json`, `not_finite`, `big_integer`,

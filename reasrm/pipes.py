@@ -78,9 +78,9 @@ def refuse_pipe(paths: Iterable[str | Path]) -> None:
 
 
 def refuse_stream(output: Path) -> None:
-    """Raise `ConfigError` if an output is a stream, such as `-` or `/dev/stdout`: a run must find again what it wrote."""
+    """Raise `ConfigError` if an output is a stream, `-` or `/dev/stdout`: a run finds again what it wrote."""
     absolute = os.path.abspath(output)
-    is_device = absolute.startswith(("/dev/", "/proc/")) and not absolute.startswith("/dev/shm/")
+    is_device = absolute.startswith(("/dev/", "/proc/")) and not absolute.startswith("/dev/shm/")  # noqa: S108
     if str(output) == "-" or is_device:
         raise ConfigError(
             "is no file that a later run could continue",
@@ -99,4 +99,3 @@ def forget_spooled() -> None:
 
 def _is_stream(status: os.stat_result) -> bool:
     return stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode) or stat.S_ISSOCK(status.st_mode)
-

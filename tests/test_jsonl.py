@@ -305,7 +305,8 @@ def test_items_are_found_wherever_a_block_ends(
     monkeypatch.setattr("reasrm.jsonl._BLOCK", block)
     assert [row.data for row in rows_of(tmp_path / "x.json", content)] == items
     codes = [
-        row.error and row.error.code for row in rows_of(tmp_path / "x.json", content, limits=RowLimits(row_bytes=100))
+        row.error and row.error.code
+        for row in rows_of(tmp_path / "x.json", content, limits=RowLimits(row_bytes=100))
     ]
     assert codes == [None, "too_large", None]
 

@@ -23,10 +23,9 @@ from reasrm.distillation.ledger import Ledger
 from reasrm.distillation.lookup import RecordIndex, open_records
 from reasrm.distillation.plan import Plan, Setup, Teacher, make_plan, pair_of
 from reasrm.distillation.repair import PROMPT_HASH, repair_prompt
-from reasrm.distillation.resume import start_journal
 from reasrm.distillation.slots import PASSES, Call, Pass, Slot, call_name, slot_name
 from reasrm.distillation.traces import completion_text, read_written, reason_to_reject, shown
-from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState
+from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState, start_journal
 from reasrm.hashing import derive_seed, digest
 from reasrm.judging.inputs import InputRow, Scan
 from reasrm.records import Comparison, Order, PreferencePair
@@ -124,8 +123,8 @@ def distil(setup: Setup, control: Control | None = None) -> DistillResult:
         plan, invalid = make_plan(setup)
         resume = start_journal(
             journal,
-            setup.rows,
             {"input_sha256": scan.sha256, "source": scan.source, **_identity(setup)},
+            setup.rows.contents,
             restart=control.restart,
             retry_errors=control.retry_errors,
             strict=control.strict,
@@ -222,7 +221,7 @@ class _Run:
         for item in invalid:
             if item.error is not None and not self._journal.done(item.id):
                 error = {"code": item.error.code, "message": str(item.error), "attempts": 0}
-                self._journal.fail(item.id, {"id": item.id, "place": item.place, **error})
+                self._journal.fail(item.id, {"id": item.id, "place": item.place, **error}, item.digest)
                 self.progress.errors += 1
 
     def ask_all(self, interruption: Interruption) -> bool:
@@ -328,7 +327,7 @@ class _Run:
         if completion.finish_reason == "error":
             error = {"code": "call_failed", "message": completion.error or "the call failed"}
             place = {"place": asked.item.place, "attempts": completion.attempts}
-            self._journal.fail(name, {"id": name, **where, **error, **place})
+            self._journal.fail(name, {"id": name, **where, **error, **place}, asked.item.digest)
             self.slots[asked.slot].failed = asked.call.name
             self.progress.errors += 1
         else:

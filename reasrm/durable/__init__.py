@@ -14,6 +14,7 @@ from reasrm.durable.lock import OutputLock
 from reasrm.durable.log import read_records
 from reasrm.durable.manifest import IdentityMismatch
 from reasrm.durable.map import DurableMap, ResumeState
+from reasrm.durable.resume import start_journal
 from reasrm.durable.signals import DrainExpired, Interruption
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "RowChanges",
     "hash_id",
     "read_records",
+    "start_journal",
 ]

@@ -253,7 +253,7 @@ def _run(
 
 def _fail(journal: DurableMap, item: Written, code: str, message: str, attempts: int) -> None:
     error = {"place": item.place, "code": code, "message": message, "attempts": attempts}
-    journal.fail(item.id, {"id": item.id, **_where(item), **error})
+    journal.fail(item.id, {"id": item.id, **_where(item), **error}, item.digest)
 
 
 def _where(item: Written) -> dict[str, Any]:

@@ -22,6 +22,7 @@ import jsonlines
 from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.files import replacing
 from reasrm.jsonl import dumps
+from reasrm.pipes import refuse_stream, settled
 from reasrm.records import CandidateSet, Comparison, Critique, PreferencePair, Row, Rubric
 from reasrm.sources import SOURCES, RowIds, Source, SourceRow, get, read_file
 
@@ -156,6 +157,7 @@ def import_pairs(
     """
     if not inputs:
         raise ConfigError("no input file", remedy="pass --input FILE")
+    refuse_stream(output)
     found = source if isinstance(source, Source) or source == "auto" else get(source)
     dropped = output.with_name(f"{output.stem}.dropped.jsonl")
     _refuse_overwriting(inputs, (output, dropped))
@@ -168,7 +170,7 @@ def import_pairs(
     with replacing(output) as kept_file, replacing(dropped) as dropped_file:
         keep = jsonlines.Writer(kept_file, dumps=dumps)
         drop = jsonlines.Writer(dropped_file, dumps=dumps)
-        for path, report in zip(inputs, reports, strict=True):
+        for path, report in zip(map(settled, inputs), reports, strict=True):
             for item in read_file(path, found, coerce_scalars=coerce_scalars):
                 _import_row(item, sources, ids, report, keep, drop)
                 if on_rows is not None and report.rows % _REPORT_EVERY == 0:

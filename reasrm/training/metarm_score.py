@@ -208,7 +208,7 @@ def _score_part(
         if problem is not None:
             code = problem.code if isinstance(problem, RowError) else "not_encodable"
             record = {"place": item.place, "code": code, "message": str(problem), "attempts": 0}
-            journal.fail(item.id, record)
+            journal.fail(item.id, record, item.digest)
             result.errors += 1
             continue
         line = {"id": item.id, "row": item.row, "order": item.order.value, "vote": item.vote}
