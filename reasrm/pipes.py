@@ -71,7 +71,7 @@ def refuse_pipe(paths: Iterable[str | Path]) -> None:
             continue  # who reads it says what is wrong
         if once:
             raise InputError(
-                "is a pipe; training reads its rows more than once, and again when it is resumed",
+                "is a pipe, and this file is read more than once, and again when the run is continued",
                 place=str(path),
                 remedy="save the rows to a file and name that",
             )

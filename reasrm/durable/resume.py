@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from reasrm.durable.manifest import IdentityMismatch
 from reasrm.durable.map import DurableMap, ResumeState
-from reasrm.errors import ConfigError
+from reasrm.errors import ConfigError, InputError
 
-__all__ = ["start_journal"]
+__all__ = ["check_all_done", "start_journal"]
+
+
+def check_all_done(paths: Sequence[Path], counted: int, done: int) -> None:
+    """Raise `InputError` if a run is at its end and not everything that validation counted has come to something.
+
+    Args:
+        paths: The input.
+        counted: Rows and invalid lines that validation counted.
+        done: Those found again, or those with a record or an error.
+    """
+    if counted != done:
+        raise InputError(
+            f"{counted} rows were counted, {done} came to something: the input changed meanwhile",
+            place=", ".join(map(str, paths)),
+            remedy="leave it as it is and run the same command again",
+        )
 
 
 def start_journal(

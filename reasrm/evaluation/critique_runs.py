@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from reasrm import __version__
 from reasrm.critiques import CritiqueCase, CritiqueScorer, CritiqueScores, CritiqueText, Extractor, References
 from reasrm.critiques.cases import Arguments
-from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState
+from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState, check_all_done
 from reasrm.errors import InputError
 from reasrm.evaluation.critique_rows import (
     FileScan,
@@ -248,6 +248,9 @@ def _run(
                 else:
                     journal.put(item.id, {**_where(item), **line}, item.digest)
             report()
+    done = journal.num_done + journal.num_errors
+    if not interruption.stopping:
+        check_all_done([journal.output], total, min(done, total))
     return interruption.signum
 
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reasrm import __version__
-from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState, start_journal
-from reasrm.errors import InputError
+from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState, check_all_done, start_journal
 from reasrm.judging.aggregate import RowResult
 from reasrm.judging.inputs import InputRow, JudgeInput, Scan
 from reasrm.judging.judge import Judge, JudgeSession, RowFailure
@@ -23,7 +22,7 @@ from reasrm.judging.plan import JudgingOptions
 from reasrm.judging.tally import Tally
 from reasrm.records import Row
 
-__all__ = ["BatchResult", "RunControl", "check_all_done", "first_unreadable", "judge_file"]
+__all__ = ["BatchResult", "RunControl", "first_unreadable", "judge_file"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +130,9 @@ def judge_file(
             run.mind_unreadable(unread)
             run.judge_rows(rows)
         if not interruption.stopping and run.unreadable is None:
-            check_all_done(rows, scan.num_items, run.num_read, tally.rows + tally.errors)
+            settled = min(tally.rows + tally.errors, scan.num_items)  # more, where a limit was lowered
+            check_all_done(rows.paths, scan.num_items, run.num_read)
+            check_all_done(rows.paths, scan.num_items, settled)
         return BatchResult(
             output=output,
             errors=journal.errors_path,
@@ -141,24 +142,6 @@ def judge_file(
             signum=interruption.signum,
             unreadable=run.unreadable,
         )
-
-
-def check_all_done(rows: JudgeInput, counted: int, read: int, done: int) -> None:
-    """Raise `InputError` if a run is at its end and not every row that was counted has come to something.
-
-    Args:
-        rows: The input.
-        counted: Rows and invalid lines that validation counted.
-        read: Those that were read again to be worked on.
-        done: Those with a record or an error.
-    """
-    if counted == read <= done:
-        return
-    raise InputError(
-        f"of {counted} rows that were counted, {read} were found again and {done} are done or in the error file",
-        place=", ".join(map(str, rows.paths)),
-        remedy="the input changed meanwhile; leave it as it is and run the same command again",
-    )
 
 
 def first_unreadable(line: Mapping[str, Any]) -> str | None:
