@@ -178,7 +178,7 @@ class DurableMap:
             self._log.append(line)
             self._done.add(row_id)
 
-    def fail(self, row_id: str, record: Mapping[str, Any], digest: bytes) -> None:
+    def fail(self, row_id: str, record: Mapping[str, Any], digest: bytes = b"") -> None:
         """Record a row that failed: `code`, `message`, `attempts`, `place`. Arguments and errors as in `put`.
 
         What failed may have a name of its own; then the record's key `row` or `pair` holds the row's id.
