@@ -99,6 +99,7 @@ def eval_command(
 
 
 @app.command("distill")
+@flags.reads_rows
 def distill_command(
     config: Annotated[Path, typer.Option("--config", help="The distillation's YAML file.")],
     columns: flags.ColumnNames = None,
@@ -129,6 +130,7 @@ def distill_command(
 
 
 @app.command("sft")
+@flags.reads_rows
 def sft_command(
     config: flags.StageConfig,
     columns: flags.ColumnNames = None,
@@ -152,6 +154,7 @@ def sft_command(
 
 @app.command("rlvr")
 @app.command("grpo", hidden=True)
+@flags.reads_rows
 def rlvr_command(
     config: flags.StageConfig,
     columns: flags.ColumnNames = None,

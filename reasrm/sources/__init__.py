@@ -41,7 +41,7 @@ from reasrm.sources import (
 from reasrm.sources.base import RowIds, Source, SourceRow
 from reasrm.sources.fields import RowData, row_id
 from reasrm.sources.prompts import refuse_unread
-from reasrm.tables import Columns, RawRow, check_fields, read_rows
+from reasrm.tables import Columns, RawRow, RowLimits, check_fields, read_rows
 
 __all__ = [
     "SOURCES",
@@ -131,9 +131,8 @@ def read_file(
     source: str | Source = "auto",
     *,
     columns: Columns | None = None,
-    strict: bool = False,
     coerce_scalars: bool = False,
-    max_line_bytes: int | None = None,
+    limits: RowLimits | None = None,
 ) -> Iterator[SourceRow]:
     """Yield every row of a file as records or as an error, in order, in near-constant memory.
 
@@ -141,23 +140,21 @@ def read_file(
         path: What `tables.read_rows` reads.
         source: A source, its name, or `auto`.
         columns: Field → the column that holds it; by default those that the source was configured with.
-        strict: Refuse duplicate keys.
         coerce_scalars: Read booleans and numbers in text fields as text.
-        max_line_bytes: Longest line to read; None keeps the default of `read_rows`.
+        limits: Of rows and gzip files, as in `read_rows`.
 
     Raises:
         InputError: None of the first hundred rows is of a known source or has a column whose name was assumed or
             given.
         ConfigError: The source reads no such field.
     """
-    options = {} if max_line_bytes is None else {"max_line_bytes": max_line_bytes}
     if source == "auto":
         check_fields(columns or {}, _FIELDS, "no source")
-        return _read_auto(read_rows(path, columns=columns, strict=strict, **options), coerce_scalars)
+        return _read_auto(read_rows(path, columns=columns, limits=limits), coerce_scalars)
     chosen = source if isinstance(source, Source) else get(source)
     if columns:
         chosen = chosen.configured({}, columns)
-    raws = read_rows(path, columns=chosen.columns, strict=strict, **options)
+    raws = read_rows(path, columns=chosen.columns, limits=limits)
     items = _read_named(raws, chosen, coerce_scalars)
     return items if chosen.join is None else chosen.join(items)
 

@@ -22,6 +22,7 @@ import jsonlines
 from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.files import replacing
 from reasrm.jsonl import dumps
+from reasrm.pipes import refuse_stream, settled
 from reasrm.records import CandidateSet, Comparison, Critique, PreferencePair, Row, Rubric
 from reasrm.sources import SOURCES, RowIds, Source, SourceRow, get, read_file
 from reasrm.tables import Columns, input_files, is_hub
@@ -136,7 +137,6 @@ def import_pairs(
     source: str | Source = "auto",
     columns: Columns | None = None,
     coerce_scalars: bool = False,
-    strict: bool = False,
     on_rows: Callable[[FileReport], None] | None = None,
 ) -> ImportReport:
     """Write the preference pairs of public files to `output` and the rest to `<output stem>.dropped.jsonl`.
@@ -150,7 +150,6 @@ def import_pairs(
         source: A source, its name, or `auto`.
         columns: Field → the column, or path into one, that holds it.
         coerce_scalars: Read booleans and numbers in text fields as text.
-        strict: Refuse rows that name a key twice.
         on_rows: Called now and then with the counts of the file being read.
 
     Raises:
@@ -161,6 +160,7 @@ def import_pairs(
     """
     if not inputs:
         raise ConfigError("no input file", remedy="pass --input FILE")
+    refuse_stream(output)
     found = source if isinstance(source, Source) or source == "auto" else get(source)
     if columns and isinstance(found, Source):
         found = found.configured({}, columns)
@@ -175,8 +175,8 @@ def import_pairs(
     with replacing(output) as kept_file, replacing(dropped) as dropped_file:
         keep = jsonlines.Writer(kept_file, dumps=dumps)
         drop = jsonlines.Writer(dropped_file, dumps=dumps)
-        for path, report in zip(inputs, reports, strict=True):
-            for item in read_file(path, found, columns=columns, strict=strict, coerce_scalars=coerce_scalars):
+        for path, report in zip(map(settled, inputs), reports, strict=True):
+            for item in read_file(path, found, columns=columns, coerce_scalars=coerce_scalars):
                 _import_row(item, sources, ids, report, keep, drop)
                 if on_rows is not None and report.rows % _REPORT_EVERY == 0:
                     on_rows(report)

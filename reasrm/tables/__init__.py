@@ -4,7 +4,7 @@
 that only one kind of file needs are imported when such a file is met.
 """
 
-from reasrm.jsonl import RawRow, TruncatedInput
+from reasrm.jsonl import RawRow, RowLimits, TruncatedInput
 from reasrm.tables.columns import (
     ColumnMap,
     Columns,
@@ -20,6 +20,7 @@ __all__ = [
     "ColumnMap",
     "Columns",
     "RawRow",
+    "RowLimits",
     "TruncatedInput",
     "check_fields",
     "content_sha256",

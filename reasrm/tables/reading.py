@@ -10,17 +10,17 @@ import io
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from reasrm import jsonl
 from reasrm.compressed import DAMAGE, decompressing, is_damage
 from reasrm.errors import EnvironmentProblem, InputError, ReasrmError, RowError
 from reasrm.hashing import canonical_json
-from reasrm.jsonl import RawRow, TruncatedInput
+from reasrm.jsonl import MAX_RATIO, RawRow, RowLimits, TruncatedInput
 from reasrm.tables.columns import Columns, Renamer
 from reasrm.tables.formats import Rows, TableError, arrow_rows, csv_rows, parquet_rows, table_kind
 from reasrm.tables.places import format_of, input_files, is_hub
@@ -29,13 +29,12 @@ from reasrm.tables.values import to_json, without_nulls
 __all__ = ["read_rows"]
 
 _FIRST_ROWS = 100
-_MAX_ROW_BYTES = 64 * 2**20
 _SPOOL_BYTES = 64 * 2**20
 _BLOCK = 1 << 20
 
 
 def read_rows(
-    path: str | os.PathLike[str], *, columns: Columns | None = None, **options: Any
+    path: str | os.PathLike[str], *, columns: Columns | None = None, limits: RowLimits | None = None
 ) -> Iterator[RawRow]:
     """Yield the rows of an input in order, bad ones with their error, under the fields that the columns name.
 
@@ -46,7 +45,7 @@ def read_rows(
         path: A file (JSON Lines, JSON, Parquet, Arrow, CSV, TSV, each also compressed), a folder of shards, a glob, or
             `hf://owner/name[@revision][:config][/split]`.
         columns: Field → column or path.
-        options: Of `jsonl.read_rows`.
+        limits: Of rows and compressed files; by default what `set_limits` said.
 
     Raises:
         InputError: The input is missing or cannot be used as a whole, or lacks a column that was named.
@@ -54,7 +53,7 @@ def read_rows(
         EnvironmentProblem: It cannot be read.
     """
     renamer = Renamer(columns or {})
-    raws = _raw_rows(path, renamer, options)
+    raws = _raw_rows(path, renamer, limits or jsonl.limits_now())
     if not renamer:
         yield from raws
         return
@@ -70,7 +69,7 @@ def read_rows(
         yield raw
 
 
-def _raw_rows(path: str | os.PathLike[str], renamer: Renamer, options: Mapping[str, Any]) -> Iterator[RawRow]:
+def _raw_rows(path: str | os.PathLike[str], renamer: Renamer, limits: RowLimits) -> Iterator[RawRow]:
     if is_hub(path):
         from reasrm.tables.hub import hub_rows
 
@@ -79,18 +78,18 @@ def _raw_rows(path: str | os.PathLike[str], renamer: Renamer, options: Mapping[s
     cut: TruncatedInput | None = None
     for name, file in input_files(path):
         try:
-            yield from _of_file(file, name, renamer, options)
+            yield from _of_file(file, name, renamer, limits)
         except TruncatedInput as error:
             cut = cut or error
     if cut is not None:
         raise cut
 
 
-def _of_file(file: Path, name: str, renamer: Renamer, options: Mapping[str, Any]) -> Iterator[RawRow]:
+def _of_file(file: Path, name: str, renamer: Renamer, limits: RowLimits) -> Iterator[RawRow]:
     # A pipe can be read once only, so nobody looks ahead in it.
     is_table, kind = _kind(file, name) if _is_regular(file) else (False, None)
     if not is_table:
-        for raw in jsonl.read_rows(file, name=name, **options):
+        for raw in jsonl.read_rows(file, name=name, limits=limits):
             yield raw if raw.data is None else raw._replace(data=without_nulls(raw.data))
         return
     try:
@@ -98,11 +97,10 @@ def _of_file(file: Path, name: str, renamer: Renamer, options: Mapping[str, Any]
             raw_file = stack.enter_context(io.BufferedReader(io.FileIO(file), _BLOCK))
             stream, packing = decompressing(raw_file)
             if kind in ("CSV", "TSV"):
-                limit = options.get("max_line_bytes") or _MAX_ROW_BYTES
-                rows = csv_rows(stream, name, "," if kind == "CSV" else "\t", limit)
+                rows = csv_rows(stream, name, "," if kind == "CSV" else "\t", limits.row_bytes)
             else:
                 if packing:
-                    stream = stack.enter_context(_unpacked(stream))
+                    stream = stack.enter_context(_unpacked(stream, file, name, limits))
                 rows = parquet_rows(stream) if kind == "Parquet" else arrow_rows(stream)
             yield from _checked(rows, name, renamer)
     except DAMAGE as error:
@@ -177,10 +175,18 @@ def _kind(file: Path, name: str) -> tuple[bool, str | None]:
     return told in ("CSV", "TSV"), told
 
 
-def _unpacked(stream: IO[bytes]) -> IO[bytes]:
+def _unpacked(stream: IO[bytes], file: Path, name: str, limits: RowLimits) -> IO[bytes]:
     """Return the content of a compressed table as a file that can be sought in, on disk where it is large."""
     spool = tempfile.SpooledTemporaryFile(_SPOOL_BYTES)  # noqa: SIM115 - the caller closes it
+    most = max(limits.unpacked_bytes, int(file.stat().st_size * MAX_RATIO))
     while block := stream.read(_BLOCK):
         spool.write(block)
+        if spool.tell() > most:
+            spool.close()
+            raise InputError(
+                f"expands to more than {most} bytes",
+                place=name,
+                remedy="if you trust it, decompress it yourself or pass --max-unpacked-bytes",
+            )
     spool.seek(0)
     return spool

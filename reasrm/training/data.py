@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasrm.errors import ConfigError, InputError, ReasrmError, RowError
+from reasrm.pipes import refuse_pipe
 from reasrm.protocol.completions import CompletionEncoder
 from reasrm.protocol.encoder import PromptEncoder
 from reasrm.protocol.parsing import parse
@@ -211,7 +212,9 @@ def encode_files(
 
 def _rows(paths: Iterable[str | Path], columns: Columns | None) -> Iterator[tuple[str, SFTRow | Dropped]]:
     check_fields(columns or {}, ("id", "prompt", "completion", "meta"), "a row of SFT")
-    for path in paths:
+    files = list(paths)
+    refuse_pipe(files)
+    for path in files:
         for raw in read_rows(path, columns=columns):
             if raw.error is not None or raw.data is None:
                 yield raw.place, dropped_row(None, raw.place, raw.error)

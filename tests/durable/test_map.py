@@ -75,9 +75,9 @@ def test_errors_are_kept_apart_and_retried_only_on_request(tmp_path: Path) -> No
     with DurableMap(output) as journal:
         journal.start(IDENTITY)
         journal.put("q1", record("q1"))
-        journal.fail("q2", failure)
+        journal.fail("q2", failure, b"\x01")
         assert journal.done("q2")
-        assert list(journal.errors()) == [{"id": "q2", **failure}]
+        assert list(journal.errors()) == [{"id": "q2", **failure, "row_digest": "01"}]
     with DurableMap(output) as journal:
         state = journal.start(IDENTITY)
         assert (state.num_done, state.num_errors) == (1, 1)
