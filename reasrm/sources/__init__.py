@@ -12,6 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from reasrm.errors import ConfigError, InputError, RowError
+from reasrm.records import Row
 from reasrm.sources import (
     alpaca_eval,
     chatbot_arena,
@@ -51,6 +52,7 @@ __all__ = [
     "detect",
     "get",
     "read_file",
+    "read_row",
 ]
 
 SOURCES: tuple[Source, ...] = (
@@ -197,6 +199,17 @@ def _first(row: RowData) -> Source | None:
     return None
 
 
+def read_row(row: RowData, place: str, source: Source) -> tuple[Row, ...]:
+    """Return the records of one row.
+
+    Raises:
+        RowError: It cannot be read, or says what the source does not read.
+    """
+    rows = source.read(row, place)
+    refuse_unread(row, place, [found.prompt for found in rows])
+    return rows
+
+
 def _own_id(row: RowData, source: Source) -> str | None:
     try:
         return row_id(row, source.id_keys, "")
@@ -211,8 +224,7 @@ def _read(raw: RawRow, source: Source, coerce_scalars: bool) -> SourceRow:
     if coerce_scalars:
         data = source.coerce_scalars(data)
     try:
-        rows = source.read(data, raw.place)
-        refuse_unread(data, raw.place, [row.prompt for row in rows])
+        rows = read_row(data, raw.place, source)
     except RowError as error:
         own_id = _own_id(data, source)
         return SourceRow(raw.line, raw.place, raw.digest, error=error, source=source.name, id=own_id)

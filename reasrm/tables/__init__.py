@@ -15,6 +15,7 @@ from reasrm.tables.columns import (
 )
 from reasrm.tables.places import content_sha256, input_files, is_hub, refuse_missing
 from reasrm.tables.reading import read_rows
+from reasrm.tables.values import without_nulls
 
 __all__ = [
     "ColumnMap",
@@ -31,4 +32,5 @@ __all__ = [
     "parse_columns",
     "read_rows",
     "refuse_missing",
+    "without_nulls",
 ]
