@@ -18,6 +18,7 @@ import orjson
 
 from reasrm.errors import ConfigError, EnvironmentProblem, InputError
 from reasrm.hashing import canonical_json, digest
+from reasrm.pipes import refuse_pipe
 from reasrm.runs.seals import hash_files
 from reasrm.tables import content_sha256
 
@@ -173,6 +174,7 @@ def _show(flat: Mapping[str, Any], key: str) -> str:
 
 def _identify(name: str, source: Path) -> dict[str, Any]:
     """Path and SHA-256 of an input; of a folder, of its files' names and hashes, hidden ones left out."""
+    refuse_pipe([source])
     try:
         if source.is_dir():
             names = (path.relative_to(source) for path in source.rglob("*") if path.is_file())

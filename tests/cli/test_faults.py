@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pytest
 
+import reasrm
 from tests.commands import decide, rows_of, run, run_piped, sorted_lines, start, summary, write_rows
 from tests.fakes import Endpoint, Reply, chat
 
 WRONG_LABELS = (7, "C", -100, "", "A > B")
+SANDBOX_MODEL = Path(reasrm.__file__).with_name("sandbox_judge") / "model"
 SEPARATORS = "a\u2028b\u2029c\u0085d\x0be\x0cf"
 
 
@@ -177,6 +179,42 @@ def test_what_comes_through_a_pipe_is_judged_and_continued(tmp_path, how):
     manifest = json.loads((tmp_path / "out.jsonl.manifest.json").read_text())
     assert manifest["piped"] == ["rows.fifo" if how == "fifo" else "stdin"]
     assert manifest["identity"]["input_sha256"] == [hashlib.sha256(rows.read_bytes()).hexdigest()]
+
+
+def test_every_verb_that_reads_rows_twice_takes_a_pipe(tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl", 4, critique="Response A is right. Response B is wrong.")
+    curation = tmp_path / "curate.yaml"
+    curation.write_text(json.dumps({"input": ["-"], "output": str(tmp_path / "curated")}))
+    verbs = {
+        "kept": ["data", "import", "--input", "-", "--output", str(tmp_path / "pairs.jsonl")],
+        "rows": ["data", "curate", "--config", str(curation)],
+        "extracted": ["critiques", "extract", "--input", "-", "--output", str(tmp_path / "arguments.jsonl")],
+        "num_rows": [
+            "eval",
+            "pairs",
+            "--judge",
+            "sandbox",
+            "--input",
+            "-",
+            "--output",
+            str(tmp_path / "eval"),
+        ],
+    }
+    for key, verb in verbs.items():
+        for _ in range(2):
+            result = run_piped(*verb, piped=rows)
+            assert result.returncode == 0, result.stderr
+            assert summary(result)[key] == 4, verb
+
+
+def test_training_refuses_a_pipe(tmp_path):
+    config = Path(__file__).resolve().parents[2] / "configs/sandbox/sft.yaml"
+    fifo = tmp_path / "rows.fifo"
+    os.mkfifo(fifo)
+    sets = [f"data.train={fifo}", f"model.path={SANDBOX_MODEL}"]
+    result = run("sft", "--config", config, "--run-dir", tmp_path / "run", "--set", sets[0], "--set", sets[1])
+    assert result.returncode == 4, result.stderr
+    assert "is a pipe" in summary(result)["message"]
 
 
 @pytest.mark.parametrize("output", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
