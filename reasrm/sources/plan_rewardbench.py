@@ -1,7 +1,8 @@
 """Plan-RewardBench: two trajectories of an agent that calls tools, one better than the other.
 
 The prompt is what both share, the tools on offer in front of it; the responses are what follows, calls and results as
-`sources.tools` writes them.
+`sources.tools` writes them. `uuid` names the query, of which there may be several pairs: it is the group, and the
+id comes from the content.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ from reasrm.sources.trl import make_pair
 
 __all__ = ["SOURCE"]
 
-_ID_KEYS = ("id", "uuid")
-
 
 def _read(row: RowData, place: str) -> tuple[Row, ...]:
     chosen, rejected = (_messages(row, key, place) for key in ("chosen", "reject"))
@@ -32,9 +31,8 @@ def _read(row: RowData, place: str) -> tuple[Row, ...]:
     prompt = with_front(row, chosen[:size], place)
     if not any(turn.role == "user" for turn in prompt):
         raise RowError("the trajectories share no message of the user", code="no_prompt", place=place)
-    subset: dict[str, Any] = {"subset": row["_lcp_bucket"]} if "_lcp_bucket" in row else {}
-    own = fields.row_id(row, _ID_KEYS, place)
-    base = {**subset, **row, **({} if own is None else {"id": own})}
+    known: dict[str, Any] = {"subset": row.get("_lcp_bucket"), "group": row.get("uuid")}
+    base = {**known, **row}
     return (make_pair(base, place, prompt, transcript(chosen[size:]), transcript(rejected[size:])),)
 
 
@@ -74,5 +72,4 @@ SOURCE = Source(
     },
     recognises=lambda row: isinstance(row.get("reject"), dict) and "messages" in row["reject"],
     read=_read,
-    id_keys=_ID_KEYS,
 )

@@ -202,7 +202,7 @@ def test_an_agents_trajectories_are_pairs() -> None:
     source = get("plan-rewardbench")
     (pair,) = source.read(source.example, "p")
     assert isinstance(pair, PreferencePair)
-    assert pair.id == "u-1"
+    assert pair.group == "u-1"
     assert [turn.role for turn in pair.prompt] == ["system", "user"]
     assert (
         pair.chosen
