@@ -84,7 +84,7 @@ def example(name: str, **changes: Any) -> dict[str, Any]:
 
 
 def test_names_are_unique_and_every_source_says_where_it_comes_from() -> None:
-    assert len({source.name for source in SOURCES}) == len(SOURCES) == 27
+    assert len({source.name for source in SOURCES}) == len(SOURCES) == 32
     for source in SOURCES:
         assert all((source.url, source.licence, source.revision, source.label_rule)), source.name
 
@@ -107,7 +107,7 @@ def test_an_example_is_read_and_twice_the_same(source: Source) -> None:
 def test_an_unknown_name_gets_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match=r"no source 'judge_bench'; did you mean 'judgebench'\?"):
         get("judge_bench")
-    with pytest.raises(ConfigError, match="known sources: auto, judgebench, llmbar"):
+    with pytest.raises(ConfigError, match="known sources: auto, judgebench, alpaca-eval, llmbar"):
         get("zzzz")
 
 
