@@ -314,6 +314,7 @@ class _Run:
             sampling=replace(teacher.sampling, seed=seed),
             structural=spec.structural,
             template_options=spec.template_options,
+            thinking_start=spec.grammar.thinking_start,
         )
 
     def _take(self, asked: _Asked, teacher: Teacher, completion: Completion) -> None:

@@ -17,6 +17,7 @@ from reasrm.judging.plan import Ask, JudgingOptions, plan_row
 from reasrm.protocol.parsing import Policy, parse
 from reasrm.protocol.prompts import check_spec
 from reasrm.protocol.spec import JudgeSpec, load_spec
+from reasrm.protocol.upstream import upstream_rule
 from reasrm.records import Judgment, Order, Row, RowStatus
 from reasrm.requests import Completion, Request, SamplingParams
 from reasrm.sources import detect
@@ -63,7 +64,7 @@ class Judge:
 
     def __post_init__(self) -> None:
         check_spec(self.spec)
-        if self.policy == "upstream" and getattr(self.spec.grammar, "upstream", None) is None:
+        if self.policy == "upstream" and upstream_rule(self.spec.grammar) is None:
             raise ConfigError(
                 f"spec {self.spec.name!r} names no upstream reading",
                 remedy="leave out --verdict-policy upstream",

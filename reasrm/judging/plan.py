@@ -90,6 +90,7 @@ def plan_row(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[Ask]:
                 recorded=_recording(row, view.order, vote),
                 structural=spec.structural,
                 template_options=spec.template_options,
+                thinking_start=spec.grammar.thinking_start,
             )
             asks.append(Ask(request, view.order, vote, view.response, view.shown))
     if not asks:

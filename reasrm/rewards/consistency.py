@@ -16,7 +16,7 @@ from reasrm.records import Order, Winner
 from reasrm.rewards.base import Part, Rollout, RowFault, Values
 from reasrm.rewards.outcome import is_right, wrote_nothing
 from reasrm.rewards.part_sections import ConsistencyLadderPart, PairConsistencyPart
-from reasrm.rewards.reading import has_layout
+from reasrm.rewards.reading import has_layout, whole_text
 
 __all__ = ["ConsistencyReferee", "Opinion", "Question", "consistency_ladder", "pair_consistency"]
 
@@ -59,7 +59,7 @@ def consistency_ladder(section: ConsistencyLadderPart, referee: ConsistencyRefer
         opinions = _ask(referee, [_question(n, rollouts[n], section) for n in right], right)
         values: Values = []
         for index, rollout in enumerate(rollouts):
-            shape = has_layout(rollout.judgment.text, section.layout, prefilled=section.prefilled)
+            shape = has_layout(whole_text(rollout.judgment), section.layout, prefilled=section.prefilled)
             earned = section.format_weight * shape
             if is_right(rollout) is None:
                 values.append(None)

@@ -167,6 +167,8 @@ class Asker(Generic[T]):
             return Failure("refusal", "the endpoint withheld the reply", reply.attempts)
         if reply.finish_reason == "length":
             return Failure("truncated", f"cut at {self._max_tokens} tokens", reply.attempts)
+        if reply.thinking_open and "</think>" not in reply.text:
+            return Failure("unreadable", "the prompt opened the thinking, and it never ends", reply.attempts)
         said = reply.text.rpartition("</think>")[2].strip()
         answer = question.read(said)
         if answer is None:

@@ -95,8 +95,10 @@ class BackendReferee:
 
 
 def _read(completion: Completion) -> Opinion:
-    """Return +1 or −1 for a reply that is one digit and nothing else, else None. A cut reply is not read."""
+    """Return +1 or −1 for a reply that is one digit and nothing else, else None. Cut or still thinking is not read."""
     if completion.finish_reason == "length":
+        return None
+    if completion.thinking_open and "</think>" not in completion.text:
         return None
     match = _REPLY.fullmatch(completion.text.rpartition("</think>")[2])
     if match is None:

@@ -208,7 +208,8 @@ def read_judgment(
     Returns:
         The judgment in the order shown, and the ids of the completion with its end-of-turn id.
     """
-    request = Request(prompt.key, (), SamplingParams(max_tokens=max_tokens))
+    sampling = SamplingParams(max_tokens=max_tokens)
+    request = Request(prompt.key, (), sampling, thinking_start=spec.grammar.thinking_start)
     completion = read_ids(
         EncodedRequest(request, tuple(prompt.ids)),
         ids,

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasrm.errors import ConfigError, InputError, ReasrmError, RowError
+from reasrm.generation.encoding import opens_thinking
 from reasrm.jsonl import read_rows
 from reasrm.protocol.completions import CompletionEncoder
 from reasrm.protocol.encoder import PromptEncoder
@@ -145,7 +146,7 @@ class RowEncoder:
         if total > self._max_tokens:
             message = f"{total} tokens, more than {self._max_tokens}"
             return Dropped(row.id, place, "too_long", message, total)
-        problem = None if self._keep_unreadable else self._unreadable(row, completion)
+        problem = None if self._keep_unreadable else self._unreadable(row, prompt, completion)
         if problem is not None:
             return Dropped(row.id, place, "unreadable", problem, total)
         return Example(row.id, np.array([*prompt, *completion], dtype=np.int32), len(prompt))
@@ -160,13 +161,13 @@ class RowEncoder:
                 remedy="set spec to the one that the rows were made with, or make the rows again",
             )
 
-    def _unreadable(self, row: SFTRow, completion: Sequence[int]) -> str | None:
+    def _unreadable(self, row: SFTRow, prompt: Sequence[int], completion: Sequence[int]) -> str | None:
         """Return why no verdict can be read from what the model would write, or None."""
         text = self._prompts.decode(completion[:-1])
         shown = row.meta.get("num_candidates", 2)
-        judgment = parse(
-            self._spec, Completion(row.id, text), num_candidates=shown if type(shown) is int else 2
-        )
+        opened = opens_thinking(self._prompts, prompt, self._spec.grammar.thinking_start)
+        written = Completion(row.id, text, thinking_open=opened)
+        judgment = parse(self._spec, written, num_candidates=shown if type(shown) is int else 2)
         if judgment.status is ParseStatus.OK:
             return None
         return f"{judgment.status.value}: {judgment.detail or 'no verdict'}"
