@@ -17,8 +17,8 @@ from reasrm.files import file_sha256
 from reasrm.jsonl import RawRow, read_rows
 from reasrm.judging.inputs import JudgeInput
 from reasrm.protocol.grammar import Grammar
-from reasrm.protocol.thinking import after_thinking
 from reasrm.protocol.spec import load_spec
+from reasrm.protocol.thinking import after_thinking
 from reasrm.records import Comparison, CoreArgument, Critique, Order, PreferencePair, Row
 from reasrm.sources import detect, fields, get
 from reasrm.sources.base import Source

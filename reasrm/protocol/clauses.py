@@ -3,9 +3,9 @@
 Phrases such as `Output (a) is better` are ordinary words, and a judge also denies, doubts, asks and imagines in them.
 So one counts only
 
-- at the beginning of the text, a line, a sentence or a clause (behind a comma, colon, dash, bracket or quotation mark),
-  or directly behind a word that leads to a clause: `that`, `so`, `therefore`, `believe`, `but`, … (`_LEADS`). Behind any
-  other word it is a part of something else: `Output (a) or Output (b) is better`, `perhaps Output (a) is better`;
+- at the beginning of the text, a line, a sentence or a clause (behind a comma, colon, dash, bracket or quotation
+  mark), or directly behind a word that leads to a clause: `that`, `so`, `therefore`, `believe`, `but`, … (`_LEADS`).
+  Behind any other word it is a part of something else: `Output (a) or Output (b) is better`;
 - in a clause without a denial or doubt before it: not, n't, neither, nor, whether, might, … (`_DENIALS`). A comma or a
   conjunction directly before the phrase begins another clause, save where the comma only sets a remark apart
   (`not clear that, all in all, Output (a) is better`); an opinion that the judge denies to hold (`I do not think`)
@@ -26,25 +26,26 @@ from functools import lru_cache
 
 __all__ = ["find_phrases"]
 
-_COORDINATORS = frozenset("and but so yet while whereas therefore thus hence then though although however".split())
-_LEADS = _COORDINATORS.union(
-    # whose content a clause can be
-    "that believe think feel find say conclude decide determine judge know see argue hold is verdict answer".split(),
-    # what begins a sentence, written without its comma
-    "because since as why overall ultimately clearly evidently obviously consequently accordingly finally".split(),
-    "moreover furthermore also indeed still conclusion summary view opinion judgment the my final".split(),
+_JOINING = "and but so yet while whereas therefore thus hence then though although however"
+_LEADING = (
+    "that believe think feel find say conclude decide determine judge know see argue hold is verdict answer "
+    "because since as why overall ultimately clearly evidently obviously consequently accordingly finally moreover "
+    "furthermore also indeed still conclusion summary view opinion judgment the my final"
 )
-_NEGATIONS = frozenset("not cannot never hardly no".split())
-_DENIALS = _NEGATIONS.union(
-    "neither nor none nothing nobody whether doubt doubtful deny denies unclear unsure uncertain impossible".split(),
-    "debatable false wrong incorrect untrue might may could perhaps maybe possibly".split(),
-    "argues claims thinks believes says insists".split(),
+_DENYING = (
+    "neither nor none nothing nobody whether doubt doubtful deny denies unclear unsure uncertain impossible debatable "
+    "false wrong incorrect untrue might may could perhaps maybe possibly argues claims thinks believes says insists"
 )
-_OPINIONS = frozenset(
-    "think believe say claim conclude agree argue find feel see mean assert suggest hold decide judge know".split()
+_HOLDING = (
+    "think believe say claim conclude agree argue find feel see mean assert suggest hold decide judge know"
 )
+_COORDINATORS = frozenset(_JOINING.split())
+_LEADS = _COORDINATORS.union(_LEADING.split())
+_NEGATIONS = frozenset(("not", "cannot", "never", "hardly", "no"))
+_DENIALS = _NEGATIONS.union(_DENYING.split())
+_OPINIONS = frozenset(_HOLDING.split())
 _CONDITIONS = frozenset(("if", "unless"))
-_HANGING = frozenset("that whether nor neither either or".split())  # more of the same clause is to come
+_HANGING = frozenset(("that", "whether", "nor", "neither", "either", "or"))  # more of the clause is to come
 _OPEN = _HANGING | _LEADS  # no sentence ends behind one of these
 _WINDOW = 4  # words between `I`, a denial and the opinion it denies
 
@@ -155,7 +156,9 @@ def _fold(phrase: str) -> str:
 @lru_cache(maxsize=64)
 def _scanner(phrases: tuple[str, ...]) -> re.Pattern[str]:
     """Compile a pattern of all that matters in a text; it never looks back, so reading takes linear time."""
-    spelled = (r"\s+".join(map(re.escape, phrase.split())) for phrase in sorted(phrases, key=len, reverse=True))
+    spelled = (
+        r"\s+".join(map(re.escape, phrase.split())) for phrase in sorted(phrases, key=len, reverse=True)
+    )
     kinds = {
         "phrase": rf"(?<![a-z0-9])(?:{'|'.join(spelled)})(?![a-z0-9])",
         "line": r"\n[ \t\r\n]*",

@@ -9,8 +9,8 @@ Each rule looks at the whole completion, thinking and quotes included, as those 
   the Vanilla evaluators read. The suite chooses between the two by its evaluator's config, which a text does not tell,
   so this alone gives LLMBar's numbers only for its CoT and its bare-name texts. A result file carries what the
   script read (`winner`), and `parse` takes that before any rule.
-- `prometheus`: prometheus-eval's parser. Pairwise, the first letter behind one of its marks that ends a line; pointwise,
-  the number behind one of its marks that ends the text, perhaps with `/5` or `out of 5`.
+- `prometheus`: prometheus-eval's parser. Pairwise, the first letter behind one of its marks that ends a line;
+  pointwise, the number behind one of its marks that ends the text, perhaps with `/5` or `out of 5`.
 - `unique_anywhere`: the only menu word that occurs anywhere; two different ones are an error (Arena-Hard's script and
   JudgeBench, RM-R1's script for RM-Bench). Labels beyond the menu, such as `[[A<B]]`, are not looked for, while
   Arena-Hard's pattern knows them; its second question to a judge that gave no label is not asked.
@@ -27,13 +27,21 @@ import re
 from dataclasses import replace
 
 from reasrm.errors import InternalError
-from reasrm.protocol.grammar import Grammar, MarkedGrammar, PhraseGrammar, RankingGrammar, ScoreGrammar, UpstreamRule
+from reasrm.protocol.grammar import (
+    Grammar,
+    MarkedGrammar,
+    PhraseGrammar,
+    RankingGrammar,
+    ScoreGrammar,
+    UpstreamRule,
+)
 from reasrm.records import Judgment, ParseStatus, Verdict
 
 __all__ = ["read_upstream", "upstream_rule"]
 
 _PROMETHEUS_LETTER = re.compile(
-    r"(?:\[result(?:\](?:\s+response)?|:)|\[response\s|^result:?)\s*([ab])\]?[^\S\n]*$", re.IGNORECASE | re.MULTILINE
+    r"(?:\[result(?:\](?:\s+response)?|:)|\[response\s|^result:?)\s*([ab])\]?[^\S\n]*$",
+    re.IGNORECASE | re.MULTILINE,
 )
 _PROMETHEUS_NUMBER = re.compile(
     r"(?:\[score\]|\[result\]:?|result:?|score(?::|\s+of)?)[\s(\[]*(\d+)(?:[)\]]|/\s*5|\s*out\s*of\s*5)?\s*\Z",

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ ARGUMENTS = (
     CoreArgument("A", "for", "The response is short."),
     CoreArgument("B", "against", "The response names the wrong city.", fatal=True),
 )
+BROKEN = '{"about": "A", "stance": "for", "text": "The response\n is\tshort.", "fatal": false}'
 GOOD = '{"about": "A", "stance": "for", "text": "The response is short.", "fatal": false}'
 
 
@@ -100,12 +102,18 @@ def test_arguments_come_as_the_model_lists_them() -> None:
         (f"Here it is:\n```\n{GOOD}\n```\nAnything else?", 1),
         (f"<think>[] or\n```\n1\n```?</think>\n[{GOOD}]", 1),
         ("[]", 0),
+        (f"[{BROKEN}]", 1),
+        (f"{BROKEN}\n{BROKEN}", 2),
     ],
-    ids=["array", "two", "lines", "fence", "prose around a fence", "after thinking", "explicitly none"],
+    ids=[
+        *("array", "two", "lines", "fence", "prose around a fence", "after thinking", "explicitly none"),
+        *("a line break inside a string", "lines with line breaks inside strings"),
+    ],
 )
 def test_replies_that_are_read(reply: str, number: int) -> None:
     found = ModelExtractor(Replies(reply), tries=1)(written(SHORT))
-    assert found == [ARGUMENTS[:1] * number], "repeats stay: the scores decide what they cost"
+    said = [tuple(replace(a, text=" ".join(a.text.split())) for a in arguments) for arguments in found or ()]
+    assert said == [ARGUMENTS[:1] * number], "repeats stay: the scores decide what they cost"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -31,7 +32,7 @@ class Replies:
             if isinstance(reply, str):
                 yield Completion(request.id, text=reply)
             else:
-                yield Completion(request.id, text=reply.text, finish_reason=reply.finish_reason)
+                yield replace(reply, request_id=request.id)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,8 @@ class Replies:
         ("1 0", 0),
         ("", 0),
         (Completion("", text="1", finish_reason="length"), 0),
+        (Completion("", text="1", thinking_open=True), 0),
+        (Completion("", text="0?</think>1", thinking_open=True), 1),
         (Completion("", text="1", finish_reason="error"), None),
         (Completion("", finish_reason="too_long"), None),
         (Completion("", finish_reason="content_filter"), None),
@@ -62,6 +65,8 @@ class Replies:
         "both",
         "empty",
         "cut",
+        "still thinking",
+        "after thinking that the prompt opened",
         "failed",
         "too long",
         "withheld",
