@@ -72,10 +72,10 @@ def find_phrases(phrases: Iterable[str], text: str) -> tuple[list[str], list[str
         elif kind == "pause":
             sentence.pause()
         elif kind == "bracket":
-            sentence.last = ""
+            sentence.fresh, sentence.last = False, ""
         elif kind == "quote":  # a question mark behind it is not the judge's
             said += sentence.waiting
-            sentence.waiting, sentence.last = [], ""
+            sentence.waiting, sentence.fresh, sentence.last = [], False, ""
         elif kind == "end" or written.count("\n") > 1 or sentence.last not in _OPEN:
             said += [] if "?" in written else sentence.waiting
             sentence = _Sentence()

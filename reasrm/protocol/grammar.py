@@ -27,12 +27,7 @@ __all__ = [
 ]
 
 UpstreamRule = Literal[
-    "first_listed",
-    "first_anywhere",
-    "unique_anywhere",
-    "last_anywhere",
-    "last_position_else_anywhere",
-    "prometheus",
+    "first_listed", "first_anywhere", "unique_anywhere", "last_anywhere", "last_position_else_anywhere"
 ]
 
 

@@ -9,8 +9,9 @@ Each rule looks at the whole completion, thinking and quotes included, as those 
   the Vanilla evaluators read. The suite chooses between the two by its evaluator's config, which a text does not tell,
   so this alone gives LLMBar's numbers only for its CoT and its bare-name texts. A result file carries what the
   script read (`winner`), and `parse` takes that before any rule.
-- `prometheus`: prometheus-eval's parser. Pairwise, the first letter behind one of its marks that ends a line;
-  pointwise, the number behind one of its marks that ends the text, perhaps with `/5` or `out of 5`.
+- `first_anywhere`: where the grammar's mark is `[RESULT]`, prometheus-eval's parser. Pairwise, the first letter behind
+  one of its marks that ends a line; pointwise, the number behind one of its marks that ends the text, perhaps with `/5`
+  or `out of 5`. With another mark, which no shipped spec has, the menu word that occurs first.
 - `unique_anywhere`: the only menu word that occurs anywhere; two different ones are an error (Arena-Hard's script and
   JudgeBench, RM-R1's script for RM-Bench). Labels beyond the menu, such as `[[A<B]]`, are not looked for, while
   Arena-Hard's pattern knows them; its second question to a judge that gave no label is not asked.
@@ -18,7 +19,6 @@ Each rule looks at the whole completion, thinking and quotes included, as those 
   no script of OpenRubrics was at hand.
 - `last_position_else_anywhere`: the last verdict tag, unless it holds both letters; without a tag, the last menu word
   anywhere (RM-NLHF, as its paper and prompt describe it; no script was at hand).
-- `first_anywhere`: the menu word that occurs first. No shipped spec has it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def read_upstream(grammar: Grammar, base: Judgment) -> Judgment:
     if isinstance(grammar, ScoreGrammar):
         return _read_score(grammar, rule, base)
     text = base.text.strip()
-    if rule == "prometheus" and isinstance(grammar, MarkedGrammar):
+    if isinstance(grammar, MarkedGrammar) and _is_prometheus(grammar):
         letter = _PROMETHEUS_LETTER.search(text)
         entry = None if letter is None else grammar.menu.get(letter[1].upper())
         return base if entry is None else replace(base, status=ParseStatus.OK, verdict=entry.verdict())
@@ -82,6 +82,10 @@ def read_upstream(grammar: Grammar, base: Judgment) -> Judgment:
     if len(said) > 1:
         return replace(base, status=ParseStatus.AMBIGUOUS, detail="several verdicts occur in the text")
     return replace(base, status=ParseStatus.OK, verdict=said[0][1])
+
+
+def _is_prometheus(grammar: MarkedGrammar | ScoreGrammar) -> bool:
+    return (grammar.open, grammar.upstream) == ("[RESULT]", "first_anywhere")
 
 
 def _last_content(tag: str, text: str) -> str | None:
@@ -105,7 +109,7 @@ def _spellings(grammar: MarkedGrammar | PhraseGrammar) -> list[tuple[str, Verdic
 
 
 def _read_score(grammar: ScoreGrammar, rule: UpstreamRule, base: Judgment) -> Judgment:
-    if rule == "prometheus":
+    if _is_prometheus(grammar):
         numbers = _PROMETHEUS_NUMBER.findall(base.text)
     else:
         start, close = re.escape(grammar.open), "" if grammar.close == "\n" else re.escape(grammar.close)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from reasrm.judging.judge import Judge, open_judge
 from reasrm.judging.plan import JudgingOptions
 from reasrm.protocol.spec import load_spec
 from reasrm.records import Order, Recorded, Verdict
-from reasrm.requests import Request, SamplingParams
+from reasrm.requests import Completion, Request, SamplingParams
 from reasrm.sandbox.measure import measure_file
 from reasrm.sandbox.teacher import ScriptedTeacher, TeacherConfig
 from reasrm.world.pairs import World
@@ -74,6 +75,14 @@ SAID = {
 def written(form: str = "<critics>{}</critics><choice>[[{}]]</choice>") -> Callable[[Request], str]:
     """The judge of `SAID`, in the form of a spec."""
     return lambda request: form.format(*SAID[request.id[:5]])
+
+
+class InThinking(FakeBackend):
+    """A model whose chat template opens the thinking."""
+
+    def generate(self, requests: Iterable[Request]) -> Generator[Completion, None, None]:
+        for completion in super().generate(requests):
+            yield replace(completion, thinking_open=True)
 
 
 def run(
@@ -247,6 +256,8 @@ def test_without_a_marked_section_all_that_is_written_counts(tmp_path: Path) -> 
     assert values(found.result["metrics"], *NAMES[1:]) == [(pytest.approx(2 / 3), 2), (0.75, 2), (0.625, 2)]
     unclosed = run(tmp_path / "b", spec="mt-bench", backend=FakeBackend(written("<think>{0} [[{1}]]")))
     assert values(unclosed.result["metrics"], "critique_f1", "critique_coverage") == [(0, 2), (1, 2)]
+    inside = run(tmp_path / "c", spec="mt-bench", backend=InThinking(written("{0} [[{1}]]")))
+    assert values(inside.result["metrics"], "critique_f1", "critique_coverage") == [(0, 2), (1, 2)]
 
 
 def test_a_missing_section_is_an_empty_critique(tmp_path: Path) -> None:
