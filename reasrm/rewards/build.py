@@ -2,9 +2,9 @@
 
 The order of work: every part is asked once for all rollouts, its answer is checked (length, finite numbers), the
 values are combined row by row or group by group. A row for which any part abstains abstains as a whole, unless the
-combinator says otherwise (`rule_first_else_model`, `critique_bonus`), and they are told which values are missing because a call
-failed. Between asking and combining, whoever knows more (a MetaRM) may fill in what a part left open. A machine or an
-endpoint that fails ends the run with its own reason. A part that throws ends it with a `RewardProblem` that names
+combinator says otherwise (`rule_first_else_model`, `critique_bonus`), which is told the values that are missing because
+a call failed. Between asking and combining, whoever knows more (a MetaRM) may fill in what a part left open. A machine
+or an endpoint that fails ends the run with its own reason. A part that throws ends it with a `RewardProblem` that names
 the row: built-in parts know it; for any other part each row is asked alone until one throws.
 """
 

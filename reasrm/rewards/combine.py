@@ -2,7 +2,7 @@
 
 Every function here takes the parts' values by name and the group of each row. General rule: a row for which any part
 abstains (None) abstains, also where the formula would not have looked at that part, so that abstaining does not depend
-on being right. The exceptions are `rule_first_else_model` and `critique_bonus`; a failed call abstains there, too, where
+on being right. The exceptions are `rule_first_else_model` and `critique_bonus`; a failed call abstains there, too, if
 the row's reward depends on it.
 
 Sources: RM-NLHF arXiv 2601.07349 (critique bonus), LongTraceRL (positive-only), RationaleRM arXiv 2602.04649

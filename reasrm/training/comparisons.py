@@ -7,6 +7,7 @@ dropped and named, never cut.
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from reasrm.errors import ConfigError, InputError, RowError
 from reasrm.generation.encoding import EncodedRequest, read_ids
+from reasrm.hashing import derive_seed
 from reasrm.judging.aggregate import rule_status
 from reasrm.judging.inputs import JudgeInput
 from reasrm.protocol.parsing import parse
@@ -142,15 +144,17 @@ def read_comparisons(
     encoder: ComparisonEncoder,
     *,
     limit: int | None = None,
+    draw: int | None = None,
     progress: Callable[[int], None] = lambda number: None,
 ) -> EncodedComparisons:
-    """Read and encode all pairs of some files, in order.
+    """Read and encode the pairs of some files, in order.
 
     Args:
         files: Of any schema that `reasrm judge` reads.
         encoder: Pairs to prompts.
-        limit: Read at most this many rows.
-        progress: Called with the number of rows read, after each.
+        limit: Take at most this many rows.
+        draw: Seed by which these are drawn from all rows, by their ids; None takes the first ones.
+        progress: Called with the number of rows taken, after each.
 
     Raises:
         InputError: A file cannot be read, or every row is dropped; then the commonest reason is named.
@@ -158,7 +162,8 @@ def read_comparisons(
     """
     found = EncodedComparisons()
     seen: dict[str, str] = {}
-    for number, (place, row) in enumerate(_rows(files, limit), 1):
+    rows = _rows(files, limit) if limit is None or draw is None else _drawn(files, limit, draw)
+    for number, (place, row) in enumerate(rows, 1):
         if isinstance(row, Dropped):
             found.dropped.append(row)
         else:
@@ -184,6 +189,17 @@ def _rows(files: Sequence[str], limit: int | None) -> Iterator[tuple[str, Row | 
             yield item.place, item.row
         else:
             yield item.place, dropped_row(item.id, item.place, item.error)
+
+
+def _drawn(files: Sequence[str], limit: int, seed: int) -> Iterator[tuple[str, Row | Dropped]]:
+    """Yield a sample of the rows, in their order. Which rows depends on the seed and the ids, not on the order."""
+
+    def key(item: tuple[int, tuple[str, Row | Dropped]]) -> tuple[int, int]:
+        number, (place, row) = item
+        return derive_seed(seed, "sample", row.id or place), number
+
+    chosen = heapq.nsmallest(limit, enumerate(_rows(files, None)), key=key)
+    yield from (item for _, item in sorted(chosen, key=lambda item: item[0]))
 
 
 _REMEDIES = {

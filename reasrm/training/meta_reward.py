@@ -9,8 +9,8 @@ A row without a reference critique gets p̂ (`metarm.scale.bonus`) in the place 
 right and its format good, else 0. Where the MetaRM cannot say of every such row of a group (input too long), or
 doubts too much (`max_variance`, the mean over those rows), the whole group stays open, so that its rows remain
 comparable; what an open group earns is the combinator's business, its outcome by default. A row has a reference if its
-comparison carries a critique, and in no other case: where the critique part then has no value a call has failed, and the
-row abstains. The MetaRM neither learns from it nor fills it in.
+comparison carries a critique, and in no other case: where the critique part then has no value a call has failed, and
+the row abstains. The MetaRM neither learns from it nor fills it in.
 
 Some rows with critiques are held out: they earn what their critique says, like all others, and teach the MetaRM
 nothing. What it says of them, over the last `window` rollouts, is logged each time.

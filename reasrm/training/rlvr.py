@@ -89,7 +89,8 @@ def encode_data(setup: Setup, listener: Listener | None = None) -> Comparisons:
         return Comparisons(train, {})
     encoder = _encoder(setup, section.orders)
     splits = {
-        name: read_comparisons(files, encoder, limit=section.limit) for name, files in section.splits.items()
+        name: read_comparisons(files, encoder, limit=section.limit, draw=stage.seed)
+        for name, files in section.splits.items()
     }
     return Comparisons(train, splits)
 

@@ -97,7 +97,7 @@ class ValidationSection(Config):
     Args:
         splits: Name of a split → files.
         every: Judge them every so many steps, before the first and after the last.
-        limit: Read at most this many rows of each split.
+        limit: Judge at most this many rows of each split, drawn by the seed.
         orders: `random`: one order per pair; `both`: each row in both.
         temperature: Of sampling; 0 is greedy.
         batch_size: Rows per process and forward pass.

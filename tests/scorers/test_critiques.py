@@ -230,7 +230,7 @@ def test_where_every_call_of_a_batch_fails_training_ends_with_the_reason(failing
     fine = reference.text
     bad = [rollout("A", evaluation=f"{lost} {'very ' * n}", critique=reference) for n in range(2)]
     assert part([*bad, rollout("A", evaluation=fine, critique=reference)]) == [None, None, 1.0]
-    with pytest.raises(EnvironmentProblem, match="503.*--resume") as caught:
+    with pytest.raises(EnvironmentProblem, match=r"503.*--resume") as caught:
         part(bad)
     assert caught.value.exit_code == 5
     # A batch without a reference asks nobody, whatever became of the last one.

@@ -355,3 +355,25 @@ def test_a_plan_counts_as_the_trainer_does(tmp_path: Path) -> None:
     assert (planned["steps_per_epoch"], planned["total_steps"]) == (2, 4)
     said = train(setup.stage, str(config), tmp_path / "run")
     assert said["steps"] == 4
+
+
+def test_rows_of_validation_are_drawn_and_not_the_first(tmp_path: Path) -> None:
+    """The draw hangs on the seed and the ids; files in another order hold the same sample, in theirs."""
+    config = write_rlvr_stage(tmp_path, pairs=[preference(n) for n in range(100, 108)])
+    held_out = [preference(n) for n in range(10, 70)]
+
+    def drawn(rows: list[dict[str, Any]], *more: str) -> list[str]:
+        path = tmp_path / "held-out.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        data = encoded(config, f"validation.splits={{held: [{path}]}}", "validation.limit=20", *more)
+        return [prompt.comparison.id for prompt in data.validation["held"].prompts]
+
+    ids = [row["id"] for row in held_out]
+    first = drawn(held_out)
+    assert len(set(first)) == 20
+    assert first == sorted(first, key=ids.index)
+    assert len(set(first) & set(ids[:20])) < 15
+    assert sorted(drawn(held_out[::-1])) == sorted(first)
+    assert drawn(held_out, "seed=1") != first
+    assert drawn(held_out, "validation.limit=60") == ids
+    assert drawn(held_out[:20]) == ids[:20]
