@@ -26,7 +26,7 @@ from reasrm.training.checkpoints import SafeCheckpoints
 from reasrm.training.config import SFTStage
 from reasrm.training.data import EncodedRows, RowEncoder, encode_files, to_dataset
 from reasrm.training.guards import GuardedSteps
-from reasrm.training.models import BaseModel, adapter_config, load_weights, open_base
+from reasrm.training.models import BaseModel, adapter_config, check_adapters, load_weights, open_base
 from reasrm.training.planning import batches, count_parameters, describe_lengths, estimate_memory
 from reasrm.training.stage import (
     Checked,
@@ -102,6 +102,7 @@ def set_up(stage: SFTStage, place: str, output_dir: Path) -> Setup:
     """
     spec = open_spec(stage, place)
     base = open_base(stage.model)
+    check_adapters(base.config, stage.lora, place)
     max_tokens = min(stage.data.max_tokens, base.context or stage.data.max_tokens)
     return Setup(stage, spec, base, sft_arguments(stage, output_dir, max_tokens, place), max_tokens)
 
