@@ -30,7 +30,15 @@ from reasrm.requests import Request, SamplingParams
 from reasrm.training.data import Dropped, count_reasons, dropped_row, nothing_left
 from reasrm.training.models import BaseModel
 
-__all__ = ["ComparisonEncoder", "EncodedComparisons", "Prompt", "read_comparisons", "read_judgment"]
+__all__ = [
+    "ComparisonEncoder",
+    "EncodedComparisons",
+    "Overlap",
+    "Prompt",
+    "overlap",
+    "read_comparisons",
+    "read_judgment",
+]
 
 Orders = Literal["random", "both", "given"]
 
@@ -74,6 +82,33 @@ class EncodedComparisons:
     def lengths(self) -> NDArray[np.int64]:
         """Return the lengths of the prompts in tokens, (N,)."""
         return np.array([len(prompt.ids) for prompt in self.prompts], dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """What rows that are measured on have in common with rows that are learned from.
+
+    Args:
+        rows: Pairs that are in both: the same prompt and responses, in either order.
+        prompts: Pairs whose prompt is in both, those included.
+    """
+
+    rows: int
+    prompts: int
+
+
+def overlap(measured: EncodedComparisons, learned: EncodedComparisons) -> Overlap:
+    """Return how many pairs of one are in the other, too."""
+    prompts = {prompt.comparison.prompt for prompt in learned.prompts}
+    rows = {_content(prompt.comparison) for prompt in learned.prompts}
+    pairs = {prompt.comparison.id: prompt.comparison for prompt in measured.prompts}.values()
+    return Overlap(
+        sum(_content(pair) in rows for pair in pairs), sum(pair.prompt in prompts for pair in pairs)
+    )
+
+
+def _content(pair: Comparison) -> tuple[object, frozenset[str]]:
+    return pair.prompt, frozenset((pair.response_a, pair.response_b))
 
 
 class ComparisonEncoder:

@@ -102,6 +102,7 @@ class ValidationSection(Config):
         orders: `random`: one order per pair; `both`: each row in both.
         temperature: Of sampling; 0 is greedy.
         batch_size: Rows per process and forward pass.
+        allow_training_rows: Let a checkpoint be chosen by rows that are learned from.
     """
 
     splits: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(min_length=1)
@@ -110,6 +111,7 @@ class ValidationSection(Config):
     orders: Literal["random", "both"] = "random"
     temperature: float = Field(default=0.0, ge=0)
     batch_size: int = Field(default=64, gt=0)
+    allow_training_rows: bool = False
 
     @field_validator("splits", mode="before")
     @classmethod
