@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,31 @@ def start(*args: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     )
+
+
+def send(process: subprocess.Popen[str], signum: int) -> None:
+    """Kill or stop a command and wait for its end; what is asked to stop says so by its exit code."""
+    process.send_signal(signum)
+    process.communicate(timeout=120)
+    # Python itself has not yet listened, or the command has come to its end meanwhile.
+    assert process.returncode in (-signum, 128 + signum, 0), process.returncode
+
+
+def stop_after(metrics: Path, signum: int, *args: str | Path) -> dict[str, Any]:
+    """Start a training command, stop it once it has logged a few steps, and return what its last line says."""
+    process = start(*args)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if metrics.exists() and metrics.read_bytes().count(b'"grad_norm"') > 2:
+            break
+        time.sleep(0.01)
+    process.send_signal(signum)
+    out, err = process.communicate(timeout=120)
+    said: dict[str, Any] = json.loads(out.splitlines()[-1])
+    assert process.returncode == said["exit_code"] == 128 + signum, err
+    assert said["interrupted"] is True
+    assert "--resume" in said["continue"]
+    return said
 
 
 def summary(result: subprocess.CompletedProcess[str]) -> dict[str, Any]:

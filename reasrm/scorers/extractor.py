@@ -77,6 +77,11 @@ class ModelExtractor:
         """What asking has cost so far, and why arguments could not be had."""
         return self._asker.cost
 
+    @property
+    def failure(self) -> str | None:
+        """Why nothing of the last batch could be had, see `Asker`."""
+        return self._asker.failure
+
     def __call__(self, texts: Sequence[CritiqueText]) -> list[Arguments | None]:
         """Return the core arguments of each text; None where they could not be had."""
         return [None if isinstance(found, Failure) else found for found in self.read(texts)]

@@ -65,6 +65,11 @@ class ModelMatcher:
         """What asking has cost so far, and why pairs could not be had."""
         return self._asker.cost
 
+    @property
+    def failure(self) -> str | None:
+        """Why nothing of the last batch could be had, see `Asker`."""
+        return self._asker.failure
+
     def __call__(self, generated: Sequence[str], reference: Sequence[str]) -> Matrix:
         """Return 1 for each pair that makes the same point, else 0; NaN everywhere if no reply could be had."""
         return self.many([(generated, reference)])[0]

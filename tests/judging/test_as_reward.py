@@ -359,3 +359,73 @@ def test_two_processes_judge_whole_groups_together(tmp_path):
     assert first["torn"] + second["torn"] == pytest.approx([0, 0.5, 1, None, 0, 1 / 3, 2 / 3, 1])
     assert first["error"].startswith("EnvironmentProblem: process 1: RowError: completion 1 of the batch")
     assert second["error"].startswith("RowError: completion 1 of the batch")
+
+
+# Messages that hold more than an answer
+
+IMAGE = {"type": "image", "image": "x.png"}
+CALL = {"role": "assistant", "content": "", "tool_calls": [{"name": "f"}]}
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        {"role": "assistant", "content": ""},
+        {"role": "assistant", "content": None},
+        {"role": "assistant", "content": " \n"},
+        {"role": "assistant", "content": [{"type": "text", "text": ""}]},
+        {"role": "assistant", "content": []},
+        CALL,
+        {"role": "tool", "content": "12"},
+    ],
+    ids=["empty", "null", "blank", "empty part", "no part", "a call", "a tool"],
+)
+def test_an_answer_followed_by_an_empty_message_is_judged_by_the_answer(behind: dict[str, Any]) -> None:
+    def answered(text: str) -> list[dict[str, Any]]:
+        return [{"role": "assistant", "content": text}, behind]
+
+    reward = as_reward(fake())
+    assert reward(prompts=["p"] * 2, completions=[answered("aa"), answered("a")]) == [1, 0]
+    assert reward(prompts=["p"] * 2, completions=[answered("a"), [behind]]) == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [{"role": "user", "content": [IMAGE, {"type": "text", "text": "what?"}]}],
+        [{"role": "user", "content": "add"}, CALL, {"role": "tool", "content": "3"}],
+        [{"role": "user", "content": None}],
+    ],
+    ids=["an image", "a tool call", "nothing"],
+)
+@pytest.mark.parametrize("scheme", ["round_robin", "tournament", "knockout", "anchor"])
+def test_a_prompt_that_is_more_than_text_abstains_alone(odd: Any, scheme: Any) -> None:
+    plain = [{"role": "user", "content": "u"}]
+    reward = as_reward(fake(), scheme)
+    got = reward(
+        prompts=[plain, odd, plain, odd],
+        completions=["aa", "aaa", "a", "a"],
+        **({"reference": ["b", "b", "b", "b"]} if scheme == "anchor" else {}),
+    )
+    assert got[1] is got[3] is None
+    assert None not in (got[0], got[2])
+    assert reward(prompts=[odd], completions=["a"], reference=["b"]) == [None]
+
+
+def test_an_answer_with_an_image_abstains_alone() -> None:
+    pictured = [{"role": "assistant", "content": [IMAGE]}]
+    assert as_reward(fake())(prompts=["p"] * 3, completions=["aa", pictured, "a"]) == [1, None, 0]
+    with pytest.raises(RowError, match="prompt 0"):
+        as_reward(fake())(prompts=[7], completions=["a"])
+
+
+def test_anchors_are_not_asked_for_about_prompts_that_cannot_be_read() -> None:
+    asked_about: list[Any] = []
+
+    def anchor(prompts: list[Any]) -> list[str]:
+        asked_about.extend(prompts)
+        return ["b"] * len(prompts)
+
+    odd = [{"role": "user", "content": [IMAGE]}]
+    got = as_reward(fake(), "anchor", anchor=anchor)(prompts=["p", odd], completions=["aa", "aa"])
+    assert (asked_about, got[1]) == (["p"], None)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from reasrm.errors import InternalError
+from reasrm.errors import EnvironmentProblem, InternalError
 from reasrm.requests import Completion, Request
 from reasrm.rewards.consistency import Question, consistency_ladder
 from reasrm.rewards.part_sections import ConsistencyLadderPart
@@ -141,3 +141,5 @@ def test_the_ladder_climbs_by_its_word() -> None:
     assert consistency_ladder(part, BackendReferee(Replies("0")))(rows) == [1.0]
     failed = Replies(Completion("", finish_reason="error"))
     assert consistency_ladder(part, BackendReferee(failed))(rows) == [None]
+    with pytest.raises(EnvironmentProblem, match="every call of the referee failed"):
+        consistency_ladder(part, BackendReferee(failed))(rows * 2)
