@@ -14,6 +14,7 @@ from reasrm.export import export_judge
 from reasrm.judging.judge import open_judge
 from reasrm.protocol.spec import load_spec
 from tests.export.runs import SPEC, make_run, nothing_beside
+from tests.refusals import refused
 from tests.tiny import build_tiny_model
 
 
@@ -67,7 +68,7 @@ def test_adapters_that_cannot_be_merged_are_refused(lora_run, tmp_path, changes,
 def test_an_adapter_that_is_a_pickle_is_refused(lora_run, tmp_path):
     adapter = shutil.copytree(lora_run / "checkpoints" / "checkpoint-7", tmp_path / "adapter")
     (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
-    with pytest.raises(ConfigError, match=r"adapter_model\.safetensors"):
+    with refused(ConfigError, "adapter_model.safetensors"):
         export_judge(tmp_path / "judge", model=lora_run.parent / "base", adapter=adapter, spec=SPEC)
 
 
@@ -76,7 +77,7 @@ def test_weights_that_would_be_made_up_are_refused(full_run, tmp_path):
     weights = load_file(base / "model.safetensors")
     del weights["model.layers.1.mlp.down_proj.weight"]
     save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ConfigError, match=r"1 weights are missing, such as 'model\.layers\.1\.mlp"):
+    with refused(ConfigError, "model.layers.1.mlp"):
         export_judge(tmp_path / "judge", model=base, spec=SPEC)
 
 
@@ -91,7 +92,7 @@ def test_weights_too_large_for_the_number_format_are_refused(lora_run, tmp_path)
 
 def test_a_context_too_short_for_the_spec_is_said(tmp_path):
     base = build_tiny_model(tmp_path / "base", context=24)
-    with pytest.raises(ConfigError, match="the model takes 24"):
+    with refused(ConfigError, "24"):
         export_judge(tmp_path / "judge", model=base, spec=SPEC)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-import pytest
-
 from reasrm.errors import ConfigError
 from reasrm.evaluation.run import evaluate
 from reasrm.evaluation.suites import get_suite
@@ -15,6 +13,7 @@ from reasrm.judging.judge import open_judge
 from reasrm.judging.plan import JudgingOptions
 from reasrm.protocol.spec import load_spec
 from reasrm.records import Comparison, Message
+from tests.refusals import refused
 from tests.tiny import build_tiny_model
 
 
@@ -58,7 +57,5 @@ def test_a_judge_folder_brings_its_own_spec_and_judges(tmp_path):
 def test_a_run_folder_is_no_judge_yet(tmp_path):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "run" / "manifest.json").write_text("{}")
-    with pytest.raises(
-        ConfigError, match=r"run folder of a training; reasrm export --run .*run --output JUDGE"
-    ):
+    with refused(ConfigError, "reasrm export --run"):
         open_judge(str(tmp_path / "run"), spec="arena-hard")

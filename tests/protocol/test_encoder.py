@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from reasrm.errors import InputError
 from reasrm.protocol.encoder import PromptEncoder
 from reasrm.requests import PromptMessage
+from tests.refusals import refused
 from tests.tokenizer_families import (
     FAMILIES,
     FRAGMENTS,
@@ -378,9 +379,9 @@ def test_a_template_does_not_look_into_untrusted_text() -> None:
 
 
 def test_unpaired_surrogates_are_an_input_error() -> None:
-    with pytest.raises(InputError, match=r"U\+D83D"):
+    with refused(InputError, "U+D83D"):
         encoder("qwen3").encode(conversation("x\ud83d", "y"))
-    with pytest.raises(InputError, match=r"U\+DC00"):
+    with refused(InputError, "U+DC00"):
         encoder("qwen3").encode_text("\udc00")
 
 

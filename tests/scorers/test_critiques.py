@@ -17,6 +17,7 @@ from reasrm.requests import Completion, Request
 from reasrm.scorers.critiques import build_critique_scorer, build_similarity, by_clauses
 from reasrm.world.critiques import Clause, argument_f1, core_arguments, read_clauses
 from reasrm.world.pairs import World, rules_of
+from tests.refusals import refused
 from tests.scorers.test_similarities import JUDGE, encoder_folder
 
 TEXT = "Response A is accurate about dates. Response B lacks examples."
@@ -216,7 +217,7 @@ def test_a_failed_match_costs_its_case_only() -> None:
 
 
 def test_a_model_that_nobody_can_open_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"critique\.model: the model 'm' cannot be asked here"):
+    with refused(ConfigError, "critique.model", "'m'"):
         build_critique_scorer(CritiqueSection(extractor="model", model="m"))
     with pytest.raises(ConfigError, match="use another similarity here"):
         build_similarity(CritiqueSection(similarity="model", model="m"))

@@ -15,6 +15,7 @@ from reasrm.sources import get
 from reasrm.sources.importing import ImportReport, import_pairs
 from reasrm.sources.pairing import exchange_names
 from tests.commands import rows_of, run, summary
+from tests.refusals import refused
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -170,21 +171,21 @@ def test_an_option_that_reads_fewer_columns_asks_for_fewer(tmp_path: Path) -> No
     row = {k: v for k, v in get("pku-saferlhf").example.items() if k != "safer_response_id"}
     report, _ = importing(tmp_path, "pku-saferlhf", [row], {"label": "better"})
     assert report.kept == 1
-    with pytest.raises(InputError, match="has no 'safer_response_id'"):
+    with refused(InputError, "'safer_response_id'"):
         importing(tmp_path, "pku-saferlhf", [row])
 
 
 def test_a_misspelt_field_gets_the_nearest_one() -> None:
-    with pytest.raises(ConfigError, match="reads no field 'acepted'; did you mean 'accepted'"):
+    with refused(ConfigError, "'acepted'", "'accepted'"):
         get("code-preference-pairs").configured({}, {"acepted": "good"})
-    with pytest.raises(ConfigError, match="reads no field 'zzzz'; it reads accepted, "):
+    with refused(ConfigError, "'zzzz'", "accepted"):
         get("code-preference-pairs").configured({}, {"zzzz": "good"})
 
 
 @pytest.mark.parametrize("text", ["- input\n", "input: 3\n", "", "input: [a]\n"])
 def test_a_file_of_columns_is_checked(tmp_path: Path, text: str) -> None:
     (tmp_path / "columns.yaml").write_text(text)
-    with pytest.raises(ConfigError, match="write lines 'field: column'"):
+    with refused(ConfigError, "'field: column'"):
         run_import(
             [tmp_path],
             tmp_path / "p",
