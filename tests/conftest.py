@@ -14,6 +14,8 @@ from reasrm.errors import ReasrmError
 from tests.refusals import misshapen
 
 ROOT = Path(__file__).resolve().parents[1]
+for name, value in (("OMP_NUM_THREADS", "1"), ("OMP_WAIT_POLICY", "PASSIVE"), ("HF_HUB_OFFLINE", "1")):
+    os.environ.setdefault(name, value)  # as `make` has it, before anything imports torch
 _misshapen: list[str] = []
 
 

@@ -14,7 +14,8 @@ from reasrm.config import load_config
 from reasrm.demo.config import DemoConfig
 from reasrm.protocol.sft_rows import read_sft_row
 from reasrm.protocol.spec import load_spec
-from tests.commands import ROOT, run
+from tests.commands import ROOT
+from tests.commands import here as run
 from tests.recipes import expect_taken
 
 CONFIGS = ROOT / "configs"

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from reasrm.cli.app import app
-from tests.commands import ROOT, rows_of, run, start, summary, write_rows
+from tests.commands import ROOT, rows_of, start, summary, write_rows
+from tests.commands import here as run
 from tests.fakes import Endpoint, Reply, chat, refuse
 from tests.scorers.critic import answer, critique_of, user_text
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.commands import ROOT, environment, rows_of, run, sorted_lines, start, summary
+from tests.commands import ROOT, environment, rows_of, sorted_lines, start, summary
+from tests.commands import here as run
 from tests.fakes import Endpoint, chat, refuse
 
 TOPICS = [

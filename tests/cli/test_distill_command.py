@@ -23,7 +23,8 @@ from reasrm.config import parse_config
 from reasrm.distillation.config import DistillConfig
 from reasrm.protocol.sft_rows import read_sft_row
 from reasrm.protocol.spec import load_spec
-from tests.commands import ROOT, environment, rows_of, run, start, summary
+from tests.commands import ROOT, environment, rows_of, start, summary
+from tests.commands import here as run
 from tests.fakes import Endpoint, Reply, chat, refuse
 
 RIGHT, WRONG = "A names it. <answer>[[A]]</answer>", "B names it. <answer>[[B]]</answer>"

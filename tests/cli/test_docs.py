@@ -12,7 +12,8 @@ import pytest
 
 from reasrm.protocol.spec import builtin_specs, load_spec
 from reasrm.sources import SOURCES
-from tests.commands import ROOT, decide, environment, rows_of, run, summary, write_rows
+from tests.commands import ROOT, decide, environment, rows_of, summary, write_rows
+from tests.commands import here as run
 from tests.fakes import Endpoint
 from tests.tiny import build_tiny_model
 from tests.training.stages import write_stage

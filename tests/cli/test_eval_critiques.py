@@ -8,7 +8,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from tests.commands import ROOT, rows_of, run, summary, write_rows
+from tests.commands import ROOT, rows_of, summary, write_rows
+from tests.commands import here as run
 from tests.fakes import Endpoint, Reply, chat
 
 PAGE = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import decide, rows_of, run, sorted_lines, start, summary, write_rows
+from tests.commands import decide, rows_of, sorted_lines, start, summary, write_rows
+from tests.commands import here as run
 from tests.fakes import Endpoint, Reply, chat
 
 WRONG_LABELS = (7, "C", -100, "", "A > B")

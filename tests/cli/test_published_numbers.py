@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.commands import ROOT, run, summary
+from tests.commands import ROOT, summary
+from tests.commands import here as run
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = {

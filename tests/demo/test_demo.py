@@ -20,7 +20,8 @@ from reasrm.errors import ConfigError
 from reasrm.judging.judge import open_judge
 from reasrm.protocol.spec import load_spec
 from reasrm.world.pairs import World
-from tests.commands import ROOT, rows_of, run, summary
+from tests.commands import ROOT, rows_of, summary
+from tests.commands import here as run
 from tests.refusals import refused
 
 CONFIG = ROOT / "configs" / "sandbox" / "demo-tiny.yaml"

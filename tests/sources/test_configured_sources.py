@@ -14,7 +14,8 @@ from reasrm.errors import ConfigError, InputError
 from reasrm.sources import get
 from reasrm.sources.importing import ImportReport, import_pairs
 from reasrm.sources.pairing import exchange_names
-from tests.commands import rows_of, run, summary
+from tests.commands import here as run
+from tests.commands import rows_of, summary
 from tests.refusals import refused
 
 
