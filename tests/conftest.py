@@ -34,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--slow-from",
         type=float,
         metavar="SECONDS",
-        help="name tests without the mark `stage` from this long",
+        help="name tests without the mark `slow` from this long",
     )
 
 
@@ -66,10 +66,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     seconds: dict[str, float] = {}
     for report in terminalreporter.getreports("") + terminalreporter.getreports("passed"):
-        if "stage" not in report.keywords:
+        if "slow" not in report.keywords:
             seconds[report.nodeid] = seconds.get(report.nodeid, 0.0) + report.duration
     slow = sorted(((s, name) for name, s in seconds.items() if s >= least), reverse=True)
     if slow:
-        terminalreporter.section(f"from {least:g} s: quicker, or marked `stage`?")
+        terminalreporter.section(f"from {least:g} s: quicker, or marked `slow`?")
         for taken, name in slow:
             terminalreporter.line(f"{taken:6.1f} s  {name}")

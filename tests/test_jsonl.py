@@ -174,6 +174,7 @@ def test_a_long_row_is_reported_and_skipped(tmp_path: Path) -> None:
     assert [row.line for row in rows] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("megabytes", "cap"), [(200, 16 * 2**20), pytest.param(1024, 64 * 2**20, marks=pytest.mark.soak)]
 )

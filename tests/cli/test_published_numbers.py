@@ -41,6 +41,7 @@ def values(table: dict[str, Any], *names: str) -> list[float]:
     return [round(table[name]["value"], 6) for name in names]
 
 
+@pytest.mark.slow
 def test_judgebench_o1_mini_from_its_texts(tmp_path, real_data):
     found = evaluate("judgebench-o1-mini", real_data, tmp_path)
     assert found["replayed"] == "text"

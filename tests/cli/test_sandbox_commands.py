@@ -11,6 +11,8 @@ from reasrm.judging.judge import open_judge
 from tests.commands import ROOT, rows_of, summary
 from tests.commands import here as run
 
+pytestmark = pytest.mark.slow
+
 JUDGE = ROOT / "reasrm" / "sandbox_judge"
 
 

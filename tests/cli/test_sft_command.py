@@ -12,6 +12,8 @@ import pytest
 from tests.commands import ROOT, environment, here, run, summary
 from tests.training.stages import sft_row, write_stage
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -24,6 +24,8 @@ from tests.commands import ROOT, rows_of, summary
 from tests.commands import here as run
 from tests.refusals import refused
 
+pytestmark = pytest.mark.slow
+
 CONFIG = ROOT / "configs" / "sandbox" / "demo-tiny.yaml"
 GOLDEN = "77ccc104747b652e5c512ac2603c158fd734bb5f96f54e2ce50455e24f64bd80"
 

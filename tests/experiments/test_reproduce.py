@@ -17,6 +17,8 @@ from reasrm.cli.sandbox import load_demo_config
 from tests.commands import ROOT, rows_of
 from tests.commands import here as run
 
+pytestmark = pytest.mark.slow
+
 JUDGE = Path(reasrm.__file__).parent / "sandbox_judge"
 
 

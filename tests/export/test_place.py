@@ -15,6 +15,8 @@ from reasrm.export.place import building
 from tests.export.runs import FILES, SPEC, files_below, nothing_beside
 from tests.refusals import refused
 
+pytestmark = pytest.mark.slow
+
 
 def test_an_existing_folder_is_replaced_only_when_forced(full_run, tmp_path):
     output = tmp_path / "judge"

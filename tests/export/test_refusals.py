@@ -17,6 +17,8 @@ from tests.export.runs import SPEC, make_run, nothing_beside
 from tests.refusals import refused
 from tests.tiny import build_tiny_model
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_damaged_checkpoint_is_passed_over_and_never_exported_by_name(tmp_path):
     run = make_run(tmp_path, steps=(3, 7))

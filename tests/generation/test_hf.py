@@ -72,6 +72,7 @@ def test_greedy_is_the_argmax_of_each_step(loaded: tuple[Any, Any]) -> None:
     assert completion.num_tokens == len(completion.token_ids or ())
 
 
+@pytest.mark.slow
 def test_a_sample_does_not_depend_on_its_batch(loaded: tuple[Any, Any]) -> None:
     alone = by_id([c for request in sampled() for c in open_tiny(loaded, 1).generate([request])])
     together = by_id(list(open_tiny(loaded, 4).generate(sampled())))

@@ -338,6 +338,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_judge_whole_groups_together(tmp_path):
     processes = [
         subprocess.Popen(

@@ -44,6 +44,7 @@ def test_both_orders_of_a_comparison_are_its_own_and_the_swapped():
     ]
 
 
+@pytest.mark.slow
 def test_given_keeps_the_rows_order_and_random_draws_one():
     given = plan_row(load_spec("mt-bench"), COMPARISON, JudgingOptions(orders="given"))
     assert [shown_first(ask.request) for ask in given] == ["first"]

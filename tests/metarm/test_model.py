@@ -21,6 +21,8 @@ from reasrm.training.models import adapter_config
 from tests.metarm.models import BASES, build_base, build_metarm, differing, disturb, encode, weights
 from tests.refusals import refused
 
+pytestmark = pytest.mark.slow
+
 KINDS = list(BASES)
 
 

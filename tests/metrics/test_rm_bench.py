@@ -61,6 +61,7 @@ def test_both_orders_are_averaged_per_cell() -> None:
     assert evaluate(rows).score == Estimate(0.5, 0.5, 0.5, 1)
 
 
+@pytest.mark.slow
 def test_the_mean_of_domains_is_the_mean_of_difficulties() -> None:
     draw = random.Random(1)
     rows = [
@@ -81,6 +82,7 @@ def test_the_mean_of_domains_is_the_mean_of_difficulties() -> None:
     assert got == evaluate(draw.sample(rows, len(rows)), seed=2)
 
 
+@pytest.mark.slow
 def test_scores_and_their_pairwise_verdicts_agree() -> None:
     draw = random.Random(3)
     scores = [([draw.randint(0, 3) for _ in "123"], [draw.randint(0, 3) for _ in "123"]) for _ in range(20)]

@@ -330,6 +330,7 @@ PIECES = (
 TEXTS = st.lists(st.sampled_from(PIECES) | st.text(max_size=12), max_size=14).map("".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=600, deadline=None)
 @given(name=st.sampled_from(sorted(SPECS)), text=TEXTS)
 def test_any_text_is_read_without_failing(name: str, text: str) -> None:

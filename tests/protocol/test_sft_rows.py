@@ -102,6 +102,7 @@ prompts = st.lists(
 ).map(tuple)
 
 
+@pytest.mark.slow
 @given(prompts, st.text(min_size=1).filter(str.strip))
 def test_a_row_survives_its_file(messages: tuple[PromptMessage, ...], completion: str) -> None:
     written = SFTRow("q", messages, completion).to_json()

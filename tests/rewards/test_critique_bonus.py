@@ -191,6 +191,7 @@ def on(section: CritiqueBonus, drawn: list[tuple[Any, ...]]) -> Values:
     return build_combinator(section, WEIGHTS)(values, list(groups))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=80)
 @given(sections, rows)
 def test_bounds_and_abstention(section: CritiqueBonus, drawn: list[tuple[Any, ...]]) -> None:
@@ -207,6 +208,7 @@ def test_bounds_and_abstention(section: CritiqueBonus, drawn: list[tuple[Any, ..
             assert critique is None
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(sections, rows, st.randoms(use_true_random=False))
 def test_rows_may_stand_in_any_order(section: CritiqueBonus, drawn: list[tuple[Any, ...]], random) -> None:
@@ -216,6 +218,7 @@ def test_rows_may_stand_in_any_order(section: CritiqueBonus, drawn: list[tuple[A
     assert on(section, [drawn[n] for n in order]) == [plain[n] for n in order]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(sections, rows, st.integers(0, 7))
 def test_losing_a_score_never_changes_another_number(section, drawn: list[tuple[Any, ...]], n: int) -> None:

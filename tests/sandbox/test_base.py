@@ -117,6 +117,7 @@ def test_training_moves_the_weights_and_tells_of_it(tmp_path: Path, folder: Path
     assert set(moved) == set(fresh)
 
 
+@pytest.mark.slow
 def test_building_leaves_the_global_random_state_alone(tmp_path: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -172,6 +173,7 @@ def test_an_interrupted_build_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "write_json_atomic", full)
     with pytest.raises(
@@ -199,6 +201,7 @@ base.build_base(config, Path(sys.argv[2]))
 """
 
 
+@pytest.mark.slow
 def test_a_killed_build_is_not_taken_for_a_base(tmp_path: Path, folder: Path) -> None:
     """Killed when all is written but the last file; the next build needs nobody's help and ends with the same bits.
 

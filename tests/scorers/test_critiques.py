@@ -59,6 +59,7 @@ def corrupted(draw: random.Random, lines: list[str]) -> str:
     return "\n".join([*kept, *(["A and B are pretty"] if draw.random() < 0.2 else [])])
 
 
+@pytest.mark.slow
 def test_the_sandbox_scorer_is_the_worlds_f1() -> None:
     draw, score = random.Random(5), build_critique_scorer(SANDBOX)
     cases, expected = [], []

@@ -38,6 +38,7 @@ def encoder():
     return sentence_encoder(str(encoder_folder()))
 
 
+@pytest.mark.slow
 def test_a_real_encoder_knows_paraphrases_from_other_matters(encoder) -> None:
     found = encoder([DATES, SOURCES], [SAME_DATES, SAME_SOURCES])
     assert found.shape == (2, 2)
@@ -124,6 +125,7 @@ def test_without_the_package_its_extra_is_named(monkeypatch) -> None:
         sentence_encoder(str(encoder_folder()))
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_imported_before_it_is_asked_for() -> None:
     code = """
 import sys

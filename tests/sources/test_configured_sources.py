@@ -249,6 +249,7 @@ def test_a_critique_follows_its_pair_whichever_side_won(tmp_path: Path, strength
 # --- commands ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_documented_commands_run(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
     commands = [line.split() for line in page.splitlines() if line.startswith("reasrm data import --source ")]
@@ -274,6 +275,7 @@ def test_the_documented_commands_run(tmp_path: Path) -> None:
     assert (wrong.returncode, summary(wrong)["exit_code"]) == (2, 2)
 
 
+@pytest.mark.slow
 def test_rm_r1_traces_are_replayed_as_judgments(tmp_path: Path) -> None:
     trace = "<type>Reasoning</type><solution>4</solution><eval>B is right.</eval><answer>[[B]]</answer>"
     path = write(tmp_path / "sft.jsonl", {**get("rm-r1-sets").example, "winner": trace})

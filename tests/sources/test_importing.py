@@ -211,6 +211,7 @@ def test_real_files_add_up_and_their_import_imports_to_itself(
         assert again.output.read_bytes() == report.output.read_bytes()
 
 
+@pytest.mark.slow
 def test_real_drops_are_named(real_data: Path, tmp_path: Path) -> None:
     paths = [real_data / "pandalm/testset-v1.json", real_data / "hh-rlhf/harmless-base_test.jsonl.gz"]
     report = import_pairs(paths, tmp_path / "pairs.jsonl")

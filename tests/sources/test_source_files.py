@@ -206,6 +206,7 @@ def test_real_llmbar_rounds_are_the_scored_ones(real_data: Path) -> None:
     assert (correct(Order.AB), correct(Order.BA)) == (80, 83)
 
 
+@pytest.mark.slow
 def test_real_pandalm_booleans_and_hh_mismatches_are_named(real_data: Path) -> None:
     pandalm = [item for item in read_file(real_data / "pandalm/testset-v1.json") if item.error]
     assert [item.id for item in pandalm] == ["157", "158", "159", "161", "162", "164"]
