@@ -382,6 +382,7 @@ HOSTILE = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", sorted(SPECS))
 def test_hostile_length_is_read_in_linear_time(name: str) -> None:

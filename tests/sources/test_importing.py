@@ -196,6 +196,7 @@ REAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 def test_real_files_add_up_and_their_import_imports_to_itself(
     real_data: Path, tmp_path: Path, name: str

@@ -190,6 +190,7 @@ EXTRA_KEYS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.name)
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(data=st.data())
