@@ -1,16 +1,22 @@
-"""Running `reasrm` as a user does: a process of its own, flags, exit codes, the last line of stdout."""
+"""Running `reasrm` as a user does: flags, exit codes, the last line of stdout; in this process or one of its own."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import logging
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
+import pytest
+
+from reasrm.cli import app, console
 from tests.fakes import Reply, chat
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,6 +35,45 @@ def run(*args: str | Path, timeout: float = 120, **extra: str) -> subprocess.Com
     return subprocess.run(
         command, capture_output=True, text=True, timeout=timeout, env=environment(**extra), check=False
     )
+
+
+def here(*args: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end in this process, which costs no start: the same code, stdout and stderr.
+
+    Not for what is about processes: signals, kills, locks, imports, what libraries print, what a run leaves behind.
+    """
+    words = list(map(str, args))
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True), io.StringIO()
+    root, ours = logging.getLogger(), logging.getLogger("reasrm")
+    handler, level = logging.StreamHandler(err), ours.level
+    root.addHandler(handler)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("OPENAI_API_KEY", raising=False)
+            for name, value in extra.items():
+                patch.setenv(name, value)
+            for name, stream in (("stdout", out), ("__stdout__", out), ("stderr", err)):
+                patch.setattr(sys, name, stream)
+            patch.setattr(sys, "argv", ["reasrm", *words])
+            patch.setattr(console, "os", SimpleNamespace(_exit=_leave, devnull=os.devnull))
+            app.main()
+    except _Left as end:
+        code = end.args[0]
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        root.removeHandler(handler)
+        console.set_quiet(False)
+        ours.setLevel(level)
+    return subprocess.CompletedProcess(words, code, out.buffer.getvalue().decode(), err.getvalue())
+
+
+class _Left(BaseException):
+    """In the place of `os._exit`, which nothing catches."""
+
+
+def _leave(code: int) -> NoReturn:
+    raise _Left(code)
 
 
 def start(*args: str | Path) -> subprocess.Popen[str]:

@@ -129,6 +129,7 @@ def test_the_defaults_that_the_page_lists_are_the_defaults() -> None:
         assert str(getattr(default, "value", default)) == str(read_value(their_value)), name
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_runs(tmp_path: Path, monkeypatch, capfd) -> None:
     """The embedded judge stands for the base and the judge that the commands before these make."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")

@@ -20,6 +20,8 @@ from reasrm.training.sft import train
 from tests.commands import ROOT, rows_of, run, summary, write_rows
 from tests.training.stages import write_stage
 
+pytestmark = pytest.mark.slow
+
 PAGE = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
 
 

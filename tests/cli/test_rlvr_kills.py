@@ -15,6 +15,8 @@ from reasrm.cli.app import app
 from tests.commands import run, send, start, stop_after, summary
 from tests.training.letters import write_letters_stage
 
+pytestmark = pytest.mark.slow
+
 STEPS = 40
 TIMES = {"step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second"}
 

@@ -13,6 +13,8 @@ from reasrm.cli import console
 from reasrm.cli.app import app
 from tests.training.stages import preference, write_rlvr_stage
 
+pytestmark = pytest.mark.slow
+
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="about a machine without a GPU")
 needs_no_vllm = pytest.mark.skipif(
     importlib.util.find_spec("vllm") is not None, reason="about a machine without vLLM"

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import run, send, start, stop_after, summary
+from tests.commands import here, run, send, start, stop_after, summary
 from tests.training.stages import sft_row, write_stage
+
+pytestmark = pytest.mark.slow
 
 STEPS = 30
 
@@ -29,7 +31,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(config: Path) -> dict[str, bytes]:
     folder = config.parent / "undisturbed"
-    result = run("sft", "--config", config, "--run-dir", folder)
+    result = here("sft", "--config", config, "--run-dir", folder)
     assert result.returncode == 0, result.stderr
     return what_counts(folder)
 

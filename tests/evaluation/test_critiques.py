@@ -229,6 +229,7 @@ def test_votes_are_judgments(tmp_path: Path) -> None:
     assert votes == [0, 1, 2] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orders", ["given", "random"])
 def test_one_order_is_the_order_shown(orders: str, tmp_path: Path) -> None:
     """Whatever order is asked in, its critique is compared in that order."""
@@ -248,6 +249,7 @@ def test_a_pair_without_an_order_speaks_of_chosen_first(tmp_path: Path) -> None:
     assert values(metrics, *NAMES[:2]) == [(0, 1), (pytest.approx(5 / 6), 1)]
 
 
+@pytest.mark.slow
 def test_without_a_marked_section_all_that_is_written_counts(tmp_path: Path) -> None:
     """Verdict first, critique after; thinking does not count, nor does a sentence that only names the winner."""
     form = "<think>Response A is rude.</think>Assistant {1} is better. [[{1}]]\n\n{0}"
@@ -286,6 +288,7 @@ def test_what_was_never_written_abstains(tmp_path: Path) -> None:
     assert values(metrics, "inconsistency", "critique_coverage") == [(None, 0), (0, 1)]
 
 
+@pytest.mark.slow
 def test_a_failed_call_of_the_scorer_is_no_zero(tmp_path: Path) -> None:
     """What the scorer could not get is written as such, and left out."""
 
@@ -313,6 +316,7 @@ def test_a_failed_call_of_the_scorer_is_no_zero(tmp_path: Path) -> None:
     assert seen == [4]
 
 
+@pytest.mark.slow
 def test_rows_are_joined_by_id_in_any_order(tmp_path: Path) -> None:
     found = run(tmp_path)
     lines = found.batch.output.read_bytes().splitlines(keepends=True)
@@ -331,6 +335,7 @@ def test_rows_are_joined_by_id_in_any_order(tmp_path: Path) -> None:
     assert {name: found.result["metrics"][name] for name in again["metrics"]} == again["metrics"]
 
 
+@pytest.mark.slow
 def test_the_sandbox_is_measured_as_the_sandbox_measures(tmp_path: Path) -> None:
     """A teacher that errs, and the package's tiny judge, sampled: the same inconsistency to the last digit."""
     spec = load_spec("sandbox")
@@ -353,6 +358,7 @@ def test_the_sandbox_is_measured_as_the_sandbox_measures(tmp_path: Path) -> None
     assert usual_section(load_spec("rm-r1")).extractor == "rules"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suite", "file", "spec"),
     [

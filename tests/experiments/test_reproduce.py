@@ -14,7 +14,10 @@ from experiments.claims import Claim, difference
 from experiments.page import write_page
 from experiments.reproduce import strong_world
 from reasrm.cli.sandbox import load_demo_config
-from tests.commands import ROOT, rows_of, run
+from tests.commands import ROOT, rows_of
+from tests.commands import here as run
+
+pytestmark = pytest.mark.slow
 
 JUDGE = Path(reasrm.__file__).parent / "sandbox_judge"
 

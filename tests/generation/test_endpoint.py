@@ -93,6 +93,7 @@ def test_finish_reasons(reply: Reply, text: str, finish_reason: str, reasoning: 
     assert completion.attempts == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_alone_is_survived(fault: Fault) -> None:
     with Endpoint(fault_rate=0.5, faults=[fault], hang_s=1.0, seed=3) as endpoint:
@@ -117,6 +118,7 @@ def run_with_faults(num_rows: int, concurrency: int) -> None:
     assert endpoint.most_at_once <= concurrency + endpoint.injected["timeout"]
 
 
+@pytest.mark.slow
 def test_all_of_400_rows_survive_five_percent_faults() -> None:
     run_with_faults(400, concurrency=16)
 
@@ -277,6 +279,7 @@ def test_text_that_json_cannot_hold_is_an_error_of_its_row() -> None:
     assert (good.text, bad.finish_reason) == ("echo q0", "error")
 
 
+@pytest.mark.slow
 def test_abandoned_calls_do_not_hold_up_the_exit() -> None:
     program = (
         "import sys\n"

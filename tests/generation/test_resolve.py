@@ -20,6 +20,7 @@ from reasrm.generation.replay import ReplayBackend
 from reasrm.generation.resolve import open_backend
 from reasrm.requests import Request
 from tests.fakes import ask
+from tests.refusals import refused
 from tests.tiny import build_tiny_model
 
 
@@ -82,13 +83,13 @@ def test_nonsense_is_refused_with_a_remedy(judge: str, remedy: str, models: Path
 
 
 def test_unknown_engine(models: Path) -> None:
-    with pytest.raises(ConfigError, match="did you mean 'vllm'"):
+    with refused(ConfigError, "'vllm'"):
         open_backend(str(models / "judge-7b"), backend="vlm")
 
 
 def test_missing_extra_names_the_command(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'reasrm\[vllm\]'"):
+    with refused(MissingExtraError, "pip install 'reasrm[vllm]'"):
         open_backend(str(models / "judge-7b"), backend="vllm")
 
 

@@ -20,6 +20,7 @@ from reasrm.protocol.spec import load_spec
 from reasrm.requests import Completion, Request, SamplingParams
 from tests.commands import ROOT, environment
 from tests.fakes import FakeBackend
+from tests.refusals import refused
 
 
 def shown(request: Request) -> list[str]:
@@ -109,7 +110,7 @@ def test_conversations_are_read_as_their_text():
     reward = as_reward(fake())
     assert reward(prompts=[prompt] * 3, completions=completions) == [1, 0.5, 0]
     assert all("u" in shown(request) for request in asked(reward))
-    with pytest.raises(RowError, match=r"completion 1 of the batch: must be a string.*found the number 7"):
+    with refused(RowError, "completion 1", "number 7"):
         call(reward, ["a", 7])
 
 
@@ -186,7 +187,7 @@ def test_the_anchor_comes_from_a_column(conversational):
     reward = as_reward(fake(), "anchor")
     assert call(reward, ["a", "aaa", "aa", "a"], reference=anchors) == [0, 1, 0.5, None]
     assert len(asked(reward)) == 6
-    with pytest.raises(ConfigError, match="no column 'reference' to compare with; add it"):
+    with refused(ConfigError, "'reference'"):
         call(reward, ["a"])
 
 
@@ -201,7 +202,7 @@ def test_the_anchor_may_be_made_for_the_distinct_prompts():
     assert reward(prompts=["p", "q", "p"], completions=["a", "a", "aaa"]) == [0, None, 1]
     assert given == [["p", "q"]]
     short = as_reward(fake(), "anchor", anchor=lambda prompts: [])
-    with pytest.raises(ConfigError, match="gave 0 answers to 1 prompts"):
+    with refused(ConfigError, "0 answers", "1 prompts"):
         call(short, ["a"])
 
 
@@ -278,7 +279,7 @@ def test_a_judge_that_fails_on_everything_stops_the_training():
     # It is a matter of one batch: the next one may go well.
     assert call(reward, ["a", "aa"]) == [0, 1]
     silent = as_reward(Judge(spec=load_spec("mt-bench"), backend=ReplayBackend()))
-    with pytest.raises(EnvironmentProblem, match="all 1 matches"):
+    with refused(EnvironmentProblem, "1 matches"):
         call(silent, ["a", "aa"])
 
 
@@ -298,7 +299,7 @@ def test_what_cannot_be_meant_is_refused(options, message):
 
 
 def test_a_judge_that_does_not_compare_is_refused():
-    with pytest.raises(ConfigError, match="is pointwise, but matches need a pairwise judge"):
+    with refused(ConfigError, "pointwise"):
         as_reward(fake("pointwise-10"))
 
 
@@ -337,6 +338,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_judge_whole_groups_together(tmp_path):
     processes = [
         subprocess.Popen(

@@ -17,6 +17,8 @@ from reasrm.metarm.model import MetaRM, collate
 from reasrm.training.states import load_state, save_state
 from tests.metarm.models import BASES, build_base, build_metarm, differing, disturb, encode, weights
 
+pytestmark = pytest.mark.slow
+
 KINDS = list(BASES)
 TARGETS = (0.0, 1.0, 1.5, 1.0, 0.0, 1.5, 1.0)
 NOTHING = Update(loss=None, rows=0, steps=0, skipped=0, grad_norm=None)

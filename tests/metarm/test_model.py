@@ -19,6 +19,9 @@ from reasrm.metarm.model import MetaRM, find_folder, read_card
 from reasrm.training.config import LoraSection
 from reasrm.training.models import adapter_config
 from tests.metarm.models import BASES, build_base, build_metarm, differing, disturb, encode, weights
+from tests.refusals import refused
+
+pytestmark = pytest.mark.slow
 
 KINDS = list(BASES)
 
@@ -301,7 +304,7 @@ def test_a_folder_that_is_not_whole_is_refused(name: str, folders: Path, tmp_pat
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"has no metarm\.json") as caught:
+    with refused(ConfigError, "metarm.json") as caught:
         read_card(tmp_path / "nowhere")
     assert caught.value.place == str(tmp_path / "nowhere")
     assert "reasrm metarm" in str(caught.value.remedy)

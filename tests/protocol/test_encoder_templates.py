@@ -99,6 +99,7 @@ def test_marks_behind_a_control_token_do_not_melt_with_it() -> None:
         assert encoded.ids.count(number) == 1
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(["lower", "nfkc"]), _MIXES, _MIXES)
 def test_random_fragments_make_no_control_id_with_flags(normalizer: str, first: str, second: str) -> None:
@@ -197,6 +198,7 @@ def test_a_template_that_rewrites_text_is_refused(expression: str) -> None:
         PromptEncoder(with_template(template(expression)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "expression", ["m.content", "m.content | trim", "m.content.strip('\\n')", "m.content.lstrip()"]
 )

@@ -177,6 +177,7 @@ _FRAGMENTS = sorted(
 _TEXTS = st.lists(st.sampled_from(_FRAGMENTS), max_size=10).map("".join) | st.text(max_size=30)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(_TEXTS, st.booleans()), max_size=4))
 def test_escaping_twice_is_escaping_once_and_loses_nothing(spans: list[tuple[str, bool]]) -> None:
@@ -191,6 +192,7 @@ def test_escaping_twice_is_escaping_once_and_loses_nothing(spans: list[tuple[str
         assert not find_structural(once, STRUCTURAL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit",
     [

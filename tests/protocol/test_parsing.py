@@ -389,6 +389,7 @@ PIECES = (
 TEXTS = st.lists(st.sampled_from(PIECES) | st.text(max_size=12), max_size=14).map("".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=600, deadline=None)
 @given(name=st.sampled_from(sorted(SPECS)), text=TEXTS)
 def test_any_text_is_read_without_failing(name: str, text: str) -> None:
@@ -450,6 +451,7 @@ HOSTILE = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", sorted(SPECS))
 def test_hostile_length_is_read_in_linear_time(name: str) -> None:

@@ -214,6 +214,7 @@ def test_what_fails_costs_only_itself_and_says_why() -> None:
     assert cost.uncounted == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault != "timeout"])
 def test_a_bad_connection_loses_nothing(fault: Fault, tmp_path: Path) -> None:
     texts = [f"A for: reason {n}." for n in range(8)]

@@ -29,6 +29,8 @@ from reasrm.training.rlvr_config import MetaRewardSection
 from tests.metarm.models import build_metarm, differing, disturb, weights
 from tests.tiny import build_tiny_model
 
+pytestmark = pytest.mark.slow
+
 RM_NLHF = {
     "parts": {
         "outcome": {"kind": "outcome", "right": 1.0, "wrong": 0.0, "unparsed": 0.0},

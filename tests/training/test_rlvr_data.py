@@ -48,6 +48,7 @@ MIXED = [
 ]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_learned_from_is_dropped_counted_and_named(tmp_path: Path) -> None:
     """And a run whose right answer is always the same side is warned of."""
     config = write_rlvr_stage(tmp_path, pairs=MIXED, data={"orders": "given", "max_prompt_tokens": 150})
@@ -342,6 +343,7 @@ def test_rows_that_abstain_have_no_advantage(scripted: Callable[..., JudgeGRPOTr
     assert output["advantages"].tolist() == pytest.approx([a, -2 * a, 0, a] * 2)
 
 
+@pytest.mark.slow
 def test_a_plan_counts_as_the_trainer_does(tmp_path: Path) -> None:
     config = write_rlvr_stage(tmp_path)
     overrides = [
