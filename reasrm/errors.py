@@ -6,6 +6,8 @@ the public interface: 2 usage or config, 4 invalid input, 5 environment, 75 outp
 
 from __future__ import annotations
 
+from reasrm.printable import one_line
+
 __all__ = [
     "ConfigError",
     "EnvironmentProblem",
@@ -37,7 +39,7 @@ class ReasrmError(Exception):
 
     def __str__(self) -> str:
         """Render as `place: message; remedy`."""
-        text = self.message if self.place is None else f"{self.place}: {self.message}"
+        text = self.message if self.place is None else f"{one_line(self.place)}: {self.message}"
         return text if self.remedy is None else f"{text}; {self.remedy}"
 
 

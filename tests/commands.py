@@ -76,12 +76,28 @@ def _leave(code: int) -> NoReturn:
     raise _Left(code)
 
 
-def start(*args: str | Path) -> subprocess.Popen[str]:
-    """Start a command."""
+def start(*args: str | Path, piped: Path | None = None) -> subprocess.Popen[str]:
+    """Start a command; `piped` is a file that comes through a pipe as its standard input."""
     command = [*REASRM, *map(str, args)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    source = None if piped is None else subprocess.Popen(["cat", str(piped)], stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        command,
+        stdin=None if source is None else source.stdout,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
     )
+    if source is not None and source.stdout is not None:
+        source.stdout.close()
+    return process
+
+
+def run_piped(*args: str | Path, piped: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, a file coming through a pipe as its standard input."""
+    process = start(*args, piped=piped)
+    stdout, stderr = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 def send(process: subprocess.Popen[str], signum: int) -> None:

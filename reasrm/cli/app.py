@@ -99,6 +99,7 @@ def eval_command(
 
 
 @app.command("distill")
+@flags.reads_rows
 def distill_command(
     config: Annotated[Path, typer.Option("--config", help="The distillation's YAML file.")],
     overrides: flags.Overrides = None,
@@ -125,6 +126,7 @@ def distill_command(
 
 
 @app.command("sft")
+@flags.reads_rows
 def sft_command(
     config: flags.StageConfig,
     overrides: flags.Overrides = None,
@@ -146,6 +148,7 @@ def sft_command(
 
 @app.command("rlvr")
 @app.command("grpo", hidden=True)
+@flags.reads_rows
 def rlvr_command(
     config: flags.StageConfig,
     overrides: flags.Overrides = None,

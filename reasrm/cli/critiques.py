@@ -20,6 +20,7 @@ from reasrm.evaluation.critiques import CritiqueEvaluation
 from reasrm.evaluation.table import format_estimate
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
+from reasrm.pipes import settled
 from reasrm.scorers.critiques import BuiltScorer, build_critique_scorer
 
 __all__ = ["run_extract", "run_score"]
@@ -48,6 +49,7 @@ def run_extract(
         restart: Move an earlier output aside.
         retry_errors: Try again what failed.
     """
+    path = settled(path)
     section = parse_config(CritiqueSection, _given(settings), "the flags")
     with chatter_to_stderr(), _opened(section, output, backend) as (built, who):
         from reasrm.scorers.extractor import PROMPT_HASH, ModelExtractor
@@ -90,6 +92,7 @@ def run_score(
         restart: Move an earlier output aside.
         retry_errors: Try again what failed.
     """
+    judged, reference = settled(judged), settled(reference)
     raw = {} if config is None else read_settings(config)
     place = "the flags" if config is None else str(config)
     section = parse_config(CritiqueEvaluation, {**raw, **_given(settings)}, place)

@@ -44,6 +44,7 @@ RetryErrors = Annotated[bool, typer.Option("--retry-errors", help="Try again wha
 
 
 @critiques_app.command("extract")
+@flags.reads_rows
 def critiques_extract(
     input: Annotated[Path, typer.Option("--input", help="Rows with critiques, or what reasrm judge wrote.")],
     output: Output,
@@ -90,6 +91,7 @@ def critiques_extract(
 
 
 @critiques_app.command("score")
+@flags.reads_rows
 def critiques_score(
     input: Annotated[Path, typer.Option("--input", help="What reasrm judge wrote.")],
     reference: Annotated[

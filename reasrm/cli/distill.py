@@ -164,6 +164,11 @@ def _finish(result: DistillResult) -> None:
     code = 0
     if result.ledger is not None:
         summary |= _summarise(result, result.ledger)
+    statuses = result.progress.statuses
+    if statuses and not statuses["ok"]:
+        code = 3
+        summary["unreadable"], count = statuses.most_common(1)[0]
+        note(f"not one of {statuses.total()} answers could be read: {count} are {summary['unreadable']}")
     if result.progress.errors:
         code = 3
         summary["errors_file"] = str(result.errors)

@@ -14,6 +14,8 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from reasrm.cli.console import chatter_to_stderr, guarded, set_quiet
+from reasrm.jsonl import RowLimits, set_limits
+from reasrm.pipes import settled
 
 __all__ = [
     "CoerceScalars",
@@ -28,13 +30,15 @@ __all__ = [
     "Seed",
     "SourceName",
     "StageConfig",
+    "reads_rows",
     "takes_judging_flags",
 ]
 
 Option = typer.Option
 
 Inputs = Annotated[
-    list[Path], Option("--input", help="JSONL, .jsonl.gz or JSON. May be given several times.")
+    list[Path],
+    Option("--input", help="JSONL, .jsonl.gz, JSON, a pipe, or - for standard input. Repeatable."),
 ]
 SourceName = Annotated[str, Option("--source", help="The rows' schema; auto recognises it.")]
 CoerceScalars = Annotated[
@@ -114,7 +118,7 @@ class JudgingFlags:
         False
     )
     restart: Annotated[bool, Option("--restart", help="Move an earlier output aside and begin anew.")] = False
-    strict: Annotated[bool, Option("--strict", help="Refuse damaged outputs and duplicate keys.")] = False
+    strict: Annotated[bool, Option("--strict", help="Refuse a damaged output or a changed input.")] = False
     dedupe: Annotated[DedupeChoice, Option(help="Repeated ids: refuse, or keep the first if equal.")] = (
         DedupeChoice.refuse
     )
@@ -123,6 +127,9 @@ class JudgingFlags:
         False
     )
     coerce_scalars: CoerceScalars = False
+    max_unreadable: Annotated[
+        int | None, Option(min=1, help="Stop, exit 3, once so many judgments could not be read.")
+    ] = None
     min_coverage: Annotated[float, Option(min=0.0, max=1.0, help="Exit 3 if fewer rows were readable.")] = 0.0
     backend: Annotated[BackendChoice, Option(help="What runs a model folder or hub id.")] = BackendChoice.hf
     batch_size: Annotated[int, Option(min=1, help="Prompts per forward pass (hf).")] = 8
@@ -135,6 +142,42 @@ class JudgingFlags:
     max_context: Annotated[int | None, Option(min=1, help="Tokens of prompt and answer together.")] = None
     dry_run: Annotated[bool, Option("--dry-run", help="Validate, show a prompt, judge nothing.")] = False
     quiet: Quiet = False
+
+
+_DEFAULT = RowLimits()
+_LIMITS = (
+    inspect.Parameter(
+        "max_row_bytes",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=Annotated[int, Option("--max-row-bytes", min=1, help="Longest row that is read.")],
+        default=_DEFAULT.row_bytes,
+    ),
+    inspect.Parameter(
+        "max_unpacked_bytes",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=Annotated[
+            int,
+            Option(
+                "--max-unpacked-bytes", min=1, help="What a .gz may hold; beyond it, 200 times its own size."
+            ),
+        ],
+        default=_DEFAULT.unpacked_bytes,
+    ),
+)
+
+
+def reads_rows(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags that say how long a row and how large an unpacked file may be."""
+    own = list(inspect.signature(command, eval_str=True).parameters.values())
+
+    @wraps(command)
+    def run(*args: Any, max_row_bytes: int, max_unpacked_bytes: int, **values: Any) -> None:
+        set_limits(RowLimits(row_bytes=max_row_bytes, unpacked_bytes=max_unpacked_bytes))
+        command(*args, **values)
+
+    run.__signature__ = inspect.Signature([*own, *_LIMITS])  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in (*own, *_LIMITS)}
+    return run
 
 
 def takes_judging_flags(command: Callable[..., None]) -> Callable[..., None]:
@@ -161,8 +204,8 @@ def takes_judging_flags(command: Callable[..., None]) -> Callable[..., None]:
         flags = JudgingFlags(**{field.name: values.pop(field.name) for field in shared})
         set_quiet(flags.quiet)
         with guarded(), chatter_to_stderr():
-            command(**values, flags=flags)
+            command(**values, flags=dataclasses.replace(flags, input=[*map(settled, flags.input)]))
 
     run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in (*own, *shared)}
-    return run
+    return reads_rows(run)

@@ -10,9 +10,10 @@ writer had been told. Every answer is one durable line of `calls.jsonl` before a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,9 @@ from reasrm.distillation.ledger import Ledger
 from reasrm.distillation.lookup import RecordIndex, open_records
 from reasrm.distillation.plan import Plan, Setup, Teacher, make_plan, pair_of
 from reasrm.distillation.repair import PROMPT_HASH, repair_prompt
-from reasrm.distillation.resume import start_journal
 from reasrm.distillation.slots import PASSES, Call, Pass, Slot, call_name, slot_name
 from reasrm.distillation.traces import completion_text, read_written, reason_to_reject, shown
-from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState
+from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState, check_all_done, start_journal
 from reasrm.hashing import derive_seed, digest
 from reasrm.judging.inputs import InputRow, Scan
 from reasrm.records import Comparison, Order, PreferencePair
@@ -46,6 +46,7 @@ class Progress:
         answers: Answers of all teachers, earlier runs included.
         tokens: Prompt and completion tokens of these, where counted.
         errors: Rows and calls that failed.
+        statuses: Parse status → answers.
     """
 
     settled: int = 0
@@ -54,6 +55,7 @@ class Progress:
     answers: int = 0
     tokens: int = 0
     errors: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +124,11 @@ def distil(setup: Setup, control: Control | None = None) -> DistillResult:
         if control.on_scan is not None:
             control.on_scan(scan)
         plan, invalid = make_plan(setup)
+        check_all_done(setup.rows.paths, scan.num_items, plan.num_rows)
         resume = start_journal(
             journal,
-            setup.rows,
             {"input_sha256": scan.sha256, "source": scan.source, **_identity(setup)},
+            setup.rows.contents,
             restart=control.restart,
             retry_errors=control.retry_errors,
             strict=control.strict,
@@ -222,7 +225,7 @@ class _Run:
         for item in invalid:
             if item.error is not None and not self._journal.done(item.id):
                 error = {"code": item.error.code, "message": str(item.error), "attempts": 0}
-                self._journal.fail(item.id, {"id": item.id, "place": item.place, **error})
+                self._journal.fail(item.id, {"id": item.id, "place": item.place, **error}, item.digest)
                 self.progress.errors += 1
 
     def ask_all(self, interruption: Interruption) -> bool:
@@ -329,7 +332,7 @@ class _Run:
         if completion.finish_reason == "error":
             error = {"code": "call_failed", "message": completion.error or "the call failed"}
             place = {"place": asked.item.place, "attempts": completion.attempts}
-            self._journal.fail(name, {"id": name, **where, **error, **place})
+            self._journal.fail(name, {"id": name, **where, **error, **place}, asked.item.digest)
             self.slots[asked.slot].failed = asked.call.name
             self.progress.errors += 1
         else:
@@ -371,6 +374,7 @@ class _Run:
 
     def _count(self, record: Mapping[str, Any]) -> None:
         self.progress.answers += 1
+        self.progress.statuses[record["status"]] += 1
         self.progress.tokens += (record["num_prompt_tokens"] or 0) + (record["num_tokens"] or 0)
 
     def _report(self, todo: Mapping[Pass, Mapping[str, Call]] | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +67,16 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     return dict(manifest)
 
 
-def write_manifest(path: Path, kind: str, identity: Mapping[str, Any], created_with: str) -> None:
-    """Write the manifest of a new run."""
+def write_manifest(
+    path: Path, kind: str, identity: Mapping[str, Any], created_with: str, piped: Sequence[str] = ()
+) -> None:
+    """Write the manifest of a new run; `piped` are inputs that came through a pipe, known by their content alone."""
     manifest = {
         "manifest_version": VERSION,
         "kind": kind,
         "identity": dict(identity),
         "created_with": created_with,
+        **({"piped": list(piped)} if piped else {}),
     }
     write_json_atomic(path, manifest)
 

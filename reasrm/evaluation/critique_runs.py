@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from reasrm import __version__
 from reasrm.critiques import CritiqueCase, CritiqueScorer, CritiqueScores, CritiqueText, Extractor, References
 from reasrm.critiques.cases import Arguments
-from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState
+from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState, check_all_done
 from reasrm.errors import InputError
 from reasrm.evaluation.critique_rows import (
     FileScan,
@@ -248,12 +248,15 @@ def _run(
                 else:
                     journal.put(item.id, {**_where(item), **line}, item.digest)
             report()
+    done = journal.num_done + journal.num_errors
+    if not interruption.stopping:
+        check_all_done([journal.output], total, min(done, total))
     return interruption.signum
 
 
 def _fail(journal: DurableMap, item: Written, code: str, message: str, attempts: int) -> None:
     error = {"place": item.place, "code": code, "message": message, "attempts": attempts}
-    journal.fail(item.id, {"id": item.id, **_where(item), **error})
+    journal.fail(item.id, {"id": item.id, **_where(item), **error}, item.digest)
 
 
 def _where(item: Written) -> dict[str, Any]:

@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from reasrm.errors import ConfigError, RowError
+from reasrm.durable import IdIndex
+from reasrm.errors import ConfigError, InputError, ReasrmError, RowError
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
 from reasrm.judging.aggregate import RowResult, aggregate, flagged_fields, rule_status
@@ -24,6 +26,7 @@ from reasrm.sources import detect
 
 __all__ = ["Judge", "JudgeSession", "RowFailure", "open_judge"]
 
+_Outcome = TypeVar("_Outcome")
 _EMBEDDED = Path(__file__).parents[1] / "sandbox_judge"
 
 
@@ -106,12 +109,13 @@ class Judge:
     ) -> Iterator[RowResult | RowFailure]:
         """Judge rows as they stream in; results come as they finish, in any order. Iterate to make it happen.
 
-        Args:
-            rows: Records, or rows of any schema that `reasrm judge` reads, as dicts.
-            options: Orders, votes, seed and sampling; by default both orders with the spec's sampling.
+        Every row has one outcome, and none ends the stream: a dict that is no row, and a row whose id came before, are
+        a `RowFailure` like a call that failed. The row of the former has its own id, or `row 7`, and nothing else.
 
-        Raises:
-            RowError: A dict is not a row that can be judged.
+        Args:
+            rows: Records, or rows of any schema that `reasrm judge` reads, as dicts. Ids must be unique; equal dicts
+                without an id are numbered (`…#1`).
+            options: Orders, votes, seed and sampling; by default both orders with the spec's sampling.
         """
         ready: list[RowResult | RowFailure] = []
         session = JudgeSession(self, options or JudgingOptions(sampling=self.sampling()), ready.append)
@@ -137,41 +141,52 @@ class JudgeSession:
         self.options = options
         self._emit = emit
         self._pending: dict[str, _Pending] = {}
+        self._known = IdIndex()
 
-    def run(self, rows: Iterable[Row]) -> None:
+    def run(self, rows: Iterable[Row | RowFailure]) -> None:
         """Judge all rows, pulling them only as fast as the backend takes requests."""
         for _ in self.steps(rows):
             pass
 
-    def steps(self, rows: Iterable[Row]) -> Iterator[None]:
-        """Judge all rows, pausing after each completion."""
+    def steps(self, rows: Iterable[Row | RowFailure]) -> Iterator[None]:
+        """Judge all rows, pausing after each completion. What could not be read as a row is passed on."""
         with closing(self.judge.backend.generate(self._requests(rows))) as completions:
             for completion in completions:
                 pending = self._pending.pop(completion.request_id)
                 pending.completions[completion.request_id] = completion
                 if len(pending.completions) == len(pending.asks):
-                    self._emit(self._finish(pending))
+                    self._emit(_guarded(pending.row, partial(self._finish, pending)))
                 yield
         unanswered = {id(pending): pending for pending in self._pending.values()}
         for pending in unanswered.values():
             self._emit(RowFailure(pending.row, "no_answer", "the backend ended without answering"))
 
-    def _requests(self, rows: Iterable[Row]) -> Iterator[Request]:
+    def _requests(self, rows: Iterable[Row | RowFailure]) -> Iterator[Request]:
         for row in rows:
-            status = self._settle_by_rule(row)
-            if status is not None:
-                flagged = flagged_fields(row, self.judge.spec.structural)
-                self._emit(RowResult(row=row, status=status, flagged=flagged))
+            planned = row if isinstance(row, RowFailure) else _guarded(row, partial(self._plan, row))
+            if not isinstance(planned, _Pending):
+                self._emit(planned)
                 continue
-            try:
-                asks = plan_row(self.judge.spec, row, self.options)
-            except RowError as error:
-                self._emit(RowFailure(row, error.code, str(error)))
-                continue
-            pending = _Pending(row, asks)
-            for ask in asks:
-                self._pending[ask.request.id] = pending
+            for ask in planned.asks:
+                self._pending[ask.request.id] = planned
                 yield ask.request
+
+    def _plan(self, row: Row) -> _Pending | RowResult:
+        """Return what is to be asked about a row, or its result where a rule settles it.
+
+        A request is named by its row, order, vote and response, so that different rows never share a name.
+        """
+        if not self._known.add(row.id):
+            raise RowError(
+                f"the id {row.id!r} was given before",
+                code="repeated_id",
+                place=row.id,
+                remedy="make the ids unique",
+            )
+        status = self._settle_by_rule(row)
+        if status is not None:
+            return RowResult(row=row, status=status, flagged=flagged_fields(row, self.judge.spec.structural))
+        return _Pending(row, plan_row(self.judge.spec, row, self.options))
 
     def _settle_by_rule(self, row: Row) -> RowStatus | None:
         status = rule_status(row)
@@ -202,19 +217,51 @@ class JudgeSession:
         return replace(judgment, order=ask.order, vote=ask.vote, response=ask.response, shown=ask.shown)
 
 
-def _as_rows(rows: Iterable[Row | Mapping[str, Any]]) -> Iterator[Row]:
+def _guarded(row: Row, step: Callable[[], _Outcome]) -> _Outcome | RowFailure:
+    """Take a step that concerns one row; what goes wrong is its failure and no other's."""
+    try:
+        return step()
+    except RowError as error:
+        return RowFailure(row, error.code, str(error))
+    except InputError as error:
+        return RowFailure(row, "not_a_row", str(error))
+    except (ReasrmError, MemoryError):  # of the spec, the machine or the program
+        raise
+    except Exception as error:
+        return RowFailure(row, "internal", f"{row.id}: {type(error).__name__}: {error}")
+
+
+def _as_rows(rows: Iterable[Row | Mapping[str, Any]]) -> Iterator[Row | RowFailure]:
     """Read dicts as `reasrm judge` reads a file's rows. Equal rows without an id are numbered."""
     seen: Counter[str] = Counter()
     for number, item in enumerate(rows, 1):
         if isinstance(item, Row):
             yield item
             continue
-        place = f"row {number}"
-        source = detect(item, place)
-        for row in source.read(item, place):
-            repeats = seen[row.id]
-            seen[row.id] += source.derives_id(item)
+        own = item.get("id") if isinstance(item, Mapping) else None
+        bare = Row(id=own if isinstance(own, str) and own else f"row {number}", prompt=())
+        found = _guarded(bare, partial(_read, item, f"row {number}"))
+        if isinstance(found, RowFailure):
+            yield found
+            continue
+        is_derived, read = found
+        for row in read:
+            repeats = seen[row.id] if is_derived else 0
+            seen[row.id] += is_derived
             yield replace(row, id=f"{row.id}#{repeats}") if repeats else row
+
+
+def _read(item: Any, place: str) -> tuple[bool, tuple[Row, ...]]:
+    """Return whether the ids of a dict's rows come from their content, and the rows."""
+    if not isinstance(item, Mapping):
+        raise RowError(
+            f"is a {type(item).__name__}, not a row",
+            code="not_object",
+            place=place,
+            remedy="give records, or dicts as they stand in a file",
+        )
+    source = detect(item, place)
+    return source.derives_id(item), source.read(item, place)
 
 
 def _unshuffle(judgment: Judgment, shown: tuple[int, ...]) -> Judgment:

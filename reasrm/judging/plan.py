@@ -29,7 +29,8 @@ class JudgingOptions:
         sampling: Temperature, top-p and token limit; its seed is ignored, each request derives its own.
         judge_identical: Also ask about identical responses.
         judge_degenerate: Also ask about empty responses.
-        recorded_only: Ask for exactly the orders and votes that a row has recorded (replay).
+        recorded_only: Ask for exactly the orders and votes that a row has recorded (replay): the `given` order is
+            the recorded one; of two, the row's own.
     """
 
     orders: Orders = "both"
@@ -129,7 +130,8 @@ def _views(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[_View]:
             remedy="a listwise spec ranks two or more",
         )
     if options.recorded_only:
-        return [_recorded_list(candidates, order) for order in sorted(row.recorded)]
+        orders = sorted(row.recorded)[: 1 if options.orders == "given" else None]
+        return [_recorded_list(candidates, order) for order in orders]
     # A preference pair has no order of its own to be given: its fields name the winner.
     as_given = options.orders == "given" and not isinstance(row, PreferencePair)
     shown = tuple(range(len(candidates.responses))) if as_given else candidates.present(options.seed)
@@ -165,11 +167,12 @@ def _pairwise_views(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[
             place=row.id,
             remedy="name two responses response_a and response_b, or choose a pointwise or listwise --spec",
         )
-    views = [_View(first, first.order)]
+    views = sorted((_View(shown, shown.order) for shown in (first, first.swap())), key=lambda v: v.order)
     if options.orders == "both":
-        other = first.swap()
-        views.append(_View(other, other.order))
-    return sorted(views, key=lambda view: view.order)
+        return views
+    if options.recorded_only and options.orders == "given" and not row.recorded.get(first.order):
+        return [view for view in views if view.order is not first.order]
+    return [view for view in views if view.order is first.order]
 
 
 def as_candidates(row: Row) -> CandidateSet:

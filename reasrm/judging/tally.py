@@ -50,6 +50,11 @@ class Tally:
         return self.statuses.total()
 
     @property
+    def num_unreadable(self) -> int:
+        """Judgments that could not be read."""
+        return self.parses.total() - self.parses["ok"]
+
+    @property
     def coverage(self) -> float | None:
         """Share of rows whose judges could be read: (`ok` + `split`) / rows, errors counting as rows."""
         rows = self.rows + self.errors

@@ -22,6 +22,7 @@ from reasrm.generation.encoding import EncodedRequest, read_ids
 from reasrm.hashing import derive_seed
 from reasrm.judging.aggregate import rule_status
 from reasrm.judging.inputs import JudgeInput
+from reasrm.pipes import refuse_pipe
 from reasrm.protocol.parsing import parse
 from reasrm.protocol.prompts import build_prompt
 from reasrm.protocol.spec import JudgeSpec
@@ -219,6 +220,7 @@ def read_comparisons(
 
 
 def _rows(files: Sequence[str], limit: int | None) -> Iterator[tuple[str, Row | Dropped]]:
+    refuse_pipe(files)
     for item in JudgeInput([Path(file) for file in files], limit=limit):
         if item.row is not None:
             yield item.place, item.row

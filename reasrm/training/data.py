@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from reasrm.errors import ConfigError, InputError, ReasrmError, RowError
 from reasrm.generation.encoding import opens_thinking
 from reasrm.jsonl import read_rows
+from reasrm.pipes import refuse_pipe
 from reasrm.protocol.completions import CompletionEncoder
 from reasrm.protocol.encoder import PromptEncoder
 from reasrm.protocol.parsing import parse
@@ -208,7 +209,9 @@ def encode_files(
 
 
 def _rows(paths: Iterable[str | Path]) -> Iterator[tuple[str, SFTRow | Dropped]]:
-    for path in paths:
+    files = list(paths)
+    refuse_pipe(files)
+    for path in files:
         for raw in read_rows(path):
             if raw.error is not None or raw.data is None:
                 yield raw.place, dropped_row(None, raw.place, raw.error)

@@ -20,6 +20,7 @@ from reasrm.judging.batch import BatchResult, RunControl, judge_file
 from reasrm.judging.inputs import InputRow, JudgeInput, Scan
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
+from reasrm.pipes import refuse_pipe
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Comparison, Order, PreferencePair, Recorded, Row
 from reasrm.sources.recorded import read_recordings
@@ -85,6 +86,7 @@ def read_comparisons(
 
 
 def _scanned(stage: MetaRMStage) -> JudgeInput:
+    refuse_pipe(stage.data.train)
     rows = JudgeInput([Path(file) for file in stage.data.train], limit=stage.data.limit)
     rows.scan()
     return rows

@@ -81,11 +81,10 @@ def test_damaged_rows_are_errors_and_the_others_are_read(write: Callable[..., Pa
     assert codes(items) == ["bad_json", None, "not_finite", "bad_utf8", "not_object", None]
 
 
-def test_duplicate_keys_are_an_error_when_strict(write: Callable[..., Path]) -> None:
+def test_duplicate_keys_are_an_error(write: Callable[..., Path]) -> None:
     path = write('{"prompt": "Q", "prompt": "P", "response": "x"}')
-    assert codes(list(read_file(path))) == [None]
-    assert codes(list(read_file(path, strict=True))) == ["duplicate_key"]
-    assert codes(list(read_file(path, "rows", strict=True))) == ["duplicate_key"]
+    assert codes(list(read_file(path))) == ["duplicate_key"]
+    assert codes(list(read_file(path, "rows"))) == ["duplicate_key"]
 
 
 def test_line_ends_and_byte_order_marks_change_no_id(tmp_path: Path) -> None:

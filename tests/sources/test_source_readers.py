@@ -219,7 +219,14 @@ def test_an_id_is_a_string_or_an_integer(name: str) -> None:
     assert (text.id, number.id) == ("q1", "0")
 
 
-@pytest.mark.parametrize("bad", [True, 1.5, None, "", [], {}], ids=repr)
+@pytest.mark.parametrize("name", BASES)
+def test_a_null_id_is_no_id(name: str) -> None:
+    (null,), (absent,) = read(name, {**BASES[name], "id": None}), read(name, BASES[name])
+    assert null.id == absent.id
+    assert get(name).derives_id({**BASES[name], "id": None})
+
+
+@pytest.mark.parametrize("bad", [True, 1.5, "", [], {}], ids=repr)
 @pytest.mark.parametrize("name", BASES)
 def test_any_other_id_is_refused(name: str, bad: object) -> None:
     assert refusal(name, {**BASES[name], "id": bad}).code == "bad_id"
