@@ -123,6 +123,10 @@ class JudgingFlags:
         False
     )
     coerce_scalars: CoerceScalars = False
+    secret_codes: Annotated[
+        bool,
+        Option("--secret-codes", help="Make section codes of a drawn secret too; OUT.manifest.json keeps it."),
+    ] = False
     min_coverage: Annotated[float, Option(min=0.0, max=1.0, help="Exit 3 if fewer rows were readable.")] = 0.0
     backend: Annotated[BackendChoice, Option(help="What runs a model folder or hub id.")] = BackendChoice.hf
     batch_size: Annotated[int, Option(min=1, help="Prompts per forward pass (hf).")] = 8

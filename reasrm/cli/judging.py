@@ -151,6 +151,7 @@ def run_control(flags: JudgingFlags, on_progress: Callable[[Tally], None]) -> Ru
         restart=flags.restart,
         retry_errors=flags.retry_errors,
         strict=flags.strict,
+        secret_codes=flags.secret_codes,
         on_scan=_note_scan,
         on_start=_note_resume,
         on_progress=on_progress,

@@ -11,7 +11,9 @@ from typing import Any
 from reasrm.durable import DurableMap, IdentityMismatch, ResumeState, RowChanges
 from reasrm.durable.log import unseal
 from reasrm.errors import ConfigError
+from reasrm.judging.batch import name_mismatch
 from reasrm.judging.inputs import JudgeInput
+from reasrm.protocol.spec import JudgeSpec
 
 __all__ = ["start_journal"]
 
@@ -20,6 +22,7 @@ _SHOWN = 10
 
 def start_journal(
     journal: DurableMap,
+    spec: JudgeSpec,
     rows: JudgeInput,
     identity: Mapping[str, Any],
     *,
@@ -36,7 +39,7 @@ def start_journal(
         return journal.start(identity, restart=restart, retry_errors=retry_errors, strict=strict)
     except IdentityMismatch as mismatch:
         if mismatch.keys != {"input_sha256"}:
-            raise
+            raise name_mismatch(spec, mismatch) from mismatch.__cause__
         changes = _find_changes(journal.output, ((item.id, item.digest.hex()) for item in rows))
         if strict or changes.num_changed or changes.num_missing:
             raise ConfigError(

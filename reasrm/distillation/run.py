@@ -124,6 +124,7 @@ def distil(setup: Setup, control: Control | None = None) -> DistillResult:
         plan, invalid = make_plan(setup)
         resume = start_journal(
             journal,
+            setup.spec,
             setup.rows,
             {"input_sha256": scan.sha256, "source": scan.source, **_identity(setup)},
             restart=control.restart,

@@ -7,6 +7,7 @@ only then load the model. Each finished row is one durable line of `OUT`; each r
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,11 +20,13 @@ from reasrm.errors import ConfigError
 from reasrm.judging.aggregate import RowResult
 from reasrm.judging.inputs import InputRow, JudgeInput, Scan
 from reasrm.judging.judge import Judge, JudgeSession, RowFailure
-from reasrm.judging.plan import JudgingOptions
+from reasrm.judging.plan import JudgingOptions, check_options
 from reasrm.judging.tally import Tally
+from reasrm.protocol.prompts import OLD_SPEC, made_with_old_codes
+from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Row
 
-__all__ = ["BatchResult", "RunControl", "judge_file"]
+__all__ = ["BatchResult", "RunControl", "judge_file", "name_mismatch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,8 @@ class RunControl:
         restart: Move an earlier output aside and begin anew.
         retry_errors: Try rows again that an earlier run put into the error file.
         strict: Refuse a damaged output or a changed input instead of repairing or taking it over.
+        secret_codes: Draw a secret for the codes of section markers, unless the options bring one. The run's manifest
+            keeps it, so that the run goes on with the same prompts.
         on_scan: Called once with what validation found.
         on_start: Called once before the first row, with what was found of earlier runs.
         on_progress: Called before the first row and after every row.
@@ -66,6 +71,7 @@ class RunControl:
     restart: bool = False
     retry_errors: bool = False
     strict: bool = False
+    secret_codes: bool = False
     on_scan: Callable[[Scan], None] | None = None
     on_start: Callable[[ResumeState], None] | None = None
     on_progress: Callable[[Tally], None] | None = None
@@ -104,8 +110,12 @@ def judge_file(
         scan = rows.scan()
         if control.on_scan is not None:
             control.on_scan(scan)
+        if control.secret_codes and options.code_secret is None:
+            kept = None if control.restart else journal.identity.get("code_secret")
+            options = replace(options, code_secret=kept or secrets.token_hex(16))
+        check_options(judge.spec, options)
         whole = _identity(judge, scan, options, {**rows.identity, **(identity or {})})
-        resume = _start(journal, rows, whole, control)
+        resume = _start(journal, judge.spec, rows, whole, control)
         if control.on_start is not None:
             control.on_start(resume)
         total = scan.num_rows + scan.num_invalid
@@ -199,13 +209,31 @@ def _identity(judge: Judge, scan: Scan, options: JudgingOptions, extra: Mapping[
         },
         "judge_identical": options.judge_identical,
         "judge_degenerate": options.judge_degenerate,
+        **({} if options.code_secret is None else {"code_secret": options.code_secret}),
         "reasrm": __version__,
         **extra,
     }
 
 
+def name_mismatch(spec: JudgeSpec, mismatch: IdentityMismatch) -> ConfigError:
+    """Return the error to raise where an output belongs to another run; changed section codes are told by name."""
+    for key, (recorded, _) in mismatch.differences.items():
+        said = made_with_old_codes(spec, recorded) if key.endswith("spec_hash") else None
+        if said is not None:
+            return ConfigError(
+                f"the output {said}",
+                place=mismatch.place,
+                remedy=f"to go on, {OLD_SPEC}; or begin anew with --restart",
+            )
+    return mismatch
+
+
 def _start(
-    journal: DurableMap, rows: JudgeInput, identity: Mapping[str, Any], control: RunControl
+    journal: DurableMap,
+    spec: JudgeSpec,
+    rows: JudgeInput,
+    identity: Mapping[str, Any],
+    control: RunControl,
 ) -> ResumeState:
     """Start the journal. A changed input is taken over if every row that was judged is still there, unchanged.
 
@@ -217,7 +245,7 @@ def _start(
         )
     except IdentityMismatch as mismatch:
         if mismatch.keys != {"input_sha256"}:
-            raise
+            raise name_mismatch(spec, mismatch) from mismatch.__cause__
         changes = journal.changed_rows((item.id, item.digest.hex()) for item in rows)
         if control.strict or changes.num_changed or changes.num_missing:
             raise ConfigError(

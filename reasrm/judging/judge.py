@@ -13,9 +13,9 @@ from reasrm.errors import ConfigError, RowError
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
 from reasrm.judging.aggregate import RowResult, aggregate, flagged_fields, rule_status
-from reasrm.judging.plan import Ask, JudgingOptions, plan_row
+from reasrm.judging.plan import Ask, JudgingOptions, check_options, plan_row
 from reasrm.protocol.parsing import Policy, parse
-from reasrm.protocol.prompts import check_spec
+from reasrm.protocol.prompts import check_spec, warn_of_codes
 from reasrm.protocol.spec import JudgeSpec, load_spec
 from reasrm.records import Judgment, Order, Row, RowStatus
 from reasrm.requests import Completion, Request, SamplingParams
@@ -132,6 +132,7 @@ class JudgeSession:
     def __init__(
         self, judge: Judge, options: JudgingOptions, emit: Callable[[RowResult | RowFailure], None]
     ) -> None:
+        check_options(judge.spec, options)
         self.judge = judge
         self.options = options
         self._emit = emit
@@ -251,6 +252,7 @@ def open_judge(
     if (folder / "judge.json").is_file():
         own = load_spec(str(folder))
         chosen = own if spec is None else _as_spec(spec)
+        warn_of_codes(chosen)
         backend = open_backend(str(folder / "model"), **backend_options)
         return Judge(spec=chosen, backend=backend, policy=policy, name=name if folder == _EMBEDDED else None)
     if (folder / "checkpoints").is_dir() and (folder / "manifest.json").is_file():
@@ -265,6 +267,7 @@ def open_judge(
             f"judge {name!r} does not say how it is asked", remedy="pass --spec NAME or --spec FILE"
         )
     chosen = _as_spec(wanted)
+    warn_of_codes(chosen)
     return Judge(spec=chosen, backend=open_backend(name, **backend_options), policy=policy)
 
 

@@ -12,7 +12,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StrictBool, StrictStr, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    StrictBool,
+    StrictStr,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from reasrm.config import Config, load_config, nearest, parse_config, read_yaml
 from reasrm.errors import ConfigError
@@ -80,7 +88,10 @@ class JudgeSpec(Config):
         allowed_verdicts: Verdicts that count for a pairwise judge; others on the menu become `off_menu`.
         requires: Optional row fields that this spec cannot do without.
         sampling: Defaults of generation.
-        template_options: Variables that the model's chat template takes, such as `enable_thinking`.
+        template_options: Variables that the model's chat template takes, such as `enable_thinking`. `date_string`
+            is also the day that a template is told when it asks for today's.
+        codes: How the code in section markers is made: 2 covers all that a prompt shows, with 128 bits; 1 is what
+            older specs have, 32 bits that leave out rubric, principle and reference.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -93,6 +104,15 @@ class JudgeSpec(Config):
     requires: tuple[Literal["rubric", "principle", "reference"], ...] = ()
     sampling: SamplingDefaults = SamplingDefaults()
     template_options: dict[str, _OptionValue] = Field(default_factory=dict)
+    codes: Literal[1, 2] = 1
+
+    @model_serializer(mode="wrap")
+    def _without_younger_keys(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the key out where it says nothing new, so that hashes and configs of older specs stay."""
+        dumped: dict[str, Any] = handler(self)
+        if self.codes == 1:
+            dumped.pop("codes", None)
+        return dumped
 
     @field_validator("template_options")
     @classmethod
