@@ -126,6 +126,7 @@ class RowEncoder:
         self._completions = completions
         self._max_tokens = max_tokens
         self._keep_unreadable = keep_unreadable
+        prompts.refuse_garbling(spec.structural)
 
     def encode(self, row: SFTRow, place: str) -> Example | Dropped:
         """Return the row as ids, or why it is left out.

@@ -102,6 +102,7 @@ def open_base(section: ModelSection) -> BaseModel:
     bare = open_bare(section)
     checkpoint, config, tokenizer = bare.checkpoint, bare.config, bare.tokenizer
     prompts = PromptEncoder(tokenizer)
+    prompts.refuse_garbling()
     ends = stop_ids(tokenizer, config, checkpoint.generation_config())
     pad_id = tokenizer.pad_token_id
     return BaseModel(
