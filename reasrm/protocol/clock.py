@@ -2,51 +2,66 @@
 
 A prompt that changes overnight makes another judge every day: what was trained on Monday is judged otherwise on Tuesday.
 So templates never see the real clock. They see the day that a spec froze, in its template option `date_string`.
+
+Transformers takes only plain data for a template, so the frozen clock is a macro in front of it, which has the name of
+the function it stands for and looks up what `strftime` makes of the day.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import date, datetime
+from typing import Any
 
 from reasrm.requests import TemplateOption
 
-__all__ = ["FrozenClock"]
+__all__ = ["CODES", "asks_for_day", "frozen_codes", "frozen_day", "suggest_day", "with_frozen_clock"]
 
+CODES = "frozen_day_codes"
+"""Name of the template variable that the macro reads."""
 _FORMATS = ("%Y-%m-%d", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%m-%Y", "%Y/%m/%d", "%d.%m.%Y")
-_NO_DAY = datetime(2000, 1, 1)
+_DIRECTIVES = [f"%{flag}{letter}" for flag in ("-", "") for letter in "aAbBcdDeFgGhHIjmMnpRsSTuUVwWxXyYzZ%"]
+_ASKED = re.compile(r"strftime_now\(\s*['\"]([^'\"]*)['\"]")
+# The template begins on a line of its own, whose break Jinja takes away with the tag before it.
+_MACRO = (
+    "{%- macro strftime_now(format) -%}{%- set said = namespace(text=format) -%}"
+    f"{{%- for code, value in {CODES}.items() -%}}"
+    "{%- set said.text = said.text | replace(code, value) -%}{%- endfor -%}{{ said.text }}{%- endmacro %}\n"
+)
 
 
-class FrozenClock:
-    """Stands in for `strftime_now`.
+def asks_for_day(template: Any) -> bool:
+    """Tell whether a chat template asks for the day at all, printed or not."""
+    return isinstance(template, str) and "strftime_now" in template
 
-    Args:
-        day: A day such as `2024-07-26`, `26 Jul 2024` or `July 26, 2024`. Anything else, which a template may still
-            print as it is, sets no day.
+
+def with_frozen_clock(template: str) -> str:
+    """Return the template with a clock that shows what the variable `CODES` says."""
+    return _MACRO + template
+
+
+def frozen_day(options: Mapping[str, TemplateOption]) -> date | None:
+    """Return the day that options freeze: `date_string` such as `2024-07-26`, `26 Jul 2024` or `July 26, 2024`.
+
+    Anything else in `date_string`, which a template may still print as it is, is no day.
     """
-
-    def __init__(self, day: TemplateOption | None = None) -> None:
-        self._day = _parse(day) if isinstance(day, str) else None
-        self._asked: str | None = None
-
-    @property
-    def is_set(self) -> bool:
-        """Whether the day is one that somebody chose."""
-        return self._day is not None
-
-    def __call__(self, format: str) -> str:
-        """Return the frozen midnight in a format of `strftime`."""
-        self._asked = format
-        return (self._day or _NO_DAY).strftime(format)
-
-    def suggestion(self) -> str:
-        """Return today, as the template wants it, or ISO 8601 where that could not be read back."""
-        asked = self._asked if self._asked in _FORMATS else _FORMATS[0]
-        return datetime.now().strftime(asked)
-
-
-def _parse(day: str) -> datetime | None:
-    for form in _FORMATS:
+    said = options.get("date_string")
+    for form in _FORMATS if isinstance(said, str) else ():
         with suppress(ValueError):
-            return datetime.strptime(day.strip(), form)
+            return datetime.strptime(str(said).strip(), form).date()
     return None
+
+
+def frozen_codes(day: date) -> dict[str, str]:
+    """Return what `strftime` makes of each of its directives at the day's midnight."""
+    midnight = datetime(day.year, day.month, day.day)
+    return {directive: midnight.strftime(directive) for directive in _DIRECTIVES}
+
+
+def suggest_day(template: str) -> str:
+    """Return today as the template wants it, or as ISO 8601 where that could not be read back."""
+    asked = _ASKED.search(template)
+    form = asked[1] if asked is not None and asked[1] in _FORMATS else _FORMATS[0]
+    return datetime.now().strftime(form)

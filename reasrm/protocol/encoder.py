@@ -34,6 +34,7 @@ import string
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import jinja2
@@ -41,7 +42,14 @@ import orjson
 from tokenizers import Tokenizer
 
 from reasrm.errors import ConfigError, InputError, InternalError
-from reasrm.protocol.clock import FrozenClock
+from reasrm.protocol.clock import (
+    CODES,
+    asks_for_day,
+    frozen_codes,
+    frozen_day,
+    suggest_day,
+    with_frozen_clock,
+)
 from reasrm.protocol.renaming import (
     Control,
     build_copy,
@@ -57,6 +65,7 @@ __all__ = ["EncodedPrompt", "PromptEncoder", "TextEncoder"]
 
 _PROBE = "A b\n\n  \"c\" 'd' <e> & \\f {{ g }}\té漢\u0301 1."
 _ORDINARY = ("Response A is better, by 10 to 9.",)
+_DAYS = (date(2001, 2, 3), date(2014, 11, 26))  # that differ in everything
 _SYSTEM_SEPARATOR = "\n\n"
 
 
@@ -254,16 +263,16 @@ class PromptEncoder(TextEncoder):
         chat: list[dict[str, str]],
         add_generation_prompt: bool,
         options: Mapping[str, TemplateOption],
-        clock: FrozenClock | None = None,
+        day: date | None = None,
     ) -> str:
-        clock = clock or FrozenClock(options.get("date_string"))
+        frozen: dict[str, Any] = {}
         try:
+            template = self._tokenizer.get_chat_template()
+            if asks_for_day(template):
+                codes = frozen_codes(day or frozen_day(options) or _DAYS[0])
+                frozen = {"chat_template": with_frozen_clock(template), CODES: codes}
             rendered: str = self._tokenizer.apply_chat_template(
-                chat,
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-                **options,
-                strftime_now=clock,
+                chat, tokenize=False, add_generation_prompt=add_generation_prompt, **options, **frozen
             )
         except (jinja2.TemplateError, ValueError) as error:
             roles = ", ".join(message["role"] for message in chat)
@@ -359,16 +368,16 @@ class PromptEncoder(TextEncoder):
 
     def _refuse_moving_date(self, roles: Sequence[str], options: Mapping[str, TemplateOption]) -> None:
         """Render the same roles on two days, unless the day is frozen."""
-        if "date_string" in options and FrozenClock(options["date_string"]).is_set:
+        template = self._tokenizer.get_chat_template()
+        if not asks_for_day(template) or frozen_day(options) is not None:
             return
         chat = [{"role": role, "content": "x"} for role in roles]
-        days = [FrozenClock(day) for day in ("2001-02-03", "2014-11-26")]
-        one, other = (self._render(chat, True, options, day) for day in days)
+        one, other = (self._render(chat, True, options, day) for day in _DAYS)
         if one != other:
             raise ConfigError(
                 "the chat template prints today's date, so that prompts would change overnight",
                 place="chat template",
-                remedy=f"freeze it in the spec: template_options: {{date_string: {days[0].suggestion()!r}}}",
+                remedy=f"freeze it in the spec: template_options: {{date_string: {suggest_day(template)!r}}}",
             )
 
     def _refuse_rewriting(self, options: Mapping[str, TemplateOption]) -> None:

@@ -25,6 +25,7 @@ from pydantic import (
 from reasrm.config import Config, load_config, nearest, parse_config, read_yaml
 from reasrm.errors import ConfigError
 from reasrm.hashing import digest
+from reasrm.protocol.clock import CODES
 from reasrm.protocol.grammar import Grammar, MarkedGrammar, PhraseGrammar, RankingGrammar, ScoreGrammar
 from reasrm.requests import TemplateOption
 
@@ -54,7 +55,7 @@ _TAKEN = frozenset(
             "return_dict",
             "return_assistant_tokens_mask",
         ),
-        *("raise_exception", "strftime_now"),
+        *("raise_exception", "strftime_now", CODES),
     )
 )
 _MOST_SCORES = 100  # a spec file may name any range; its structural literals stay few
