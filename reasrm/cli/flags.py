@@ -123,6 +123,9 @@ class JudgingFlags:
         False
     )
     coerce_scalars: CoerceScalars = False
+    allow_changed: Annotated[
+        bool, Option("--allow-changed", help="Open a judge folder that is not as it was exported, and say so.")
+    ] = False
     secret_codes: Annotated[
         bool,
         Option("--secret-codes", help="Make section codes of a drawn secret too; OUT.manifest.json keeps it."),

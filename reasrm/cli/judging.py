@@ -40,6 +40,8 @@ def run_judge(flags: JudgingFlags, output: Path) -> None:
         result = judge_file(judge, rows, output, options, run_control(flags, on_progress))
     summary: dict[str, Any] = {"command": "judge", "output": str(output), **result.tally.summary()}
     summary["invalid_input"] = dict(sorted(result.scan.invalid.items()))
+    if judge.changed:
+        summary["judge_changed"] = list(judge.changed)
     if result.scan.recorded:
         summary["replayed"] = "+".join(sorted(result.scan.recorded)) if options.recorded_only else None
     _finish(flags, result, summary)
@@ -105,6 +107,7 @@ def open_judging(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, 
         spec=flags.spec,
         policy=flags.verdict_policy.value,
         default_spec=default_spec,
+        allow_changed=flags.allow_changed,
         backend=flags.backend.value,
         batch_size=flags.batch_size,
         concurrency=flags.concurrency,

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from reasrm.config import Config, load_config, nearest, parse_config, read_yaml
-from reasrm.errors import ConfigError
+from reasrm.errors import ConfigError, InputError
 from reasrm.hashing import digest
 from reasrm.protocol.clock import CODES
 from reasrm.protocol.grammar import Grammar, MarkedGrammar, PhraseGrammar, RankingGrammar, ScoreGrammar
@@ -182,11 +182,16 @@ def builtin_specs() -> tuple[str, ...]:
     return tuple(sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")))
 
 
-def load_spec(name_or_path: str) -> JudgeSpec:
+def load_spec(name_or_path: str, *, allow_changed: bool = False) -> JudgeSpec:
     """Load a built-in spec by name, a spec file (YAML or JSON), or the `judge.json` of a judge folder.
+
+    Args:
+        name_or_path: Which.
+        allow_changed: Take the spec of a judge folder also where it is not the one that was exported.
 
     Raises:
         ConfigError: No such spec (with the nearest name), or the file is not a valid spec.
+        InputError: The spec of a judge folder was edited: its hash is not the one that the folder says.
     """
     path = Path(name_or_path)
     if name_or_path in builtin_specs():
@@ -196,10 +201,17 @@ def load_spec(name_or_path: str) -> JudgeSpec:
     if path.is_dir():
         path = path / "judge.json"
     if path.is_file():
-        value = read_yaml(path)
+        value, expected = read_yaml(path), None
         if isinstance(value, dict) and isinstance(value.get("spec"), dict):
-            value = value["spec"]
-        return parse_config(JudgeSpec, value, str(path))
+            value, expected = value["spec"], value.get("spec_hash")
+        spec = parse_config(JudgeSpec, value, str(path))
+        if expected not in (None, spec.hash) and not allow_changed:
+            raise InputError(
+                f"the spec was edited: its hash is {spec.hash}, the judge's is {expected}",
+                place=f"{path}: spec",
+                remedy="give back what was there or export again; --allow-changed takes it as it is and says so",
+            )
+        return spec
     if path.suffix or len(path.parts) > 1:
         raise ConfigError("there is no such spec file", place=name_or_path)
     guess = nearest(name_or_path, builtin_specs())
