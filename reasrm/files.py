@@ -73,7 +73,12 @@ def _remembered(state: tuple[str, int, int, int, int]) -> Path:
     """Return where the hash of a file in this state is kept."""
     cache = os.environ.get("XDG_CACHE_HOME", "")
     folder = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
-    return folder / "reasrm" / "sha256" / hashlib.sha256(repr(state).encode("utf-8", "backslashreplace")).hexdigest()
+    return (
+        folder
+        / "reasrm"
+        / "sha256"
+        / hashlib.sha256(repr(state).encode("utf-8", "backslashreplace")).hexdigest()
+    )
 
 
 def fsync_directory(path: Path) -> None:

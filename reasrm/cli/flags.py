@@ -124,11 +124,14 @@ class JudgingFlags:
     )
     coerce_scalars: CoerceScalars = False
     allow_changed: Annotated[
-        bool, Option("--allow-changed", help="Open a judge folder that is not as it was exported, and say so.")
+        bool,
+        Option("--allow-changed", help="Open a judge folder that is not as it was exported, and say so."),
     ] = False
     secret_codes: Annotated[
         bool,
-        Option("--secret-codes", help="Make section codes of a drawn secret too; OUT.manifest.json keeps it."),
+        Option(
+            "--secret-codes", help="Make section codes of a drawn secret too; OUT.manifest.json keeps it."
+        ),
     ] = False
     min_coverage: Annotated[float, Option(min=0.0, max=1.0, help="Exit 3 if fewer rows were readable.")] = 0.0
     backend: Annotated[BackendChoice, Option(help="What runs a model folder or hub id.")] = BackendChoice.hf

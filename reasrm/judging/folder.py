@@ -38,14 +38,19 @@ def check_files(folder: Path) -> tuple[str, ...]:
         InputError: It names a file outside the folder.
     """
     identity = read_yaml(folder / "judge.json")
-    weights, files = (identity.get(key) if isinstance(identity, dict) else None for key in ("weights", "files"))
+    weights, files = (
+        identity.get(key) if isinstance(identity, dict) else None for key in ("weights", "files")
+    )
     if not isinstance(files, dict):
         _LOG.warning(
             "warning: %s says no hashes of its tokenizer and config, as older exports do: changes of these files "
             "cannot be noticed until it is exported again",
             folder / "judge.json",
         )
-    expected = {**(weights if isinstance(weights, dict) else {}), **(files if isinstance(files, dict) else {})}
+    expected = {
+        **(weights if isinstance(weights, dict) else {}),
+        **(files if isinstance(files, dict) else {}),
+    }
     model = folder / "model"
     changes = []
     for name, sha256 in sorted(expected.items()):

@@ -180,9 +180,7 @@ def made_with_old_codes(spec: JudgeSpec, recorded: object) -> str | None:
     """
     if spec.codes == 1 or recorded != spec.model_copy(update={"codes": 1}).hash:
         return None
-    return (
-        f"was made before spec {spec.name!r} had `codes: 2`, which changed the section codes and so every prompt"
-    )
+    return f"was made before spec {spec.name!r} had `codes: 2`, which changed the section codes and so every prompt"
 
 
 def _codes_warning(spec: JudgeSpec) -> str | None:

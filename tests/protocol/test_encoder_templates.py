@@ -287,9 +287,7 @@ DATED = {
         1,
     ),
     "gpt-oss": CHATML.replace("{%- for", "Current date: {{ strftime_now('%Y-%m-%d') }}\n{%- for", 1),
-    "granite": CHATML.replace(
-        "{%- for", "Today's Date: {{ strftime_now('%B %d, %Y') }}.\n{%- for", 1
-    ),
+    "granite": CHATML.replace("{%- for", "Today's Date: {{ strftime_now('%B %d, %Y') }}.\n{%- for", 1),
 }
 MISTRALLY = CHATML.replace(
     "{%- for",
@@ -352,7 +350,9 @@ def test_a_template_with_its_own_fixed_day_is_used() -> None:
     )
 
 
-@pytest.mark.parametrize("start", ["", "\n", "\n\n x", "  {% if true %}y{% endif %}", "\t{{- 'z' }}", "{# n #}\n "])
+@pytest.mark.parametrize(
+    "start", ["", "\n", "\n\n x", "  {% if true %}y{% endif %}", "\t{{- 'z' }}", "{# n #}\n "]
+)
 def test_the_frozen_clock_changes_no_other_byte(start: str) -> None:
     asking = "{%- set d = strftime_now('%A, %-d %B %Y %H:%M 100%%') -%}" + CHATML.strip()
     day = {"date_string": "2024-07-06"}
@@ -369,7 +369,22 @@ def test_a_tokenizer_that_loses_text_is_refused_and_markers_count() -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = "[UNK] Response A is better, by 10 to 9. user assistant Q: <|im_start|> <|im_end|>".split()
+    words = [
+        "[UNK]",
+        "Response",
+        "A",
+        "is",
+        "better,",
+        "by",
+        "10",
+        "to",
+        "9.",
+        "user",
+        "assistant",
+        "Q:",
+        "<|im_start|>",
+        "<|im_end|>",
+    ]
     raw = Tokenizer(models.WordLevel({word: n for n, word in enumerate(words)}, unk_token="[UNK]"))  # noqa: S106
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     own = PromptEncoder(PreTrainedTokenizerFast(tokenizer_object=raw, chat_template=CHATML))

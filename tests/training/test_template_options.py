@@ -59,7 +59,7 @@ def test_a_day_is_frozen_in_training_and_judging_alike_or_both_refuse(tmp_path: 
         rows[spec.hash] = SFTRow("q1", ask.request.messages, "<answer>[[A]]</answer>", {})
     with pytest.raises(ConfigError, match="today's date"):
         encode_window([requests[moving.hash]], prompts, None)
-    with pytest.raises(ConfigError, match="rows.jsonl:1.*today's date"):
+    with pytest.raises(ConfigError, match=r"rows.jsonl:1.*today's date"):
         encoders[moving.hash].encode(rows[moving.hash], "rows.jsonl:1")
     example = encoders[frozen.hash].encode(rows[frozen.hash], "rows.jsonl:1")
     assert isinstance(example, Example)
