@@ -2,8 +2,8 @@
 
 As RM-R1's second teacher is asked (arXiv 2505.02387, released code): the original messages, the right verdict and the
 previous judgment. The words are ours. The wrong trace may quote hostile candidates, so it is an untrusted span between
-marks that carry a code of the record and of that trace. What comes back is never taken on trust (RM-R1's code does): see `betrayal` and the
-pipeline.
+marks that carry a code of the record and of that trace. What comes back is never taken on trust (RM-R1's code does):
+see `betrayal` and the pipeline.
 """
 
 from __future__ import annotations

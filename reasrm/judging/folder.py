@@ -1,4 +1,4 @@
-"""Is a judge folder still what was exported? Its `judge.json` says the hashes of the spec and of every file of the model.
+"""Is a judge folder still what was exported? Its `judge.json` has the hashes of the spec and of every model file.
 
 A hash shows damage and edits that somebody forgot, not malice: who can write the files can write the hashes.
 """

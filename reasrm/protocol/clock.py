@@ -1,6 +1,6 @@
 """The clock that chat templates see. Some print today's date (`strftime_now`): Llama 3.2, gpt-oss, Granite, Mistral.
 
-A prompt that changes overnight makes another judge every day: what was trained on Monday is judged otherwise on Tuesday.
+A prompt that changes overnight makes another judge every day: what was trained on Monday judges otherwise on Tuesday.
 So templates never see the real clock. They see the day that a spec froze, in its template option `date_string`.
 
 Transformers takes only plain data for a template, so the frozen clock is a macro in front of it, which has the name of
@@ -17,10 +17,12 @@ from typing import Any
 
 from reasrm.requests import TemplateOption
 
-__all__ = ["CODES", "asks_for_day", "frozen_codes", "frozen_day", "suggest_day", "with_frozen_clock"]
+__all__ = ["CODES", "DAYS", "asks_for_day", "freeze", "frozen_day", "suggest_day"]
 
 CODES = "frozen_day_codes"
 """Name of the template variable that the macro reads."""
+DAYS = (date(2001, 2, 3), date(2014, 11, 26))
+"""Two days that differ in everything: a template that shows both alike shows none."""
 _FORMATS = ("%Y-%m-%d", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%m-%Y", "%Y/%m/%d", "%d.%m.%Y")
 _DIRECTIVES = [f"%{flag}{letter}" for flag in ("-", "") for letter in "aAbBcdDeFgGhHIjmMnpRsSTuUVwWxXyYzZ%"]
 _ASKED = re.compile(r"strftime_now\(\s*['\"]([^'\"]*)['\"]")
@@ -37,9 +39,20 @@ def asks_for_day(template: Any) -> bool:
     return isinstance(template, str) and "strftime_now" in template
 
 
-def with_frozen_clock(template: str) -> str:
-    """Return the template with a clock that shows what the variable `CODES` says."""
-    return _MACRO + template
+def freeze(template: Any, options: Mapping[str, TemplateOption], day: date | None = None) -> dict[str, Any]:
+    """Return what `apply_chat_template` must be told so that this template sees a frozen clock; often nothing.
+
+    Args:
+        template: The chat template.
+        options: Variables of the template.
+        day: The day to show; by default the one of the options.
+    """
+    if not asks_for_day(template):
+        return {}
+    shown = day or frozen_day(options) or DAYS[0]
+    midnight = datetime(shown.year, shown.month, shown.day)
+    codes = {directive: midnight.strftime(directive) for directive in _DIRECTIVES}
+    return {"chat_template": _MACRO + template, CODES: codes}
 
 
 def frozen_day(options: Mapping[str, TemplateOption]) -> date | None:
@@ -52,12 +65,6 @@ def frozen_day(options: Mapping[str, TemplateOption]) -> date | None:
         with suppress(ValueError):
             return datetime.strptime(str(said).strip(), form).date()
     return None
-
-
-def frozen_codes(day: date) -> dict[str, str]:
-    """Return what `strftime` makes of each of its directives at the day's midnight."""
-    midnight = datetime(day.year, day.month, day.day)
-    return {directive: midnight.strftime(directive) for directive in _DIRECTIVES}
 
 
 def suggest_day(template: str) -> str:

@@ -42,14 +42,7 @@ import orjson
 from tokenizers import Tokenizer
 
 from reasrm.errors import ConfigError, InputError, InternalError
-from reasrm.protocol.clock import (
-    CODES,
-    asks_for_day,
-    frozen_codes,
-    frozen_day,
-    suggest_day,
-    with_frozen_clock,
-)
+from reasrm.protocol.clock import DAYS, asks_for_day, freeze, frozen_day, suggest_day
 from reasrm.protocol.renaming import (
     Control,
     build_copy,
@@ -65,7 +58,6 @@ __all__ = ["EncodedPrompt", "PromptEncoder", "TextEncoder"]
 
 _PROBE = "A b\n\n  \"c\" 'd' <e> & \\f {{ g }}\té漢\u0301 1."
 _ORDINARY = ("Response A is better, by 10 to 9.",)
-_DAYS = (date(2001, 2, 3), date(2014, 11, 26))  # that differ in everything
 _SYSTEM_SEPARATOR = "\n\n"
 
 
@@ -265,12 +257,8 @@ class PromptEncoder(TextEncoder):
         options: Mapping[str, TemplateOption],
         day: date | None = None,
     ) -> str:
-        frozen: dict[str, Any] = {}
         try:
-            template = self._tokenizer.get_chat_template()
-            if asks_for_day(template):
-                codes = frozen_codes(day or frozen_day(options) or _DAYS[0])
-                frozen = {"chat_template": with_frozen_clock(template), CODES: codes}
+            frozen = freeze(self._tokenizer.get_chat_template(), options, day)
             rendered: str = self._tokenizer.apply_chat_template(
                 chat, tokenize=False, add_generation_prompt=add_generation_prompt, **options, **frozen
             )
@@ -372,7 +360,7 @@ class PromptEncoder(TextEncoder):
         if not asks_for_day(template) or frozen_day(options) is not None:
             return
         chat = [{"role": role, "content": "x"} for role in roles]
-        one, other = (self._render(chat, True, options, day) for day in _DAYS)
+        one, other = (self._render(chat, True, options, day) for day in DAYS)
         if one != other:
             raise ConfigError(
                 "the chat template prints today's date, so that prompts would change overnight",

@@ -369,30 +369,16 @@ def test_a_tokenizer_that_loses_text_is_refused_and_markers_count() -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = [
-        "[UNK]",
-        "Response",
-        "A",
-        "is",
-        "better,",
-        "by",
-        "10",
-        "to",
-        "9.",
-        "user",
-        "assistant",
-        "Q:",
-        "<|im_start|>",
-        "<|im_end|>",
-    ]
-    raw = Tokenizer(models.WordLevel({word: n for n, word in enumerate(words)}, unk_token="[UNK]"))  # noqa: S106
+    sentence = "[UNK] Response A is better, by 10 to 9. user assistant Q: <|im_start|> <|im_end|>"
+    words = {word: number for number, word in enumerate(sentence.split())}
+    raw = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))  # noqa: S106
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     own = PromptEncoder(PreTrainedTokenizerFast(tokenizer_object=raw, chat_template=CHATML))
     own.refuse_garbling()
     with pytest.raises(ConfigError, match=r"turns '\[\[A\]\]' into '\[UNK\]'.*files belong into the folder"):
         own.check(ASKED, {}, ("[[A]]",))
     empty = Tokenizer(models.BPE())
-    with pytest.raises(ConfigError, match="turns 'Response A.*' into ''"):
+    with pytest.raises(ConfigError, match=r"turns 'Response A.*' into ''"):
         PromptEncoder(PreTrainedTokenizerFast(tokenizer_object=empty, chat_template=CHATML)).refuse_garbling()
     for name in FAMILIES:
         encoder(name).refuse_garbling(("<answer>", "[[A>>B]]", "</eval>", "best-to-worst", "### Feedback"))

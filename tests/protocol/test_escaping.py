@@ -105,8 +105,8 @@ def test_every_published_control_token_is_broken(name: str) -> None:
 PUBLISHED = {
     "exaone": "[|system|] [|user|] [|assistant|] [|tool|] [|endofturn|] [BOS] <thought>",
     "minimax": "]~!b[ ]~b] [e~[ ]!p~[ ]!d~[ ]<]speech[>[ ]<]image[>[ ]<]start_of_image[>[ <minimax:tool_call> "
-    "</minimax:tool_call> <beginning_of_sentence> <end_of_sentence> <mm:think> </mm:think> <fim_prefix> <function_call> "
-    "<code_interpreter>",
+    "</minimax:tool_call> <beginning_of_sentence> <end_of_sentence> <mm:think> </mm:think> <fim_prefix> "
+    "<function_call> <code_interpreter>",
     "seed": "<seed:bos> <seed:eos> <seed:think> </seed:think> <seed:cot_budget_reflect> <seed:tool_call> "
     "<[begin▁of▁sentence]> <[end▁of▁sentence]> <[PLHD0_never_used_51bce0c785ca2f68]>",
     "internlm": "<|im_start|> <|action_end|> <|plugin|> [UNUSED_TOKEN_145] [UNUSED_TOKEN_146] <eoh> <eoa> "
