@@ -130,6 +130,16 @@ class JudgingFlags:
     max_unreadable: Annotated[
         int | None, Option(min=1, help="Stop, exit 3, once so many judgments could not be read.")
     ] = None
+    allow_changed: Annotated[
+        bool,
+        Option("--allow-changed", help="Open a judge folder that is not as it was exported, and say so."),
+    ] = False
+    secret_codes: Annotated[
+        bool,
+        Option(
+            "--secret-codes", help="Make section codes of a drawn secret too; OUT.manifest.json keeps it."
+        ),
+    ] = False
     min_coverage: Annotated[float, Option(min=0.0, max=1.0, help="Exit 3 if fewer rows were readable.")] = 0.0
     backend: Annotated[BackendChoice, Option(help="What runs a model folder or hub id.")] = BackendChoice.hf
     batch_size: Annotated[int, Option(min=1, help="Prompts per forward pass (hf).")] = 8

@@ -44,6 +44,8 @@ def run_judge(flags: JudgingFlags, output: Path) -> None:
         result = judge_file(judge, rows, output, options, run_control(flags, on_progress))
     summary: dict[str, Any] = {"command": "judge", "output": str(output), **result.tally.summary()}
     summary["invalid_input"] = dict(sorted(result.scan.invalid.items()))
+    if judge.changed:
+        summary["judge_changed"] = list(judge.changed)
     if result.scan.recorded:
         summary["replayed"] = "+".join(sorted(result.scan.recorded)) if options.recorded_only else None
     _finish(flags, result, summary)
@@ -110,6 +112,7 @@ def open_judging(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, 
         spec=flags.spec,
         policy=flags.verdict_policy.value,
         default_spec=default_spec,
+        allow_changed=flags.allow_changed,
         backend=flags.backend.value,
         batch_size=flags.batch_size,
         concurrency=flags.concurrency,
@@ -156,6 +159,7 @@ def run_control(flags: JudgingFlags, on_progress: Callable[[Tally], None]) -> Ru
         retry_errors=flags.retry_errors,
         strict=flags.strict,
         max_unreadable=flags.max_unreadable,
+        secret_codes=flags.secret_codes,
         on_scan=_note_scan,
         on_start=_note_resume,
         on_progress=on_progress,

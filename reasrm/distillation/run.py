@@ -28,6 +28,7 @@ from reasrm.distillation.slots import PASSES, Call, Pass, Slot, call_name, slot_
 from reasrm.distillation.traces import completion_text, read_written, reason_to_reject, shown
 from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState, check_all_done, start_journal
 from reasrm.hashing import derive_seed, digest
+from reasrm.judging.batch import naming_old_codes
 from reasrm.judging.inputs import InputRow, Scan
 from reasrm.records import Comparison, Order, PreferencePair
 from reasrm.requests import Completion, Request
@@ -125,14 +126,15 @@ def distil(setup: Setup, control: Control | None = None) -> DistillResult:
             control.on_scan(scan)
         plan, invalid = make_plan(setup)
         check_all_done(setup.rows.paths, scan.num_items, plan.num_rows)
-        resume = start_journal(
-            journal,
-            {"input_sha256": scan.sha256, "source": scan.source, **_identity(setup)},
-            setup.rows.contents,
-            restart=control.restart,
-            retry_errors=control.retry_errors,
-            strict=control.strict,
-        )
+        with naming_old_codes(setup.spec):
+            resume = start_journal(
+                journal,
+                {"input_sha256": scan.sha256, "source": scan.source, **_identity(setup)},
+                setup.rows.contents,
+                restart=control.restart,
+                retry_errors=control.retry_errors,
+                strict=control.strict,
+            )
         if control.on_start is not None:
             control.on_start(resume)
         run = _Run(setup, plan, journal, control.on_progress)

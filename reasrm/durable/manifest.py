@@ -30,7 +30,7 @@ class IdentityMismatch(ConfigError):
     def __init__(self, differences: Mapping[str, tuple[Any, Any]], *, place: str) -> None:
         self.differences = dict(differences)
         shown = ", ".join(
-            f"{key} was {_show(old)}, is {_show(new)}" for key, (old, new) in differences.items()
+            f"{key} was {_show(key, old)}, is {_show(key, new)}" for key, (old, new) in differences.items()
         )
         super().__init__(f"the output was begun with other settings: {shown}", place=place, remedy=_RESTART)
 
@@ -109,8 +109,10 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _show(value: Any) -> str:
+def _show(key: str, value: Any) -> str:
     if value == _ABSENT:
         return _ABSENT
+    if key.endswith("secret"):
+        return "(not shown)"
     text = canonical_json(value).decode()
     return text if len(text) <= 100 else f"{text[:100]}…"

@@ -90,6 +90,12 @@ class DurableMap:
         return self._paths.manifest
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """The identity of the run that the output holds, empty where it holds none."""
+        manifest = read_manifest(self._paths.manifest)
+        return {} if manifest is None else dict(manifest["identity"])
+
+    @property
     def num_done(self) -> int:
         """Rows with a record."""
         return len(self._done)

@@ -40,6 +40,15 @@ class Encoder(Protocol):
         """Return the prompt as ids."""
         ...
 
+    def check(
+        self,
+        messages: Sequence[PromptMessage],
+        options: Mapping[str, TemplateOption],
+        structural: Sequence[str] = (),
+    ) -> None:
+        """Raise what no row can change."""
+        ...
+
     def decode(self, ids: Iterable[int]) -> str:
         """Return ids as text, special tokens included."""
         ...
@@ -89,10 +98,14 @@ def encode_window(
     Returns:
         What fits, longest first (so that padding is small and memory runs out early if at all), and the
         completions of what does not fit or cannot be encoded.
+
+    Raises:
+        ConfigError: No prompt of this kind can be encoded, see `PromptEncoder.check`.
     """
     fitting: list[EncodedRequest] = []
     rejected: list[Completion] = []
     for request in window:
+        encoder.check(request.messages, request.template_options, request.structural)
         try:
             prompt = encoder.encode(request.messages, options=request.template_options)
             encoded = EncodedRequest(request, tuple(prompt.ids))

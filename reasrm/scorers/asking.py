@@ -20,7 +20,7 @@ from reasrm.requests import Completion, PromptMessage, Request, SamplingParams
 from reasrm.scorers.answers import AnswerCache, Cost
 from reasrm.scorers.referee import Ask
 
-__all__ = ["MAX_TOKENS", "Asker", "Failure", "Question", "Reason", "code_of"]
+__all__ = ["MAX_TOKENS", "Asker", "Failure", "Question", "Reason"]
 
 _LOG = logging.getLogger("reasrm")
 MAX_TOKENS = 1024
@@ -190,11 +190,6 @@ class Asker(Generic[T]):
             self._cache.put(key, said, reply)
         self._keep(key, answer)
         return answer
-
-
-def code_of(*texts: str) -> str:
-    """Return the code of the markers around somebody's texts: made of them, so that none can hold it."""
-    return f"{derive_seed(*texts):016x}"[-8:]
 
 
 def _is_unread(outcome: object) -> bool:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from reasrm.errors import InternalError
-from reasrm.hashing import derive_seed
+from reasrm.hashing import derive_seed, section_code
 from reasrm.requests import Completion, PromptMessage, Request, SamplingParams, Span
 from reasrm.rewards.consistency import Opinion, Question
 
@@ -82,7 +82,7 @@ class BackendReferee:
         return opinions
 
     def _request(self, number: int, question: Question, attempt: int) -> Request:
-        code = f"{derive_seed(question.id, question.reasoning):016x}"[-8:]
+        code = section_code(question.id, question.reasoning)
         user = (
             Span(f"[Last lines {code}]\n", trusted=True),
             Span(question.reasoning, trusted=False),

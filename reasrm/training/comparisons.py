@@ -131,6 +131,7 @@ class ComparisonEncoder:
         self._orders = orders
         self._seed = seed
         self._max_tokens = max_tokens
+        base.prompts.refuse_garbling(spec.structural)
 
     def encode(self, row: Row, place: str) -> list[Prompt] | Dropped:
         """Return the prompts of a row, one or two, or why it is left out."""

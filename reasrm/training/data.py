@@ -22,6 +22,7 @@ from reasrm.pipes import refuse_pipe
 from reasrm.protocol.completions import CompletionEncoder
 from reasrm.protocol.encoder import PromptEncoder
 from reasrm.protocol.parsing import parse
+from reasrm.protocol.prompts import OLD_SPEC, made_with_old_codes
 from reasrm.protocol.sft_rows import SFTRow, read_sft_row
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import ParseStatus
@@ -127,6 +128,7 @@ class RowEncoder:
         self._completions = completions
         self._max_tokens = max_tokens
         self._keep_unreadable = keep_unreadable
+        prompts.refuse_garbling(spec.structural)
 
     def encode(self, row: SFTRow, place: str) -> Example | Dropped:
         """Return the row as ids, or why it is left out.
@@ -155,6 +157,9 @@ class RowEncoder:
     def _check_spec(self, row: SFTRow, place: str) -> None:
         theirs = row.meta.get("spec_hash")
         if theirs is not None and theirs != self._spec.hash:
+            old = made_with_old_codes(self._spec, theirs)
+            if old is not None:
+                raise ConfigError(f"the row {old}", place=place, remedy=f"{OLD_SPEC}, or make the rows again")
             raise ConfigError(
                 f"the row was written for a spec with hash {theirs}, but spec {self._spec.name!r} has hash "
                 f"{self._spec.hash}",

@@ -16,6 +16,7 @@ from reasrm.config import nearest
 from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.generation.checkpoint import Checkpoint, context_length, stop_ids
 from reasrm.generation.hf import is_out_of_memory
+from reasrm.judging.folder import check_files, refuse_changed
 from reasrm.protocol.completions import CompletionEncoder
 from reasrm.protocol.encoder import PromptEncoder
 from reasrm.runs import result_checkpoint
@@ -104,6 +105,7 @@ def open_base(section: ModelSection) -> BaseModel:
     bare = open_bare(section)
     checkpoint, config, tokenizer = bare.checkpoint, bare.config, bare.tokenizer
     prompts = PromptEncoder(tokenizer)
+    prompts.refuse_garbling()
     ends = stop_ids(tokenizer, config, checkpoint.generation_config())
     pad_id = tokenizer.pad_token_id
     return BaseModel(
@@ -123,9 +125,11 @@ def find_model(path: str) -> str:
 
     Raises:
         ConfigError: The run has no checkpoint yet, or only adapters.
+        InputError: The model of a judge folder is not as it was exported.
     """
     folder = Path(path)
     if (folder / "judge.json").is_file():
+        refuse_changed(folder, check_files(folder))
         return str(folder / "model")
     if not ((folder / "manifest.json").is_file() and (folder / "checkpoints").is_dir()):
         return path

@@ -18,7 +18,7 @@ from transformers import TrainerCallback
 
 from reasrm.errors import ConfigError
 from reasrm.files import replacing, write_json_atomic
-from reasrm.protocol.prompts import check_spec
+from reasrm.protocol.prompts import check_spec, warn_of_codes
 from reasrm.protocol.spec import JudgeSpec, load_spec
 from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint
 from reasrm.strictjson import dumps
@@ -217,6 +217,7 @@ def open_spec(stage: Stage, place: str, pairs: str | None = None) -> JudgeSpec:
     check_machine(stage, place)
     spec = load_spec(stage.spec)
     check_spec(spec)
+    warn_of_codes(spec)
     if pairs is not None and spec.protocol != "pairwise":
         raise ConfigError(
             f"spec {spec.name!r} is {spec.protocol}; {pairs}",

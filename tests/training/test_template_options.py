@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
+from reasrm.errors import ConfigError
 from reasrm.generation.encoding import encode_window
 from reasrm.generation.hf import HFBackend
 from reasrm.judging.judge import Judge
@@ -125,3 +126,28 @@ def test_a_judge_whose_template_opens_the_thinking_is_replayed_as_it_was_read(
     for recordings in votes.values():
         replayed = parse(judge.spec, Completion.replayed("r", recordings[0]))
         assert (replayed.status, replayed.thinking_open) == ("no_verdict", True)
+
+
+def test_a_day_is_frozen_in_training_and_judging_alike_or_both_refuse(tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(build_tiny_model(tmp_path / "model"))
+    tokenizer.chat_template = "Today: {{ strftime_now('%d %b %Y') }}\n" + CHAT_TEMPLATE
+    prompts = PromptEncoder(tokenizer)
+    completions = CompletionEncoder(prompts, tokenizer, {tokenizer.eos_token_id})
+    moving = load_spec("sandbox")
+    frozen = moving.model_copy(update={"template_options": {"date_string": "2024-07-26"}})
+    assert frozen.hash != moving.hash
+    requests, encoders, rows = {}, {}, {}
+    for spec in (moving, frozen):
+        (ask,) = plan_row(spec, comparison(1), JudgingOptions(orders="given"))
+        requests[spec.hash] = ask.request
+        encoders[spec.hash] = RowEncoder(spec, prompts, completions, max_tokens=500)
+        rows[spec.hash] = SFTRow("q1", ask.request.messages, "<answer>[[A]]</answer>", {})
+    with pytest.raises(ConfigError, match="today's date"):
+        encode_window([requests[moving.hash]], prompts, None)
+    with pytest.raises(ConfigError, match=r"rows.jsonl:1.*today's date"):
+        encoders[moving.hash].encode(rows[moving.hash], "rows.jsonl:1")
+    example = encoders[frozen.hash].encode(rows[frozen.hash], "rows.jsonl:1")
+    assert isinstance(example, Example)
+    (fitting,), _ = encode_window([requests[frozen.hash]], prompts, None)
+    assert tuple(example.ids[: example.num_prompt].tolist()) == fitting.ids
+    assert prompts.decode(fitting.ids).startswith("Today: 26 Jul 2024\n<|im_start|>user")
