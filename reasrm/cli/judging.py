@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasrm.cli.console import exit_with, judging_progress, note, now_and_then, print_summary
-from reasrm.cli.flags import JudgingFlags
+from reasrm.cli.flags import JudgingFlags, read_headers
 from reasrm.config import load_config
 from reasrm.durable import ResumeState, read_records
 from reasrm.errors import ConfigError
@@ -109,6 +109,9 @@ def open_judging(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, 
         batch_size=flags.batch_size,
         concurrency=flags.concurrency,
         timeout_s=flags.timeout,
+        headers=read_headers(flags.header),
+        extra_body=flags.extra_body,
+        follow_redirects=flags.follow_redirects,
         dtype=flags.dtype,
         device=flags.device,
         tensor_parallel_size=flags.tensor_parallel_size,
@@ -151,6 +154,7 @@ def run_control(flags: JudgingFlags, on_progress: Callable[[Tally], None]) -> Ru
         restart=flags.restart,
         retry_errors=flags.retry_errors,
         strict=flags.strict,
+        allow_other_server=flags.allow_other_server,
         on_scan=_note_scan,
         on_start=_note_resume,
         on_progress=on_progress,

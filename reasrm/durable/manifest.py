@@ -67,13 +67,20 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     return dict(manifest)
 
 
-def write_manifest(path: Path, kind: str, identity: Mapping[str, Any], created_with: str) -> None:
-    """Write the manifest of a new run."""
+def write_manifest(
+    path: Path,
+    kind: str,
+    identity: Mapping[str, Any],
+    created_with: str,
+    notes: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the manifest of a run. `notes` are what was found while it ran; they are not compared."""
     manifest = {
         "manifest_version": VERSION,
         "kind": kind,
         "identity": dict(identity),
         "created_with": created_with,
+        **({"notes": dict(notes)} if notes else {}),
     }
     write_json_atomic(path, manifest)
 

@@ -97,6 +97,21 @@ class DurableMap:
         """Rows recorded as failed."""
         return len(self._failed)
 
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What `annotate` kept, by name; of earlier runs, too."""
+        return dict((read_manifest(self._paths.manifest) or {}).get("notes") or {})
+
+    def annotate(self, name: str, note: Mapping[str, Any]) -> None:
+        """Keep in the manifest what was found while the run went on, in place of an earlier note of that name."""
+        with self._guard:
+            manifest = read_manifest(self._paths.manifest)
+            if self._log is None or manifest is None:
+                raise InternalError(_NOT_OPEN)
+            notes = {**(manifest.get("notes") or {}), name: dict(note)}
+            identity, writer = manifest["identity"], manifest["created_with"]
+            write_manifest(self._paths.manifest, manifest["kind"], identity, writer, notes)
+
     def start(
         self,
         identity: Mapping[str, Any],
@@ -133,7 +148,7 @@ class DurableMap:
         failed = recover(paths.errors, paths.torn, strict=strict)
         self._done, self._failed = IdIndex(done.hashes), IdIndex(failed.hashes)
         if not resumed or adopt:
-            write_manifest(paths.manifest, self.kind, identity, __version__)
+            write_manifest(paths.manifest, self.kind, identity, __version__, self.notes if resumed else None)
         self._log = AppendLog(paths.output)
         fsync_directory(paths.output.parent)
         return ResumeState(

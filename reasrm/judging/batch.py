@@ -16,6 +16,7 @@ from typing import Any
 from reasrm import __version__
 from reasrm.durable import DrainExpired, DurableMap, IdentityMismatch, Interruption, ResumeState
 from reasrm.errors import ConfigError
+from reasrm.generation.base import keep_provenance
 from reasrm.judging.aggregate import RowResult
 from reasrm.judging.inputs import InputRow, JudgeInput, Scan
 from reasrm.judging.judge import Judge, JudgeSession, RowFailure
@@ -55,6 +56,7 @@ class RunControl:
         restart: Move an earlier output aside and begin anew.
         retry_errors: Try rows again that an earlier run put into the error file.
         strict: Refuse a damaged output or a changed input instead of repairing or taking it over.
+        allow_other_server: Go on where another server or served model answered before.
         on_scan: Called once with what validation found.
         on_start: Called once before the first row, with what was found of earlier runs.
         on_progress: Called before the first row and after every row.
@@ -66,6 +68,7 @@ class RunControl:
     restart: bool = False
     retry_errors: bool = False
     strict: bool = False
+    allow_other_server: bool = False
     on_scan: Callable[[Scan], None] | None = None
     on_start: Callable[[ResumeState], None] | None = None
     on_progress: Callable[[Tally], None] | None = None
@@ -105,7 +108,13 @@ def judge_file(
         if control.on_scan is not None:
             control.on_scan(scan)
         whole = _identity(judge, scan, options, {**rows.identity, **(identity or {})})
-        resume = _start(journal, rows, whole, control)
+        resume = keep_provenance(
+            judge.backend,
+            journal,
+            _start(journal, rows, whole, control),
+            name="judge",
+            allow_other=control.allow_other_server,
+        )
         if control.on_start is not None:
             control.on_start(resume)
         total = scan.num_rows + scan.num_invalid

@@ -50,7 +50,7 @@ from reasrm.protocol.renaming import (
 )
 from reasrm.requests import PromptMessage, Span, TemplateOption
 
-__all__ = ["EncodedPrompt", "PromptEncoder", "TextEncoder"]
+__all__ = ["EncodedPrompt", "PromptEncoder", "TextEncoder", "merge_system"]
 
 _PROBE = "A b\n\n  \"c\" 'd' <e> & \\f {{ g }}\té漢\u0301 1."
 _SYSTEM_SEPARATOR = "\n\n"
@@ -172,7 +172,7 @@ class PromptEncoder(TextEncoder):
         options = options or {}
         self._refuse_rewriting(options)
         if self.merges_system:
-            messages = _merge_system(messages)
+            messages = merge_system(messages)
         chat, texts = self._with_placeholders(messages)
         skeleton = self._render(chat, add_generation_prompt, options)
         missing = set(range(len(texts))) - {int(n) for n in self._placeholder_pattern.findall(skeleton)}
@@ -319,7 +319,12 @@ def _encodable(text: str) -> str:
     return text
 
 
-def _merge_system(messages: Sequence[PromptMessage]) -> Sequence[PromptMessage]:
+def merge_system(messages: Sequence[PromptMessage]) -> Sequence[PromptMessage]:
+    """Return the messages with the system message put in front of the first user message.
+
+    Raises:
+        ConfigError: No user message follows the system message.
+    """
     if not messages or messages[0].role != "system":
         return messages
     system, *rest = messages

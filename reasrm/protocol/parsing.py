@@ -92,7 +92,7 @@ def parse(
         status, detail = _CUT[completion.finish_reason]
         return replace(base, status=status, detail=completion.error or detail)
     if not completion.text.strip():
-        return replace(base, detail="the completion is empty")
+        return replace(base, detail=completion.error or "the completion is empty")
     grammar = spec.grammar
     written = after_thinking(grammar, completion.text) or ""
     base = replace(

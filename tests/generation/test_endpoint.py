@@ -26,7 +26,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr("reasrm.generation.endpoint._FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("reasrm.generation.endpoint.waiting._FIRST_PAUSE_S", 0.01)
 
 
 def complete(endpoint: Endpoint, *requests: Request, **options: Any) -> list[Completion]:
@@ -154,7 +154,7 @@ def first_call_only(reply: Reply) -> Callable[[dict[str, Any]], Reply]:
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after_beyond_the_sdks_cap_is_waited_for(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("reasrm.generation.endpoint.time.sleep", pauses.append)
+    monkeypatch.setattr("reasrm.generation.endpoint.call.time.sleep", pauses.append)
     with Endpoint(first_call_only(refuse(status, "later", **{"Retry-After": "150.5"}))) as endpoint:
         (completion,) = complete(endpoint, ask("q1"))
     assert pauses == [150.5]
