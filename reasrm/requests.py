@@ -93,8 +93,8 @@ class Completion:
     Args:
         request_id: The request's id.
         text: The completion only, never the prompt, special tokens such as end-of-turn removed.
-        finish_reason: `stop`, `length` (cut by `max_tokens`), `content_filter` (withheld by an endpoint, or declined), `too_long`
-            (the prompt does not fit; nothing was generated) or `error`.
+        finish_reason: `stop`, `length` (cut by `max_tokens`), `content_filter` (withheld by an endpoint, or declined),
+            `too_long` (the prompt does not fit; nothing was generated) or `error`.
         token_ids: Generated ids, where the backend has them.
         num_tokens: Generated tokens, where known.
         num_prompt_tokens: Prompt tokens, where known.

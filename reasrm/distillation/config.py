@@ -73,7 +73,14 @@ class TeacherSection(Config):
     def backend_options(self) -> dict[str, Any]:
         """Return what a backend is opened with."""
         names = ("concurrency", "timeout_s", "attempts", "backend", "batch_size", "dtype", "device")
-        more = ("tensor_parallel_size", "revision", "max_context", "headers", "extra_body", "follow_redirects")
+        more = (
+            "tensor_parallel_size",
+            "revision",
+            "max_context",
+            "headers",
+            "extra_body",
+            "follow_redirects",
+        )
         return {name: getattr(self, name) for name in (*names, *more)}
 
 

@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 from reasrm.durable import DurableMap, ResumeState
-
 from reasrm.requests import Completion, Request, TokenScores
 
 __all__ = ["Backend", "ScoringBackend", "ServedBackend", "keep_provenance"]

@@ -1,4 +1,4 @@
-"""The pool of calls: requests pulled when there is room, completions as they come, and the end of a run that cannot go on."""
+"""The pool of calls: requests pulled when there is room, completions as they come, the end of what cannot go on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from reasrm.errors import ConfigError, EnvironmentProblem, ReasrmError
 from reasrm.generation.endpoint.call import Call, Outcome
@@ -92,7 +92,9 @@ class EndpointBackend:
         self.secrets = Secrets([*known, *self._headers.values(), *(() if proxy is None else (proxy[1],))])
         self.base_url = self.secrets.clean(address.shown)
         if self.base_url != address.shown:
-            raise ConfigError("the base URL holds the key, which would end up in results", remedy="leave it out")
+            raise ConfigError(
+                "the base URL holds the key, which would end up in results", remedy="leave it out"
+            )
         self.terms = Terms(model, address)
         self._address, self._concurrency, self._follow_redirects = address, concurrency, follow_redirects
         self._patience = Patience(self.base_url, max(2 * concurrency, _FEWEST))
@@ -189,19 +191,20 @@ class EndpointBackend:
 
         The key and the extra headers go along only within one server, from http to https at most.
         """
-        path = urlsplit(location).path.rstrip("/") if _is_url(location) else ""
+        old = self.client
         try:
+            location = urljoin(f"{old.address.base}/chat/completions", location)
             target = read_address(location)
-        except ConfigError:
-            target, path = None, ""
-        if target is None or not path.endswith("/chat/completions") or is_loop:
+            is_chat = urlsplit(location).path.rstrip("/").endswith("/chat/completions")
+        except ValueError:
+            target, is_chat = None, False
+        if target is None or not is_chat or is_loop:
             shown = "an unusable address" if target is None else self.secrets.clean(target.shown)
             return EnvironmentProblem(
                 f"the endpoint redirects to {shown}{' again and again' if is_loop else ''}, which answers no chat",
                 place=self.base_url,
                 remedy="check the base URL (it usually ends in /v1), and whether a login page is in between",
             )
-        old = self.client
         target = replace(target, query=target.query or old.address.query)
         if target == old.address:
             return None  # another thread has moved already
@@ -211,7 +214,7 @@ class EndpointBackend:
             return EnvironmentProblem(
                 f"the endpoint redirects to another server, {self.secrets.clean(target.shown)}",
                 place=self.base_url,
-                remedy="name that address yourself if you trust it, or pass --follow-redirects to ask it without the key",
+                remedy="name that address if you trust it, or pass --follow-redirects to ask it without the key",
             )
         key, headers = (self._key, self._headers) if same else (NO_KEY, {})
         with self._lock:
@@ -233,7 +236,7 @@ class EndpointBackend:
         )
 
 
-class _Stopped(Exception):  # noqa: N818
+class _Stopped(Exception):
     """The run cannot go on."""
 
     def __init__(self, error: ReasrmError) -> None:
@@ -323,11 +326,3 @@ class _Pool:
             if call.is_abandoned:
                 return
             self._done.put((call, outcome))
-
-
-def _is_url(text: str) -> bool:
-    try:
-        urlsplit(text)
-    except ValueError:
-        return False
-    return True

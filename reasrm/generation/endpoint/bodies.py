@@ -1,4 +1,4 @@
-"""Reading what a server sent as leniently as JSON allows: half an emoji, a byte-order mark, NaN, bytes that are no UTF-8."""
+"""Reading leniently what a server sent: half an emoji, a byte-order mark, NaN, bytes that are no UTF-8."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urljoin
 
 from reasrm.errors import ConfigError, ReasrmError
 from reasrm.generation.endpoint.bodies import one_line
@@ -34,17 +33,19 @@ class Outcome:
 
     Args:
         kind: `answer` (a completion, a prompt that does not fit, or one that a filter withheld), `own` (this request
-            could not be sent), `row` (refused, maybe because of this request), `down` (the server failed until no attempt was left), `unreachable` (nobody was
-            there), or `stop` (what no row can change).
+            could not be sent), `row` (refused, maybe because of this request), `down` (the server failed until no
+            attempt was left), `unreachable` (nobody was there), or `stop` (what no row can change).
         completion: What the row gets, if it is the row's own affair.
         refusal: Why; its signature tells whether others ended for the same reason.
         error: What ends the run, with `stop`, if it is not the refusal.
+        began: When the last call was made.
     """
 
     kind: Kind
     completion: Completion
     refusal: Refusal | None = None
     error: ReasrmError | None = None
+    began: float = 0.0
 
 
 class Call:
@@ -74,11 +75,15 @@ class Call:
                 outcome = self._fail_or_wait("row", str(error), Refusal(200, one_line(str(error))))
             except LostError as error:
                 kind: Kind = "unreachable" if error.unreachable else "down" if error.again else "row"
-                outcome = self._fail_or_wait(kind, str(error), Refusal(0, one_line(str(error))), again=error.again)
+                outcome = self._fail_or_wait(
+                    kind, str(error), Refusal(0, one_line(str(error))), again=error.again
+                )
             if outcome is not None:
                 return outcome
 
-    def give_up(self, kind: Kind, reason: str, refusal: Refusal | None = None, finish_reason: str = "error") -> Outcome:
+    def give_up(
+        self, kind: Kind, reason: str, refusal: Refusal | None = None, finish_reason: str = "error"
+    ) -> Outcome:
         """Return the outcome of a request without an answer."""
         calls = "1 call" if self.num_calls == 1 else f"{self.num_calls} calls"
         completion = Completion(
@@ -87,7 +92,7 @@ class Call:
             error=f"request {self.request.id!r}: {self._backend.secrets.clean(reason)} (after {calls})",
             attempts=max(self.num_calls, 1),
         )
-        return Outcome(kind, completion, refusal)
+        return Outcome(kind, completion, refusal, began=self.started)
 
     def _read(self, reply: HttpReply, body: Mapping[str, Any], left_out: frozenset[str]) -> Outcome | None:
         """Return how the request ended; None to call again."""
@@ -118,7 +123,7 @@ class Call:
             error=None if said is None else clean(said),
             attempts=self.num_calls,
         )
-        return Outcome("answer", completion)
+        return Outcome("answer", completion, began=self.started)
 
     def _refused(self, refusal: Refusal, body: Mapping[str, Any], reply: HttpReply) -> Outcome | None:
         """Read a refusal: adapt and call again, wait and call again, or end."""
@@ -128,11 +133,13 @@ class Call:
         if own.is_too_long:
             return self.give_up("answer", f"{reason}; {_TOO_LONG_REMEDY}", refusal, "too_long")
         if own.is_filtered:
-            error = f"withheld by the endpoint's content filter: {self._backend.secrets.clean(refusal.reason)}"
+            error = (
+                f"withheld by the endpoint's content filter: {self._backend.secrets.clean(refusal.reason)}"
+            )
             withheld = Completion(
                 self.request.id, finish_reason="content_filter", error=error, attempts=self.num_calls
             )
-            return Outcome("answer", withheld, refusal)
+            return Outcome("answer", withheld, refusal, began=self.started)
         if status in (401, 402, 403, 407) or own.is_out_of_quota:
             return self.give_up("stop", reason, refusal)
         if status in ADAPTABLE or status == 200:
@@ -148,9 +155,8 @@ class Call:
 
     def _redirected(self, reply: HttpReply) -> Outcome | None:
         """Go on at another address of the same server; another host only if the user said so."""
-        base = self._backend.client.address.base
-        location = urljoin(f"{base}/chat/completions", reply.headers.get("location", ""))
         self._num_redirects += 1
+        location = reply.headers.get("location", "")
         error = self._backend.redirect(location, is_loop=self._num_redirects > _MOST_REDIRECTS)
         if error is None:
             return None
@@ -165,7 +171,7 @@ class Call:
         again: bool = True,
         headers: Mapping[str, str] | None = None,
     ) -> Outcome | None:
-        """Wait before the next call, or end if there is none left or the server asks for more time than a call may take."""
+        """Wait before the next call, or end: none is left, or the server asks for more time than a call may take."""
         self._num_failed += 1
         asked_s = retry_after_s(headers or {})
         backend = self._backend

@@ -1,7 +1,8 @@
 """What must not be told and what must be known: keys, header values, and the address that they are sent to.
 
-A key is read once, checked before anything is sent, and from then on every text that leaves this package (errors, notes,
-answers) goes through `Secrets.clean`, which knows the spellings in which a server or a library may hand a key back.
+A key is read once, checked before anything is sent, and from then on every text that leaves this package (errors,
+notes, answers) goes through `Secrets.clean`, which knows the spellings in which a server or a library may hand one
+back.
 """
 
 from __future__ import annotations
@@ -19,7 +20,16 @@ import orjson
 
 from reasrm.errors import ConfigError
 
-__all__ = ["NO_KEY", "Address", "Secrets", "check_extra_body", "check_headers", "find_key", "find_proxy", "read_address"]
+__all__ = [
+    "NO_KEY",
+    "Address",
+    "Secrets",
+    "check_extra_body",
+    "check_headers",
+    "find_key",
+    "find_proxy",
+    "read_address",
+]
 
 NO_KEY = "no-key-needed"
 _OPENAI = "https://api.openai.com/v1"
@@ -52,7 +62,7 @@ class Secrets:
 
     def __init__(self, values: Iterable[str]) -> None:
         found = sorted({value for value in values if len(value) >= _SHORTEST}, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(_any_spelling, found))) if found else None
+        self._pattern = re.compile("|".join(map(_any_spelling, found)), re.IGNORECASE) if found else None
 
     def clean(self, text: str) -> str:
         """Return the text with every spelling of every secret replaced: plain, repr, URL, JSON, HTML."""
@@ -67,10 +77,10 @@ def _character(character: str) -> str:
     code = f"{ord(character):02x}"
     spellings = [
         rf"\\{{0,3}}{re.escape(character)}",
-        f"(?i:%{code})",
-        rf"(?i:\\{{1,2}}u00{code})",
-        rf"(?i:\\{{1,2}}x{code})",
-        f"(?i:&#x0*{code};)",
+        f"%{code}",
+        rf"\\{{1,2}}u00{code}",
+        rf"\\{{1,2}}x{code}",
+        f"&#x0*{code};",
         f"&#0*{ord(character)};",
     ]
     if escape(character) != character:
@@ -172,14 +182,18 @@ def check_headers(headers: Mapping[str, Any]) -> dict[str, str]:
     checked = {}
     for name, value in headers.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name) or name.lower() in _OWN_HEADERS:
-            raise ConfigError(f"{str(name)[:60]!r} cannot be the name of an extra header", remedy="write NAME=VALUE")
+            raise ConfigError(
+                f"{str(name)[:60]!r} cannot be the name of an extra header", remedy="write NAME=VALUE"
+            )
         if not isinstance(value, str):
             raise ConfigError(f"the value of the header {name!r} is not a text", remedy="put it into quotes")
         source = f"the header {name!r}"
         if value.startswith("env:"):
             source = value.removeprefix("env:")
             if source not in os.environ:
-                raise ConfigError(f"{source[:60]!r}, named by the header {name!r}, is not set", remedy="export it")
+                raise ConfigError(
+                    f"{source[:60]!r}, named by the header {name!r}, is not set", remedy="export it"
+                )
             value = os.environ[source]
         checked[name] = _checked(value, source)
     return checked
@@ -207,7 +221,9 @@ def check_extra_body(extra: str | Mapping[str, Any] | None) -> dict[str, Any]:
         try:
             extra = orjson.loads(extra)
         except orjson.JSONDecodeError as error:
-            raise ConfigError(f"the extra body is not JSON: {error}", remedy='write {"key": value}') from error
+            raise ConfigError(
+                f"the extra body is not JSON: {error}", remedy='write {"key": value}'
+            ) from error
     if extra is None:
         return {}
     if not isinstance(extra, Mapping):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from reasrm.errors import EnvironmentProblem
 from reasrm.generation.endpoint.call import Outcome
 from reasrm.requests import Completion
@@ -15,7 +17,8 @@ class Patience:
     """Holds failures back until it is known whose they are. Used by one thread.
 
     A server that fails (5xx, silence, broken connections) until no attempt is left, and a refusal with the same words
-    before anything was answered, are held back: an answer, or another failure, shows that they were the rows' own.
+    before anything was answered, are held back. What is answered later, to a call that began later, or another kind of
+    failure, shows that they were the rows' own.
 
     Args:
         place: The address, for messages.
@@ -25,8 +28,7 @@ class Patience:
     def __init__(self, place: str, limit: int) -> None:
         self.has_answered = False
         self._place, self._limit = place, limit
-        self._held: list[Completion] = []
-        self._streak = 0
+        self._held: list[tuple[float, Completion | None]] = []  # when, and what is not recorded yet
         self._why: object = None
 
     def take(self, outcome: Outcome) -> list[Completion]:
@@ -37,39 +39,39 @@ class Patience:
         """
         if outcome.kind == "own":
             return [outcome.completion]
-        own = outcome.kind == "answer" or (outcome.kind == "row" and self.has_answered)
-        if own:
+        if outcome.kind == "answer" or (outcome.kind == "row" and self.has_answered):
             self.has_answered |= outcome.kind == "answer"
-            self._streak, self._why = 0, None
-            return [*self._release(), outcome.completion]
+            return [*self._release(outcome.began if self._why == "down" else None), outcome.completion]
         why = outcome.refusal.signature if outcome.kind == "row" and outcome.refusal else "down"
         released = [] if why == self._why else self._release()
-        self._streak = self._streak + 1 if why == self._why else 1
         self._why = why
-        self._held.append(outcome.completion)
+        self._held.append((time.monotonic(), outcome.completion))
         if outcome.kind == "unreachable" and not self.has_answered:
-            raise self._stop("the endpoint cannot be reached", outcome)
-        if self._streak >= self._limit:
-            what = f"{self._streak} requests in a row without an answer"
-            raise self._stop(what if self.has_answered else f"the first {what}", outcome)
+            raise self._stop("the endpoint cannot be reached", outcome.completion)
+        if len(self._held) >= self._limit:
+            what = f"{len(self._held)} requests in a row without an answer"
+            raise self._stop(what if self.has_answered else f"the first {what}", outcome.completion)
         return released
 
     def end(self) -> list[Completion]:
-        """Return what was held back until all requests had ended.
+        """Return what was held back until all requests had ended; it still counts when more are sent.
 
         Raises:
             EnvironmentProblem: The server failed for every one of several rows, and never answered.
         """
-        if self._why == "down" and not self.has_answered and len(self._held) > _ONE_ROW:
-            raise self._stop(f"none of {len(self._held)} requests was answered", None)
-        return self._release()
+        waiting = [completion for _, completion in self._held if completion is not None]
+        if self._why == "down" and not self.has_answered and len(waiting) > _ONE_ROW:
+            raise self._stop(f"none of {len(waiting)} requests was answered", waiting[-1])
+        self._held = [(when, None) for when, _ in self._held]
+        return waiting
 
-    def _release(self) -> list[Completion]:
-        released, self._held = self._held, []
-        return released
+    def _release(self, before: float | None = None) -> list[Completion]:
+        """Give up holding what failed before that time, or everything."""
+        gone = [item for item in self._held if before is None or item[0] < before]
+        self._held = self._held[len(gone) :]
+        return [completion for _, completion in gone if completion is not None]
 
-    def _stop(self, what: str, outcome: Outcome | None) -> EnvironmentProblem:
-        last = self._held[-1] if outcome is None else outcome.completion
+    def _stop(self, what: str, last: Completion) -> EnvironmentProblem:
         self._held = []
         return EnvironmentProblem(
             f"{what}: {last.error}",

@@ -1,8 +1,8 @@
 """Why a server refuses a request: its reason in words, and what kind of reason it is, from a body of any shape.
 
 Servers agree on the status and on little else: `error` is a text or an object, `detail` a text or FastAPI's list,
-`message` may be an object, the whole may be a list, HTML or a sentence. Words are looked for only in what the server says,
-not in what it repeats of the request (the field `input`, passages of the prompt).
+`message` may be an object, the whole may be a list, HTML or a sentence. Words are looked for only in what the server
+says, not in what it repeats of the request (the field `input`, passages of the prompt).
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ _RANGE = re.compile(
     re.IGNORECASE,
 )
 _ONE_OF_BOTH = re.compile(
-    r"\bboth\b|together|simultaneous|at the same time|only one|either|mutually|alongside|combin", re.IGNORECASE
+    r"\bboth\b|together|simultaneous|at the same time|only one|either|mutually|alongside|combin",
+    re.IGNORECASE,
 )
 _SYSTEM = re.compile(
     r"\b(?:system|developer)\b.{0,60}(?:role|message|prompt|instruction|not|unsupported)"
@@ -122,7 +123,9 @@ class Refusal:
         """Whether money or a quota is used up, which waiting does not mend."""
         if self.status == 400 and "credit balance is too low" in self.reason:
             return True
-        return self._has(_QUOTA_CODES) or (self.status in (403, 429) and _QUOTA.search(self.reason) is not None)
+        return self._has(_QUOTA_CODES) or (
+            self.status in (403, 429) and _QUOTA.search(self.reason) is not None
+        )
 
     @property
     def signature(self) -> tuple[int, str]:
@@ -181,8 +184,8 @@ def refusal_in(payload: Mapping[str, Any]) -> Refusal | None:
     error = payload.get("error")
     if not error:
         return None
-    value = error.get("code", error.get("status")) if isinstance(error, Mapping) else None
-    status = int(value) if str(value).isdecimal() and 400 <= int(str(value)[:9]) < 600 else 200
+    value = str(error.get("code", error.get("status"))) if isinstance(error, Mapping) else ""
+    status = int(value) if re.fullmatch("[45][0-9][0-9]", value) else 200
     return _refusal(status, {"error": error}, b"")
 
 

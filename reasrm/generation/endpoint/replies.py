@@ -1,7 +1,8 @@
 """From the body of a 200 to a completion: every shape in which servers give an answer, or say that there is none.
 
-What is not an answer is named and never taken for one: a refusal, a filter's verdict, a tool call, and thinking without an
-answer. Thinking is never read as an answer, also where a server puts all of its text into the reasoning field.
+What is not an answer is named and never taken for one: a refusal, a filter's verdict, a tool call, and thinking
+without an answer. Thinking is never read as an answer, also where a server puts all of its text into the reasoning
+field.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ __all__ = ["RefusedError", "UnusableAnswerError", "read_reply", "served_model"]
 
 _MOST_TOKENS = 2**40
 _ENDS = {
-    "stop": ("", "none", "null", "stop", "eos", "eos_token", "stop_sequence", "end_turn", "complete", "completed")
-    + ("tool_calls", "tool_use", "function_call", "done", "finish_reason_stop"),
-    "length": ("length", "max_tokens", "model_length", "max_length", "max_new_tokens", "max_output_tokens", "incomplete"),
-    "content_filter": ("content_filter", "content_filtered", "safety", "recitation", "prohibited_content", "blocklist")
-    + ("spii", "refusal", "guardrail_intervened", "sensitive", "image_safety", "language"),
-    "broken": ("abort", "aborted", "error", "insufficient_system_resource", "cancelled", "canceled", "timeout")
-    + ("network_error", "overloaded", "unavailable", "internal_error"),
+    "stop": "stop eos eos_token stop_sequence end_turn complete completed done none null tool_calls tool_use "
+    "function_call",
+    "length": "length max_tokens model_length max_length max_new_tokens max_output_tokens incomplete",
+    "content_filter": "content_filter content_filtered safety recitation prohibited_content blocklist spii refusal "
+    "guardrail_intervened sensitive",
+    "broken": "abort aborted error insufficient_system_resource cancelled canceled timeout network_error overloaded "
+    "unavailable internal_error",
 }
-_FINISH_REASONS = {word: end for end, words in _ENDS.items() for word in words}
+_FINISH_REASONS = {"": "stop", **{word: end for end, words in _ENDS.items() for word in words.split()}}
 _THINKING = ("thinking", "reasoning", "redacted_thinking", "reasoning_content", "thought")
 
 
@@ -125,7 +126,9 @@ def _end(completion: Completion, choice: Mapping[str, Any], message: Mapping[str
     if end == "content_filter":
         error = "withheld by the endpoint's content filter" + ("" if word == end else f" ({word})")
         return replace(completion, finish_reason=end, error=error)
-    return replace(completion, finish_reason=end, error=_why_empty(completion, message) if end == "stop" else None)
+    return replace(
+        completion, finish_reason=end, error=_why_empty(completion, message) if end == "stop" else None
+    )
 
 
 def _why_empty(completion: Completion, message: Mapping[str, Any]) -> str | None:

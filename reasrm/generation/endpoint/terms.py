@@ -1,8 +1,8 @@
 """What an endpoint was found to take and to be: parameters it refuses, the system role, the model it says it serves.
 
-Found once, kept for the rest of the run, said once, and written into the run's manifest, where a continued run finds it.
-A parameter counts as refused only when the same request was answered without it; so no refusal for another reason, and no
-text of a row that an error repeats, takes a parameter away from the run.
+Found once, kept for the rest of the run, said once, and written into the run's manifest, where a continued run finds
+it. A parameter counts as refused only when the same request was answered without it; so no refusal for another reason,
+and no text of a row that an error repeats, takes a parameter away from the run.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ class Terms:
             self.left_out |= new
             self._is_news |= bool(new)
         for name in sorted(new):
-            _LOG.warning("warning: the endpoint %s refuses %s", self._address.shown, f"{name!r}; {_SAID[name]}")
+            _LOG.warning(
+                "warning: the endpoint %s refuses %s", self._address.shown, f"{name!r}; {_SAID[name]}"
+            )
 
     def see_model(self, name: str) -> None:
         """Keep what the server calls the model that answered.
