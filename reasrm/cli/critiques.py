@@ -127,10 +127,12 @@ def run_score(
                     "model": None if model is None else model.identity,
                     "prompts": prompts,
                 },
-                control=replace(
-                    _control(on_progress, model, allow_other_server),
+                control=_control(
+                    on_progress,
+                    model,
                     restart=restart,
                     retry_errors=retry_errors,
+                    allow_other_server=allow_other_server,
                 ),
             )
     _finish("critiques score", output, result, built)

@@ -38,6 +38,7 @@ class BatchResult:
         tally: Counts over `output`, earlier runs included.
         resume: What was found of earlier runs.
         signum: The signal that stopped the run early, or None.
+        server: Where a model that others serve answered, what it called itself and what it does not take.
     """
 
     output: Path
@@ -46,6 +47,7 @@ class BatchResult:
     tally: Tally
     resume: ResumeState
     signum: int | None = None
+    server: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +133,7 @@ def judge_file(
             tally=tally,
             resume=resume,
             signum=interruption.signum,
+            server=journal.notes.get("judge"),
         )
 
 

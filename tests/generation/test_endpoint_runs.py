@@ -297,9 +297,9 @@ def test_another_host_is_refused_unless_told_and_never_gets_the_key() -> None:
         target = other.base_url.replace("127.0.0.1", "localhost") + "/chat/completions"
         with Endpoint(moved(target)) as endpoint:
             with pytest.raises(EnvironmentProblem, match="another server"):
-                run(endpoint, headers={"X-Secret": "hush-hush"})
+                run(endpoint, headers={"X-Secret": "hush-hush-7"})
             assert not other.calls
-            told = run(endpoint, headers={"X-Secret": "hush-hush"}, follow_redirects=True)
+            told = run(endpoint, headers={"X-Secret": "hush-hush-7"}, follow_redirects=True)
     assert [c.finish_reason for c in told] == ["stop"] * 3
     assert all("hush" not in str(headers) and "FAKE" not in str(headers) for headers in other.headers)
 
@@ -332,6 +332,12 @@ def test_no_spelling_of_the_key_is_passed_on(spelling: str) -> None:
     assert cleaned.endswith(" after")
 
 
+def test_a_placeholder_for_a_key_is_a_word_like_any_other() -> None:
+    for key in ("EMPTY", "none", "placeholder", "x"):
+        assert Secrets([key]).clean(f"the answer is {key}") == f"the answer is {key}"
+    assert Secrets(["2023-06-01"]).clean_answer("on 2023-06-01") == "on 2023-06-01"
+
+
 @pytest.mark.parametrize("status", [200, 400, 401, 500])
 def test_a_server_that_repeats_key_and_headers_leaks_nothing(
     status: int, caplog: pytest.LogCaptureFixture
@@ -346,11 +352,11 @@ def test_a_server_that_repeats_key_and_headers_leaks_nothing(
 
     with Endpoint(answer) as endpoint:
         try:
-            seen = str(run(endpoint, 2, attempts=1, headers={"X-Secret": "hush-hush"}))
+            seen = str(run(endpoint, 2, attempts=1, headers={"X-Secret": "hush-hush-7"}))
         except ConfigError as error:
             seen = str(error)
     assert endpoint.headers[0]["authorization"] == f"Bearer {KEY}"
-    assert endpoint.headers[0]["x-secret"] == "hush-hush"
+    assert endpoint.headers[0]["x-secret"] == "hush-hush-7"
     for text in (seen, caplog.text):
         assert "[key]" in seen
         assert "FAKE" not in text

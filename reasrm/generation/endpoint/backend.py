@@ -90,8 +90,8 @@ class EndpointBackend:
         proxy = find_proxy(address)
         known = [] if self._key == NO_KEY else [self._key]
         self.secrets = Secrets([*known, *self._headers.values(), *(() if proxy is None else (proxy[1],))])
-        self.base_url = self.secrets.clean(address.shown)
-        if self.base_url != address.shown:
+        self.base_url = address.shown
+        if self.secrets.clean_answer(self.base_url) != self.base_url:
             raise ConfigError(
                 "the base URL holds the key, which would end up in results", remedy="leave it out"
             )

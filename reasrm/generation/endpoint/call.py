@@ -118,8 +118,8 @@ class Call:
             return self.give_up("row", said, Refusal(200, said.partition("; it said")[0]))
         completion = replace(
             completion,
-            text=clean(completion.text),
-            reasoning=None if completion.reasoning is None else clean(completion.reasoning),
+            text=backend.secrets.clean_answer(completion.text),
+            reasoning=completion.reasoning and backend.secrets.clean_answer(completion.reasoning),
             error=None if said is None else clean(said),
             attempts=self.num_calls,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -33,7 +33,6 @@ __all__ = [
 
 NO_KEY = "no-key-needed"
 _OPENAI = "https://api.openai.com/v1"
-_SHORTEST = 4  # what is shorter cannot be told from other text
 _LONGEST_SHOWN = 24
 _SECRET_NAME = re.compile(
     r"key|token|secret|sig(?:nature)?$|passw|pwd|auth|credential|^code$|^sas$", re.IGNORECASE
@@ -56,17 +55,34 @@ _OWN_FIELDS = {
 class Secrets:
     """Texts that nobody may read, and their removal from whatever is said or written.
 
+    Placeholders such as `EMPTY`, which servers without keys are given, are words and no secrets: letters alone are looked
+    for from twelve on, anything else from four on; in answers, which are data, only what cannot stand there by chance.
+
     Args:
-        values: Key, header values, passwords; what is shorter than four characters is not looked for.
+        values: Key, header values, passwords.
     """
 
     def __init__(self, values: Iterable[str]) -> None:
-        found = sorted({value for value in values if len(value) >= _SHORTEST}, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(_any_spelling, found)), re.IGNORECASE) if found else None
+        found = sorted(set(values), key=len, reverse=True)
+        self._told = _pattern([v for v in found if len(v) >= (12 if v.isalpha() else 4)])
+        self._sure = _pattern([v for v in found if _is_no_chance(v)])
 
     def clean(self, text: str) -> str:
-        """Return the text with every spelling of every secret replaced: plain, repr, URL, JSON, HTML."""
-        return text if self._pattern is None else self._pattern.sub("[key]", text)
+        """Return a message with every spelling of every secret replaced: plain, repr, URL, JSON, HTML."""
+        return text if self._told is None else self._told.sub("[key]", text)
+
+    def clean_answer(self, text: str) -> str:
+        """Return what a model wrote, likewise."""
+        return text if self._sure is None else self._sure.sub("[key]", text)
+
+
+def _is_no_chance(secret: str) -> bool:
+    mixed = any(map(str.isdigit, secret)) and any(map(str.isalpha, secret))
+    return len(secret) >= (8 if mixed else 20)
+
+
+def _pattern(secrets: Sequence[str]) -> re.Pattern[str] | None:
+    return re.compile("|".join(map(_any_spelling, secrets)), re.IGNORECASE) if secrets else None
 
 
 def _any_spelling(secret: str) -> str:
