@@ -100,13 +100,13 @@ class Completion:
     Args:
         request_id: The request's id.
         text: The completion only, never the prompt, special tokens such as end-of-turn removed.
-        finish_reason: `stop`, `length` (cut by `max_tokens`), `content_filter` (withheld by an endpoint), `too_long`
-            (the prompt does not fit; nothing was generated) or `error`.
+        finish_reason: `stop`, `length` (cut by `max_tokens`), `content_filter` (withheld by an endpoint, or declined),
+            `too_long` (the prompt does not fit; nothing was generated) or `error`.
         token_ids: Generated ids, where the backend has them.
         num_tokens: Generated tokens, where known.
         num_prompt_tokens: Prompt tokens, where known.
         reasoning: Thinking that an endpoint returns apart from the text. Never read for a verdict.
-        error: What went wrong, with `finish_reason` `error` or `too_long`.
+        error: What went wrong, or why there is no text.
         attempts: Calls made, ≥ 1.
         decision: A replayed verdict, in the order shown.
         scores: Replayed or predicted scores, one per response shown.

@@ -112,6 +112,7 @@ def distill_command(
     restart: Annotated[
         bool, typer.Option("--restart", help="Move earlier answers aside and begin anew.")
     ] = False,
+    allow_other_server: flags.AllowOtherServer = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Let teachers judge pairs; keep what reaches the label as SFT rows, with a ledger. Run again to continue.
@@ -122,7 +123,14 @@ def distill_command(
     with guarded():
         from reasrm.cli.distill import run_distill
 
-        run_distill(config, overrides or (), dry_run=dry_run, restart=restart, retry_errors=retry_errors)
+        run_distill(
+            config,
+            overrides or (),
+            dry_run=dry_run,
+            restart=restart,
+            retry_errors=retry_errors,
+            allow_other_server=allow_other_server,
+        )
 
 
 @app.command("sft")

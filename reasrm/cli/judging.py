@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasrm.cli.console import exit_with, judging_progress, note, now_and_then, print_summary
-from reasrm.cli.flags import JudgingFlags
+from reasrm.cli.flags import JudgingFlags, read_headers
 from reasrm.config import load_config
 from reasrm.durable import ResumeState, read_records
 from reasrm.errors import ConfigError
@@ -117,6 +117,9 @@ def open_judging(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, 
         batch_size=flags.batch_size,
         concurrency=flags.concurrency,
         timeout_s=flags.timeout,
+        headers=read_headers(flags.header),
+        extra_body=flags.extra_body,
+        follow_redirects=flags.follow_redirects,
         dtype=flags.dtype,
         device=flags.device,
         tensor_parallel_size=flags.tensor_parallel_size,
@@ -160,6 +163,7 @@ def run_control(flags: JudgingFlags, on_progress: Callable[[Tally], None]) -> Ru
         strict=flags.strict,
         max_unreadable=flags.max_unreadable,
         secret_codes=flags.secret_codes,
+        allow_other_server=flags.allow_other_server,
         on_scan=_note_scan,
         on_start=_note_resume,
         on_progress=on_progress,

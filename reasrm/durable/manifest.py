@@ -68,15 +68,31 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
 
 
 def write_manifest(
-    path: Path, kind: str, identity: Mapping[str, Any], created_with: str, piped: Sequence[str] = ()
+    path: Path,
+    kind: str,
+    identity: Mapping[str, Any],
+    created_with: str,
+    *,
+    notes: Mapping[str, Any] | None = None,
+    piped: Sequence[str] = (),
 ) -> None:
-    """Write the manifest of a new run; `piped` are inputs that came through a pipe, known by their content alone."""
+    """Write the manifest of a run.
+
+    Args:
+        path: Where to.
+        kind: What makes the records.
+        identity: What must be equal for the run to be continued.
+        created_with: The version that began it.
+        notes: What was found while it ran; not compared.
+        piped: Inputs that came through a pipe, known by their content alone.
+    """
     manifest = {
         "manifest_version": VERSION,
         "kind": kind,
         "identity": dict(identity),
         "created_with": created_with,
         **({"piped": list(piped)} if piped else {}),
+        **({"notes": dict(notes)} if notes else {}),
     }
     write_json_atomic(path, manifest)
 

@@ -25,6 +25,7 @@ from reasrm.durable import (
     start_journal,
 )
 from reasrm.errors import ConfigError
+from reasrm.generation.base import keep_provenance
 from reasrm.judging.aggregate import RowResult
 from reasrm.judging.inputs import InputRow, JudgeInput, Scan
 from reasrm.judging.judge import Judge, JudgeSession, RowFailure
@@ -49,6 +50,7 @@ class BatchResult:
         resume: What was found of earlier runs.
         signum: The signal that stopped the run early, or None.
         unreadable: What one judgment said that could not be read, if the run ended for too many of these.
+        server: Where a model that others serve answered, what it called itself and what it does not take.
     """
 
     output: Path
@@ -58,6 +60,7 @@ class BatchResult:
     resume: ResumeState
     signum: int | None = None
     unreadable: str | None = None
+    server: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,7 @@ class RunControl:
         max_unreadable: Ask no more once so many judgments of the output could not be read; None for any number.
         secret_codes: Draw a secret for the codes of section markers, unless the options bring one. The run's manifest
             keeps it, so that the run goes on with the same prompts.
+        allow_other_server: Go on where another server or served model answered before.
         on_scan: Called once with what validation found.
         on_start: Called once before the first row, with what was found of earlier runs.
         on_progress: Called before the first row and after every row.
@@ -84,6 +88,7 @@ class RunControl:
     strict: bool = False
     max_unreadable: int | None = None
     secret_codes: bool = False
+    allow_other_server: bool = False
     on_scan: Callable[[Scan], None] | None = None
     on_start: Callable[[ResumeState], None] | None = None
     on_progress: Callable[[Tally], None] | None = None
@@ -137,6 +142,9 @@ def judge_file(
                 retry_errors=control.retry_errors,
                 strict=control.strict,
             )
+        resume = keep_provenance(
+            judge.backend, journal, resume, name="judge", allow_other=control.allow_other_server
+        )
         if control.on_start is not None:
             control.on_start(resume)
         tally = Tally(total=scan.num_items, errors=resume.num_errors)
@@ -161,6 +169,7 @@ def judge_file(
             resume=resume,
             signum=interruption.signum,
             unreadable=run.unreadable,
+            server=journal.notes.get("judge"),
         )
 
 

@@ -54,7 +54,7 @@ from reasrm.protocol.renaming import (
 )
 from reasrm.requests import PromptMessage, Span, TemplateOption
 
-__all__ = ["EncodedPrompt", "PromptEncoder", "TextEncoder"]
+__all__ = ["EncodedPrompt", "PromptEncoder", "TextEncoder", "merge_system"]
 
 _PROBE = "A b\n\n  \"c\" 'd' <e> & \\f {{ g }}\té漢\u0301 1."
 _ORDINARY = ("Response A is better, by 10 to 9.",)
@@ -201,7 +201,7 @@ class PromptEncoder(TextEncoder):
         """
         options = options or {}
         if self.merges_system:
-            messages = _merge_system(messages)
+            messages = merge_system(messages)
         self._refuse_template([message.role for message in messages], options)
         chat, texts = self._with_placeholders(messages)
         skeleton = self._render(chat, add_generation_prompt, options)
@@ -234,7 +234,7 @@ class PromptEncoder(TextEncoder):
                 loses text.
         """
         if self.merges_system:
-            messages = _merge_system(messages)
+            messages = merge_system(messages)
         self._refuse_template([message.role for message in messages], options)
         self.refuse_garbling(structural)
 
@@ -399,7 +399,12 @@ def _encodable(text: str) -> str:
     return text
 
 
-def _merge_system(messages: Sequence[PromptMessage]) -> Sequence[PromptMessage]:
+def merge_system(messages: Sequence[PromptMessage]) -> Sequence[PromptMessage]:
+    """Return the messages with the system message put in front of the first user message.
+
+    Raises:
+        ConfigError: No user message follows the system message.
+    """
     if not messages or messages[0].role != "system":
         return messages
     system, *rest = messages

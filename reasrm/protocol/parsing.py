@@ -103,7 +103,7 @@ def parse(
         status, detail = _CUT[completion.finish_reason]
         return replace(base, status=status, detail=completion.error or detail)
     if not completion.text.strip():
-        return replace(base, detail="the completion is empty")
+        return replace(base, detail=completion.error or "the completion is empty")
     normal = normalise(completion.text)
     answer = after_thinking(grammar, normal, thinking_open=completion.thinking_open)
     if answer is not None:

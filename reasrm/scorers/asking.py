@@ -176,7 +176,7 @@ class Asker(Generic[T]):
         if reply.finish_reason == "error":
             return Failure("error", reply.error or "the call failed", reply.attempts)
         if reply.finish_reason == "content_filter":
-            return Failure("refusal", "the endpoint withheld the reply", reply.attempts)
+            return Failure("refusal", reply.error or "the endpoint withheld the reply", reply.attempts)
         if reply.finish_reason == "length":
             return Failure("truncated", f"cut at {self._max_tokens} tokens", reply.attempts)
         if reply.thinking_open and "</think>" not in reply.text:
@@ -185,7 +185,7 @@ class Asker(Generic[T]):
         answer = question.read(said)
         if answer is None:
             reason: Reason = "refusal" if is_refusal(said) else "unreadable"
-            return Failure(reason, f"the reply is {said[:200]!r}", reply.attempts)
+            return Failure(reason, reply.error or f"the reply is {said[:200]!r}", reply.attempts)
         if self._cache is not None:
             self._cache.put(key, said, reply)
         self._keep(key, answer)

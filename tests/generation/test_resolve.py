@@ -39,6 +39,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("openai:org/m:free@https://host.example/api/v1/", "org/m:free", "https://host.example/api/v1"),
         ("openai:m@2025@http://localhost:1/v1", "m@2025", "http://localhost:1/v1"),
         ("openai:gpt-x", "gpt-x", "https://api.openai.com/v1"),
+        ("openai:@cf/m@https://h/v1", "@cf/m", "https://h/v1"),
+        ("openai:m@https://h/v1/chat/completions", "m", "https://h/v1"),
     ],
 )
 def test_endpoints(judge: str, model: str, base_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,6 +82,21 @@ def test_nonsense_is_refused_with_a_remedy(judge: str, remedy: str, models: Path
     with pytest.raises(ConfigError) as caught:
         open_backend(judge.format(models=models))
     assert remedy in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "judge",
+    [
+        "openai:m@http://me:hush@h/v1",
+        "openai:m@me:hush@h/v1",
+        "opnai:m@http://me:hush@h/v1",
+        "openai:m@http://h/v1?api_key=hush",
+    ],
+)
+def test_a_password_in_a_name_is_refused_unshown(judge: str, models: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_backend(judge)
+    assert "hush" not in str(caught.value)
 
 
 def test_unknown_engine(models: Path) -> None:
