@@ -294,9 +294,9 @@ def _finish(flags: JudgingFlags, result: BatchResult, summary: dict[str, Any]) -
 
 
 def nothing_readable(result: BatchResult) -> str | None:
-    """Say why, if the judge was asked and not one judgment could be read."""
+    """Say why, if the judge was asked and not one judgment could be read; prompts that do not fit are the rows' own."""
     tally = result.tally
-    if not tally.parses or tally.parses["ok"]:
+    if not tally.parses or tally.parses["ok"] or tally.parses["too_long"]:
         return None
     status, count = tally.parses.most_common(1)[0]
     said = next(filter(None, map(first_unreadable, read_records(result.output))), "")

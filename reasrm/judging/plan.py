@@ -80,7 +80,7 @@ def check_options(spec: JudgeSpec, options: JudgingOptions) -> None:
     Raises:
         ConfigError: Its section codes cannot hang on a secret.
     """
-    if options.code_secret is not None and spec.codes == 1:
+    if options.code_secret is not None and spec.codes < 2:
         raise ConfigError(
             f"the section codes of spec {spec.name!r} cannot hang on a secret",
             remedy="use a spec with `codes: 2`, or leave the secret out",

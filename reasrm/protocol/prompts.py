@@ -90,7 +90,7 @@ def record_nonce(
     texts = (row.response_a, row.response_b) if isinstance(row, Comparison) else row.responses
     prompt = [[message.role, message.content] for message in row.prompt]
     shown = [spec.hash, row.id, prompt, sorted(texts)]
-    if spec.codes == 1:
+    if spec.codes < 2:
         return digest(shown, length=8)
     rubric = None if row.rubric is None else row.rubric.render()
     return digest([secret, *shown, rubric, row.principle, row.reference, list(more)], length=32)
@@ -178,12 +178,14 @@ def made_with_old_codes(spec: JudgeSpec, recorded: object) -> str | None:
         spec: The spec as it is now.
         recorded: The spec's hash then.
     """
-    if spec.codes == 1 or recorded != spec.model_copy(update={"codes": 1}).hash:
+    if spec.codes < 2 or recorded != spec.model_copy(update={"codes": 1}).hash:
         return None
     return f"was made before spec {spec.name!r} had `codes: 2`, which changed the section codes and so every prompt"
 
 
 def _codes_warning(spec: JudgeSpec) -> str | None:
+    if spec.codes == 0:
+        return None
     row = _made_up(spec, _required(spec))
     words = "".join(span.text for m in build_prompt(spec, row) for span in m.spans if span.trusted)
     if record_nonce(spec, row) not in words:

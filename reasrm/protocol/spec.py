@@ -92,7 +92,8 @@ class JudgeSpec(Config):
         template_options: Variables that the model's chat template takes, such as `enable_thinking`. `date_string`
             is also the day that a template is told when it asks for today's.
         codes: How the code in section markers is made: 2 covers all that a prompt shows, with 128 bits; 1 is what
-            older specs have, 32 bits that leave out rubric, principle and reference.
+            older specs have, 32 bits that leave out rubric, principle and reference; 0 says that there is none on
+            purpose, for texts that nobody hostile wrote.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -105,13 +106,13 @@ class JudgeSpec(Config):
     requires: tuple[Literal["rubric", "principle", "reference"], ...] = ()
     sampling: SamplingDefaults = SamplingDefaults()
     template_options: dict[str, _OptionValue] = Field(default_factory=dict)
-    codes: Literal[1, 2] = 1
+    codes: Literal[0, 1, 2] = 1
 
     @model_serializer(mode="wrap")
     def _without_younger_keys(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave the key out where it says nothing new, so that hashes and configs of older specs stay."""
         dumped: dict[str, Any] = handler(self)
-        if self.codes == 1:
+        if self.codes < 2:
             dumped.pop("codes", None)
         return dumped
 
