@@ -8,22 +8,28 @@ again continues a run.
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from reasrm.errors import ConfigError, EnvironmentProblem, InputError
 
 __all__ = ["forget_spooled", "is_spooled", "refuse_pipe", "refuse_stream", "settled"]
 
+_PREFIX = "reasrm-pipe-"
+_FRESH_S = 60.0
 _folders: list[str] = []
 
 
 def settled(path: Path) -> Path:
     """Return a file that can be read again and again: the path itself, or a copy of what comes through the pipe.
 
-    `-` is standard input. The copy keeps the pipe's name, so that messages name it, and goes when the process ends.
+    `-` is standard input. The copy keeps the pipe's name, so that messages name it, and goes when the process ends,
+    or, where that was killed, when the next one is made.
 
     Raises:
         InputError: Standard input is a terminal, or closed.
@@ -40,10 +46,14 @@ def settled(path: Path) -> Path:
     import shutil  # here: `import reasrm` is to cost nothing
     import tempfile
 
-    folder = tempfile.mkdtemp(prefix="reasrm-pipe-")
     if not _folders:
         atexit.register(forget_spooled)
+        _sweep(Path(tempfile.gettempdir()))
+    folder = tempfile.mkdtemp(prefix=_PREFIX)
     _folders.append(folder)
+    fcntl.flock(
+        os.open(folder, os.O_RDONLY), fcntl.LOCK_SH | fcntl.LOCK_NB
+    )  # open as long as the process lives
     copy = Path(folder, named.name)
     try:
         with open(named, "rb") as source, open(copy, "wb") as target:
@@ -95,6 +105,21 @@ def forget_spooled() -> None:
 
     while _folders:
         shutil.rmtree(_folders.pop(), ignore_errors=True)
+
+
+def _sweep(temporary: Path) -> None:
+    """Remove copies that killed processes left behind: nobody holds their lock, and they are a minute old."""
+    import shutil
+
+    for folder in temporary.glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                if time.time() - os.fstat(descriptor).st_mtime > _FRESH_S:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 def _is_stream(status: os.stat_result) -> bool:

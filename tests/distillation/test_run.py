@@ -394,6 +394,24 @@ def test_a_failed_call_ends_its_comparison_until_it_is_tried_again(tmp_path: Pat
     adds_up(done, 3)
 
 
+def test_mended_rows_are_asked_about_without_being_told_to(tmp_path: Path) -> None:
+    path = write_pairs(tmp_path / "pairs.jsonl", 4)
+    good = path.read_text().splitlines()
+    bad = {1: good[1].replace('"A"', '"?"'), 2: good[2][:-1], 3: good[3].replace("question", "riddle")}
+    path.write_text("\n".join(bad.get(n, line) for n, line in enumerate(good)) + "\n")
+    first = run(tmp_path, Answers(by_id({"q3|AB|0": ends("error", "")})))
+    assert {row["id"] for row in rows_of(first.errors)} == {"q1", "line:pairs.jsonl:3", "q3|AB|0"}
+    path.write_text("\n".join([*good[:2], bad[2], good[3]]) + "\n")
+    teacher = Answers(by_id({}))
+    second = run(tmp_path, teacher)
+    assert teacher.asked == ["q1|AB|0", "q3|AB|0"]
+    assert [row["id"] for row in rows_of(second.errors)] == ["line:pairs.jsonl:3"]
+    path.write_text("\n".join(good) + "\n")
+    done = run(tmp_path, teacher)
+    assert (done.progress.errors, done.num_sft_rows, done.errors.exists()) == (0, 4, False)
+    adds_up(done, 4)
+
+
 def test_a_finished_run_asks_nobody_and_writes_the_same(tmp_path: Path) -> None:
     write_pairs(tmp_path / "pairs.jsonl", 5)
     first = run(tmp_path, Answers(by_id({"q3|AB|0": WRONG})))
