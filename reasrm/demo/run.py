@@ -107,10 +107,10 @@ def _pipeline(output: Path, config: DemoConfig) -> tuple[Path, Path, list[Measur
     with _stage("base model: knows the words, reads evidence, writes in form; its verdicts are coins"):
         base = cached_base(config, output)
     with _stage(f"pairs: {config.pairs} to learn from, {config.rows_per_split} to test on from each split"):
-        trained = config.pairs + (config.rlvr.pairs if config.rlvr else 0)
+        num_trained = config.pairs + (config.rlvr.pairs if config.rlvr else 0)
         tests = {
             split: write_pairs(
-                unseen_pairs(world, split, config.rows_per_split, trained), output / f"{split}.jsonl"
+                unseen_pairs(world, split, config.rows_per_split, num_trained), output / f"{split}.jsonl"
             )
             for split in config.splits
         }

@@ -24,6 +24,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar, get_args
 
 from reasrm.config import nearest
@@ -219,9 +220,8 @@ class JudgeReward:
         for n, prompt in enumerate(prompts):
             place = f"prompt {n} of the batch"
             extra = shared({column: columns[column][n] for column in used}, place)
-            turns = self._readable(
-                prompt, lambda prompt=prompt, place=place: conversation({"prompt": prompt}, "prompt", place)
-            )
+            row = {"prompt": prompt}
+            turns = self._readable(prompt, partial(conversation, row, "prompt", place))
             contexts.append(None if turns is None else Context(turns, **extra))
         anchors = self._anchors(prompts, contexts, columns)
         rollouts: list[_Rollout | None] = []
@@ -276,7 +276,7 @@ class JudgeReward:
     def _text(self, value: Any, place: str) -> str | None:
         """Return what is judged of a completion or anchor; None if that holds more than text."""
         if isinstance(value, list):
-            said = self._readable(value, lambda: _last_words(value, place))
+            said = self._readable(value, partial(_last_words, value, place))
             if said is None:
                 return None
             text = said

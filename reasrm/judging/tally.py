@@ -65,9 +65,9 @@ class Tally:
         self.statuses[line["status"]] += 1
         self.num_flagged += "flagged" in line
         correct, group = line.get("correct"), line.get("group")
-        if correct is not None and group is None:
+        if correct is not None and not isinstance(group, str):
             self.right[bool(correct)] += 1
-        elif correct is not None:
+        elif correct is not None and isinstance(group, str):
             right, rows = self.groups.get(group, (0, 0))
             self.groups[group] = right + bool(correct), rows + 1
         if len({judgment["order"] for judgment in line["judgments"] if judgment["status"] == "ok"}) == 2:
