@@ -104,19 +104,19 @@ _QUOTE = "correct it, or put it in quotation marks"
 
 def _check_values(value: Any, place: str) -> None:
     """Refuse alias bombs (walking the expanded value must end within a budget), and integers beyond 64 bits."""
-    stack, seen = [value], 0
+    stack, seen = [("", value)], 0
     while stack:
-        item = stack.pop()
+        name, item = stack.pop()
         seen += 1
         if seen > _MAX_NODES:
             raise ConfigError(f"expands to more than {_MAX_NODES} values", place=place)
         if isinstance(item, dict):
-            stack.extend(item.values())
+            stack.extend((f"{name}.{key}", child) for key, child in item.items())
         elif isinstance(item, list):
-            stack.extend(item)
+            stack.extend((f"{name}[{n}]", child) for n, child in enumerate(item))
         elif isinstance(item, int) and item.bit_length() > _MAX_BITS:
             raise ConfigError(
-                f"holds an integer of {item.bit_length()} bits",
+                f"{name.removeprefix('.')}: holds an integer of {item.bit_length()} bits",
                 place=place,
                 remedy=f"use at most {_MAX_BITS} bits",
             )

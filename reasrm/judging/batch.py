@@ -176,11 +176,10 @@ def judge_file(
 def first_unreadable(line: Mapping[str, Any]) -> str | None:
     """Return row, status and text of a judged row's first judgment that could not be read, or None."""
     unread = next((judgment for judgment in line["judgments"] if judgment["status"] != "ok"), None)
-    return (
-        None
-        if unread is None
-        else f"{line['id']}: {unread['status']}: {unread.get('text') or unread.get('detail') or '(no text)'}"
-    )
+    if unread is None:
+        return None
+    said = unread.get("text") or unread.get("detail") or "(no text)"
+    return f"{line['id']}: {unread['status']}: {said}"
 
 
 class _Run:

@@ -112,7 +112,7 @@ class JudgeSpec(Config):
     def _without_younger_keys(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave the key out where it says nothing new, so that hashes and configs of older specs stay."""
         dumped: dict[str, Any] = handler(self)
-        if self.codes < 2:
+        if self.codes == 1:
             dumped.pop("codes", None)
         return dumped
 
@@ -152,6 +152,8 @@ class JudgeSpec(Config):
         ignored = {"name", "description", "source"}
         if not self.template_options:  # younger than the published hashes
             ignored.add("template_options")
+        if self.codes < 2:
+            ignored.add("codes")
         return digest(self.model_dump(mode="json", exclude=ignored))
 
     @cached_property

@@ -132,7 +132,8 @@ class _Usable(JudgeInput):
     def scan(self) -> Scan:
         """Validate, and count the wanted rows."""
         found = super().scan()
-        found.num_rows, found.num_invalid = len(self._wanted.rows), 0
+        found.num_rows = found.num_items = len(self._wanted.rows)
+        found.num_invalid = 0
         return found
 
     def __iter__(self) -> Iterator[InputRow]:

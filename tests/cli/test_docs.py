@@ -103,7 +103,8 @@ def test_a_local_model_judges_quietly(tmp_path):
     rows = write_rows(tmp_path / "rows.jsonl", 2)
     args = ["--judge", tmp_path / "model", "--spec", "mt-bench", "--max-tokens", "4", "--dtype", "float32"]
     result = run("judge", *args, "--input", rows, "--output", tmp_path / "out.jsonl", "--quiet")
-    assert (result.returncode, result.stderr) == (0, "")
+    # Its weights are random, and nothing it says can be read.
+    assert (result.returncode, result.stderr) == (3, "")
     assert summary(result)["parse_status"] == {"truncated": 4}
 
 

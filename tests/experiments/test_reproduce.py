@@ -66,7 +66,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, dict]:
 
 def test_an_arm_is_judged_as_the_command_judges(measured: tuple[Lab, dict], tmp_path: Path) -> None:
     lab, result = measured
-    (rows,) = lab.root.glob("test-*-24-hard.jsonl")
+    (rows,) = lab.root.glob("apart-*-24-hard.jsonl")
     output = tmp_path / "hard.jsonl"
     judged = run("judge", "--judge", "sandbox", "--input", rows, "--output", output, "--orders", "random")
     assert judged.returncode == 0, judged.stderr
