@@ -55,9 +55,9 @@ _OWN_FIELDS = {
 class Secrets:
     """Texts that nobody may read, and their removal from whatever is said or written.
 
-    Placeholders such as `EMPTY`, which servers without keys are given, are words and no secrets: letters alone
-    are looked for from twelve on, anything else from four on; in answers, which are data, only what cannot
-    stand there by chance.
+    Placeholders such as `EMPTY`, which servers without keys are given, are words and no secrets: letters alone are
+    looked for from twelve on, anything else from four on; in answers, which are data, only what cannot stand there by
+    chance.
 
     Args:
         values: Key, header values, passwords.
