@@ -55,7 +55,7 @@ def test_a_refusal_is_one_line_whatever_a_library_says() -> None:
         (InputError("x is 7", remedy="make it 8"), False),
         (EnvironmentProblem("the disk is full"), True),
         (ConfigError(" ", place="a.yaml"), True),
-        (ConfigError("x", place="a\nb"), True),
+        (ConfigError("x", place="a\nb"), False),
     ],
 )
 def test_what_tells_a_user_too_little_is_found(error: ReasrmError, wrong: bool) -> None:
