@@ -23,7 +23,7 @@ from tests.tiny import build_tiny_model
 @pytest.mark.parametrize("count", [12, pytest.param(350, marks=pytest.mark.soak)])
 def test_a_real_model_judges_judgebench_without_losing_a_row(tmp_path, real_data, count):
     model = tmp_path / "model"
-    build_tiny_model(model, context=3400)
+    build_tiny_model(model, context=3800)
     judge = open_judge(str(model), spec="arena-hard", batch_size=8)
     rows = JudgeInput([real_data / "judgebench" / "gpt-4o-2024-05-13.jsonl"], limit=count)
     options = JudgingOptions(sampling=judge.sampling(max_tokens=8))
@@ -32,7 +32,7 @@ def test_a_real_model_judges_judgebench_without_losing_a_row(tmp_path, real_data
     assert len({line["id"] for line in lines}) == len(lines) == count
     statuses = Counter(judgment["status"] for line in lines for judgment in line["judgments"])
     assert statuses.total() == 2 * count
-    assert statuses["too_long"] > 0, "long real prompts do not fit a context of 3400 byte-level tokens"
+    assert statuses["too_long"] > 0, "long real prompts do not fit a context of 3800 byte-level tokens"
     assert statuses["truncated"] > 0, "eight tokens are cut"
     assert set(statuses) <= {"too_long", "truncated", "no_verdict"}
     assert found.result["num_errors"] == 0

@@ -201,9 +201,9 @@ def test_a_folder_gives_back_the_same_bits(kind: str, made: dict[str, MetaRM], f
     assert opened.card == made[kind].card
     assert differing(weights(opened), weights(made[kind])) == []
     assert encode(opened) == encode(made[kind])
-    # The same weights in other memory: some processors' kernels round by alignment.
-    torch.testing.assert_close(
-        opened.score(encode(opened)), made[kind].score(encode(made[kind])), atol=1e-6, rtol=1e-6
+    # Equal weights at other addresses may take other kernels: the last bit of a score is the machine's.
+    assert torch.allclose(
+        opened.score(encode(opened)), made[kind].score(encode(made[kind])), rtol=1e-6, atol=1e-6
     )
 
 
