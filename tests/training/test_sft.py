@@ -27,8 +27,6 @@ from reasrm.training.sft import (
 from tests.commands import rows_of
 from tests.training.stages import SPEC, sft_row, write_rows, write_stage
 
-pytestmark = pytest.mark.slow
-
 Step = tuple[float, dict[str, torch.Tensor]]
 
 
@@ -228,7 +226,7 @@ def test_validation_loss_is_the_mean_over_its_tokens(config: Path, tmp_path: Pat
         (["model.attn_implementation=flash_attention_2"], "flash_attention_2 needs a GPU"),
         (["trainer.packing=true", "trainer.packing_strategy=wrapped"], "cuts rows in the middle; use bfd"),
         (["trainer.deepspeed=no.json"], "there is no file 'no.json'"),
-        (["trainer.optim=adamm"], "no such value: 'adamm'"),
+        (["trainer.optim=adamm"], "trainer.optim: no such value: 'adamm'; did you mean"),
         (["model.path=nowhere/at/all"], "nowhere/at/all"),
         (["spec=rm-r2"], "did you mean 'rm-r1'?"),
         (["trainer.eval_strategy=epoch"], "set data.validation"),
