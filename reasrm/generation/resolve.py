@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from reasrm.config import nearest
 from reasrm.errors import ConfigError
@@ -18,6 +18,25 @@ __all__ = ["open_backend"]
 _FORMS = "a model folder, a hub id such as Qwen/Qwen3-8B, openai:MODEL@BASE_URL, replay, or sandbox"
 _SCHEME = re.compile(r"([A-Za-z][\w-]+):(.*)", re.DOTALL)
 _ENGINES = ("hf", "vllm")
+
+
+class BackendOptions(TypedDict, total=False):
+    """What `open_backend` takes beside a name; it says what each is for."""
+
+    backend: str
+    revision: str | None
+    device: str
+    dtype: str
+    batch_size: int
+    max_context: int | None
+    tensor_parallel_size: int
+    gpu_memory_utilization: float
+    concurrency: int
+    timeout_s: float
+    attempts: int
+    headers: Mapping[str, str] | None
+    extra_body: str | Mapping[str, Any] | None
+    follow_redirects: bool
 
 
 def open_backend(

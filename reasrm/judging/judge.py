@@ -9,12 +9,12 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from reasrm.durable import IdIndex
 from reasrm.errors import ConfigError, InputError, ReasrmError, RowError
 from reasrm.generation.base import Backend
-from reasrm.generation.resolve import open_backend
+from reasrm.generation.resolve import BackendOptions, open_backend
 from reasrm.judging.aggregate import RowResult, aggregate, flagged_fields, rule_status
 from reasrm.judging.folder import check_files, refuse_changed
 from reasrm.judging.plan import Ask, JudgingOptions, check_options, plan_row
@@ -289,7 +289,7 @@ def open_judge(
     policy: Policy = "strict",
     default_spec: str | None = None,
     allow_changed: bool = False,
-    **backend_options: Any,
+    **backend_options: Unpack[BackendOptions],
 ) -> Judge:
     """Open a judge by the names that the command line takes, without loading weights yet.
 
@@ -300,7 +300,7 @@ def open_judge(
         policy: How verdicts are read.
         default_spec: What to use if neither `spec` nor the folder says.
         allow_changed: Open a judge folder also where it is not as it was exported; results then say so.
-        backend_options: Passed to the backend: `backend`, `batch_size`, `dtype`, `device`, `concurrency`, …
+        backend_options: Of the backend: `backend`, `batch_size`, `dtype`, `device`, `concurrency`, …
 
     Raises:
         ConfigError: The name or spec cannot be resolved.

@@ -14,7 +14,7 @@ from reasrm.protocol.spec import builtin_specs, load_spec
 from reasrm.sources import SOURCES
 from tests.commands import ROOT, decide, environment, rows_of, summary, write_rows
 from tests.commands import here as run
-from tests.fakes import Endpoint
+from tests.fakes import Endpoint, Reply
 from tests.tiny import build_tiny_model
 from tests.training.stages import write_stage
 
@@ -88,15 +88,50 @@ def test_the_readmes_row_is_what_the_embedded_judge_writes(tmp_path):
     assert {key: written[key] for key in shown} == shown
 
 
-def test_the_readmes_python_runs():
-    (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    with Endpoint(lambda payload: decide(payload, "<answer>[[{}]]</answer>")) as endpoint:
-        code = snippet.replace("http://localhost:8000/v1", endpoint.base_url)
+(SNIPPET,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            lambda payload: decide(payload, "<answer>[[{}]]</answer>"),
+            r"(ok|split) (A|B|None) (True|False) (True|False|None)",
+        ),
+        (lambda _: Reply(422, {"error": {"message": "cannot be processed"}}), "call_failed .*processed.*"),
+    ],
+    ids=["answers", "fails"],
+)
+def test_the_readmes_python_runs(answer, said):
+    with Endpoint(answer) as endpoint:
+        code = SNIPPET.replace("http://localhost:8000/v1", endpoint.base_url)
         result = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment()
         )
     assert result.returncode == 0, result.stderr
-    assert re.fullmatch(r"(ok|split) (A|B|None) (True|False) (True|False|None)\n", result.stdout)
+    assert re.fullmatch(said, result.stdout.strip())
+
+
+@pytest.mark.slow
+def test_the_readmes_python_is_typed(tmp_path):
+    (tmp_path / "snippet.py").write_text(f"{SNIPPET}\nreveal_type(judge)\n")
+    checked = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--cache-dir",
+            ROOT / ".mypy_cache",
+            tmp_path / "snippet.py",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert checked.returncode == 0, checked.stdout
+    assert 'Revealed type is "reasrm.judging.judge.Judge"' in checked.stdout
 
 
 @pytest.mark.slow
