@@ -169,7 +169,7 @@ class JudgingFlags:
     backend: Annotated[BackendChoice, Option(help="What runs a model folder or hub id.")] = BackendChoice.hf
     batch_size: Annotated[int, Option(min=1, help="Prompts per forward pass (hf).")] = 8
     concurrency: Annotated[int, Option(min=1, help="Requests in flight (openai:).")] = 16
-    timeout: Annotated[float, Option(min=0.001, help="Seconds for a whole answer (openai:).")] = 600.0
+    timeout: Annotated[float, Option(min=0.001, max=604800, help="Seconds for a whole answer (openai:).")] = 600.0
     header: Headers = None
     extra_body: ExtraBody = None
     follow_redirects: FollowRedirects = False

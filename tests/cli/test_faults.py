@@ -250,7 +250,7 @@ def test_a_run_without_one_readable_judgment_says_so(tmp_path):
     )
     with Endpoint(lambda _: too_long) as endpoint:
         result = run(*judge_args(endpoint, rows, tmp_path / "long.jsonl"))
-        assert (result.returncode, summary(result)["unreadable"]) == (3, "too_long")
+        assert (result.returncode, summary(result)["parse_status"]) == (0, {"too_long": 12})
 
 
 def test_mended_rows_are_tried_again_and_their_errors_go(tmp_path):
