@@ -6,7 +6,7 @@ Names are loaded on first use, so that importing the package costs nothing and n
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
@@ -14,12 +14,16 @@ _HOMES = {
     "CandidateSet": "reasrm.records",
     "Comparison": "reasrm.records",
     "Judge": "reasrm.judging.judge",
+    "JudgingOptions": "reasrm.judging.plan",
     "JudgeSpec": "reasrm.protocol.spec",
     "Judgment": "reasrm.records",
     "Message": "reasrm.records",
     "ParseStatus": "reasrm.records",
     "PreferencePair": "reasrm.records",
+    "RowFailure": "reasrm.judging.judge",
+    "RowResult": "reasrm.judging.aggregate",
     "Rubric": "reasrm.records",
+    "SamplingParams": "reasrm.requests",
     "Verdict": "reasrm.records",
     "as_reward": "reasrm.judging.reward_function",
     "judge_file": "reasrm.judging.batch",
@@ -29,9 +33,12 @@ _HOMES = {
 __all__ = ["__version__", *sorted(_HOMES)]
 
 if TYPE_CHECKING:
+    from reasrm.judging.aggregate import RowResult as RowResult
     from reasrm.judging.batch import judge_file as judge_file
     from reasrm.judging.judge import Judge as Judge
+    from reasrm.judging.judge import RowFailure as RowFailure
     from reasrm.judging.judge import open_judge as open_judge
+    from reasrm.judging.plan import JudgingOptions as JudgingOptions
     from reasrm.judging.reward_function import as_reward as as_reward
     from reasrm.protocol.spec import JudgeSpec as JudgeSpec
     from reasrm.protocol.spec import load_spec as load_spec
@@ -43,15 +50,16 @@ if TYPE_CHECKING:
     from reasrm.records import PreferencePair as PreferencePair
     from reasrm.records import Rubric as Rubric
     from reasrm.records import Verdict as Verdict
+    from reasrm.requests import SamplingParams as SamplingParams
+else:
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from its home on first use."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'reasrm' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        """Import a public name from its home on first use. Type checkers see the imports above."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'reasrm' has no attribute {name!r}")
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -24,7 +24,7 @@ class ReasrmError(Exception):
     """Root of every error that `reasrm` raises on purpose.
 
     Args:
-        message: What is wrong, with the offending value.
+        message: What is wrong, with the offending value. Line breaks, as in a library's words, become spaces.
         place: Where: `pairs.jsonl:1204`, `config.yaml: sampling.temperature`.
         remedy: What the user can do about it.
     """
@@ -32,7 +32,7 @@ class ReasrmError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, place: str | None = None, remedy: str | None = None) -> None:
-        self.message = message
+        self.message = " ".join(line.strip() for line in message.splitlines())
         self.place = place
         self.remedy = remedy
         super().__init__(str(self))

@@ -16,6 +16,7 @@ import pytest
 from reasrm.errors import EnvironmentProblem, InputError, InternalError
 from reasrm.files import file_sha256, write_json_atomic
 from reasrm.jsonl import RawRow, RowLimits, TruncatedInput, dumps, read_rows
+from tests.refusals import refused
 
 GOOD = b'{"id":"a","x":1}\n{"id":"b","x":2}\n{"id":"c","x":3}\n'
 
@@ -192,6 +193,7 @@ def test_a_long_row_is_reported_and_skipped(tmp_path: Path) -> None:
     assert [row.line for row in rows] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("megabytes", "cap"), [(200, 16 * 2**20), pytest.param(1024, 64 * 2**20, marks=pytest.mark.soak)]
 )
@@ -322,7 +324,7 @@ def test_a_cut_array_yields_its_complete_items_first(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b'[{"a":1}] x', b'[{"a":1}}', b'[{"a":1}][{"a":2}]'])
 def test_content_after_an_array_is_an_input_error(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(InputError, match="unexpected content after 1 rows"):
+    with refused(InputError, "1 rows"):
         rows_of(tmp_path / "x.json", content)
 
 

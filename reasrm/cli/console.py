@@ -102,10 +102,13 @@ def guarded() -> Iterator[None]:
         note(f"error: {error}")
         print_summary({"error": type(error).__name__, "message": str(error), "exit_code": error.exit_code})
         exit_with(error.exit_code)
-    except KeyboardInterrupt:
-        note("interrupted; the same command continues what it can (training: with --resume)")
-        print_summary({"error": "KeyboardInterrupt", "message": "interrupted", "exit_code": 130})
-        exit_with(130)
+    except KeyboardInterrupt as stop:
+        remedy = "the same command continues what it can (training: with --resume)"
+        code = 128 + getattr(stop, "signum", 2)  # a stage says which signal it was
+        note(f"interrupted; {remedy}")
+        said = {"error": "KeyboardInterrupt", "message": "interrupted", "interrupted": True}
+        print_summary({**said, "exit_code": code, "continue": remedy})
+        exit_with(code)
     except OSError as error:
         message = (
             f"{error.filename or 'this machine'}: {error.strerror or error}; "

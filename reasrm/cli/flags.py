@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import wraps
@@ -15,12 +15,17 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from reasrm.cli.console import chatter_to_stderr, guarded, set_quiet
+from reasrm.errors import ConfigError
 from reasrm.jsonl import RowLimits, set_limits
 from reasrm.pipes import settled
 
 __all__ = [
+    "AllowOtherServer",
     "CoerceScalars",
     "ColumnNames",
+    "ExtraBody",
+    "FollowRedirects",
+    "Headers",
     "Inputs",
     "JudgingFlags",
     "Overrides",
@@ -33,6 +38,7 @@ __all__ = [
     "SourceName",
     "StageConfig",
     "as_override",
+    "read_headers",
     "reads_rows",
     "takes_judging_flags",
 ]
@@ -73,6 +79,25 @@ RunDir = Annotated[
 ]
 Resume = Annotated[bool, Option("--resume", help="Go on from the last checkpoint.")]
 PlanOnly = Annotated[bool, Option("--dry-run", help="Show rows, lengths, steps and memory; train nothing.")]
+Headers = Annotated[
+    list[str] | None,
+    Option(
+        "--header",
+        metavar="NAME=VALUE",
+        help="Sent with every call (openai:); kept secret. env:NAME as the value reads the environment. Repeatable.",
+    ),
+]
+ExtraBody = Annotated[
+    str | None, Option("--extra-body", metavar="JSON", help="Fields of every request besides ours (openai:).")
+]
+FollowRedirects = Annotated[
+    bool,
+    Option("--follow-redirects", help="Ask another host it redirects to, without key and headers (openai:)."),
+]
+AllowOtherServer = Annotated[
+    bool,
+    Option("--allow-other-server", help="Go on where another server or served model answered (openai:)."),
+]
 Quiet = Annotated[bool, Option("--quiet", help="Silence stderr.")]
 
 
@@ -146,11 +171,27 @@ class JudgingFlags:
     max_unreadable: Annotated[
         int | None, Option(min=1, help="Stop, exit 3, once so many judgments could not be read.")
     ] = None
+    allow_changed: Annotated[
+        bool,
+        Option("--allow-changed", help="Open a judge folder that is not as it was exported, and say so."),
+    ] = False
+    secret_codes: Annotated[
+        bool,
+        Option(
+            "--secret-codes", help="Make section codes of a drawn secret too; OUT.manifest.json keeps it."
+        ),
+    ] = False
     min_coverage: Annotated[float, Option(min=0.0, max=1.0, help="Exit 3 if fewer rows were readable.")] = 0.0
     backend: Annotated[BackendChoice, Option(help="What runs a model folder or hub id.")] = BackendChoice.hf
     batch_size: Annotated[int, Option(min=1, help="Prompts per forward pass (hf).")] = 8
     concurrency: Annotated[int, Option(min=1, help="Requests in flight (openai:).")] = 16
-    timeout: Annotated[float, Option(min=0.001, help="Seconds without an answer (openai:).")] = 600.0
+    timeout: Annotated[float, Option(min=0.001, max=604800, help="Seconds for a whole answer (openai:).")] = (
+        600.0
+    )
+    header: Headers = None
+    extra_body: ExtraBody = None
+    follow_redirects: FollowRedirects = False
+    allow_other_server: AllowOtherServer = False
     dtype: Annotated[str, Option(help="auto, float32, bfloat16 or float16.")] = "auto"
     device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 and so on.")] = "auto"
     tensor_parallel_size: Annotated[int, Option(min=1, help="GPUs per model (vllm).")] = 1
@@ -167,6 +208,21 @@ def as_override(columns: str | None, key: str) -> list[str]:
     from reasrm.tables import given_columns
 
     return [f"{key}={json.dumps(given_columns(columns))}"]
+
+
+def read_headers(texts: Sequence[str] | None) -> dict[str, str]:
+    """Return what `--header NAME=VALUE` gives.
+
+    Raises:
+        ConfigError: One is not of that form; its value is not shown.
+    """
+    headers = {}
+    for number, text in enumerate(texts or (), 1):
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--header number {number} holds no '='", remedy="write --header NAME=VALUE")
+        headers[name.strip()] = value
+    return headers
 
 
 _DEFAULT = RowLimits()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasrm.cli.console import exit_with, judging_progress, note, now_and_then, print_summary
-from reasrm.cli.flags import JudgingFlags
+from reasrm.cli.flags import JudgingFlags, read_headers
 from reasrm.config import load_config
 from reasrm.durable import ResumeState, read_records
 from reasrm.errors import ConfigError
@@ -45,6 +45,8 @@ def run_judge(flags: JudgingFlags, output: Path) -> None:
         result = judge_file(judge, rows, output, options, run_control(flags, on_progress))
     summary: dict[str, Any] = {"command": "judge", "output": str(output), **result.tally.summary()}
     summary["invalid_input"] = dict(sorted(result.scan.invalid.items()))
+    if judge.changed:
+        summary["judge_changed"] = list(judge.changed)
     if result.scan.recorded:
         summary["replayed"] = "+".join(sorted(result.scan.recorded)) if options.recorded_only else None
     _finish(flags, result, summary)
@@ -111,10 +113,14 @@ def open_judging(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, 
         spec=flags.spec,
         policy=flags.verdict_policy.value,
         default_spec=default_spec,
+        allow_changed=flags.allow_changed,
         backend=flags.backend.value,
         batch_size=flags.batch_size,
         concurrency=flags.concurrency,
         timeout_s=flags.timeout,
+        headers=read_headers(flags.header),
+        extra_body=flags.extra_body,
+        follow_redirects=flags.follow_redirects,
         dtype=flags.dtype,
         device=flags.device,
         tensor_parallel_size=flags.tensor_parallel_size,
@@ -158,6 +164,8 @@ def run_control(flags: JudgingFlags, on_progress: Callable[[Tally], None]) -> Ru
         retry_errors=flags.retry_errors,
         strict=flags.strict,
         max_unreadable=flags.max_unreadable,
+        secret_codes=flags.secret_codes,
+        allow_other_server=flags.allow_other_server,
         on_scan=_note_scan,
         on_start=_note_resume,
         on_progress=on_progress,
@@ -288,9 +296,9 @@ def _finish(flags: JudgingFlags, result: BatchResult, summary: dict[str, Any]) -
 
 
 def nothing_readable(result: BatchResult) -> str | None:
-    """Say why, if the judge was asked and not one judgment could be read."""
+    """Say why, if the judge was asked and not one judgment could be read; prompts that do not fit are the rows' own."""
     tally = result.tally
-    if not tally.parses or tally.parses["ok"]:
+    if not tally.parses or tally.parses["ok"] or tally.parses["too_long"]:
         return None
     status, count = tally.parses.most_common(1)[0]
     said = next(filter(None, map(first_unreadable, read_records(result.output))), "")

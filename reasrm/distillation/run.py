@@ -27,7 +27,9 @@ from reasrm.distillation.repair import PROMPT_HASH, repair_prompt
 from reasrm.distillation.slots import PASSES, Call, Pass, Slot, call_name, slot_name
 from reasrm.distillation.traces import completion_text, read_written, reason_to_reject, shown
 from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState, check_all_done, start_journal
+from reasrm.generation.base import keep_provenance
 from reasrm.hashing import derive_seed, digest
+from reasrm.judging.batch import naming_old_codes
 from reasrm.judging.inputs import InputRow, Scan
 from reasrm.records import Comparison, Order, PreferencePair
 from reasrm.requests import Completion, Request
@@ -66,6 +68,7 @@ class Control:
         restart: Move an earlier run's answers aside and begin anew.
         retry_errors: Make calls again that failed.
         strict: Refuse damaged answers instead of asking again.
+        allow_other_server: Go on where another server or served model answered before.
         on_scan: Called once with what validation found.
         on_start: Called once with what was found of earlier runs.
         on_progress: Called before the first and after every answer.
@@ -76,6 +79,7 @@ class Control:
     restart: bool = False
     retry_errors: bool = False
     strict: bool = False
+    allow_other_server: bool = False
     on_scan: Callable[[Scan], None] | None = None
     on_start: Callable[[ResumeState], None] | None = None
     on_progress: Callable[[Progress], None] | None = None
@@ -125,14 +129,20 @@ def distil(setup: Setup, control: Control | None = None) -> DistillResult:
             control.on_scan(scan)
         plan, invalid = make_plan(setup)
         check_all_done(setup.rows.paths, scan.num_items, plan.num_rows)
-        resume = start_journal(
-            journal,
-            {"input_sha256": scan.sha256, "source": scan.source, **_identity(setup)},
-            setup.rows.contents,
-            restart=control.restart,
-            retry_errors=control.retry_errors,
-            strict=control.strict,
-        )
+        with naming_old_codes(setup.spec):
+            resume = start_journal(
+                journal,
+                {"input_sha256": scan.sha256, "source": scan.source, **_identity(setup)},
+                setup.rows.contents,
+                restart=control.restart,
+                retry_errors=control.retry_errors,
+                strict=control.strict,
+            )
+        for name, teacher in (("teacher", setup.teacher), ("repair", setup.repair)):
+            if teacher is not None:
+                resume = keep_provenance(
+                    teacher.judge.backend, journal, resume, name=name, allow_other=control.allow_other_server
+                )
         if control.on_start is not None:
             control.on_start(resume)
         run = _Run(setup, plan, journal, control.on_progress)
@@ -317,6 +327,7 @@ class _Run:
             sampling=replace(teacher.sampling, seed=seed),
             structural=spec.structural,
             template_options=spec.template_options,
+            thinking_start=spec.grammar.thinking_start,
         )
 
     def _take(self, asked: _Asked, teacher: Teacher, completion: Completion) -> None:

@@ -19,7 +19,7 @@ from reasrm.durable.manifest import check_identity, read_manifest, write_manifes
 from reasrm.durable.paths import check_output
 from reasrm.durable.recovery import recover, retire
 from reasrm.errors import ConfigError, InternalError
-from reasrm.files import fsync_directory
+from reasrm.files import fsync_directory, write_json_atomic
 from reasrm.pipes import is_spooled
 
 __all__ = ["DurableMap", "ResumeState"]
@@ -90,6 +90,12 @@ class DurableMap:
         return self._paths.manifest
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """The identity of the run that the output holds, empty where it holds none."""
+        manifest = read_manifest(self._paths.manifest)
+        return {} if manifest is None else dict(manifest["identity"])
+
+    @property
     def num_done(self) -> int:
         """Rows with a record."""
         return len(self._done)
@@ -98,6 +104,20 @@ class DurableMap:
     def num_errors(self) -> int:
         """Rows recorded as failed."""
         return len(self._failed)
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What `annotate` kept, by name; of earlier runs, too."""
+        return dict((read_manifest(self._paths.manifest) or {}).get("notes") or {})
+
+    def annotate(self, name: str, note: Mapping[str, Any]) -> None:
+        """Keep in the manifest what was found while the run went on, in place of an earlier note of that name."""
+        with self._guard:
+            manifest = read_manifest(self._paths.manifest)
+            if self._log is None or manifest is None:
+                raise InternalError(_NOT_OPEN)
+            notes = {**(manifest.get("notes") or {}), name: dict(note)}
+            write_json_atomic(self._paths.manifest, {**manifest, "notes": notes})
 
     def start(
         self,
@@ -142,7 +162,8 @@ class DurableMap:
                 warnings.append(f"{num_retired} errors of rows that changed or went were taken out")
         self._done, self._failed = IdIndex(done.hashes), IdIndex(failed.hashes)
         if not resumed or adopt:
-            write_manifest(paths.manifest, self.kind, identity, __version__, self._piped)
+            notes = self.notes if resumed else None
+            write_manifest(paths.manifest, self.kind, identity, __version__, notes=notes, piped=self._piped)
         self._log = AppendLog(paths.output)
         fsync_directory(paths.output.parent)
         return ResumeState(

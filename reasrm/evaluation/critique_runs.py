@@ -31,6 +31,7 @@ from reasrm.evaluation.critique_rows import (
     scan,
     written,
 )
+from reasrm.generation.base import Backend, keep_provenance
 from reasrm.metrics.critiques import CritiqueOutcome, critique_metrics
 from reasrm.records import Comparison, Critique, Order
 from reasrm.scorers.asking import Failure
@@ -50,6 +51,8 @@ class Control:
     Args:
         restart: Move an earlier output aside and begin anew.
         retry_errors: Try again what is in the error file.
+        model: Who is asked, if a model is; a run goes on with the server that it began with.
+        allow_other_server: Go on where another server or served model answered before.
         on_scan: Called with what the first pass over the input found.
         on_start: Called with what was found of earlier runs.
         on_progress: Called with items done, items in all, and errors.
@@ -60,6 +63,8 @@ class Control:
 
     restart: bool = False
     retry_errors: bool = False
+    model: Backend | None = None
+    allow_other_server: bool = False
     on_scan: Callable[[FileScan], None] | None = None
     on_start: Callable[[ResumeState], None] | None = None
     on_progress: Callable[[int, int, int], None] | None = None
@@ -227,6 +232,9 @@ def _run(
     """Handle what no earlier run finished, a batch at a time; return the signal that stopped it, or None."""
     whole = {**identity, "reasrm": __version__}
     resume = journal.start(whole, restart=control.restart, retry_errors=control.retry_errors)
+    if control.model is not None:
+        allow_other = control.allow_other_server
+        resume = keep_provenance(control.model, journal, resume, name="critic", allow_other=allow_other)
     if control.on_start is not None:
         control.on_start(resume)
 

@@ -7,22 +7,35 @@ only then load the model. Each finished row is one durable line of `OUT`; each r
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from reasrm import __version__
-from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState, check_all_done, start_journal
+from reasrm.durable import (
+    DrainExpired,
+    DurableMap,
+    IdentityMismatch,
+    Interruption,
+    ResumeState,
+    check_all_done,
+    start_journal,
+)
+from reasrm.errors import ConfigError
+from reasrm.generation.base import keep_provenance
 from reasrm.judging.aggregate import RowResult
 from reasrm.judging.inputs import InputRow, JudgeInput, Scan
 from reasrm.judging.judge import Judge, JudgeSession, RowFailure
-from reasrm.judging.plan import JudgingOptions
+from reasrm.judging.plan import JudgingOptions, check_options
 from reasrm.judging.tally import Tally
+from reasrm.protocol.prompts import OLD_SPEC, made_with_old_codes
+from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Row
 
-__all__ = ["BatchResult", "RunControl", "first_unreadable", "judge_file"]
+__all__ = ["BatchResult", "RunControl", "first_unreadable", "judge_file", "naming_old_codes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +50,7 @@ class BatchResult:
         resume: What was found of earlier runs.
         signum: The signal that stopped the run early, or None.
         unreadable: What one judgment said that could not be read, if the run ended for too many of these.
+        server: Where a model that others serve answered, what it called itself and what it does not take.
     """
 
     output: Path
@@ -46,6 +60,7 @@ class BatchResult:
     resume: ResumeState
     signum: int | None = None
     unreadable: str | None = None
+    server: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +72,9 @@ class RunControl:
         retry_errors: Try rows again that an earlier run put into the error file.
         strict: Refuse a damaged output or a changed input instead of repairing or taking it over.
         max_unreadable: Ask no more once so many judgments of the output could not be read; None for any number.
+        secret_codes: Draw a secret for the codes of section markers, unless the options bring one. The run's manifest
+            keeps it, so that the run goes on with the same prompts.
+        allow_other_server: Go on where another server or served model answered before.
         on_scan: Called once with what validation found.
         on_start: Called once before the first row, with what was found of earlier runs.
         on_progress: Called before the first row and after every row.
@@ -69,6 +87,8 @@ class RunControl:
     retry_errors: bool = False
     strict: bool = False
     max_unreadable: int | None = None
+    secret_codes: bool = False
+    allow_other_server: bool = False
     on_scan: Callable[[Scan], None] | None = None
     on_start: Callable[[ResumeState], None] | None = None
     on_progress: Callable[[Tally], None] | None = None
@@ -108,14 +128,22 @@ def judge_file(
         scan = rows.scan()
         if control.on_scan is not None:
             control.on_scan(scan)
+        if control.secret_codes and options.code_secret is None:
+            kept = None if control.restart else journal.identity.get("code_secret")
+            options = replace(options, code_secret=kept or secrets.token_hex(16))
+        check_options(judge.spec, options)
         whole = _identity(judge, scan, options, {**rows.identity, **(identity or {})})
-        resume = start_journal(
-            journal,
-            whole,
-            rows.contents,
-            restart=control.restart,
-            retry_errors=control.retry_errors,
-            strict=control.strict,
+        with naming_old_codes(judge.spec):
+            resume = start_journal(
+                journal,
+                whole,
+                rows.contents,
+                restart=control.restart,
+                retry_errors=control.retry_errors,
+                strict=control.strict,
+            )
+        resume = keep_provenance(
+            judge.backend, journal, resume, name="judge", allow_other=control.allow_other_server
         )
         if control.on_start is not None:
             control.on_start(resume)
@@ -141,15 +169,17 @@ def judge_file(
             resume=resume,
             signum=interruption.signum,
             unreadable=run.unreadable,
+            server=journal.notes.get("judge"),
         )
 
 
 def first_unreadable(line: Mapping[str, Any]) -> str | None:
     """Return row, status and text of a judged row's first judgment that could not be read, or None."""
     unread = next((judgment for judgment in line["judgments"] if judgment["status"] != "ok"), None)
-    return (
-        None if unread is None else f"{line['id']}: {unread['status']}: {unread.get('text') or '(no text)'}"
-    )
+    if unread is None:
+        return None
+    said = unread.get("text") or unread.get("detail") or "(no text)"
+    return f"{line['id']}: {unread['status']}: {said}"
 
 
 class _Run:
@@ -236,6 +266,24 @@ def _identity(judge: Judge, scan: Scan, options: JudgingOptions, extra: Mapping[
         },
         "judge_identical": options.judge_identical,
         "judge_degenerate": options.judge_degenerate,
+        **({} if options.code_secret is None else {"code_secret": options.code_secret}),
         "reasrm": __version__,
         **extra,
     }
+
+
+@contextmanager
+def naming_old_codes(spec: JudgeSpec) -> Iterator[None]:
+    """Where an output belongs to another run because its section codes are of the old kind, say just that."""
+    try:
+        yield
+    except IdentityMismatch as mismatch:
+        for key, (recorded, _) in mismatch.differences.items():
+            said = made_with_old_codes(spec, recorded) if key.endswith("spec_hash") else None
+            if said is not None:
+                raise ConfigError(
+                    f"the output {said}",
+                    place=mismatch.place,
+                    remedy=f"to go on, {OLD_SPEC}; or begin anew with --restart",
+                ) from mismatch
+        raise

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from reasrm.durable import IdIndex
 from reasrm.errors import ConfigError, InputError, ReasrmError, RowError
 from reasrm.generation.base import Backend
-from reasrm.generation.resolve import open_backend
+from reasrm.generation.resolve import BackendOptions, open_backend
 from reasrm.judging.aggregate import RowResult, aggregate, flagged_fields, rule_status
-from reasrm.judging.plan import Ask, JudgingOptions, plan_row
+from reasrm.judging.folder import check_files, refuse_changed
+from reasrm.judging.plan import Ask, JudgingOptions, check_options, plan_row
 from reasrm.protocol.parsing import Policy, parse
-from reasrm.protocol.prompts import check_spec
+from reasrm.protocol.prompts import check_spec, warn_of_codes
 from reasrm.protocol.spec import JudgeSpec, load_spec
+from reasrm.protocol.upstream import upstream_rule
 from reasrm.records import Judgment, Order, Row, RowStatus
 from reasrm.requests import Completion, Request, SamplingParams
 from reasrm.sources import detect, read_row
@@ -27,6 +30,7 @@ from reasrm.tables import without_nulls
 __all__ = ["Judge", "JudgeSession", "RowFailure", "open_judge"]
 
 _Outcome = TypeVar("_Outcome")
+_LOG = logging.getLogger("reasrm")
 _EMBEDDED = Path(__file__).parents[1] / "sandbox_judge"
 
 
@@ -58,16 +62,18 @@ class Judge:
         backend: The model.
         policy: How verdicts are read: `strict`, or `upstream` as the suite's own script does.
         name: What results call the model; by default what the backend calls it.
+        changed: What is not as it was exported, of a judge folder that was opened all the same.
     """
 
     spec: JudgeSpec
     backend: Backend
     policy: Policy = "strict"
     name: str | None = None
+    changed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_spec(self.spec)
-        if self.policy == "upstream" and getattr(self.spec.grammar, "upstream", None) is None:
+        if self.policy == "upstream" and upstream_rule(self.spec.grammar) is None:
             raise ConfigError(
                 f"spec {self.spec.name!r} names no upstream reading",
                 remedy="leave out --verdict-policy upstream",
@@ -82,12 +88,14 @@ class Judge:
             "spec": self.spec.name,
             "spec_hash": self.spec.hash,
             "verdict_policy": self.policy,
+            **({"changed": list(self.changed)} if self.changed else {}),
         }
 
     @property
     def label(self) -> dict[str, str]:
         """How output rows name this judge."""
-        return {"name": self.name or self.backend.name, "spec": self.spec.name, "spec_hash": self.spec.hash}
+        named = {"name": self.name or self.backend.name, "spec": self.spec.name, "spec_hash": self.spec.hash}
+        return {**named, "changed": ", ".join(self.changed)} if self.changed else named
 
     def sampling(
         self,
@@ -137,6 +145,7 @@ class JudgeSession:
     def __init__(
         self, judge: Judge, options: JudgingOptions, emit: Callable[[RowResult | RowFailure], None]
     ) -> None:
+        check_options(judge.spec, options)
         self.judge = judge
         self.options = options
         self._emit = emit
@@ -281,7 +290,8 @@ def open_judge(
     spec: str | JudgeSpec | None = None,
     policy: Policy = "strict",
     default_spec: str | None = None,
-    **backend_options: Any,
+    allow_changed: bool = False,
+    **backend_options: Unpack[BackendOptions],
 ) -> Judge:
     """Open a judge by the names that the command line takes, without loading weights yet.
 
@@ -291,17 +301,25 @@ def open_judge(
         spec: A spec, its name or file. A judge folder brings its own.
         policy: How verdicts are read.
         default_spec: What to use if neither `spec` nor the folder says.
-        backend_options: Passed to the backend: `backend`, `batch_size`, `dtype`, `device`, `concurrency`, …
+        allow_changed: Open a judge folder also where it is not as it was exported; results then say so.
+        backend_options: Of the backend: `backend`, `batch_size`, `dtype`, `device`, `concurrency`, …
 
     Raises:
         ConfigError: The name or spec cannot be resolved.
+        InputError: The judge folder is not as it was exported.
     """
     folder = _EMBEDDED if name == "sandbox" else Path(name)
     if (folder / "judge.json").is_file():
-        own = load_spec(str(folder))
-        chosen = own if spec is None else _as_spec(spec)
+        chosen, edited = _open_spec(str(folder), allow_changed)
+        changed = (*edited, *check_files(folder))
+        if not allow_changed:
+            refuse_changed(folder, changed)
+        if spec is not None:
+            chosen, edited = _open_spec(spec, allow_changed)
+            changed = tuple(dict.fromkeys((*changed, *edited)))
         backend = open_backend(str(folder / "model"), **backend_options)
-        return Judge(spec=chosen, backend=backend, policy=policy, name=name if folder == _EMBEDDED else None)
+        own_name = name if folder == _EMBEDDED else None
+        return _opened(Judge(spec=chosen, backend=backend, policy=policy, name=own_name, changed=changed))
     if (folder / "checkpoints").is_dir() and (folder / "manifest.json").is_file():
         raise ConfigError(
             "is the run folder of a training",
@@ -313,9 +331,26 @@ def open_judge(
         raise ConfigError(
             f"judge {name!r} does not say how it is asked", remedy="pass --spec NAME or --spec FILE"
         )
-    chosen = _as_spec(wanted)
-    return Judge(spec=chosen, backend=open_backend(name, **backend_options), policy=policy)
+    chosen, edited = _open_spec(wanted, allow_changed)
+    backend = open_backend(name, **backend_options)
+    return _opened(Judge(spec=chosen, backend=backend, policy=policy, changed=edited))
 
 
-def _as_spec(spec: str | JudgeSpec) -> JudgeSpec:
-    return spec if isinstance(spec, JudgeSpec) else load_spec(spec)
+def _opened(judge: Judge) -> Judge:
+    """Say what is to be said of a judge."""
+    warn_of_codes(judge.spec)
+    if judge.changed:
+        _LOG.warning("warning: the judge is not as it was exported: %s", ", ".join(judge.changed))
+    return judge
+
+
+def _open_spec(spec: str | JudgeSpec, allow_changed: bool) -> tuple[JudgeSpec, tuple[str, ...]]:
+    """Return a spec, and what is not as it was exported."""
+    if isinstance(spec, JudgeSpec):
+        return spec, ()
+    try:
+        return load_spec(spec), ()
+    except InputError:
+        if not allow_changed:
+            raise
+    return load_spec(spec, allow_changed=True), ("the spec was edited",)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from reasrm.errors import RowError
+from reasrm.errors import ConfigError, RowError
 from reasrm.hashing import derive_seed
 from reasrm.protocol.prompts import build_prompt
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import CandidateSet, Comparison, Order, PreferencePair, Recorded, Row
 from reasrm.requests import Request, SamplingParams
 
-__all__ = ["Ask", "JudgingOptions", "Orders", "as_candidates", "plan_row"]
+__all__ = ["Ask", "JudgingOptions", "Orders", "as_candidates", "check_options", "plan_row"]
 
 Orders = Literal["both", "given", "random"]
 
@@ -31,6 +31,8 @@ class JudgingOptions:
         judge_degenerate: Also ask about empty responses.
         recorded_only: Ask for exactly the orders and votes that a row has recorded (replay): the `given` order is
             the recorded one; of two, the row's own.
+        code_secret: What the codes of section markers hang on besides the texts, so that who writes a text cannot
+            compute any of it. Needs a spec with `codes: 2`.
     """
 
     orders: Orders = "both"
@@ -40,6 +42,7 @@ class JudgingOptions:
     judge_identical: bool = False
     judge_degenerate: bool = False
     recorded_only: bool = False
+    code_secret: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,19 @@ class _View:
     shown: tuple[int, ...] = ()
 
 
+def check_options(spec: JudgeSpec, options: JudgingOptions) -> None:
+    """Refuse options that a spec cannot follow.
+
+    Raises:
+        ConfigError: Its section codes cannot hang on a secret.
+    """
+    if options.code_secret is not None and spec.codes < 2:
+        raise ConfigError(
+            f"the section codes of spec {spec.name!r} cannot hang on a secret",
+            remedy="use a spec with `codes: 2`, or leave the secret out",
+        )
+
+
 def plan_row(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[Ask]:
     """Return the prompts that judging a row takes.
 
@@ -79,7 +95,7 @@ def plan_row(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[Ask]:
     """
     asks: list[Ask] = []
     for view in _views(spec, row, options):
-        messages = build_prompt(spec, view.row, view.response)
+        messages = build_prompt(spec, view.row, view.response, secret=options.code_secret)
         votes = len(row.recorded.get(view.order, ())) if options.recorded_only else options.votes
         for vote in range(votes):
             suffix = f"{view.order}|{vote}|{view.response}"
@@ -91,6 +107,7 @@ def plan_row(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[Ask]:
                 recorded=_recording(row, view.order, vote),
                 structural=spec.structural,
                 template_options=spec.template_options,
+                thinking_start=spec.grammar.thinking_start,
             )
             asks.append(Ask(request, view.order, vote, view.response, view.shown))
     if not asks:

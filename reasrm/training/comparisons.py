@@ -7,8 +7,9 @@ dropped and named, never cut.
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from reasrm.errors import ConfigError, InputError, RowError
 from reasrm.generation.encoding import EncodedRequest, read_ids
+from reasrm.hashing import derive_seed
 from reasrm.judging.aggregate import rule_status
 from reasrm.judging.inputs import JudgeInput
 from reasrm.pipes import refuse_pipe
@@ -30,7 +32,15 @@ from reasrm.tables import Columns
 from reasrm.training.data import Dropped, count_reasons, dropped_row, nothing_left
 from reasrm.training.models import BaseModel
 
-__all__ = ["ComparisonEncoder", "EncodedComparisons", "Prompt", "read_comparisons", "read_judgment"]
+__all__ = [
+    "ComparisonEncoder",
+    "EncodedComparisons",
+    "Overlap",
+    "Prompt",
+    "overlap",
+    "read_comparisons",
+    "read_judgment",
+]
 
 Orders = Literal["random", "both", "given"]
 
@@ -76,6 +86,33 @@ class EncodedComparisons:
         return np.array([len(prompt.ids) for prompt in self.prompts], dtype=np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """What rows that are measured on have in common with rows that are learned from.
+
+    Args:
+        rows: Pairs that are in both: the same prompt and responses, in either order.
+        prompts: Pairs whose prompt is in both, those included.
+    """
+
+    rows: int
+    prompts: int
+
+
+def overlap(measured: EncodedComparisons, learned: EncodedComparisons) -> Overlap:
+    """Return how many pairs of one are in the other, too."""
+    prompts = {prompt.comparison.prompt for prompt in learned.prompts}
+    rows = {_content(prompt.comparison) for prompt in learned.prompts}
+    pairs = {prompt.comparison.id: prompt.comparison for prompt in measured.prompts}.values()
+    return Overlap(
+        sum(_content(pair) in rows for pair in pairs), sum(pair.prompt in prompts for pair in pairs)
+    )
+
+
+def _content(pair: Comparison) -> tuple[object, frozenset[str]]:
+    return pair.prompt, frozenset((pair.response_a, pair.response_b))
+
+
 class ComparisonEncoder:
     """Encodes pairs for one model and one spec.
 
@@ -95,6 +132,7 @@ class ComparisonEncoder:
         self._orders = orders
         self._seed = seed
         self._max_tokens = max_tokens
+        base.prompts.refuse_garbling(spec.structural)
 
     def encode(self, row: Row, place: str) -> list[Prompt] | Dropped:
         """Return the prompts of a row, one or two, or why it is left out."""
@@ -145,16 +183,18 @@ def read_comparisons(
     *,
     limit: int | None = None,
     columns: Columns | None = None,
+    draw: int | None = None,
     progress: Callable[[int], None] = lambda number: None,
 ) -> EncodedComparisons:
-    """Read and encode all pairs of some files, in order.
+    """Read and encode the pairs of some files, in order.
 
     Args:
         files: Of any schema that `reasrm judge` reads.
         encoder: Pairs to prompts.
-        limit: Read at most this many rows.
+        limit: Take at most this many rows.
         columns: Field → the column that holds it.
-        progress: Called with the number of rows read, after each.
+        draw: Seed by which these are drawn from all rows, by their ids; None takes the first ones.
+        progress: Called with the number of rows taken, after each.
 
     Raises:
         InputError: A file cannot be read, or every row is dropped; then the commonest reason is named.
@@ -162,7 +202,10 @@ def read_comparisons(
     """
     found = EncodedComparisons()
     seen: dict[str, str] = {}
-    for number, (place, row) in enumerate(_rows(files, limit, columns), 1):
+    rows = _rows(files, limit if draw is None else None, columns)
+    if limit is not None and draw is not None:
+        rows = _drawn(rows, limit, draw)
+    for number, (place, row) in enumerate(rows, 1):
         if isinstance(row, Dropped):
             found.dropped.append(row)
         else:
@@ -193,6 +236,19 @@ def _rows(
             yield item.place, dropped_row(item.id, item.place, item.error)
 
 
+def _drawn(
+    rows: Iterable[tuple[str, Row | Dropped]], limit: int, seed: int
+) -> Iterator[tuple[str, Row | Dropped]]:
+    """Yield a sample of the rows, in their order. Which rows depends on the seed and the ids, not on the order."""
+
+    def key(item: tuple[int, tuple[str, Row | Dropped]]) -> tuple[int, int]:
+        number, (place, row) = item
+        return derive_seed(seed, "sample", row.id or place), number
+
+    chosen = heapq.nsmallest(limit, enumerate(rows), key=key)
+    yield from (item for _, item in sorted(chosen, key=lambda item: item[0]))
+
+
 _REMEDIES = {
     "too_long": "raise data.max_prompt_tokens, or use a model with a longer context",
     "no_label": "give preference pairs, or comparisons with a label",
@@ -215,7 +271,8 @@ def read_judgment(
     Returns:
         The judgment in the order shown, and the ids of the completion with its end-of-turn id.
     """
-    request = Request(prompt.key, (), SamplingParams(max_tokens=max_tokens))
+    sampling = SamplingParams(max_tokens=max_tokens)
+    request = Request(prompt.key, (), sampling, thinking_start=spec.grammar.thinking_start)
     completion = read_ids(
         EncodedRequest(request, tuple(prompt.ids)),
         ids,

@@ -191,3 +191,43 @@ def test_suites_refuse_what_they_cannot_score_before_anything_is_asked(tmp_path)
     occupied.touch()
     with pytest.raises(ConfigError, match="not a folder"):
         evaluate(get_suite("pairs"), who, JudgeInput([rows]), occupied, JudgingOptions())
+
+
+def test_a_run_goes_on_with_its_own_secret_and_no_other(tmp_path):
+    rows, output = write_rows(tmp_path / "rows.jsonl", 4), tmp_path / "out.jsonl"
+    plain, first, second = judge(), judge(poison={"q3|BA|0|0"}), judge()
+    run(rows, tmp_path / "plain.jsonl", plain)
+    assert run(rows, output, first, secret_codes=True).tally.errors == 1
+    assert run(rows, output, second, secret_codes=True, retry_errors=True).tally.errors == 0
+
+    def prompts(who: Judge) -> dict[str, Any]:
+        return {request.id: request.messages for request in who.backend.requests}
+
+    again = prompts(second)
+    assert set(again) == {"q3|AB|0|0", "q3|BA|0|0"}
+    assert again.items() <= prompts(first).items()
+    assert not set(again.items()) & set(prompts(plain).items())
+    secret = json.loads(Path(f"{output}.manifest.json").read_text())["identity"]["code_secret"]
+    assert len(secret) == 32
+    assert secret not in output.read_text()
+    with pytest.raises(ConfigError, match=r"code_secret was \(not shown\), is \(absent\)") as caught:
+        run(rows, output)
+    assert secret not in str(caught.value)
+    with pytest.raises(ConfigError, match=r"code_secret was \(absent\)"):
+        run(rows, tmp_path / "plain.jsonl", secret_codes=True)
+    fixed = JudgingOptions(code_secret=secret)
+    assert secret not in repr(fixed)
+    with pytest.raises(ConfigError, match="use a spec with `codes: 2`"):
+        list(judge("sandbox").judge([json.loads(rows.read_text().splitlines()[0])], fixed))
+    run(rows, output, secret_codes=True, restart=True)
+    assert secret not in Path(f"{output}.manifest.json").read_text()
+
+
+def test_changed_section_codes_are_refused_by_name_and_the_old_spec_goes_on(tmp_path):
+    rows, output = write_rows(tmp_path / "rows.jsonl", 3), tmp_path / "out.jsonl"
+    old = Judge(spec=load_spec("mt-bench").model_copy(update={"codes": 1}), backend=FakeBackend())
+    run(rows, output, old)
+    with pytest.raises(ConfigError, match=r"section codes.*without the key `codes`.*--restart"):
+        run(rows, output)
+    assert run(rows, output, old).tally.resumed == 3
+    assert run(rows, output, restart=True).tally.rows == 3
