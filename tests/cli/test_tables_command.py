@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.commands import ROOT, rows_of, run, sorted_lines, start, summary
+from tests.commands import ROOT, here, rows_of, run, sorted_lines, start, summary
 
 MODEL = ROOT / "reasrm" / "sandbox_judge" / "model"
 COLUMNS = "prompt=meta.asked,chosen=answers[0],rejected=answers[1]"
@@ -37,6 +37,7 @@ def judge(rows: Path, output: Path, *more: str) -> list[str | Path]:
     return ["judge", "--judge", "sandbox", "--input", rows, "--output", output, "--columns", COLUMNS, *more]
 
 
+@pytest.mark.slow  # several processes
 def test_a_killed_run_over_a_table_continues_to_the_bytes_of_one_over_json_lines(tmp_path):
     table = write_table(tmp_path / "rows.parquet", foreign(60))
     lines = tmp_path / "rows.jsonl"
@@ -63,19 +64,20 @@ def test_a_killed_run_over_a_table_continues_to_the_bytes_of_one_over_json_lines
 
 def test_import_and_curate_take_columns(tmp_path):
     table = write_table(tmp_path / "rows.parquet", foreign(12))
-    bare = run("data", "import", "--input", table, "--output", tmp_path / "none.jsonl")
+    bare = here("data", "import", "--input", table, "--output", tmp_path / "none.jsonl")
     assert bare.returncode == 4
     assert "--columns" in summary(bare)["message"]
-    result = run(
+    result = here(
         "data", "import", "--input", table, "--columns", COLUMNS, "--output", tmp_path / "pairs.jsonl"
     )
     assert summary(result)["kept"] == 12, result.stderr
     config = tmp_path / "curate.yaml"
     config.write_text(yaml.safe_dump({"input": [str(table)], "output": str(tmp_path / "curated")}))
-    result = run("data", "curate", "--config", config, "--columns", COLUMNS)
+    result = here("data", "curate", "--config", config, "--columns", COLUMNS)
     assert summary(result)["rows"] == 12, result.stderr
 
 
+@pytest.mark.slow  # loads torch and a model
 @pytest.mark.parametrize("verb", ["sft", "rlvr", "distill"])
 def test_stages_read_tables_under_named_columns(tmp_path, verb):
     if verb == "sft":
@@ -103,8 +105,16 @@ def test_stages_read_tables_under_named_columns(tmp_path, verb):
     if verb == "sft":
         args += ["--set", "data.on_unreadable=keep"]
     if verb == "rlvr":
-        args += ["--set", "validation=null", "--set", "selection=null"]
-    result = run(verb, *args)
+        held = json.dumps({"held": [str(shards)]})
+        args += [
+            "--set",
+            f"validation.splits={held}",
+            "--set",
+            "validation.limit=3",
+            "--set",
+            "selection=null",
+        ]
+    result = here(verb, *args)
     assert result.returncode == 0, result.stderr
     said = json.dumps(summary(result))
     assert '"rows": 4' in said or '"train": 4' in said, said
