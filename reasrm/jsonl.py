@@ -3,7 +3,7 @@
 Lines end at LF and nowhere else, so U+2028, U+0085, VT and FF inside a string stay where they are. A
 byte-order mark, CRLF, blank lines and a missing final newline change nothing. A row that cannot be read is
 yielded with its reason and the rows after it go on; only what makes the whole file unusable is raised. Memory
-is bounded by the longest row allowed, whatever the file holds. Gzip is recognised by its first bytes.
+is bounded by the longest row allowed, whatever the file holds. Compression is recognised by its first bytes.
 
 A file may also hold one JSON array of objects, or one object of objects (the key of each becomes its `_key`).
 An array is told from a row of JSON Lines by what follows it; an object of objects is for `.json` files only.
@@ -12,40 +12,42 @@ An array is told from a row of JSON Lines by what follows it; an object of objec
 from __future__ import annotations
 
 import errno
-import gzip
 import hashlib
 import io
 import math
 import os
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple
 
 import orjson
 
-from reasrm.errors import EnvironmentProblem, InputError, RowError
+from reasrm.compressed import DAMAGE, SUFFIXES, decompressing, is_damage
+from reasrm.errors import EnvironmentProblem, InputError, ReasrmError, RowError
 from reasrm.files import display_name
 from reasrm.hashing import canonical_json
 from reasrm.strictjson import MAX_DEPTH, dumps, parse_object, parses
 
 __all__ = [
     "MAX_DEPTH",
+    "MAX_RATIO",
     "RawRow",
     "RowLimits",
     "TruncatedInput",
     "dumps",
+    "limits_now",
     "read_rows",
     "set_limits",
 ]
 
+_PACKED = "|".join(f"{re.escape(suffix)}$" for suffix in SUFFIXES)
 _BLANK = b" \t\r\n"
 _BLOCK = 1 << 20
 _NO_SUCH_FILE = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
-_MAX_GZ_RATIO = 200.0
+MAX_RATIO = 200.0
 
 _STRING_REST = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _STRUCTURE = re.compile(rb'[\[\]{},:"]')
@@ -57,7 +59,8 @@ class RowLimits:
 
     Args:
         row_bytes: Longest row; a longer one is reported and skipped without being held.
-        unpacked_bytes: What any gzip file may expand to; beyond this, one that expands more than 200 times is refused.
+        unpacked_bytes: What any compressed file may expand to; beyond this, one that expands more than 200 times is
+            refused.
     """
 
     row_bytes: int = 64 * 2**20
@@ -70,6 +73,11 @@ _limits = [RowLimits()]
 def set_limits(limits: RowLimits) -> None:
     """Set the limits of every file that this process reads from now on."""
     _limits[0] = limits
+
+
+def limits_now() -> RowLimits:
+    """Return the limits of every file that this process reads."""
+    return _limits[0]
 
 
 class RawRow(NamedTuple):
@@ -96,16 +104,17 @@ class TruncatedInput(InputError):
     Args:
         message: What is wrong.
         place: The file.
-        offset: Bytes of (decompressed) content up to the end of the last complete row.
+        offset: Bytes of (decompressed) content up to the end of the last complete row; None in a table.
         num_rows: Rows yielded.
     """
 
-    def __init__(self, message: str, *, place: str, offset: int, num_rows: int) -> None:
+    def __init__(self, message: str, *, place: str, offset: int | None, num_rows: int) -> None:
         self.offset = offset
         self.num_rows = num_rows
         self.exit_code = 3 if num_rows else 4
         super().__init__(
-            f"{message} after {num_rows} complete rows, at byte {offset} of the content",
+            f"{message} after {num_rows} complete rows"
+            + ("" if offset is None else f", at byte {offset} of the content"),
             place=place,
             remedy="the rows before that were read; fetch the file again for the rest",
         )
@@ -127,28 +136,29 @@ class _Item(NamedTuple):
     whole: bool
 
 
-def read_rows(path: str | os.PathLike[str], *, limits: RowLimits | None = None) -> Iterator[RawRow]:
-    """Yield the rows of a `.jsonl`, `.jsonl.gz` or `.json` file in order, bad ones with their error.
+def read_rows(
+    path: str | os.PathLike[str], *, limits: RowLimits | None = None, name: str | None = None
+) -> Iterator[RawRow]:
+    """Yield the rows of a `.jsonl` or `.json` file, compressed or not, in order, bad ones with their error.
 
     Error codes: `bad_utf8` (also an escaped lone surrogate), `bad_json`, `not_finite`, `big_integer`,
     `not_object`, `too_large`, `too_deep`, `duplicate_key`.
 
     Args:
         path: The file; a pipe will do.
-        limits: Of rows and gzip files; by default what `set_limits` said.
+        limits: Of rows and compressed files; by default what `set_limits` said.
+        name: What places call the file; by default its own name.
 
     Raises:
         InputError: The file is missing, not text, uses CR line ends, or expands like a zip bomb.
-        TruncatedInput: A gzip file or a JSON array ends too early; raised after its complete rows.
+        TruncatedInput: A compressed file or a JSON array ends too early; raised after its complete rows.
         EnvironmentProblem: The file cannot be read.
     """
-    name = display_name(path)
+    name = name or display_name(path)
     try:
         with io.BufferedReader(io.FileIO(path), _BLOCK) as raw:
-            packed = raw.peek(2)[:2] == b"\x1f\x8b"
-            # GzipFile is read directly: a buffer around it would drop complete rows when the data is cut.
-            stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw) if packed else raw)
-            source = _Source(name, stream, raw if packed else None, limits or _limits[0])
+            stream, packing = decompressing(raw)
+            source = _Source(name, stream, raw if packing else None, limits or limits_now())
             yield from _rows(source)
     except OSError as error:
         if error.errno in _NO_SUCH_FILE:
@@ -158,7 +168,7 @@ def read_rows(path: str | os.PathLike[str], *, limits: RowLimits | None = None) 
 
 
 class _Source:
-    """An open file: its lines, the offset read so far, and the guards of a gzip stream."""
+    """An open file: its lines, the offset read so far, and the guards of a compressed stream."""
 
     def __init__(
         self,
@@ -209,17 +219,17 @@ class _Source:
         if self._packed is not None:
             self._next_check = self.offset + self._free // 4
             size = max(self._packed.tell(), 1)
-            if self.offset > size * _MAX_GZ_RATIO:
+            if self.offset > size * MAX_RATIO:
                 raise InputError(
                     f"expands {self.offset / size:.0f} times, to more than {self._free} bytes; "
-                    f"beyond these, {_MAX_GZ_RATIO:g} times is the limit",
+                    f"beyond these, {MAX_RATIO:g} times is the limit",
                     place=self.name,
                     remedy="if you trust it, decompress it yourself or pass --max-unpacked-bytes",
                 )
 
 
 def _rows(source: _Source) -> Iterator[RawRow]:
-    """Decide what the file holds and yield its rows; turn damage in a gzip stream into `TruncatedInput`."""
+    """Decide what the file holds and yield its rows; turn damage in a compressed stream into `TruncatedInput`."""
     lines = source.lines()
     num_rows = end = 0
     try:
@@ -245,8 +255,10 @@ def _rows(source: _Source) -> Iterator[RawRow]:
                 error = problem
             num_rows, end = num_rows + 1, line_end
             yield _raw_row((place, number, data, error, blake2b(body, digest_size=8).digest()))
-    except (EOFError, zlib.error, gzip.BadGzipFile) as damage:
-        reason = f"the gzip data is cut or damaged ({damage})"
+    except DAMAGE as damage:
+        if not is_damage(damage) or isinstance(damage, ReasrmError):
+            raise
+        reason = f"the compressed data is cut or damaged ({damage})"
         raise TruncatedInput(reason, place=source.name, offset=end, num_rows=num_rows) from damage
 
 
@@ -270,7 +282,7 @@ def _container(head: list[_Line], name: str) -> bytes:
     text, body, whole = filled[0]
     if body[:2] in (b"\xff\xfe", b"\xfe\xff") and b"\x00" in body[:4]:
         raise InputError("is UTF-16 text", place=name, remedy="convert it: iconv -f utf-16 -t utf-8 IN > OUT")
-    is_json = name.removesuffix(".gz").endswith(".json")
+    is_json = re.sub(_PACKED, "", name).endswith(".json")
     complete = whole and parses(body)
     if body[:1] == b"[" or (body[:1] == b"{" and is_json):
         if len(filled) > 1:

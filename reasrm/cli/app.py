@@ -102,6 +102,7 @@ def eval_command(
 @flags.reads_rows
 def distill_command(
     config: Annotated[Path, typer.Option("--config", help="The distillation's YAML file.")],
+    columns: flags.ColumnNames = None,
     overrides: flags.Overrides = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count rows and calls, show a prompt, ask nobody.")
@@ -125,7 +126,7 @@ def distill_command(
 
         run_distill(
             config,
-            overrides or (),
+            [*(overrides or ()), *flags.as_override(columns, "columns")],
             dry_run=dry_run,
             restart=restart,
             retry_errors=retry_errors,
@@ -137,6 +138,7 @@ def distill_command(
 @flags.reads_rows
 def sft_command(
     config: flags.StageConfig,
+    columns: flags.ColumnNames = None,
     overrides: flags.Overrides = None,
     run_dir: flags.RunDir = None,
     resume: flags.Resume = False,
@@ -151,7 +153,8 @@ def sft_command(
     with guarded():
         from reasrm.cli.training import run_sft
 
-        run_sft(config, overrides or [], run_dir, resume=resume, dry_run=dry_run, quiet=quiet)
+        named = flags.as_override(columns, "data.columns")
+        run_sft(config, [*(overrides or ()), *named], run_dir, resume=resume, dry_run=dry_run, quiet=quiet)
 
 
 @app.command("rlvr")
@@ -159,6 +162,7 @@ def sft_command(
 @flags.reads_rows
 def rlvr_command(
     config: flags.StageConfig,
+    columns: flags.ColumnNames = None,
     overrides: flags.Overrides = None,
     run_dir: flags.RunDir = None,
     resume: flags.Resume = False,
@@ -173,7 +177,8 @@ def rlvr_command(
     with guarded():
         from reasrm.cli.training import run_rlvr
 
-        run_rlvr(config, overrides or [], run_dir, resume=resume, dry_run=dry_run, quiet=quiet)
+        named = flags.as_override(columns, "data.columns")
+        run_rlvr(config, [*(overrides or ()), *named], run_dir, resume=resume, dry_run=dry_run, quiet=quiet)
 
 
 @app.command("export")

@@ -32,13 +32,13 @@ from reasrm.curation import (
     curate,
 )
 from reasrm.errors import ConfigError, InputError
-from reasrm.files import file_sha256
 from reasrm.hashing import digest
 from reasrm.judging.batch import judge_file
 from reasrm.pipes import refuse_pipe, refuse_stream, settled
 from reasrm.records import Comparison
 from reasrm.sources import SOURCES, SourceRow, read_file
 from reasrm.sources.importing import REASONS, as_pair, pair_to_json
+from reasrm.tables import Columns, content_sha256, refuse_missing
 
 if TYPE_CHECKING:
     from reasrm.curation.config import BenchmarkSection, JudgeSection
@@ -124,7 +124,7 @@ def _curate(
         with _progress() as progress:
             judge.bars_away = progress.away
             curated = curate(
-                read_pairs(files, config.source),
+                read_pairs(files, config.source, config.columns),
                 read_benchmarks(sections),
                 config,
                 folder.work,
@@ -152,7 +152,7 @@ def _curate(
         "reasrm": __version__,
         "config": config.model_dump(mode="json"),
         "inputs": [
-            {"path": name, "sha256": file_sha256(file)}
+            {"path": name, "sha256": content_sha256(file)}
             for name, file in zip(config.input, files, strict=True)
         ],
         **({} if judge.num_errors is None else {"judge_errors": judge.num_errors}),
@@ -162,14 +162,14 @@ def _curate(
     return {**report, "files": curated.files}
 
 
-def read_pairs(paths: Sequence[Path], source: str) -> Iterator[Incoming]:
+def read_pairs(paths: Sequence[Path], source: str, columns: Columns | None = None) -> Iterator[Incoming]:
     """Yield every row of some files as a pair, or why it is none.
 
     Raises:
         InputError: A file is missing, damaged, or of no known schema.
     """
     sources = {known.name: known for known in SOURCES}
-    for place, item in _rows(paths, source):
+    for place, item in _rows(paths, source, columns):
         reader = None if item.source is None else sources[item.source]
         if item.error is not None:
             yield Incoming(
@@ -203,7 +203,7 @@ def read_benchmarks(sections: Sequence[BenchmarkSection]) -> Iterator[BenchmarkP
         path = Path(section.input)
         name = section.name or path.name.partition(".")[0]
         num_read = num_bad = 0
-        for item in read_file(path, section.source):
+        for item in read_file(path, section.source, columns=section.columns):
             num_bad += item.error is not None
             for row in item.rows:
                 num_read += 1
@@ -214,12 +214,12 @@ def read_benchmarks(sections: Sequence[BenchmarkSection]) -> Iterator[BenchmarkP
             note(f"warning: {num_bad} rows of {path} cannot be read, their prompts are not looked for")
 
 
-def _rows(paths: Sequence[Path], source: str) -> Iterator[tuple[str, SourceRow]]:
+def _rows(paths: Sequence[Path], source: str, columns: Columns | None) -> Iterator[tuple[str, SourceRow]]:
     """Yield rows with their places, which name the folder too where two files have the same name."""
     same_names = len({path.name for path in paths}) < len(paths)
     for path in paths:
         folder = f"{path.parent}/" if same_names else ""
-        for item in read_file(path, source):
+        for item in read_file(path, source, columns=columns):
             yield folder + item.place, item
 
 
@@ -284,11 +284,9 @@ def _identity(config: CurationConfig, files: Sequence[Path]) -> str:
         tokenizer = Path(config.length.tokenizer)
         names.append(str(tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer))
     refuse_pipe(names)
-    for name in names:
-        if not Path(name).is_file():
-            raise InputError("there is no such file", place=name)
+    refuse_missing(names)
     told = config.model_dump(mode="json", exclude={"output"})
-    return digest([told, [file_sha256(name) for name in names], __version__])
+    return digest([told, [content_sha256(name) for name in names], __version__])
 
 
 class _Progress(NamedTuple):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from reasrm.cli.console import note, print_summary
-from reasrm.config import read_yaml
 from reasrm.errors import ConfigError
 from reasrm.protocol.spec import builtin_specs, load_spec
 from reasrm.sources import SOURCES, Source, get
 from reasrm.sources.importing import import_pairs
+from reasrm.tables import given_columns
 
 __all__ = ["list_sources", "run_import", "show_specs"]
 
@@ -23,14 +23,16 @@ def run_import(
     source: str,
     coerce_scalars: bool,
     options: Sequence[str] = (),
-    columns: Path | None = None,
+    columns: str | None = None,
 ) -> None:
     """Import, say per file what was kept and dropped, and print the report."""
-    chosen = _configured(source, options, columns)
+    named = given_columns(columns)
+    chosen = _configured(source, options)
     report = import_pairs(
         inputs,
         output,
         source=chosen,
+        columns=named,
         coerce_scalars=coerce_scalars,
         on_rows=lambda file: note(f"{file.path}: {file.rows:,} rows, {file.kept:,} pairs kept"),
     )
@@ -48,26 +50,19 @@ def run_import(
     print_summary({"command": "data import", **settings, **summary})
 
 
-def _configured(name: str, options: Sequence[str], columns: Path | None) -> str | Source:
-    """Return the named source with its options and columns; the name alone where there are none."""
-    if not options and columns is None:
+def _configured(name: str, options: Sequence[str]) -> str | Source:
+    """Return the named source with its options; the name alone where there are none."""
+    if not options:
         return name
     if name == "auto":
-        raise ConfigError("--option and --columns speak of one source", remedy="name it: --source NAME")
+        raise ConfigError("--option speaks of one source", remedy="name it: --source NAME")
     chosen: dict[str, str] = {}
     for option in options:
         key, equals, value = option.partition("=")
         if not equals or key in chosen:
             raise ConfigError(f"--option {option!r}", remedy="give each option once, as NAME=VALUE")
         chosen[key] = value
-    return get(name).configured(chosen, {} if columns is None else _read_columns(columns))
-
-
-def _read_columns(path: Path) -> Mapping[str, str]:
-    value = read_yaml(path)
-    if isinstance(value, dict) and value and all(isinstance(x, str) for pair in value.items() for x in pair):
-        return value
-    raise ConfigError("is no list of columns", place=str(path), remedy="write lines 'field: column'")
+    return get(name).configured(chosen, {})
 
 
 def list_sources() -> None:

@@ -31,9 +31,7 @@ def data_import(
             "--option", help="NAME=VALUE: a choice that the source leaves to you; see data sources."
         ),
     ] = None,
-    columns: Annotated[
-        Path | None, typer.Option("--columns", help="YAML, lines 'field: column': this file's column names.")
-    ] = None,
+    columns: flags.ColumnNames = None,
     coerce_scalars: flags.CoerceScalars = False,
     quiet: flags.Quiet = False,
 ) -> None:
@@ -65,6 +63,7 @@ def data_curate(
     output: Annotated[
         Path | None, typer.Option("--output", help="Instead of the config's output folder.")
     ] = None,
+    columns: flags.ColumnNames = None,
     overrides: flags.Overrides = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Replace an earlier result, judged rows included.")
@@ -82,7 +81,14 @@ def data_curate(
     with guarded(), chatter_to_stderr():
         from reasrm.cli.curation import run_curation
 
-        run_curation(config, input or (), output, overrides or (), restart=restart, retry_errors=retry_errors)
+        run_curation(
+            config,
+            input or (),
+            output,
+            [*(overrides or ()), *flags.as_override(columns, "columns")],
+            restart=restart,
+            retry_errors=retry_errors,
+        )
 
 
 @data_app.command("sources")

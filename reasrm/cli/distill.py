@@ -82,7 +82,8 @@ def open_setup(path: Path, overrides: Sequence[str] = ()) -> Iterator[Setup]:
 
         teacher = opened(config.teacher)
         repair = None if config.repair is None else opened(config.repair)
-        rows = JudgeInput([Path(name) for name in config.input], source=config.source, limit=config.limit)
+        paths = [Path(name) for name in config.input]
+        rows = JudgeInput(paths, source=config.source, limit=config.limit, columns=config.columns)
         yield Setup(config, rows, teacher, repair)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,6 +22,7 @@ from reasrm.pipes import settled
 __all__ = [
     "AllowOtherServer",
     "CoerceScalars",
+    "ColumnNames",
     "ExtraBody",
     "FollowRedirects",
     "Headers",
@@ -35,6 +37,7 @@ __all__ = [
     "Seed",
     "SourceName",
     "StageConfig",
+    "as_override",
     "read_headers",
     "reads_rows",
     "takes_judging_flags",
@@ -44,7 +47,19 @@ Option = typer.Option
 
 Inputs = Annotated[
     list[Path],
-    Option("--input", help="JSONL, .jsonl.gz, JSON, a pipe, or - for standard input. Repeatable."),
+    Option(
+        "--input",
+        help="JSONL, JSON, Parquet, Arrow, CSV or TSV, also compressed; a folder of shards; a quoted glob; a pipe, or "
+        "- for standard input; hf://owner/name[@revision][:config][/split]. Repeatable.",
+    ),
+]
+ColumnNames = Annotated[
+    str | None,
+    Option(
+        "--columns",
+        help="field=column,…: which column, or path such as messages[0].content, holds which field; "
+        "or a YAML file of lines 'field: column'.",
+    ),
 ]
 SourceName = Annotated[str, Option("--source", help="The rows' schema; auto recognises it.")]
 CoerceScalars = Annotated[
@@ -126,6 +141,7 @@ class JudgingFlags:
     input: Inputs
     spec: Annotated[str | None, Option(help="How the judge is asked and read: a name or a file.")] = None
     source: SourceName = "auto"
+    columns: ColumnNames = None
     orders: Annotated[OrdersChoice, Option(help="Show both orders, the given, or a drawn one.")] = (
         OrdersChoice.both
     )
@@ -169,7 +185,9 @@ class JudgingFlags:
     backend: Annotated[BackendChoice, Option(help="What runs a model folder or hub id.")] = BackendChoice.hf
     batch_size: Annotated[int, Option(min=1, help="Prompts per forward pass (hf).")] = 8
     concurrency: Annotated[int, Option(min=1, help="Requests in flight (openai:).")] = 16
-    timeout: Annotated[float, Option(min=0.001, max=604800, help="Seconds for a whole answer (openai:).")] = 600.0
+    timeout: Annotated[float, Option(min=0.001, max=604800, help="Seconds for a whole answer (openai:).")] = (
+        600.0
+    )
     header: Headers = None
     extra_body: ExtraBody = None
     follow_redirects: FollowRedirects = False
@@ -196,6 +214,15 @@ def read_headers(texts: Sequence[str] | None) -> dict[str, str]:
             raise ConfigError(f"--header number {number} holds no '='", remedy="write --header NAME=VALUE")
         headers[name.strip()] = value
     return headers
+
+
+def as_override(columns: str | None, key: str) -> list[str]:
+    """Return what `--columns` says as an override of a config's key."""
+    if columns is None:
+        return []
+    from reasrm.tables import given_columns
+
+    return [f"{key}={json.dumps(given_columns(columns))}"]
 
 
 _DEFAULT = RowLimits()

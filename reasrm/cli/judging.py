@@ -25,6 +25,7 @@ from reasrm.judging.tally import Tally
 from reasrm.pipes import refuse_stream, settled
 from reasrm.printable import one_line
 from reasrm.sources.recorded import read_recordings
+from reasrm.tables import given_columns
 
 if TYPE_CHECKING:
     from reasrm.evaluation.critiques import CritiqueEvaluation
@@ -148,6 +149,7 @@ def open_judging(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, 
         coerce_scalars=flags.coerce_scalars,
         dedupe=flags.dedupe.value,
         limit=flags.limit,
+        columns=given_columns(flags.columns),
         rubrics=load_rubrics(settled(flags.rubrics)) if flags.rubrics else None,
         recordings=read_recordings(settled(Path(recordings))) if recordings else None,
         on_lines=lambda lines: note(f"validated {lines:,} lines"),

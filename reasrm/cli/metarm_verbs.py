@@ -28,6 +28,7 @@ class ScaleChoice(StrEnum):
 def metarm_train(
     context: typer.Context,
     config: Annotated[Path | None, typer.Option("--config", help="The stage's YAML file.")] = None,
+    columns: flags.ColumnNames = None,
     overrides: flags.Overrides = None,
     run_dir: flags.RunDir = None,
     resume: flags.Resume = False,
@@ -41,7 +42,7 @@ def metarm_train(
     Example: reasrm metarm --config configs/sandbox/metarm.yaml --run-dir runs/metarm
     """
     if context.invoked_subcommand is not None:
-        if config or overrides or run_dir or resume or dry_run:
+        if config or columns or overrides or run_dir or resume or dry_run:
             raise typer.BadParameter(
                 "the flags of the stage mean nothing here; give the command's own", context
             )
@@ -52,7 +53,8 @@ def metarm_train(
     with guarded():
         from reasrm.cli.metarm import run_metarm
 
-        run_metarm(config, overrides or [], run_dir, resume=resume, dry_run=dry_run, quiet=quiet)
+        named = flags.as_override(columns, "data.columns")
+        run_metarm(config, [*(overrides or ()), *named], run_dir, resume=resume, dry_run=dry_run, quiet=quiet)
 
 
 @metarm_app.command("score")

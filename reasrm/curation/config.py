@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from reasrm.config import Config
+from reasrm.tables import ColumnMap
 
 __all__ = [
     "BalanceSection",
@@ -96,11 +97,13 @@ class BenchmarkSection(Config):
         input: Its file.
         name: What reports call it; by default the file's name.
         source: Its schema.
+        columns: Field → the column, or path into one, that holds it in this file.
     """
 
     input: str = Field(min_length=1)
     name: str | None = None
     source: str = "auto"
+    columns: ColumnMap = Field(default_factory=dict)
 
 
 class DecontaminationSection(Config):
@@ -260,6 +263,7 @@ class CurationConfig(Config):
     Args:
         input: Files of preference pairs, in any schema that is read.
         source: Their schema; `auto` recognises it.
+        columns: Field → the column, or path into one, that holds it in these files.
         output: The folder to make.
         length: Filter by length.
         language: Filter by language.
@@ -274,6 +278,7 @@ class CurationConfig(Config):
 
     input: tuple[str, ...] = Field(min_length=1)
     source: str = "auto"
+    columns: ColumnMap = Field(default_factory=dict)
     output: str = Field(min_length=1)
     length: LengthSection | None = None
     language: LanguageSection | None = None

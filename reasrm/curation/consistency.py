@@ -25,7 +25,7 @@ from reasrm.curation.ledger import Ledger
 from reasrm.curation.store import RowStore
 from reasrm.durable import hash_id
 from reasrm.errors import InputError
-from reasrm.jsonl import read_rows
+from reasrm.tables import read_rows
 
 __all__ = ["filter_by_judge", "read_verdict"]
 

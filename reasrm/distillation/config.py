@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from reasrm.config import Config
+from reasrm.tables import ColumnMap
 
 __all__ = ["DistillConfig", "HintSection", "RepairSection", "TeacherSection", "Thinking"]
 
@@ -121,6 +122,7 @@ class DistillConfig(Config):
         stage: `distill`.
         input: Files of preference pairs or labelled comparisons.
         source: Their schema, or `auto`.
+        columns: Field → the column, or path into one, that holds it in these files.
         limit: Read at most this many rows.
         output: Folder of everything that is written.
         spec: The protocol by which teachers are asked and read; the student's own.
@@ -139,6 +141,7 @@ class DistillConfig(Config):
     stage: Literal["distill"]
     input: tuple[str, ...] = Field(min_length=1)
     source: str = "auto"
+    columns: ColumnMap = Field(default_factory=dict)
     limit: int | None = Field(default=None, gt=0)
     output: str = Field(min_length=1)
     spec: str = Field(min_length=1)

@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 
 from reasrm.durable import DuplicateCheck, hash_id
 from reasrm.errors import InputError, RowError
-from reasrm.files import file_sha256
-from reasrm.jsonl import RawRow, read_rows
 from reasrm.judging.inputs import JudgeInput
 from reasrm.protocol.grammar import Grammar
 from reasrm.protocol.spec import load_spec
@@ -22,6 +20,7 @@ from reasrm.protocol.thinking import after_thinking
 from reasrm.records import Comparison, CoreArgument, Critique, Order, PreferencePair, Row
 from reasrm.sources import detect, fields, get
 from reasrm.sources.base import Source
+from reasrm.tables import RawRow, content_sha256, read_rows
 
 __all__ = [
     "FileScan",
@@ -129,7 +128,7 @@ def scan(path: Path, source: str, name: str) -> FileScan:
     Raises:
         InputError: Ids repeat, or there is not one critique.
     """
-    found = FileScan(sha256=file_sha256(path))
+    found = FileScan(sha256=content_sha256(path))
     place = ""
     for item in written(path, source, name):
         found.num_items += 1

@@ -31,11 +31,11 @@ from reasrm.evaluation.critique_rows import (
     scan,
     written,
 )
-from reasrm.files import file_sha256
 from reasrm.generation.base import Backend, keep_provenance
 from reasrm.metrics.critiques import CritiqueOutcome, critique_metrics
 from reasrm.records import Comparison, Critique, Order
 from reasrm.scorers.asking import Failure
+from reasrm.tables import content_sha256
 
 _LOG = logging.getLogger("reasrm")
 __all__ = ["Control", "FileReader", "Result", "extract_file", "score_file"]
@@ -196,7 +196,7 @@ def score_file(
         _check_reference(own, judged, name, reference)
         whole = {
             "input_sha256": found.sha256,
-            "reference_sha256": file_sha256(reference),
+            "reference_sha256": content_sha256(reference),
             "source": source,
             "field": name,
             **identity,

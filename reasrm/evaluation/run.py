@@ -15,7 +15,7 @@ from reasrm import __version__
 from reasrm.durable import ResumeState, read_records
 from reasrm.errors import ConfigError, EnvironmentProblem, InputError
 from reasrm.evaluation.suites import Suite
-from reasrm.files import file_sha256, write_json_atomic
+from reasrm.files import write_json_atomic
 from reasrm.hashing import digest
 from reasrm.judging.batch import BatchResult, RunControl, judge_file
 from reasrm.judging.inputs import JudgeInput, Scan
@@ -23,6 +23,7 @@ from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
 from reasrm.metrics.intervals import wilson
 from reasrm.metrics.outcomes import RowOutcome, from_row
+from reasrm.tables import content_sha256
 
 if TYPE_CHECKING:  # scipy costs half a second, and most suites have no critiques
     from reasrm.evaluation.critiques import CritiqueEvaluation
@@ -165,7 +166,7 @@ def evaluate_published(suite: Suite, path: Path, folder: Path, *, seed: int = 0)
         "parse_status": {},
         "judge": {"name": "replay"},
         "replayed": "subset_scores",
-        "data_sha256": file_sha256(path),
+        "data_sha256": content_sha256(path),
         "seed": seed,
         "reasrm": __version__,
     }

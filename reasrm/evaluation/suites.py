@@ -10,7 +10,7 @@ from typing import Protocol
 from reasrm.config import nearest
 from reasrm.errors import ConfigError
 from reasrm.evaluation import published
-from reasrm.metrics import accuracy, judgebench, llmbar, pandalm, rewardbench, rm_bench
+from reasrm.metrics import accuracy, alpaca_eval, judgebench, llmbar, pandalm, rewardbench, rm_bench
 from reasrm.metrics.outcomes import RowOutcome
 from reasrm.metrics.result import SuiteResult
 
@@ -88,6 +88,13 @@ SUITES: tuple[Suite, ...] = (
         score=rewardbench.evaluate,
         about="RewardBench 1: prompt-weighted section scores and their mean",
         published=published.rewardbench_outcomes,
+    ),
+    Suite(
+        name="alpaca-eval",
+        default_spec="mt-bench",
+        sources=("alpaca-eval",),
+        score=alpaca_eval.evaluate,
+        about="AlpacaEval: win rate of the second output, by the judge's probability where it has one",
     ),
     Suite(
         name="pairs",

@@ -6,6 +6,7 @@ otherwise takes the commonest failure of its judgments. Unreadable judgments nev
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -38,7 +39,8 @@ class RowResult:
         status: How it ended; `verdict`, `score` and `ranking` are None unless it is `OK`.
         verdict: The side with most readable votes.
         score: Mean readable score (pointwise, one response).
-        scores: Mean readable scores by response (pointwise or listwise, several responses).
+        scores: Mean readable scores by response (pointwise or listwise, several responses; of a pair only where
+            they are probabilities, and then `confidence` is the winner's).
         ranking: Responses best first, by mean rank over readable judgments.
         confidence: Share of readable votes for the verdict.
         consistent: Whether both orders came to the same verdict; None unless both are readable.
@@ -181,18 +183,33 @@ def _aggregate_votes(row: Row, judgments: tuple[Judgment, ...], readable: list[J
     winner = _majority(_votes(readable))
     by_order = [_majority(_votes(group)) for group in _by_order(readable)]
     consistent = by_order[0] is not None and by_order[0] == by_order[1] if len(by_order) == 2 else None
+    shares = _shares(readable)
     if winner is None:
-        return RowResult(row=row, status=RowStatus.SPLIT, consistent=False, judgments=judgments)
+        return RowResult(
+            row=row, status=RowStatus.SPLIT, consistent=False, scores=shares, judgments=judgments
+        )
+    votes = fmean(j.verdict is not None and j.verdict.winner == winner for j in readable)
     label = label_of(row)
     return RowResult(
         row=row,
         status=RowStatus.OK,
         verdict=winner,
-        confidence=fmean(j.verdict is not None and j.verdict.winner == winner for j in readable),
+        confidence=votes if shares is None or winner == "tie" else shares["AB".index(winner)],
+        scores=shares,
         consistent=consistent,
         correct=None if label is None else winner == label,
         judgments=judgments,
     )
+
+
+def _shares(readable: Sequence[Judgment]) -> tuple[float, ...] | None:
+    """Return the mean probability of each response where all judgments gave one: two numbers whose sum is one."""
+    given = [j.scores for j in readable if j.scores is not None and len(j.scores) == 2]
+    if len(given) < len(readable) or not all(
+        min(pair) >= 0 and math.isclose(sum(pair), 1.0, abs_tol=1e-9) for pair in given
+    ):
+        return None
+    return tuple(fmean(pair[n] for pair in given) for n in range(2))
 
 
 def _votes(judgments: Iterable[Judgment]) -> Counter[Winner]:

@@ -15,14 +15,13 @@ from typing import Any, Literal, NamedTuple
 
 from reasrm.durable import DuplicateCheck, hash_id
 from reasrm.errors import ConfigError, InputError, RowError
-from reasrm.files import file_sha256
 from reasrm.hashing import digest
-from reasrm.jsonl import TruncatedInput, read_rows
 from reasrm.judging.aggregate import label_of, rule_status
 from reasrm.pipes import settled
 from reasrm.records import Order, Recorded, Row, RowStatus, Rubric
 from reasrm.sources import Source, read_file
 from reasrm.sources.fields import shared, text
+from reasrm.tables import Columns, TruncatedInput, content_sha256, read_rows
 
 __all__ = ["InputRow", "JudgeInput", "Scan", "load_rubrics"]
 
@@ -95,13 +94,14 @@ class JudgeInput:
     """The input files of one run. What comes through a pipe is kept in a temporary file, to be read again.
 
     Args:
-        paths: JSONL, gzipped JSONL or JSON files; pipes; `-` for standard input.
+        paths: Files of rows, folders of shards, globs, or data sets of the Hub; pipes; `-` for standard input.
         source: A schema, its name, or `auto`.
         coerce_scalars: Read booleans and numbers as texts where a text is expected.
         dedupe: What to do with a repeated id: `refuse`, or keep the `first` where the content is equal.
         limit: Judge at most this many rows.
         rubrics: Rubrics by row id, overriding the rows' own where they have one.
         recordings: Recorded answers by row id, instead of the rows' own.
+        columns: Field → the column, or path into one, that holds it.
         on_lines: Called during `scan`, now and then, with the lines validated so far.
     """
 
@@ -115,6 +115,7 @@ class JudgeInput:
         limit: int | None = None,
         rubrics: Mapping[str, Rubric] | None = None,
         recordings: Recordings | None = None,
+        columns: Columns | None = None,
         on_lines: Callable[[int], None] | None = None,
     ) -> None:
         if not paths:
@@ -126,6 +127,7 @@ class JudgeInput:
         self._rubrics = rubrics
         self._recordings = recordings
         self._source = source
+        self._columns = dict(columns or {})
         self._on_lines = on_lines
         self._repeated: frozenset[int] = frozenset()
 
@@ -143,6 +145,7 @@ class JudgeInput:
         return {
             "rubrics": digest(rubrics) if rubrics else None,
             "recordings": digest(recordings) if recordings else None,
+            **({"columns": self._columns} if self._columns else {}),
         }
 
     def scan(self) -> Scan:
@@ -166,7 +169,7 @@ class JudgeInput:
                 self._count(scan, raw.row, raw.derived)
         scan.source = "+".join(sources)
         self._repeated = scan.repeated = frozenset(check.repeated_hashes())
-        scan.sha256 = [file_sha256(path) for path in self.paths]
+        scan.sha256 = [content_sha256(path) for path in self.paths]
         num_lines = scan.num_rows + scan.num_invalid
         scan.num_items = num_lines if self.limit is None else min(num_lines, self.limit)
         if self._repeated:
@@ -177,7 +180,7 @@ class JudgeInput:
             raise InputError(
                 f"none of {scan.num_invalid} lines is a usable row, first: {scan.examples[0]}",
                 place=str(self.paths[0]),
-                remedy="give JSONL or JSON; convert CSV or Parquet first",
+                remedy="see docs/data.md for the rows that are read; name columns with --columns field=column,…",
             )
         if self._rubrics is not None and not scan.num_rubrics:
             raise InputError("no row has an id that the rubrics name", remedy="check the ids of both files")
@@ -228,7 +231,7 @@ class JudgeInput:
         same_names = len({path.name for path in self.paths}) < len(self.paths)
         for path in self.paths:
             folder = f"{path.parent}/" if same_names else ""
-            items = read_file(path, self._source, coerce_scalars=self._coerce_scalars)
+            items = read_file(path, self._source, columns=self._columns, coerce_scalars=self._coerce_scalars)
             try:
                 for item in items:
                     place = folder + item.place

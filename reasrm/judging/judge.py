@@ -24,7 +24,8 @@ from reasrm.protocol.spec import JudgeSpec, load_spec
 from reasrm.protocol.upstream import upstream_rule
 from reasrm.records import Judgment, Order, Row, RowStatus
 from reasrm.requests import Completion, Request, SamplingParams
-from reasrm.sources import detect
+from reasrm.sources import detect, read_row
+from reasrm.tables import without_nulls
 
 __all__ = ["Judge", "JudgeSession", "RowFailure", "open_judge"]
 
@@ -268,8 +269,9 @@ def _read(item: Any, place: str) -> tuple[bool, tuple[Row, ...]]:
             place=place,
             remedy="give records, or dicts as they stand in a file",
         )
-    source = detect(item, place)
-    return source.derives_id(item), source.read(item, place)
+    row = without_nulls(dict(item))
+    source = detect(row, place)
+    return source.derives_id(row), read_row(row, place, source)
 
 
 def _unshuffle(judgment: Judgment, shown: tuple[int, ...]) -> Judgment:

@@ -41,6 +41,7 @@ class RowOutcome:
         score: Pointwise score.
         label: Gold score, index of the best response, or gold ranking.
         ranking: Response indices, best first.
+        scores: One number per response.
     """
 
     id: str
@@ -55,6 +56,7 @@ class RowOutcome:
     score: float | None = None
     label: Label | None = None
     ranking: tuple[int, ...] | None = None
+    scores: tuple[float | None, ...] | None = None
 
     @property
     def reading(self) -> Reading:
@@ -130,6 +132,7 @@ def from_row(row: Mapping[str, Any], place: str | None = None) -> RowOutcome:
         score=row.get("score"),
         label=_label(label, place),
         ranking=None if row.get("ranking") is None else tuple(row["ranking"]),
+        scores=None if row.get("scores") is None else tuple(row["scores"]),
     )
 
 

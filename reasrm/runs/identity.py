@@ -17,10 +17,10 @@ from typing import Any
 import orjson
 
 from reasrm.errors import ConfigError, EnvironmentProblem, InputError
-from reasrm.files import file_sha256
 from reasrm.hashing import canonical_json, digest
 from reasrm.pipes import refuse_pipe
 from reasrm.runs.seals import hash_files
+from reasrm.tables import content_sha256
 
 __all__ = ["describe_run", "expect_same", "merge", "read_json", "read_manifest"]
 
@@ -181,7 +181,7 @@ def _identify(name: str, source: Path) -> dict[str, Any]:
             shown = [str(path) for path in names if not any(part.startswith(".") for part in path.parts)]
             sha256 = digest(hash_files(source, shown), 64)
         else:
-            sha256 = file_sha256(source)
+            sha256 = content_sha256(source)
     except OSError as error:
         remedy = "pass the path of an existing file"
         raise InputError(

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from reasrm.errors import ConfigError, InputError, RowError
-from reasrm.jsonl import RawRow, RowLimits, read_rows
+from reasrm.records import Row
 from reasrm.sources import (
+    alpaca_eval,
     chatbot_arena,
     code_preference,
     helpsteer2,
@@ -25,12 +26,14 @@ from reasrm.sources import (
     openrubrics,
     pandalm,
     pku,
+    plan_rewardbench,
     prometheus,
     prometheus_collections,
     rewardbench,
     rm_bench,
     rm_r1_logs,
     rm_r1_sets,
+    rmb,
     rows,
     skywork,
     trl,
@@ -38,6 +41,8 @@ from reasrm.sources import (
 )
 from reasrm.sources.base import RowIds, Source, SourceRow
 from reasrm.sources.fields import RowData, row_id
+from reasrm.sources.prompts import refuse_unread
+from reasrm.tables import Columns, RawRow, RowLimits, check_fields, read_rows
 
 __all__ = [
     "SOURCES",
@@ -47,10 +52,12 @@ __all__ = [
     "detect",
     "get",
     "read_file",
+    "read_row",
 ]
 
 SOURCES: tuple[Source, ...] = (
     judgebench.SOURCE,
+    alpaca_eval.SOURCE,
     llmbar.SOURCE,
     pandalm.SOURCE,
     prometheus.HHH,
@@ -69,6 +76,10 @@ SOURCES: tuple[Source, ...] = (
     code_preference.SOURCE,
     math_step_dpo.SOURCE,
     chatbot_arena.SOURCE,
+    chatbot_arena.ARENA_55K,
+    plan_rewardbench.SOURCE,
+    rmb.PAIRS,
+    rmb.BEST_OF_N,
     prometheus_collections.PREFERENCE,
     prometheus_collections.FEEDBACK,
     openrubrics.SOURCE,
@@ -81,6 +92,7 @@ SOURCES: tuple[Source, ...] = (
 """All sources, in the order they are tried; `rows` and `trl` fit rows of others too, so they are last."""
 
 _MAX_LOOKAHEAD = 100
+_FIELDS = frozenset[str]().union(*(source.fields for source in SOURCES))
 
 
 def get(name: str) -> Source:
@@ -120,35 +132,41 @@ def read_file(
     path: Path | str,
     source: str | Source = "auto",
     *,
+    columns: Columns | None = None,
     coerce_scalars: bool = False,
     limits: RowLimits | None = None,
 ) -> Iterator[SourceRow]:
     """Yield every row of a file as records or as an error, in order, in near-constant memory.
 
     Args:
-        path: `.jsonl`, `.json` or either with `.gz`.
+        path: What `tables.read_rows` reads.
         source: A source, its name, or `auto`.
+        columns: Field → the column that holds it; by default those that the source was configured with.
         coerce_scalars: Read booleans and numbers in text fields as text.
         limits: Of rows and gzip files, as in `read_rows`.
 
     Raises:
-        InputError: None of the first hundred rows is of a known source, or the first row lacks a column
-            whose name was assumed or given.
+        InputError: None of the first hundred rows is of a known source or has a column whose name was assumed or
+            given.
+        ConfigError: The source reads no such field.
     """
-    raws = read_rows(Path(path), limits=limits)
-    if source != "auto":
-        chosen = source if isinstance(source, Source) else get(source)
-        items = _read_named(raws, chosen, coerce_scalars)
-        return items if chosen.join is None else chosen.join(items)
-    return _read_auto(raws, coerce_scalars)
+    if source == "auto":
+        check_fields(columns or {}, _FIELDS, "no source")
+        return _read_auto(read_rows(path, columns=columns, limits=limits), coerce_scalars)
+    chosen = source if isinstance(source, Source) else get(source)
+    if columns:
+        chosen = chosen.configured({}, columns)
+    raws = read_rows(path, columns=chosen.columns, limits=limits)
+    items = _read_named(raws, chosen, coerce_scalars)
+    return items if chosen.join is None else chosen.join(items)
 
 
 def _read_named(raws: Iterator[RawRow], source: Source, coerce_scalars: bool) -> Iterator[SourceRow]:
-    checked = False
-    for raw in raws:
-        if not checked and raw.data is not None:
-            source.check_columns(raw.data, raw.place)
-            checked = True
+    head = list(islice(raws, _MAX_LOOKAHEAD)) if source.assumed else []
+    good = [raw for raw in head if raw.data is not None]
+    if good:
+        source.check_columns([raw.data or {} for raw in good], good[0].place)
+    for raw in chain(head, raws):
         yield _read(raw, source, coerce_scalars)
 
 
@@ -181,6 +199,17 @@ def _first(row: RowData) -> Source | None:
     return None
 
 
+def read_row(row: RowData, place: str, source: Source) -> tuple[Row, ...]:
+    """Return the records of one row.
+
+    Raises:
+        RowError: It cannot be read, or says what the source does not read.
+    """
+    rows = source.read(row, place)
+    refuse_unread(row, place, [found.prompt for found in rows])
+    return rows
+
+
 def _own_id(row: RowData, source: Source) -> str | None:
     try:
         return row_id(row, source.id_keys, "")
@@ -192,12 +221,10 @@ def _read(raw: RawRow, source: Source, coerce_scalars: bool) -> SourceRow:
     data = raw.data
     if data is None:
         return SourceRow(raw.line, raw.place, raw.digest, error=raw.error, source=source.name)
-    if source.columns:
-        data = source.rename(data)
     if coerce_scalars:
         data = source.coerce_scalars(data)
     try:
-        rows = source.read(data, raw.place)
+        rows = read_row(data, raw.place, source)
     except RowError as error:
         own_id = _own_id(data, source)
         return SourceRow(raw.line, raw.place, raw.digest, error=error, source=source.name, id=own_id)

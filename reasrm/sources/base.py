@@ -7,19 +7,19 @@ labels) beside two functions, `recognises` and `read`. Reading is total: a row b
 Where a dataset leaves a decision to its user (which of two labels, which of several pairs), the source has an
 option; its first value is the default, and a source is configured before it reads. Column names that could
 not be confirmed against the owner's files are `assumed`: a file read by name is checked for them at its first
-row, other names can be given for them, and what is read says `schema: unverified`.
+rows, other names can be given for them, and what is read says `schema: unverified`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from reasrm.config import nearest
 from reasrm.errors import ConfigError, InputError, RowError
 from reasrm.records import Row
-from reasrm.sources.fields import OPTIONAL, RowData
+from reasrm.sources.fields import OPTIONAL, SYSTEM, RowData
+from reasrm.tables import check_fields, lacking_columns
 
 __all__ = ["RowIds", "Source", "SourceRow"]
 
@@ -41,7 +41,7 @@ class Source:
         text_keys: Fields that must be strings, for `coerce_scalars`.
         options: Option → value → what it changes of the source; the first value is the default.
         assumed: Columns whose names could not be confirmed; empty where they were.
-        columns: Field → the column of this file that holds it, as the user says.
+        columns: Field → the column, or path into one, that holds it in this file, as the user says.
         join: Turns rows that are read alone into pairs with their neighbours.
         exchange: Rewrites the text of a critique for exchanged responses; None where it cannot tell.
     """
@@ -63,6 +63,11 @@ class Source:
     exchange: Callable[[str], str | None] = lambda text: None
 
     @property
+    def fields(self) -> frozenset[str]:
+        """The fields that may be read of a row."""
+        return OPTIONAL.union(self.example, self.id_keys, self.assumed, SYSTEM)
+
+    @property
     def verified(self) -> bool:
         """Whether the column names were confirmed against the owner's files or description."""
         return not self.assumed and not self.columns
@@ -82,34 +87,14 @@ class Source:
                     remedy=f"its options: {known}" if known else "it has no options",
                 )
             changes |= self.options[name][value]
-        fields = {*self.example, *self.id_keys, *self.assumed, *OPTIONAL}
-        for key in columns:
-            if key not in fields:
-                guess = nearest(key, fields)
-                raise ConfigError(
-                    f"the source {self.name!r} reads no field {key!r}",
-                    remedy=f"did you mean {guess!r}?" if guess else f"it reads {', '.join(sorted(fields))}",
-                )
+        check_fields(columns, self.fields, f"the source {self.name!r}")
         return replace(self, **changes, columns=dict(columns))
 
-    def check_columns(self, row: RowData, place: str) -> None:
-        """Raise `InputError` if a file's first row lacks a column that is assumed or was named."""
-        wanted = [self.columns.get(key, key) for key in self.assumed]
-        lacking = [name for name in dict.fromkeys([*wanted, *self.columns.values()]) if name not in row]
-        if not lacking:
-            return
-        raise InputError(
-            f"the first row has no {', '.join(map(repr, lacking))}, which {self.name!r} reads; "
-            f"it has {', '.join(map(repr, list(row)[:20])) or 'no keys'}",
-            place=place,
-            remedy="name this file's columns in a YAML file, a line 'field: column' each, and pass --columns FILE",
-        )
-
-    def rename(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Return the row with each named column under the name of the field that it holds."""
-        taken = set(self.columns.values())
-        kept = {key: value for key, value in row.items() if key not in taken}
-        return kept | {key: row[name] for key, name in self.columns.items() if name in row}
+    def check_columns(self, rows: Sequence[RowData], place: str) -> None:
+        """Raise `InputError` if none of a file's first rows has a column that is assumed."""
+        lacking = [key for key in self.assumed if not any(key in row for row in rows)]
+        if lacking and rows:
+            raise lacking_columns(lacking, rows, place)
 
     def derives_id(self, row: RowData) -> bool:
         """Return whether the ids of this row's records come from its content."""

@@ -3,6 +3,9 @@
 The last replies are compared where everything before them is the same. After the first turn it is not, because each
 model answered for itself: such a row is an error unless `multi_turn=transcript` makes the rest of each conversation,
 under the same speaker names on both sides, the response. Both kinds of tie are ties; `meta.tie` keeps them apart.
+
+The 55k set holds the same in other columns: the user's turns and each model's replies as JSON lists, the vote as three
+columns of which one is 1.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 from reasrm.sources.pairing import comparison, side_meta
 
-__all__ = ["SOURCE"]
+__all__ = ["ARENA_55K", "SOURCE"]
 
 _ID_KEYS = ("id", "question_id")
 _BOTH_BAD = "tie (bothbad)"
@@ -95,6 +98,69 @@ def _pair(row: RowData, place: str, prompt: Conversation, responses: tuple[str, 
     return comparison(row, place, prompt, responses, target, id_keys=_ID_KEYS, meta=meta)
 
 
+_FLAGS = {"winner_model_a": "model_a", "winner_model_b": "model_b", "winner_tie": "tie"}
+
+
+def _of_lists(row: RowData, place: str) -> RowData:
+    """Return a row of the 55k set as a row of the conversations."""
+    lists = {key: _list(row, key, place) for key in ("prompt", "response_a", "response_b")}
+    sizes = {key: len(items) for key, items in lists.items()}
+    if len(set(sizes.values())) > 1:
+        raise RowError(f"prompts and replies differ in number: {sizes}", code="prompt_mismatch", place=place)
+    votes = [winner for flag, winner in _FLAGS.items() if fields.integer(row, flag, place) == 1]
+    if len(votes) != 1:
+        told = {flag: row[flag] for flag in _FLAGS}
+        raise fields.bad_label("winner_…", told, "one of three columns is 1, the others 0", place)
+    sides = {
+        f"conversation_{side}": [
+            {"role": role, "content": content}
+            for asked, said in zip(lists["prompt"], lists[f"response_{side}"], strict=True)
+            for role, content in (("user", asked), ("assistant", said))
+        ]
+        for side in "ab"
+    }
+    return {**{key: value for key, value in row.items() if key not in lists}, **sides, "winner": votes[0]}
+
+
+def _list(row: RowData, key: str, place: str) -> list[Any]:
+    value = fields.required(row, key, place)
+    if isinstance(value, str):
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            value = None
+    # A model that failed left null; it said nothing.
+    if isinstance(value, list) and value and all(item is None or isinstance(item, str) for item in value):
+        return [item or "" for item in value]
+    raise fields.wrong_type(key, "a non-empty list of texts, or one as JSON", row[key], place)
+
+
+ARENA_55K = Source(
+    name="arena-55k",
+    url="https://huggingface.co/datasets/lmsys/lmsys-arena-human-preference-55k",
+    licence="Apache-2.0, not confirmed",
+    revision="57,477 rows, columns as its competition lists them; the files were not seen",
+    label_rule="One of `winner_model_a`, `winner_model_b` and `winner_tie` is 1.",
+    example={
+        "id": 30192,
+        "model_a": "model-a",
+        "model_b": "model-b",
+        "prompt": '["Hi"]',
+        "response_a": '["??"]',
+        "response_b": '["Hello!"]',
+        "winner_model_a": 0,
+        "winner_model_b": 1,
+        "winner_tie": 0,
+    },
+    recognises=lambda row: "winner_model_a" in row and "winner_model_b" in row,
+    read=lambda row, place: _read(_of_lists(row, place), place),
+    options={
+        "multi_turn": {
+            "refuse": {},
+            "transcript": {"read": lambda row, place: _read_transcripts(_of_lists(row, place), place)},
+        }
+    },
+)
 SOURCE = Source(
     name="chatbot-arena",
     url="https://huggingface.co/datasets/lmsys/chatbot_arena_conversations",

@@ -13,9 +13,11 @@ import orjson
 
 from reasrm.errors import RowError
 from reasrm.records import Conversation, CoreArgument, Criterion, Critique, Message, Rubric, Verdict
+from reasrm.sources import tools
 
 __all__ = [
     "OPTIONAL",
+    "SYSTEM",
     "WINNERS",
     "RowData",
     "bad_label",
@@ -23,6 +25,7 @@ __all__ = [
     "conversation",
     "describe",
     "integer",
+    "is_tool_use",
     "last_response",
     "messages",
     "missing",
@@ -38,7 +41,12 @@ __all__ = [
 RowData = Mapping[str, Any]
 WINNERS: Mapping[int | str, Verdict] = {"A": Verdict("A"), "B": Verdict("B"), "tie": Verdict("tie")}
 
+SYSTEM = ("system", "system_prompt")
+"""Columns that hold a system turn apart from the prompt."""
 _ABSENT = object()
+_SPECIAL = frozenset({"tool_calls", "function_call", "from"})
+_TOOL_ROLES = tools.RESULT_ROLES | tools.CALL_ROLES
+_SPEAKERS = {"human": "user", "gpt": "assistant", "bot": "assistant", "chatgpt": "assistant"}
 OPTIONAL = frozenset({"principle", "reference", "subset", "group", "language", "rubric", "critique", "meta"})
 
 
@@ -159,12 +167,15 @@ def conversation(row: RowData, key: str, place: str) -> Conversation:
 
 
 def messages(value: Sequence[Any], key: str, place: str) -> Conversation:
-    """Return a list of `{role, content}` objects as messages. Names and other annotations are not kept."""
+    """Return a list of `{role, content}` objects as messages. Names and other annotations are not kept.
+
+    Calls and results of tools become text; see `sources.tools`.
+    """
     turns = []
     for n, item in enumerate(value):
-        if type(item) is dict and "tool_calls" not in item:
+        if type(item) is dict and _SPECIAL.isdisjoint(item):
             role, content = item.get("role"), item.get("content")
-            if type(content) is str and type(role) is str and role:
+            if type(content) is str and type(role) is str and role and role not in _TOOL_ROLES:
                 turns.append(Message(role, content))
                 continue
         turns.append(_odd_message(item, f"{key}[{n}]", place))
@@ -175,22 +186,31 @@ def _odd_message(item: Any, where: str, place: str) -> Message:
     """Read a message that is not plain `{role, content}`, or say what is wrong with it."""
     if not isinstance(item, dict):
         raise wrong_type(where, "an object {role, content}", item, place)
-    for key in ("role", "content"):
+    if "from" in item and "value" in item and "role" not in item:
+        item = {**item, "role": _SPEAKERS.get(item["from"], item["from"]), "content": item["value"]}
+    calls = item.get("tool_calls") or item.get("function_call")
+    for key in ("role",) if calls else ("role", "content"):
         if key not in item:
             raise missing(item, f"{where}.{key}", place)
-    if not isinstance(item["role"], str) or not item["role"]:
-        raise wrong_type(f"{where}.role", "a non-empty string", item["role"], place)
-    if item.get("tool_calls"):
-        raise RowError(
-            f"field {where + '.tool_calls'!r} is not empty; judges read text only",
-            code="unsupported",
-            place=place,
-        )
-    content = item["content"]
+    role = item["role"]
+    if not isinstance(role, str) or not role:
+        raise wrong_type(f"{where}.role", "a non-empty string", role, place)
+    content = _content("" if calls and item.get("content") is None else item["content"], where, place)
+    if role in tools.RESULT_ROLES:
+        return tools.as_result(content, item.get("name"))
+    if role in tools.CALL_ROLES:
+        return Message("assistant", tools.as_call(content, where, place))
+    if calls:
+        said = tools.calls_text(calls, f"{where}.tool_calls", place)
+        return Message(role, f"{content}\n\n{said}" if content else said)
+    return Message(role, content)
+
+
+def _content(content: Any, where: str, place: str) -> str:
     if isinstance(content, str):
-        return Message(item["role"], content)
+        return content
     if isinstance(content, list) and content:
-        return Message(item["role"], "".join(_part(part, where, n, place) for n, part in enumerate(content)))
+        return "".join(_part(part, where, n, place) for n, part in enumerate(content))
     raise wrong_type(f"{where}.content", "a string or a list of text parts", content, place)
 
 
@@ -212,14 +232,20 @@ def response(row: RowData, key: str, place: str) -> str:
             if type(content) is str:
                 return content
         turns = messages(value, key, place)
-        if len(turns) == 1:
-            return last_response(turns, key, place)
+        if len(turns) == 1 or is_tool_use(turns):
+            return last_response(turns, key, place) if len(turns) == 1 else tools.transcript(turns)
         raise RowError(
             f"field {key!r} has {len(turns)} messages, expected one assistant message",
             code="unsupported",
             place=place,
         )
     raise wrong_type(key, "a string or a list with one assistant message", required(row, key, place), place)
+
+
+def is_tool_use(turns: Conversation) -> bool:
+    """Whether some turns are one reply: the assistant's, with results of the tools that it called between them."""
+    roles = {turn.role for turn in turns}
+    return roles == {"assistant", "tool"} and turns[-1].role == "assistant"
 
 
 def last_response(turns: Conversation, key: str, place: str) -> str:

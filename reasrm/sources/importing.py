@@ -25,6 +25,7 @@ from reasrm.jsonl import dumps
 from reasrm.pipes import refuse_stream, settled
 from reasrm.records import CandidateSet, Comparison, Critique, PreferencePair, Row, Rubric
 from reasrm.sources import SOURCES, RowIds, Source, SourceRow, get, read_file
+from reasrm.tables import Columns, input_files, is_hub
 
 __all__ = ["REASONS", "FileReport", "ImportReport", "as_pair", "import_pairs", "pair_to_json"]
 
@@ -134,6 +135,7 @@ def import_pairs(
     output: Path,
     *,
     source: str | Source = "auto",
+    columns: Columns | None = None,
     coerce_scalars: bool = False,
     on_rows: Callable[[FileReport], None] | None = None,
 ) -> ImportReport:
@@ -146,6 +148,7 @@ def import_pairs(
         inputs: Files to read, in order.
         output: Where the pairs go.
         source: A source, its name, or `auto`.
+        columns: Field → the column, or path into one, that holds it.
         coerce_scalars: Read booleans and numbers in text fields as text.
         on_rows: Called now and then with the counts of the file being read.
 
@@ -159,6 +162,8 @@ def import_pairs(
         raise ConfigError("no input file", remedy="pass --input FILE")
     refuse_stream(output)
     found = source if isinstance(source, Source) or source == "auto" else get(source)
+    if columns and isinstance(found, Source):
+        found = found.configured({}, columns)
     dropped = output.with_name(f"{output.stem}.dropped.jsonl")
     _refuse_overwriting(inputs, (output, dropped))
     reports = tuple(FileReport(str(path)) for path in inputs)
@@ -171,7 +176,7 @@ def import_pairs(
         keep = jsonlines.Writer(kept_file, dumps=dumps)
         drop = jsonlines.Writer(dropped_file, dumps=dumps)
         for path, report in zip(map(settled, inputs), reports, strict=True):
-            for item in read_file(path, found, coerce_scalars=coerce_scalars):
+            for item in read_file(path, found, columns=columns, coerce_scalars=coerce_scalars):
                 _import_row(item, sources, ids, report, keep, drop)
                 if on_rows is not None and report.rows % _REPORT_EVERY == 0:
                     on_rows(report)
@@ -327,7 +332,8 @@ def _rubric_json(rubric: Rubric) -> str | dict[str, Any]:
 
 
 def _refuse_overwriting(inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
-    for path in inputs:
+    files = [file for path in inputs if not is_hub(path) for _, file in input_files(path)]
+    for path in files:
         for output in outputs:
             if output.exists() and path.exists() and os.path.samefile(path, output):
                 raise ConfigError(

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from reasrm.errors import InputError, RowError
-from reasrm.jsonl import RawRow, read_rows
 from reasrm.records import Credited, Order, Recorded, Verdict
 from reasrm.sources import detect, fields
 from reasrm.sources.base import RowIds, SourceRow
 from reasrm.sources.fields import WINNERS, RowData
+from reasrm.tables import RawRow, read_rows
 
 __all__ = ["Recordings", "read_recordings"]
 

@@ -9,6 +9,7 @@ from reasrm.records import CandidateSet, Comparison, Row
 from reasrm.sources import fields
 from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
+from reasrm.sources.prompts import read_prompt
 
 __all__ = ["SOURCE"]
 
@@ -30,7 +31,7 @@ def _read(row: RowData, place: str) -> tuple[Row, ...]:
 
 
 def _pairwise(row: RowData, place: str) -> Comparison:
-    prompt = fields.conversation(row, "prompt", place)
+    prompt = read_prompt(row, place, ("response_a", "response_b"))
     first = fields.response(row, "response_a", place)
     second = fields.response(row, "response_b", place)
     labelled = row.get("label") is not None
@@ -45,7 +46,7 @@ def _pairwise(row: RowData, place: str) -> Comparison:
 
 
 def _listwise(row: RowData, place: str) -> CandidateSet:
-    prompt = fields.conversation(row, "prompt", place)
+    prompt = read_prompt(row, place, ("responses",))
     value = row["responses"]
     if not isinstance(value, list) or not value:
         raise fields.wrong_type("responses", "a non-empty list of strings", value, place)
@@ -73,7 +74,7 @@ def _best_or_ranking(label: Any, n: int, place: str) -> int | tuple[int, ...] | 
 
 
 def _pointwise(row: RowData, place: str) -> CandidateSet:
-    prompt = fields.conversation(row, "prompt", place)
+    prompt = read_prompt(row, place, ("response",))
     answer = fields.response(row, "response", place)
     label = row.get("label")
     if label is not None and type(label) not in (int, float):

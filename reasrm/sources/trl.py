@@ -1,9 +1,10 @@
 """Preference rows as TRL documents them: standard or conversational, with an explicit or an implicit prompt.
 
 An implicit conversational prompt is the longest run of leading messages that both sides share. An implicit
-string prompt has no marked end: the longest common prefix is cut back to the last assistant marker or,
-without one, to the last white space that both sides have, never inside a word; white space stays with the
-responses. A row where that leaves no prompt, or where one side is nothing but prompt, is an error.
+string prompt is taken only where the two sides are the row's only texts. It has no marked end: the longest common
+prefix is cut back to the last assistant marker or, without one, to the last white space that both sides have, never
+inside a word; white space stays with the responses. A row where that leaves no prompt, or where one side is nothing
+but prompt, is an error. What follows the prompt may hold calls and results of tools: they become one text.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ from reasrm.records import Conversation, Message, PreferencePair, Row
 from reasrm.sources import fields
 from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
+from reasrm.sources.prompts import read_prompt, refuse_other_texts, with_front
+from reasrm.sources.tools import transcript
+from reasrm.strictjson import parses
 
 __all__ = ["SOURCE", "make_pair", "split_conversations", "split_strings"]
 
+_SIDES = ("chosen", "rejected")
 _MARKER = "\n\nAssistant:"
 
 
@@ -27,15 +32,20 @@ def _recognises(row: RowData) -> bool:
 def _read(row: RowData, place: str) -> tuple[Row, ...]:
     if row.get("prompt") is not None:
         prompt = fields.conversation(row, "prompt", place)
+        whole = read_prompt(row, place, _SIDES)
         chosen = _completion(row, "chosen", prompt, place)
         rejected = _completion(row, "rejected", prompt, place)
+        prompt = whole
     elif type(row.get("chosen")) is list and type(row.get("rejected")) is list:
         prompt, chosen, rejected = split_conversations(row, "chosen", "rejected", place)
+        refuse_other_texts(row, place, _SIDES)
+        prompt = with_front(row, prompt, place)
     else:
+        refuse_other_texts(row, place, _SIDES)
         prompt_text, chosen, rejected = split_strings(
             fields.text(row, "chosen", place), fields.text(row, "rejected", place), place
         )
-        prompt = (Message("user", prompt_text),)
+        prompt = with_front(row, (Message("user", prompt_text),), place)
     return (make_pair(row, place, prompt, chosen, rejected),)
 
 
@@ -78,6 +88,9 @@ def split_conversations(
             code="no_prompt",
             place=place,
         )
+    replies = chosen[size:], rejected[size:]
+    if all(len(reply) == 1 or fields.is_tool_use(reply) for reply in replies) and max(map(len, replies)) > 1:
+        return chosen[:size], transcript(replies[0]), transcript(replies[1])
     if len(chosen) != size + 1 or len(rejected) != size + 1:
         raise RowError(
             f"{chosen_key!r} and {rejected_key!r} part after message {size}, before their last turns "
@@ -99,6 +112,13 @@ def split_strings(chosen: str, rejected: str, place: str) -> tuple[str, str, str
             "chosen and rejected are the same text, so prompt and response cannot be told apart",
             code="identical",
             place=place,
+        )
+    if chosen[:1] in "{[" and parses(chosen.encode()) and parses(rejected.encode()):
+        raise RowError(
+            "chosen and rejected are JSON, so what they share is no prompt",
+            code="no_prompt",
+            place=place,
+            remedy="give the rows an explicit 'prompt', or name its column: --columns prompt=COLUMN",
         )
     size = _common_prefix(chosen, rejected)
     if size == min(len(chosen), len(rejected)):

@@ -28,6 +28,7 @@ from reasrm.protocol.prompts import build_prompt
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Comparison, Judgment, PreferencePair, Row
 from reasrm.requests import Request, SamplingParams
+from reasrm.tables import Columns
 from reasrm.training.data import Dropped, count_reasons, dropped_row, nothing_left
 from reasrm.training.models import BaseModel
 
@@ -182,6 +183,7 @@ def read_comparisons(
     *,
     limit: int | None = None,
     draw: int | None = None,
+    columns: Columns | None = None,
     progress: Callable[[int], None] = lambda number: None,
 ) -> EncodedComparisons:
     """Read and encode the pairs of some files, in order.
@@ -191,6 +193,7 @@ def read_comparisons(
         encoder: Pairs to prompts.
         limit: Take at most this many rows.
         draw: Seed by which these are drawn from all rows, by their ids; None takes the first ones.
+        columns: Field → the column that holds it.
         progress: Called with the number of rows taken, after each.
 
     Raises:
@@ -199,7 +202,9 @@ def read_comparisons(
     """
     found = EncodedComparisons()
     seen: dict[str, str] = {}
-    rows = _rows(files, limit) if limit is None or draw is None else _drawn(files, limit, draw)
+    rows = (
+        _rows(files, limit, columns) if limit is None or draw is None else _drawn(files, limit, draw, columns)
+    )
     for number, (place, row) in enumerate(rows, 1):
         if isinstance(row, Dropped):
             found.dropped.append(row)
@@ -220,23 +225,27 @@ def read_comparisons(
     return found
 
 
-def _rows(files: Sequence[str], limit: int | None) -> Iterator[tuple[str, Row | Dropped]]:
+def _rows(
+    files: Sequence[str], limit: int | None, columns: Columns | None
+) -> Iterator[tuple[str, Row | Dropped]]:
     refuse_pipe(files)
-    for item in JudgeInput([Path(file) for file in files], limit=limit):
+    for item in JudgeInput([Path(file) for file in files], limit=limit, columns=columns):
         if item.row is not None:
             yield item.place, item.row
         else:
             yield item.place, dropped_row(item.id, item.place, item.error)
 
 
-def _drawn(files: Sequence[str], limit: int, seed: int) -> Iterator[tuple[str, Row | Dropped]]:
+def _drawn(
+    files: Sequence[str], limit: int, seed: int, columns: Columns | None
+) -> Iterator[tuple[str, Row | Dropped]]:
     """Yield a sample of the rows, in their order. Which rows depends on the seed and the ids, not on the order."""
 
     def key(item: tuple[int, tuple[str, Row | Dropped]]) -> tuple[int, int]:
         number, (place, row) = item
         return derive_seed(seed, "sample", row.id or place), number
 
-    chosen = heapq.nsmallest(limit, enumerate(_rows(files, None)), key=key)
+    chosen = heapq.nsmallest(limit, enumerate(_rows(files, None, columns)), key=key)
     yield from (item for _, item in sorted(chosen, key=lambda item: item[0]))
 
 

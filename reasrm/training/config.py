@@ -23,6 +23,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from reasrm.config import Config, load_config, nearest
 from reasrm.errors import ConfigError
+from reasrm.tables import ColumnMap
 from reasrm.training.ranges import check_range, expect_word
 
 __all__ = [
@@ -94,6 +95,7 @@ class DataSection(Config):
     Args:
         train: Files of SFT rows.
         validation: Files of SFT rows whose loss is measured along the way.
+        columns: Field → the column, or path into one, that holds it in these files.
         max_tokens: Longest row, prompt and completion together. A longer one is dropped and counted, never cut.
         limit: Read at most this many training rows.
         on_unreadable: What happens to a row whose completion holds no readable verdict.
@@ -101,6 +103,7 @@ class DataSection(Config):
 
     train: tuple[str, ...] = Field(min_length=1)
     validation: tuple[str, ...] = ()
+    columns: ColumnMap = Field(default_factory=dict)
     max_tokens: int = Field(default=12288, gt=0)
     limit: int | None = Field(default=None, gt=0)
     on_unreadable: Literal["drop", "keep"] = "drop"

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from reasrm.errors import ConfigError, InputError, ReasrmError, RowError
 from reasrm.generation.encoding import opens_thinking
-from reasrm.jsonl import read_rows
 from reasrm.pipes import refuse_pipe
 from reasrm.protocol.completions import CompletionEncoder
 from reasrm.protocol.encoder import PromptEncoder
@@ -27,6 +26,7 @@ from reasrm.protocol.sft_rows import SFTRow, read_sft_row
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import ParseStatus
 from reasrm.requests import Completion
+from reasrm.tables import Columns, check_fields, read_rows
 
 __all__ = [
     "Dropped",
@@ -68,7 +68,8 @@ class Dropped:
 
     def to_json(self) -> dict[str, Any]:
         """Return the row of `dropped.jsonl`."""
-        file, _, line = self.place.rpartition(":")
+        file, _, row = self.place.rpartition(":")
+        line = row.removeprefix("row ")
         return {
             "id": self.id,
             "file": file,
@@ -184,14 +185,16 @@ def encode_files(
     encoder: RowEncoder,
     *,
     limit: int | None = None,
+    columns: Columns | None = None,
     progress: Callable[[int], None] = lambda number: None,
 ) -> EncodedRows:
     """Read and encode all rows of some files, in order.
 
     Args:
-        paths: JSONL files.
+        paths: Files of rows, as `tables.read_rows` reads them.
         encoder: Rows to ids.
         limit: Read at most this many rows.
+        columns: Field → the column that holds it.
         progress: Called with the number of rows read, after each.
 
     Raises:
@@ -199,7 +202,7 @@ def encode_files(
         ConfigError: A row was written for another spec.
     """
     rows = EncodedRows()
-    for number, (place, outcome) in enumerate(_rows(paths), 1):
+    for number, (place, outcome) in enumerate(_rows(paths, columns), 1):
         if limit is not None and number > limit:
             break
         result = encoder.encode(outcome, place) if isinstance(outcome, SFTRow) else outcome
@@ -213,11 +216,12 @@ def encode_files(
     return rows
 
 
-def _rows(paths: Iterable[str | Path]) -> Iterator[tuple[str, SFTRow | Dropped]]:
+def _rows(paths: Iterable[str | Path], columns: Columns | None) -> Iterator[tuple[str, SFTRow | Dropped]]:
+    check_fields(columns or {}, ("id", "prompt", "completion", "meta"), "a row of SFT")
     files = list(paths)
     refuse_pipe(files)
     for path in files:
-        for raw in read_rows(path):
+        for raw in read_rows(path, columns=columns):
             if raw.error is not None or raw.data is None:
                 yield raw.place, dropped_row(None, raw.place, raw.error)
                 continue

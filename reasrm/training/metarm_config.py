@@ -18,6 +18,7 @@ from reasrm.metarm.card import Form, Readout, Target
 from reasrm.rewards.config import RewardSection
 from reasrm.rewards.critique_sections import CritiqueFormatPart, CritiquePart
 from reasrm.rewards.part_sections import OutcomePart
+from reasrm.tables import ColumnMap
 from reasrm.training.config import OWNED, Stage, check_trainer, load_stage
 
 __all__ = [
@@ -79,12 +80,14 @@ class CritiqueDataSection(Config):
     Args:
         train: Files of labelled pairs or comparisons with critiques, of any schema that `reasrm judge` reads. Rows
             without a critique are left out and counted.
+        columns: Field → the column, or path into one, that holds it in these files.
         orders: `random`: one order per row, drawn from its id and the seed; `both`: both.
         limit: Read at most this many rows.
         holdout: Share of rows, by a hash of their ids, that is measured on and not learned from.
     """
 
     train: tuple[str, ...] = Field(min_length=1)
+    columns: ColumnMap = Field(default_factory=dict)
     orders: Literal["random", "both"] = "random"
     limit: PositiveInt | None = None
     holdout: float = Field(default=0.05, ge=0, lt=1)

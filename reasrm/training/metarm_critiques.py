@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from reasrm.errors import InputError, RowError
-from reasrm.jsonl import RawRow, read_rows
 from reasrm.judging.inputs import JudgeInput
 from reasrm.pipes import settled
 from reasrm.records import Comparison, Critique, Order, PreferencePair
 from reasrm.sources import fields
+from reasrm.tables import RawRow, read_rows
 from reasrm.training.metarm_rows import shown
 
 __all__ = ["Critiqued", "Critiques", "critiques_of"]

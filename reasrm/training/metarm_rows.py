@@ -14,7 +14,6 @@ from typing import Any
 
 from reasrm.durable import IdentityMismatch
 from reasrm.errors import ConfigError
-from reasrm.jsonl import read_rows
 from reasrm.judging.aggregate import rule_status
 from reasrm.judging.batch import BatchResult, RunControl, judge_file
 from reasrm.judging.inputs import InputRow, JudgeInput, Scan
@@ -25,8 +24,9 @@ from reasrm.protocol.prompts import OLD_SPEC, made_with_old_codes
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Comparison, Order, PreferencePair, Recorded, Row
 from reasrm.sources.recorded import read_recordings
+from reasrm.tables import read_rows
 from reasrm.training.data import Dropped, count_reasons, dropped_row, nothing_left
-from reasrm.training.metarm_config import MetaRMStage
+from reasrm.training.metarm_config import CritiqueDataSection, MetaRMStage
 
 __all__ = [
     "Comparisons",
@@ -87,8 +87,9 @@ def read_comparisons(
 
 
 def _scanned(stage: MetaRMStage) -> JudgeInput:
-    refuse_pipe(stage.data.train)
-    rows = JudgeInput([Path(file) for file in stage.data.train], limit=stage.data.limit)
+    data = stage.data
+    refuse_pipe(data.train)
+    rows = JudgeInput([Path(file) for file in data.train], limit=data.limit, columns=data.columns)
     rows.scan()
     return rows
 
@@ -125,8 +126,9 @@ def shown(comparison: Comparison, order: Order) -> Comparison:
 class _Usable(JudgeInput):
     """The rows of some files that are wanted; the others were counted already."""
 
-    def __init__(self, paths: Sequence[Path], wanted: Comparisons, limit: int | None) -> None:
-        super().__init__(paths, limit=limit)
+    def __init__(self, data: CritiqueDataSection, wanted: Comparisons) -> None:
+        paths = [Path(file) for file in data.train]
+        super().__init__(paths, limit=data.limit, columns=data.columns)
         self._wanted = wanted
 
     def scan(self) -> Scan:
@@ -169,8 +171,7 @@ def draw_judgments(
             temperature=section.temperature, top_p=section.top_p, max_tokens=section.max_tokens
         ),
     )
-    paths = [Path(file) for file in stage.data.train]
-    rows = _Usable(paths, comparisons, stage.data.limit)
+    rows = _Usable(stage.data, comparisons)
     control = RunControl(on_progress=lambda tally: progress(tally.rows + tally.errors, tally.total))
     with closing(judge.backend):
         try:

@@ -24,6 +24,7 @@ from reasrm.generation.hf import DTYPES, pick_device
 from reasrm.metarm.inputs import Encoded, hide_verdict
 from reasrm.metarm.model import MetaRM, find_folder
 from reasrm.metarm.scale import BonusScale, bonus
+from reasrm.tables import content_sha256
 from reasrm.training.metarm_critiques import Critiqued, Critiques
 
 __all__ = [
@@ -162,7 +163,7 @@ def score_file(
         total = critiques.count()
         identity = {
             "metarm": metarm.identity,
-            "input_sha256": [file_sha256(path) for path in critiques.paths],
+            "input_sha256": [content_sha256(path) for path in critiques.paths],
             "bonus_scale": bonus_scale,
             "reasrm": __version__,
         }

@@ -24,7 +24,6 @@ from transformers.trainer_callback import PrinterCallback
 
 from reasrm import __version__
 from reasrm.errors import InputError, RowError
-from reasrm.files import file_sha256
 from reasrm.generation.checkpoint import Checkpoint
 from reasrm.hashing import digest
 from reasrm.judging.judge import Judge, open_judge
@@ -32,6 +31,7 @@ from reasrm.metarm.card import CARD
 from reasrm.metarm.holdout import is_held_out
 from reasrm.metarm.model import MetaRM
 from reasrm.runs import CheckpointInfo, RunFolder, result_checkpoint
+from reasrm.tables import content_sha256
 from reasrm.training.metarm_config import MetaRMStage
 from reasrm.training.metarm_rows import (
     Comparisons,
@@ -183,7 +183,7 @@ def _identity(setup: Setup) -> str:
     return digest(
         {
             "config": config,
-            "files": {name: file_sha256(path) for name, path in _inputs(stage).items()},
+            "files": {name: content_sha256(path) for name, path in _inputs(stage).items()},
             "spec": setup.spec.hash,
             "policy": folder.fingerprint() if folder.is_local and not stage.rollouts.judgments else policy,
             "target": [setup.card.target, setup.card.weight],

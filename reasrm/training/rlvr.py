@@ -100,13 +100,17 @@ def encode_data(setup: Setup, listener: Listener | None = None) -> Comparisons:
     stage = setup.stage
     listener.say(f"encoding {', '.join(stage.data.train)}")
     encoder = _encoder(setup, stage.data.orders)
-    train = read_comparisons(stage.data.train, encoder, limit=stage.data.limit, progress=listener.rows)
+    train = read_comparisons(
+        stage.data.train, encoder, limit=stage.data.limit, columns=stage.data.columns, progress=listener.rows
+    )
     section = stage.validation
     if section is None:
         return Comparisons(train, {})
     encoder = _encoder(setup, section.orders)
     splits = {
-        name: read_comparisons(files, encoder, limit=section.limit, draw=stage.seed)
+        name: read_comparisons(
+            files, encoder, limit=section.limit, draw=stage.seed, columns=stage.data.columns
+        )
         for name, files in section.splits.items()
     }
     data = Comparisons(train, splits)

@@ -16,6 +16,7 @@ from reasrm.config import Config, nearest
 from reasrm.critiques.config import CritiqueSection
 from reasrm.metarm.scale import BonusScale
 from reasrm.rewards.config import AdvantageSection, RewardSection
+from reasrm.tables import ColumnMap
 from reasrm.training.config import OWNED, Stage, check_trainer, load_stage
 from reasrm.training.metric_names import metric_names, names_metric
 
@@ -78,6 +79,7 @@ class ComparisonSection(Config):
 
     Args:
         train: Files of preference pairs or labelled comparisons, of any schema that `reasrm judge` reads.
+        columns: Field → the column, or path into one, that holds it in these files and those of `validation`.
         orders: `random`: one order per pair, drawn from its id and the seed; `both`: each order is a prompt, and both
             are in one batch; `given`: the order of the row, which a preference pair does not have.
         max_prompt_tokens: Longest prompt. A longer one is dropped and counted, never cut.
@@ -85,6 +87,7 @@ class ComparisonSection(Config):
     """
 
     train: tuple[str, ...] = Field(min_length=1)
+    columns: ColumnMap = Field(default_factory=dict)
     orders: Literal["random", "both", "given"] = "random"
     max_prompt_tokens: int = Field(default=4096, gt=0)
     limit: int | None = Field(default=None, gt=0)

@@ -136,8 +136,10 @@ def encode_data(setup: Setup, listener: Listener | None = None) -> RunData:
         keep_unreadable=data.on_unreadable == "keep",
     )
     listener.say(f"encoding {', '.join(data.train)}")
-    rows = encode_files(data.train, encoder, limit=data.limit, progress=listener.rows)
-    return RunData(rows, encode_files(data.validation, encoder) if data.validation else None)
+    rows = encode_files(data.train, encoder, limit=data.limit, columns=data.columns, progress=listener.rows)
+    return RunData(
+        rows, encode_files(data.validation, encoder, columns=data.columns) if data.validation else None
+    )
 
 
 def plan(setup: Setup, data: RunData) -> dict[str, Any]:

@@ -377,7 +377,7 @@ def test_refusals(tmp_path: Path, here: Here) -> None:
         (*extract, rows): (2, "same file as the input"),
         (*extract, output, "--extractor", "model"): (2, "needs 'model'"),
         (*extract, output, "--extractor", "rulez"): (2, "rules"),
-        (*extract, output, "--field", "why"): (4, "has no 'why'"),
+        (*extract, output, "--field", "why"): (4, "have no 'why'"),
         ("critiques", "score", "--input", rows, "--reference", rows, "--output", output): (
             4,
             "no judged rows",

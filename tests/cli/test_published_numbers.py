@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands import ROOT, summary
+from tests.commands import ROOT, rows_of, summary
 from tests.commands import here as run
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -106,6 +106,65 @@ def test_rewardbench_sections_of_rm_r1_to_the_last_digit(tmp_path, real_data):
         assert found["subsets"][section]["value"] == published[section]
     assert found["score"] == published["avg_Result_each_section"]
     assert found["metrics"]["micro_average"]["value"] == published["absoluate_Result"]
+
+
+@pytest.mark.parametrize(
+    ("model", "score", "discrete"), [("falcon-7b-instruct", 2.1466, 1.9876), ("NullModel", 76.9198, 83.9752)]
+)
+def test_alpaca_eval_from_its_probabilities(tmp_path, real_data, model, score, discrete):
+    rows = real_data / "alpaca-eval" / f"judge_{model}_gpt4turbo.json"
+    result = run("eval", "alpaca-eval", "--judge", "replay", "--input", rows, "--output", tmp_path)
+    found = summary(result)
+    assert (round(100 * found["score"], 4), found["coverage"], found["replayed"]) == (score, 1.0, "score")
+    # Upstream counts a preference of exactly one half as no win; here it is half a one.
+    judged = rows_of(tmp_path / "judgments.jsonl")
+    wins = sum(row["scores"][1] > 0.5 for row in judged)
+    assert round(100 * wins / 805, 4) == discrete
+    assert all(row["label"] is None for row in judged)
+    sure = [row["confidence"] for row in judged if row["verdict"] != "tie"]
+    assert 0.5 < min(sure) < max(sure) <= 1
+
+
+def test_rewardbench_whole_from_its_parquet_by_two_baselines(tmp_path, real_data):
+    rows = real_data / "rewardbench" / "filtered-00000-of-00001.parquet"
+    said = summary(run("data", "import", "--input", rows, "--output", tmp_path / "pairs.jsonl"))
+    assert (said["read"], said["kept"], said["dropped"]) == (2985, 2985, {})
+    pairs = rows_of(tmp_path / "pairs.jsonl")
+    assert len({pair["subset"] for pair in pairs}) == 23
+    assert all({"chosen_model", "rejected_model"} <= set(pair["meta"]) for pair in pairs)
+    lengths = [(len(pair["chosen"][0]["content"]), len(pair["rejected"][0]["content"])) for pair in pairs]
+    assert sum(a == b for a, b in lengths) == 368
+    judges = {
+        "longer": [[{"order": "AB", "vote": 0, "scores": list(pair)}] for pair in lengths],
+        "first": [
+            [{"order": "AB", "vote": 0, "verdict": "A"}, {"order": "BA", "vote": 0, "verdict": "B"}]
+            for _ in pairs
+        ],
+    }
+    found = {}
+    for name, judgments in judges.items():
+        lines = [{"id": pair["id"], "judgments": said} for pair, said in zip(pairs, judgments, strict=True)]
+        (tmp_path / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+        judge = f"replay:{tmp_path / name}"
+        result = run(
+            "eval", "rewardbench", "--input", rows, "--judge", judge, "--output", tmp_path / f"{name}-out"
+        )
+        found[name] = summary(result)
+    sections = ("Chat", "Chat Hard", "Safety", "Reasoning")
+    assert values(found["longer"]["subsets"], *sections) == [0.804469, 0.293860, 0.418919, 0.309983]
+    assert values(found["longer"]["metrics"], "score", "micro_average") == [0.456808, 0.435511]
+    assert values(found["first"]["subsets"], *sections) == [0.5] * 4
+    assert (found["first"]["metrics"]["position_a_rate"]["value"], found["first"]["consistency"]) == (
+        1.0,
+        0.0,
+    )
+
+
+def test_trajectories_with_tools_are_all_read(tmp_path, real_data):
+    rows = real_data / "plan-rewardbench" / "planning_single_easy.jsonl"
+    said = summary(run("data", "import", "--input", rows, "--output", tmp_path / "pairs.jsonl"))
+    assert (said["read"], said["files"][0]["sources"]) == (144, ["plan-rewardbench"])
+    assert set(said["dropped"]) <= {"identical", "empty_response"}
 
 
 def test_the_import_of_the_readme(tmp_path, real_data):

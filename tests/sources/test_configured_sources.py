@@ -63,8 +63,8 @@ def test_options_are_written_as_name_and_value(tmp_path: Path, option: str) -> N
         run_import([path], tmp_path / "p", source="skywork-80k", coerce_scalars=False, options=[option])
 
 
-def test_options_and_columns_need_a_named_source(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="speak of one source; name it"):
+def test_options_need_a_named_source(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="speaks of one source; name it"):
         run_import([tmp_path], tmp_path, source="auto", coerce_scalars=False, options=["clean=rm-r1"])
     with pytest.raises(ConfigError, match="once"):
         run_import(
@@ -151,14 +151,12 @@ def test_a_confirmed_schema_under_other_names_is_the_users_word(tmp_path: Path) 
         ("trl", {"prompt": "task", "chosen": "best"}, "'best'"),
     ],
 )
-def test_the_first_row_is_checked(tmp_path: Path, name: str, columns: dict[str, str], lacking: str) -> None:
+def test_the_first_rows_are_checked(tmp_path: Path, name: str, columns: dict[str, str], lacking: str) -> None:
     with pytest.raises(InputError) as caught:
         importing(tmp_path, name, [CODE], columns=columns)
-    assert caught.value.message == (
-        f"the first row has no {lacking}, which {name!r} reads; it has 'task', 'good', 'bad'"
-    )
+    assert caught.value.message == (f"the first rows have no {lacking}; they have 'task', 'good', 'bad'")
     assert caught.value.place == "in.jsonl:1"
-    assert "--columns FILE" in str(caught.value)
+    assert "--columns field=column" in str(caught.value)
     assert not (tmp_path / "pairs.jsonl").exists()
 
 
@@ -192,7 +190,7 @@ def test_a_file_of_columns_is_checked(tmp_path: Path, text: str) -> None:
             tmp_path / "p",
             source="trl",
             coerce_scalars=False,
-            columns=tmp_path / "columns.yaml",
+            columns=str(tmp_path / "columns.yaml"),
         )
 
 

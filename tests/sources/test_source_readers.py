@@ -38,6 +38,10 @@ EXPECTED_OVERLAPS = {
     "helpsteer2-ratings": {"rows"},
     "openrubrics": {"rows"},
     "beavertails": {"rows"},
+    "alpaca-eval": {"llmbar"},
+    "arena-55k": {"rows"},
+    "plan-rewardbench": {"trl"},
+    "rmb": {"trl"},
 }
 
 USER = (Message("user", "Name a prime."),)
@@ -81,7 +85,7 @@ def example(name: str, **changes: Any) -> dict[str, Any]:
 
 
 def test_names_are_unique_and_every_source_says_where_it_comes_from() -> None:
-    assert len({source.name for source in SOURCES}) == len(SOURCES) == 27
+    assert len({source.name for source in SOURCES}) == len(SOURCES) == 32
     for source in SOURCES:
         assert all((source.url, source.licence, source.revision, source.label_rule)), source.name
 
@@ -104,7 +108,7 @@ def test_an_example_is_read_and_twice_the_same(source: Source) -> None:
 def test_an_unknown_name_gets_the_nearest_one() -> None:
     with refused(ConfigError, "'judge_bench'", "'judgebench'"):
         get("judge_bench")
-    with pytest.raises(ConfigError, match="known sources: auto, judgebench, llmbar"):
+    with pytest.raises(ConfigError, match="known sources: auto, judgebench, alpaca-eval, llmbar"):
         get("zzzz")
 
 
@@ -376,7 +380,7 @@ def test_prompts_are_strings_messages_or_text_parts() -> None:
         ([{"role": "user", "content": None}], "wrong_type", "'prompt[0].content'"),
         ([{"role": "user", "content": []}], "wrong_type", "'prompt[0].content'"),
         ([{"role": "user", "content": [{"type": "image"}]}], "wrong_type", "'prompt[0].content[0]'"),
-        ([{"role": "user", "content": "Hi", "tool_calls": [{}]}], "unsupported", "'prompt[0].tool_calls'"),
+        ([{"role": "user", "content": "Hi", "tool_calls": [{}]}], "wrong_type", "'prompt[0].tool_calls[0]'"),
     ],
 )
 def test_prompts_of_another_shape_are_refused(prompt: object, code: str, named: str) -> None:
@@ -724,7 +728,9 @@ def test_hh_rlhf_keeps_an_empty_reply() -> None:
 def test_rewardbench_keeps_models_and_reads_prompts_as_lists() -> None:
     pair = read_pair("rewardbench", example("rewardbench", prompt=turns("Q", "r", "Q2")))
     assert [turn.content for turn in pair.prompt] == ["Q", "r", "Q2"]
-    assert (pair.id, pair.subset) == ("12", "math-prm")
+    assert (pair.id, pair.subset) == ("math-prm/12", "math-prm")
+    own = read_pair("rewardbench", example("rewardbench", id="q"))
+    assert own.id == "q"
     assert pair.meta == {"chosen_model": "model-a", "rejected_model": "model-b"}
 
 
