@@ -171,11 +171,11 @@ experiments.corrections`; nothing was run again.
 | tuning seed out of the process tables, non-inferiority where a claim says so | {total} | {read} | {kept} |
 
 *q* is the p-value of the t-test over seeds adjusted by Benjamini and Hochberg over all {total} claims of this page:
-among claims with q ≤ {fdr} at most {percent} are expected to be false. A raw interval that holds with q above is a hint, no
-more. The settings of the process table were chosen on seed {seed}, so its claims are read without it (its number stands
-in brackets), which leaves fewer seeds and wider intervals; the tables of arms keep all seeds, as "± over seeds". "At
-least as good" is read as non-inferiority: **not worse** where the interval lies above a margin of −{margin} point.
-Settings of the first table were tried on seed 0, which stays in: one trial of two numbers.
+among claims with q ≤ {fdr} at most {percent} are expected to be false. A raw interval that holds with q above is a
+hint, no more. The settings of the process table were chosen on seed {seed}, so its claims are read without it (its
+number stands in brackets), which leaves fewer seeds and wider intervals; the tables of arms keep all seeds, as "±
+over seeds". "At least as good" is read as non-inferiority: **not worse** where the interval lies above a margin of
+−{margin} point. Settings of the first table were tried on seed 0, which stays in: one trial of two numbers.
 
 Claims that survive the second reading:
 """

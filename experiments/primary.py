@@ -84,7 +84,7 @@ def _seal(claims: PrimaryClaims) -> str:
     return f"Hash of the claims: `{digest(claims.model_dump(mode='json'), 12)}`."
 
 
-_HEAD = """Written down in `experiments/primary_claims.yaml` before these seeds ran. They count together: two-sided t-tests
-over seeds {seeds}, adjusted by Holm, at {level:g} %; where a claim has a margin, the test is non-inferiority. Nothing
-else that these seeds show is a finding.
+_HEAD = """Written down in `experiments/primary_claims.yaml` before these seeds ran. They count together: two-sided
+t-tests over seeds {seeds}, adjusted by Holm, at {level:g} %; where a claim has a margin, the test is non-inferiority.
+Nothing else that these seeds show is a finding.
 """

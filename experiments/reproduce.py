@@ -10,8 +10,8 @@ cached by a hash of config and code; a stopped program goes on by the same comma
 traces are capped. Every test row is judged once per mode, in an order drawn by its id. A claim is the difference of
 two arms on the same test rows, one number per seed, with a 95 % t-interval over seeds; it holds where the interval
 excludes 0; the page says which of them survive a correction for so many (`corrections.py`). `--primary` runs the
-seeds and tables of the claims that were written down before (`primary_claims.yaml`), nothing else. Each table is kept with the hash of the code that it was made by; the page is written anew each time from
-the tables there are.
+seeds and tables of the claims that were written down before (`primary_claims.yaml`), nothing else. Each table is kept
+with the hash of the code that it was made by; the page is written anew each time from the tables there are.
 """
 
 from __future__ import annotations
