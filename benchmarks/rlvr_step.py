@@ -42,6 +42,14 @@ SHAPES: dict[str, dict[str, int]] = {
         "num_key_value_heads": 2,
         "vocab_size": 151936,
     },
+    "1.5b": {
+        "hidden_size": 1536,
+        "intermediate_size": 8960,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 2,
+        "vocab_size": 151936,
+    },
     "7b": {
         "hidden_size": 3584,
         "intermediate_size": 18944,
@@ -61,7 +69,7 @@ def build_model(shape: str, folder: Path, dtype: torch.dtype) -> None:
         max_position_embeddings=8192,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        tie_word_embeddings=shape == "0.5b",
+        tie_word_embeddings=shape in ("0.5b", "1.5b"),
     )
     torch.manual_seed(0)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
