@@ -69,7 +69,9 @@ def test_commands_fail_with_the_end_of_their_stderr_and_stop_with_the_budget(tmp
     bench = Steps(tmp_path)
     assert bench.call([sys.executable, "-c", "print('noise'); print('{\"a\": 1}')"], "well") == {"a": 1}
     with pytest.raises(RuntimeError, match=r"exit 3: .*the cause"):
-        bench.call([sys.executable, "-c", "import sys; print('the cause', file=sys.stderr); sys.exit(3)"], "ill")
+        bench.call(
+            [sys.executable, "-c", "import sys; print('the cause', file=sys.stderr); sys.exit(3)"], "ill"
+        )
     with pytest.raises(RuntimeError, match="budget is spent"):
         Steps(tmp_path, 0.3).call([sys.executable, "-c", "import time; time.sleep(60)"], "slow")
     with pytest.raises(RuntimeError, match="not run"):
@@ -80,7 +82,17 @@ def test_commands_fail_with_the_end_of_their_stderr_and_stop_with_the_budget(tmp
 def test_every_step_goes_through_on_a_cpu(tmp_path: Path) -> None:
     output = tmp_path / "found.json"
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu", "--shape", "tiny", "--budget", "1500", "--output", str(output)],
+        [
+            sys.executable,
+            "-m",
+            "benchmarks.gpu",
+            "--shape",
+            "tiny",
+            "--budget",
+            "1500",
+            "--output",
+            str(output),
+        ],
         cwd=ROOT,
         env=environment(),
         capture_output=True,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from reasrm.errors import ConfigError, InputError, RowError
 from reasrm.generation.encoding import EncodedRequest, read_ids
+from reasrm.hashing import derive_seed
 from reasrm.judging.aggregate import rule_status
 from reasrm.judging.inputs import JudgeInput
 from reasrm.protocol.parsing import parse
@@ -28,9 +29,17 @@ from reasrm.requests import Request, SamplingParams
 from reasrm.training.data import Dropped, count_reasons, dropped_row, nothing_left
 from reasrm.training.models import BaseModel
 
-__all__ = ["ComparisonEncoder", "EncodedComparisons", "Prompt", "read_comparisons", "read_judgment"]
+__all__ = [
+    "ComparisonEncoder",
+    "EncodedComparisons",
+    "Orders",
+    "Prompt",
+    "read_comparisons",
+    "read_judgment",
+    "shown_in_epoch",
+]
 
-Orders = Literal["random", "both", "given"]
+Orders = Literal["random", "each_epoch", "both", "given"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,7 @@ class Prompt:
 
 @dataclass(slots=True)
 class EncodedComparisons:
-    """What became of all rows of some files. With both orders the two prompts of a pair stand together."""
+    """What became of all rows of some files. With both orders, or one drawn each epoch, a pair's two stand together."""
 
     prompts: list[Prompt] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
@@ -132,9 +141,14 @@ class ComparisonEncoder:
         comparison = row.compare() if isinstance(row, PreferencePair) else row
         assert isinstance(comparison, Comparison)  # noqa: S101 - `_unusable` has looked
         given = self._orders == "given" and isinstance(row, Comparison)
-        if self._orders == "both":
+        if self._orders in ("both", "each_epoch"):
             return comparison, comparison.swap()
         return (comparison if given else comparison.present(self._seed),)
+
+
+def shown_in_epoch(comparison: Comparison, seed: int, epoch: int) -> Comparison:
+    """Return a comparison in the order that id, seed and epoch draw; in epoch 0 the one that is drawn once for all."""
+    return comparison.present(derive_seed(seed, "order", epoch) if epoch else seed)
 
 
 def read_comparisons(

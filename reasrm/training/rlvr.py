@@ -60,11 +60,17 @@ class Comparisons:
 
     train: EncodedComparisons
     validation: dict[str, EncodedComparisons]
+    redraws: bool = False
+
+    @property
+    def num_prompts(self) -> int:
+        """Prompts of an epoch."""
+        return len(self.train.prompts) // (2 if self.redraws else 1)
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts that the run keeps."""
         return {
-            "rows": len(self.train.prompts),
+            "rows": self.num_prompts,
             "dropped": self.train.reasons,
             "targets": self.train.targets,
             "lengths": {"prompt": describe_numbers(self.train.lengths())},
@@ -84,14 +90,15 @@ def encode_data(setup: Setup, listener: Listener | None = None) -> Comparisons:
     listener.say(f"encoding {', '.join(stage.data.train)}")
     encoder = _encoder(setup, stage.data.orders)
     train = read_comparisons(stage.data.train, encoder, limit=stage.data.limit, progress=listener.rows)
+    redraws = stage.data.orders == "each_epoch"
     section = stage.validation
     if section is None:
-        return Comparisons(train, {})
+        return Comparisons(train, {}, redraws)
     encoder = _encoder(setup, section.orders)
     splits = {
         name: read_comparisons(files, encoder, limit=section.limit) for name, files in section.splits.items()
     }
-    return Comparisons(train, splits)
+    return Comparisons(train, splits, redraws)
 
 
 def _encoder(setup: Setup, orders: Orders) -> ComparisonEncoder:
@@ -120,7 +127,7 @@ def plan(setup: Setup, data: Comparisons) -> dict[str, Any]:
         **data.to_json(),
         "max_prompt_tokens": setup.max_prompt_tokens,
         "max_completion_tokens": args.max_completion_length,
-        "batches": rollout_batches(len(data.train.prompts), args, lengths),
+        "batches": rollout_batches(data.num_prompts, args, lengths),
         "parameters": {"total": parameters.total, "trained": parameters.trained},
         "dtype": str(dtype).removeprefix("torch."),
         "memory_gib": memory,
