@@ -79,7 +79,8 @@ class ComparisonSection(Config):
         train: Files of preference pairs or labelled comparisons, of any schema that `reasrm judge` reads.
         orders: `random`: one order per pair, drawn from its id and the seed; `each_epoch`: the same in the first epoch,
             drawn anew from id, seed and epoch in every other, so that no order can be learned by heart; `both`: each
-            order is a prompt, and both are in one batch; `given`: the order of the row, which a preference pair does not have.
+            order is a prompt, and both are in one batch; `given`: the order of the row, which a preference pair does
+            not have.
         max_prompt_tokens: Longest prompt. A longer one is dropped and counted, never cut.
         limit: Read at most this many rows.
     """
