@@ -25,6 +25,7 @@ VERBS = [
         "data curate",
         "data sources",
         "specs",
+        "configs",
         "demo",
         "env",
         "sft",
