@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test lint bench soak sandbox-judge reproduce critiques-page clean
+.PHONY: demo test lint bench bench-gpu soak sandbox-judge reproduce critiques-page clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into $(VENV): a minute or two, once"
@@ -32,6 +32,10 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+# Every path that has never run on a GPU, ten minutes at most; the last line is JSON. On a CPU: tiny shapes.
+bench-gpu: $(STAMP)
+	$(BIN)/python -m benchmarks.gpu
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -q -m soak --timeout 3600

@@ -1,6 +1,6 @@
 """Every path that has never run on a GPU, in one command of at most ten minutes: one JSON object, exit 1 on a failure.
 
-    python -m benchmarks.gpu [--shape tiny|0.5b|1.5b] [--budget 570] [--only sft rlvr-lora ...] [--work DIR]
+    python -m benchmarks.gpu [--shape 0.5b] [--budget 570] [--only sft rlvr-lora ...] [--work DIR]
 
 Steps, each the real command in a process of its own: SFT in bfloat16 · RLVR of all weights · RLVR with LoRA · RLVR by
 FSDP2 on one device · a MetaRM's cold start · RLVR with that MetaRM in the loop · export of the adapter run · judging
@@ -11,7 +11,8 @@ longer allows is reported as not run, which is a failure, too.
 No network: models are made on the spot. The shapes are Qwen2.5's with random weights and the embedded judge's
 tokenizer, so their rollouts run to the limit and are rewarded by length; the MetaRM's policy is the embedded judge,
 whose judgments can be read. Needs what `pip install reasrm` brings (beside torch, transformers, accelerate and peft no
-wheel above 60 MB); no vLLM, no DeepSpeed. On a CPU the default shape is `tiny`, which shows that the program works.
+wheel above 60 MB); no vLLM, no DeepSpeed. On a CPU the default shape is `tiny`,
+which shows that the program works; accelerate wraps nothing in FSDP there, so `wrapped` is false.
 """
 
 from __future__ import annotations
@@ -42,8 +43,7 @@ class Bench:
         folder: Where models, rows, configs and runs lie.
         shape: Of the random model.
         budget_s: Seconds for all steps together.
-        on_gpu: Whether there is a GPU.
-        scale: Tokens of a rollout and rows per batch are these on a GPU, small on a CPU.
+        on_gpu: Whether there is a GPU; without one batches and rollouts are small.
     """
 
     def __init__(self, folder: Path, shape: str, budget_s: float, on_gpu: bool) -> None:
@@ -107,12 +107,25 @@ class Bench:
         program += [ROOT / "benchmarks" / "measured.py", peak, verb, "--config", config]
         summary = self.call([*program, "--run-dir", self.folder / name], name)
         measured = json.loads(peak.read_text())
+        measured["gradient"] = self._gradient(name)
         estimate = (planned.get("memory_gib") or {}).get("total")
         kept = {
             key: summary[key] for key in ("steps", "loss", "reward", "generated_tokens") if key in summary
         }
         ratio = round(measured["peak_gib"] / estimate, 3) if estimate else None
         return {**measured, "estimated_gib": estimate, "measured_over_estimated": ratio, **kept}
+
+    def _gradient(self, name: str) -> float:
+        """Return the longest gradient of a run.
+
+        Raises:
+            RuntimeError: All were 0: nothing was learned, so the backward pass is not what ran.
+        """
+        lines = (self.folder / name / "metrics.jsonl").read_text().splitlines()
+        norms = [norm for line in lines if (norm := json.loads(line).get("grad_norm")) is not None]
+        if not norms or not max(norms) > 0:
+            raise RuntimeError("no step had a gradient")
+        return float(max(norms))
 
     def trainer(self, **more: Any) -> dict[str, Any]:
         """Return what every stage's trainer is told."""
@@ -160,7 +173,12 @@ class Bench:
         """FSDP2 on one device: the wrapper, its state dicts and its checkpoints, without a second process."""
         config = yaml.safe_load((ROOT / "configs/accelerate/8gpu-fsdp2.yaml").read_text())
         config |= {"num_processes": 1, "use_cpu": not self.on_gpu}
-        return self.rlvr("rlvr-fsdp2", launch=config)
+        found = self.rlvr("rlvr-fsdp2", launch=config)
+        (seal,) = (self.folder / "rlvr-fsdp2").glob("checkpoints/*/checkpoint.json")
+        wrapped = json.loads(seal.read_text())["format"] == "fsdp"
+        if self.on_gpu and not wrapped:
+            raise RuntimeError("the run was not wrapped by FSDP")
+        return {**found, "wrapped": wrapped}
 
     def metarm(self) -> dict[str, Any]:
         """The cold start of a MetaRM of the random shape, on judgments of the embedded judge."""
@@ -185,6 +203,12 @@ class Bench:
         return self.rlvr(
             "rlvr-metarm",
             model={"path": str(self.folder / "policy")},
+            trainer=self.trainer(
+                max_steps=LEARNING["rlvr"],
+                num_generations=4,
+                per_device_train_batch_size=2 * self.batch,
+                max_completion_length=80,
+            ),
             metarm={"path": str(self.folder / "metarm"), "mode": "online", "batch_size": self.batch},
             **_CRITIQUES,
         )
@@ -258,7 +282,8 @@ def prepare(bench: Bench) -> None:
     from reasrm.protocol.spec import load_spec
     from reasrm.world.pairs import World
 
-    build_model(bench.shape, bench.folder / "random", torch.bfloat16 if bench.on_gpu else torch.float32)
+    dtype = torch.bfloat16 if bench.on_gpu else torch.float32
+    build_model(bench.shape, bench.folder / "random", dtype, ends_in=max(2, bench.tokens // 4))
     shutil.copytree(Path(reasrm.__file__).parent / "sandbox_judge" / "model", bench.folder / "policy")
     world = World()
     pairs = write_pairs(world.pairs("train", 64), bench.folder / "pairs.jsonl")

@@ -87,6 +87,12 @@ def encode_data(setup: Setup, listener: Listener | None = None) -> Comparisons:
     """
     listener = listener or Listener()
     stage = setup.stage
+    if stage.rewards.combine.kind == "group_zscore" and stage.advantages.kind in ("group", "whitened"):
+        listener.say(
+            f"warning: rewards.combine group_zscore and advantages {stage.advantages.kind} both divide by a "
+            "spread: in groups that are all right a tiny extra counts as much as right against "
+            "wrong; use advantages.kind: mean_only"
+        )
     listener.say(f"encoding {', '.join(stage.data.train)}")
     encoder = _encoder(setup, stage.data.orders)
     train = read_comparisons(stage.data.train, encoder, limit=stage.data.limit, progress=listener.rows)
