@@ -401,3 +401,23 @@ def test_a_plan_counts_one_prompt_per_pair_and_epoch(tmp_path: Path) -> None:
     assert anew["targets"] == {"A": 8, "B": 8}
     with pytest.raises(ConfigError, match="refill"):
         load_rlvr_stage(config, ["data.orders=each_epoch", "rollouts.refill=1"])
+
+
+@pytest.mark.parametrize(
+    ("combine", "advantages", "warned"),
+    [
+        ("group_zscore", "group", True),
+        ("group_zscore", "whitened", True),
+        ("group_zscore", "mean_only", False),
+        ("weighted_sum", "group", False),
+    ],
+)
+def test_a_spread_that_is_divided_out_twice_is_warned_of(
+    tmp_path: Path, combine: str, advantages: str, warned: bool
+) -> None:
+    config = write_rlvr_stage(tmp_path)
+    words = [f"rewards.combine.kind={combine}", f"advantages.kind={advantages}"]
+    setup = set_up(load_rlvr_stage(config, words), str(config), tmp_path / "out")
+    said: list[str] = []
+    encode_data(setup, Listener(say=said.append))
+    assert any("group_zscore" in line for line in said) is warned
