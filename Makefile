@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test lint bench bench-gpu soak sandbox-judge reproduce critiques-page clean
+.PHONY: demo check test lint bench bench-gpu soak sandbox-judge reproduce critiques-page clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into $(VENV): a minute or two, once"
@@ -21,6 +21,13 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/reasrm demo --output runs/demo
 
+# While typing, under a minute: style, and every test that is not marked `slow`. A new test is in by itself.
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -n 2 -q -m 'not slow and not soak' --slow-from 2
+
+# Before a change lands: every test but the soak; `make lint` beside it.
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -q
 
@@ -37,6 +44,7 @@ bench: $(STAMP)
 bench-gpu: $(STAMP)
 	$(BIN)/python -m benchmarks.gpu
 
+# Before a release: the same faults at large counts.
 soak: $(STAMP)
 	$(BIN)/python -m pytest -q -m soak --timeout 3600
 

@@ -28,6 +28,7 @@ from reasrm.demo.stages import (
     cap_rows,
     make_traces,
     read_pairs,
+    unseen_pairs,
     write_pairs,
     write_rlvr_config,
     write_sft_config,
@@ -130,7 +131,7 @@ class Lab:
         name = digest(config.base.world.model_dump(mode="json"), 8)
         files = {
             split: write_pairs(
-                world.pairs(split, rows, UNSEEN), self.root / f"test-{name}-{rows}-{split}.jsonl"
+                unseen_pairs(world, split, rows, UNSEEN), self.root / f"apart-{name}-{rows}-{split}.jsonl"
             )
             for split in SPLITS
         }

@@ -92,6 +92,8 @@ papers' numbers.
 Each seed has a base model, traces, rollouts and orders of its own. Test rows are the same for all; each is judged once
 per mode in an order drawn by its id. An unreadable judgment is not right. *sampled* is T = 1, *greedy* T = 0. ± is the
 standard deviation over seeds. Every table names the hash of the code that made it.
+In tables dated before 2026-11-29, 108 of the 1,000 in-domain test rows share a prompt (with other responses) with
+training rows; later ones are made of test rows drawn apart from all training prompts.
 """
 
 

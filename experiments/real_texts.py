@@ -184,8 +184,7 @@ def _both_orders(spec_name: str) -> Callable[[Row], Item | None]:
 
 def _written(spec: JudgeSpec, recorded: Recorded, order: Order) -> Written:
     """Return a text with verdict and arguments in the row's own order."""
-    completion = Completion("", recorded.text, recorded.finish_reason)
-    verdict = parse(spec, completion).verdict
+    verdict = parse(spec, Completion.replayed("", recorded)).verdict
     shown = Written(
         recorded.text, core_arguments(recorded.text), verdict.winner if verdict else None, order=order
     )

@@ -46,12 +46,13 @@ def _load_yaml(text: str) -> Any:
 
 _MAX_BYTES = 1_000_000
 _MAX_NODES = 200_000
+_MAX_BITS = 64
 
 
 class Config(BaseModel):
-    """Base of every configuration model: immutable, unknown keys refused."""
+    """Base of every configuration model: immutable; unknown keys, infinities and NaN refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
@@ -90,22 +91,35 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(f"is not plain YAML: {problem}", place=place) from error
     except RecursionError as error:
         raise ConfigError("is nested too deeply", place=str(path)) from error
-    _count_nodes(value, str(path))
+    except ValueError as error:  # numbers and dates that Python cannot hold
+        raise ConfigError(
+            f"holds a value that cannot be read: {error}", place=str(path), remedy=_QUOTE
+        ) from error
+    _check_values(value, str(path))
     return value
 
 
-def _count_nodes(value: Any, place: str) -> None:
-    """Refuse alias bombs: walking the expanded value must end within a budget."""
-    stack, seen = [value], 0
+_QUOTE = "correct it, or put it in quotation marks"
+
+
+def _check_values(value: Any, place: str) -> None:
+    """Refuse alias bombs (walking the expanded value must end within a budget), and integers beyond 64 bits."""
+    stack, seen = [("", value)], 0
     while stack:
-        item = stack.pop()
+        name, item = stack.pop()
         seen += 1
         if seen > _MAX_NODES:
             raise ConfigError(f"expands to more than {_MAX_NODES} values", place=place)
         if isinstance(item, dict):
-            stack.extend(item.values())
+            stack.extend((f"{name}.{key}", child) for key, child in item.items())
         elif isinstance(item, list):
-            stack.extend(item)
+            stack.extend((f"{name}[{n}]", child) for n, child in enumerate(item))
+        elif isinstance(item, int) and item.bit_length() > _MAX_BITS:
+            raise ConfigError(
+                f"{name.removeprefix('.')}: holds an integer of {item.bit_length()} bits",
+                place=place,
+                remedy=f"use at most {_MAX_BITS} bits",
+            )
 
 
 def parse_config(model: type[ConfigT], value: Any, place: str) -> ConfigT:
@@ -146,7 +160,7 @@ def read_settings(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 def _override(raw: dict[str, Any], text: str) -> None:
     """Set one key from `a.b=value`; sections that are absent or null are made."""
     key, equals, value = text.partition("=")
-    place = f"--set {text}"
+    place = f"--set {text if len(text) <= 200 else text[:200] + '…'}"
     names = key.strip().split(".")
     if not equals or not all(names):
         raise ConfigError("expected a.b=value", place=place)
@@ -162,6 +176,11 @@ def _override(raw: dict[str, Any], text: str) -> None:
         section[names[-1]] = _load_yaml(value)
     except yaml.YAMLError as error:
         raise ConfigError("the value is not plain YAML", place=place) from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"the value cannot be read: {error}", place=f"--set {key}", remedy=_QUOTE
+        ) from error
+    _check_values(section[names[-1]], f"--set {key}")
 
 
 def _explain(error: ValidationError, model: type[BaseModel], place: str) -> ConfigError:

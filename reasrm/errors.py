@@ -6,6 +6,8 @@ the public interface: 2 usage or config, 4 invalid input, 5 environment, 75 outp
 
 from __future__ import annotations
 
+from reasrm.printable import one_line
+
 __all__ = [
     "ConfigError",
     "EnvironmentProblem",
@@ -22,7 +24,7 @@ class ReasrmError(Exception):
     """Root of every error that `reasrm` raises on purpose.
 
     Args:
-        message: What is wrong, with the offending value.
+        message: What is wrong, with the offending value. Line breaks, as in a library's words, become spaces.
         place: Where: `pairs.jsonl:1204`, `config.yaml: sampling.temperature`.
         remedy: What the user can do about it.
     """
@@ -30,14 +32,14 @@ class ReasrmError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, place: str | None = None, remedy: str | None = None) -> None:
-        self.message = message
+        self.message = " ".join(line.strip() for line in message.splitlines())
         self.place = place
         self.remedy = remedy
         super().__init__(str(self))
 
     def __str__(self) -> str:
         """Render as `place: message; remedy`."""
-        text = self.message if self.place is None else f"{self.place}: {self.message}"
+        text = self.message if self.place is None else f"{one_line(self.place)}: {self.message}"
         return text if self.remedy is None else f"{text}; {self.remedy}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +16,17 @@ import orjson
 from reasrm.errors import EnvironmentProblem, ReasrmError
 from reasrm.strictjson import dumps
 
-__all__ = ["display_name", "file_sha256", "fsync_directory", "replacing", "write_json_atomic"]
+__all__ = [
+    "display_name",
+    "file_sha256",
+    "fsync_directory",
+    "remembered_sha256",
+    "replacing",
+    "write_json_atomic",
+]
+
+_LARGE = 1 << 24  # below, reading is quicker than remembering
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def display_name(path: str | os.PathLike[str]) -> str:
@@ -27,6 +38,47 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file's bytes, in hex."""
     with open(path, "rb", buffering=0) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def remembered_sha256(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file's bytes; a large file is read once for each path, size, time and inode.
+
+    What was found is kept in `reasrm/sha256` in the user's cache folder (`XDG_CACHE_HOME`, else `~/.cache`); where
+    nothing can be kept, the file is read every time.
+    """
+    before = _state(path)
+    if before[1] < _LARGE:
+        return file_sha256(path)
+    with suppress(OSError, RuntimeError, UnicodeDecodeError):  # RuntimeError: nobody's home
+        known = _remembered(before).read_text("ascii")
+        if _SHA256.fullmatch(known):
+            return known
+    found = file_sha256(path)
+    if _state(path) == before:
+        with suppress(OSError, RuntimeError):
+            place = _remembered(before)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(place) as stream:
+                stream.write(found.encode())
+    return found
+
+
+def _state(path: str | os.PathLike[str]) -> tuple[str, int, int, int, int]:
+    real = os.path.realpath(path)
+    found = os.stat(real)
+    return real, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+def _remembered(state: tuple[str, int, int, int, int]) -> Path:
+    """Return where the hash of a file in this state is kept."""
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    folder = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
+    return (
+        folder
+        / "reasrm"
+        / "sha256"
+        / hashlib.sha256(repr(state).encode("utf-8", "backslashreplace")).hexdigest()
+    )
 
 
 def fsync_directory(path: Path) -> None:

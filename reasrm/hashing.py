@@ -10,7 +10,7 @@ import orjson
 
 from reasrm.records import Conversation
 
-__all__ = ["canonical_json", "content_id", "derive_seed", "digest", "pair_content_id"]
+__all__ = ["canonical_json", "content_id", "derive_seed", "digest", "pair_content_id", "section_code"]
 
 
 def canonical_json(value: Any) -> bytes:
@@ -21,6 +21,12 @@ def canonical_json(value: Any) -> bytes:
 def digest(value: Any, length: int = 16) -> str:
     """Return the first `length` hex digits of the SHA-256 of a value's canonical JSON."""
     return hashlib.sha256(canonical_json(value)).hexdigest()[:length]
+
+
+def section_code(*texts: str) -> str:
+    """Return the code of the markers around somebody's texts: 128 bits made of them, so that none can hold it."""
+    joined = "\x00".join(texts).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(joined).hexdigest()[:32]
 
 
 def content_id(prompt: Conversation, responses: Sequence[str]) -> str:

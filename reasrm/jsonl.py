@@ -20,6 +20,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import IO, Any, NamedTuple, cast
@@ -34,19 +35,41 @@ from reasrm.strictjson import MAX_DEPTH, dumps, parse_object, parses
 __all__ = [
     "MAX_DEPTH",
     "RawRow",
+    "RowLimits",
     "TruncatedInput",
     "dumps",
     "read_rows",
+    "set_limits",
 ]
 
 _BLANK = b" \t\r\n"
 _BLOCK = 1 << 20
 _NO_SUCH_FILE = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
-_GZ_FREE = 256 * 2**20
-"""Output below this many bytes is never taken for a zip bomb."""
+_MAX_GZ_RATIO = 200.0
 
 _STRING_REST = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _STRUCTURE = re.compile(rb'[\[\]{},:"]')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowLimits:
+    """What a file that nobody vouches for may cost.
+
+    Args:
+        row_bytes: Longest row; a longer one is reported and skipped without being held.
+        unpacked_bytes: What any gzip file may expand to; beyond this, one that expands more than 200 times is refused.
+    """
+
+    row_bytes: int = 64 * 2**20
+    unpacked_bytes: int = 256 * 2**20
+
+
+_limits = [RowLimits()]
+
+
+def set_limits(limits: RowLimits) -> None:
+    """Set the limits of every file that this process reads from now on."""
+    _limits[0] = limits
 
 
 class RawRow(NamedTuple):
@@ -104,23 +127,15 @@ class _Item(NamedTuple):
     whole: bool
 
 
-def read_rows(
-    path: str | os.PathLike[str],
-    *,
-    max_line_bytes: int = 64 * 2**20,
-    max_gz_ratio: float = 200.0,
-    strict: bool = False,
-) -> Iterator[RawRow]:
+def read_rows(path: str | os.PathLike[str], *, limits: RowLimits | None = None) -> Iterator[RawRow]:
     """Yield the rows of a `.jsonl`, `.jsonl.gz` or `.json` file in order, bad ones with their error.
 
     Error codes: `bad_utf8` (also an escaped lone surrogate), `bad_json`, `not_finite`, `big_integer`,
-    `not_object`, `too_large`, `too_deep`, and with `strict` `duplicate_key`.
+    `not_object`, `too_large`, `too_deep`, `duplicate_key`.
 
     Args:
         path: The file; a pipe will do.
-        max_line_bytes: Longest row; a longer one is reported and skipped without being held.
-        max_gz_ratio: Refuse a gzip file that expands beyond this ratio (and beyond 256 MiB).
-        strict: Also reject an object that names a key twice.
+        limits: Of rows and gzip files; by default what `set_limits` said.
 
     Raises:
         InputError: The file is missing, not text, uses CR line ends, or expands like a zip bomb.
@@ -133,8 +148,8 @@ def read_rows(
             packed = raw.peek(2)[:2] == b"\x1f\x8b"
             # GzipFile is read directly: a buffer around it would drop complete rows when the data is cut.
             stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw) if packed else raw)
-            source = _Source(name, stream, raw if packed else None, max_line_bytes, max_gz_ratio)
-            yield from _rows(source, strict)
+            source = _Source(name, stream, raw if packed else None, limits or _limits[0])
+            yield from _rows(source)
     except OSError as error:
         if error.errno in _NO_SUCH_FILE:
             remedy = "pass the path of an existing file"
@@ -150,16 +165,15 @@ class _Source:
         name: str,
         stream: IO[bytes],
         packed: io.BufferedReader[Any] | None,
-        cap: int,
-        max_ratio: float,
+        limits: RowLimits,
     ) -> None:
         self.name = name
-        self.cap = cap
+        self.cap = limits.row_bytes
         self._stream = stream
         self._packed = packed
-        self._max_ratio = max_ratio
+        self._free = limits.unpacked_bytes
         self.offset = 0
-        self._next_check = _GZ_FREE if packed else math.inf
+        self._next_check = self._free if packed else math.inf
 
     def read(self, size: int) -> bytes:
         """Read up to `size` bytes."""
@@ -193,17 +207,18 @@ class _Source:
 
     def _check_ratio(self) -> None:
         if self._packed is not None:
-            self._next_check = self.offset + _GZ_FREE // 4
+            self._next_check = self.offset + self._free // 4
             size = max(self._packed.tell(), 1)
-            if self.offset > size * self._max_ratio:
+            if self.offset > size * _MAX_GZ_RATIO:
                 raise InputError(
-                    f"expands {self.offset / size:.0f} times, beyond the limit of {self._max_ratio:g}",
+                    f"expands {self.offset / size:.0f} times, to more than {self._free} bytes; "
+                    f"beyond these, {_MAX_GZ_RATIO:g} times is the limit",
                     place=self.name,
-                    remedy="decompress it yourself if you trust it, or raise the limit",
+                    remedy="if you trust it, decompress it yourself or pass --max-unpacked-bytes",
                 )
 
 
-def _rows(source: _Source, strict: bool) -> Iterator[RawRow]:
+def _rows(source: _Source) -> Iterator[RawRow]:
     """Decide what the file holds and yield its rows; turn damage in a gzip stream into `TruncatedInput`."""
     lines = source.lines()
     num_rows = end = 0
@@ -214,7 +229,7 @@ def _rows(source: _Source, strict: bool) -> Iterator[RawRow]:
             text = b"".join(text for _, _, text, _ in head).lstrip(_BLANK)
             for item in _items(source, bytearray(text[1:]), kind):
                 num_rows, end = item.number, item.end
-                yield _item_row(source, item, strict)
+                yield _item_row(source, item)
             return
         name, cap, blake2b = source.name, source.cap, hashlib.blake2b
         for number, line_end, text, whole in chain(head, lines):
@@ -225,7 +240,7 @@ def _rows(source: _Source, strict: bool) -> Iterator[RawRow]:
             try:
                 if not whole:
                     raise _too_large(place, cap)
-                data = parse_object(body, strict, place)
+                data = parse_object(body, place)
             except RowError as problem:
                 error = problem
             num_rows, end = num_rows + 1, line_end
@@ -338,12 +353,12 @@ def _expect_end(source: _Source, right_bracket: bool, rest: bytes, num_rows: int
     )
 
 
-def _item_row(source: _Source, item: _Item, strict: bool) -> RawRow:
+def _item_row(source: _Source, item: _Item) -> RawRow:
     place = f"{source.name}: item {item.number}"
     try:
         if not item.whole:
             raise _too_large(place, source.cap)
-        data = parse_object(item.text[item.colon + 1 :].strip(_BLANK), strict, place)
+        data = parse_object(item.text[item.colon + 1 :].strip(_BLANK), place)
         if item.keyed:
             data["_key"] = _key(item.text[: max(item.colon, 0)], place)
         digest = hashlib.blake2b(canonical_json(data), digest_size=8).digest()
@@ -364,5 +379,5 @@ def _key(text: bytes, place: str) -> str:
 
 
 def _too_large(place: str, cap: int) -> RowError:
-    remedy = "shorten it or raise the limit"
+    remedy = "shorten it, or pass a larger --max-row-bytes"
     return RowError(f"the row is longer than {cap} bytes", code="too_large", place=place, remedy=remedy)

@@ -18,6 +18,7 @@ __all__ = [
     "Comparison",
     "Conversation",
     "CoreArgument",
+    "Credited",
     "Criterion",
     "Critique",
     "Judgment",
@@ -36,6 +37,8 @@ __all__ = [
 
 Side = Literal["A", "B"]
 Winner = Literal["A", "B", "tie"]
+Credited = Literal["A", "B", "tie", "none"]
+"""What a suite's own script took a recorded judgment for, in the order shown; `none` where it found no verdict."""
 _SWAPPED: dict[Winner, Winner] = {"A": "B", "B": "A", "tie": "tie"}
 
 
@@ -164,7 +167,9 @@ class Recorded:
 
     Exactly one of `text` (a completion), `decision` (its verdict; None with `kind="decision"` means unreadable) and
     `scores` (one number per response, in the order shown) is meant, named by `kind`. Decisions and scores speak of
-    the order that was shown. `shown` is the order of a list: the row's response at each position.
+    the order that was shown. `shown` is the order of a list: the row's response at each position. `thinking_open` says
+    that the prompt had opened the thinking in which the text begins, `credited` what the suite's own script took the
+    record for.
     """
 
     kind: Literal["text", "decision", "score"]
@@ -173,6 +178,8 @@ class Recorded:
     scores: tuple[float, ...] = ()
     shown: tuple[int, ...] = ()
     finish_reason: str = "stop"
+    thinking_open: bool = False
+    credited: Credited | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,6 +325,8 @@ class Judgment:
         shown: Of a listwise judgment, the row's response at each position shown.
         num_tokens: Generated tokens, where the backend counts them.
         finish_reason: As the backend said.
+        thinking_open: Whether the prompt had opened the thinking in which the text begins.
+        credited: What the script of a recorded text's own suite took it for.
     """
 
     status: ParseStatus
@@ -336,6 +345,8 @@ class Judgment:
     shown: tuple[int, ...] = ()
     num_tokens: int | None = None
     finish_reason: str | None = None
+    thinking_open: bool = False
+    credited: Credited | None = None
 
     def swap(self) -> Judgment:
         """Return the judgment with its verdict and scores mapped to the other order."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
-from reasrm.records import Recorded, Verdict
+from reasrm.records import Credited, Recorded, Verdict
 
 __all__ = [
+    "THINKING_START",
     "Completion",
     "PromptMessage",
     "Request",
@@ -21,6 +23,9 @@ __all__ = [
     "TemplateOption",
     "TokenScores",
 ]
+
+THINKING_START = ("<think>", "<thinking>", "[THINK]", "<|channel|>analysis<|message|>")
+"""Strings that open private thinking."""
 
 TemplateOption = bool | int | str
 """The value of a variable that a chat template takes beside the messages."""
@@ -76,6 +81,7 @@ class Request:
         structural: Literals that mean something in the protocol; backends that take only text escape them in
             untrusted spans.
         template_options: Variables of the chat template, such as `enable_thinking`.
+        thinking_start: Strings that open thinking, so that a backend that sees the prompt can tell how it ends.
     """
 
     id: str
@@ -84,6 +90,7 @@ class Request:
     recorded: Recorded | None = None
     structural: tuple[str, ...] = ()
     template_options: Mapping[str, TemplateOption] = field(default_factory=dict)
+    thinking_start: tuple[str, ...] = THINKING_START
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +100,18 @@ class Completion:
     Args:
         request_id: The request's id.
         text: The completion only, never the prompt, special tokens such as end-of-turn removed.
-        finish_reason: `stop`, `length` (cut by `max_tokens`), `content_filter` (withheld by an endpoint), `too_long`
-            (the prompt does not fit; nothing was generated) or `error`.
+        finish_reason: `stop`, `length` (cut by `max_tokens`), `content_filter` (withheld by an endpoint, or declined),
+            `too_long` (the prompt does not fit; nothing was generated) or `error`.
         token_ids: Generated ids, where the backend has them.
         num_tokens: Generated tokens, where known.
         num_prompt_tokens: Prompt tokens, where known.
         reasoning: Thinking that an endpoint returns apart from the text. Never read for a verdict.
-        error: What went wrong, with `finish_reason` `error` or `too_long`.
+        error: What went wrong, or why there is no text.
         attempts: Calls made, ≥ 1.
         decision: A replayed verdict, in the order shown.
         scores: Replayed or predicted scores, one per response shown.
+        thinking_open: Whether the prompt ended inside thinking, so that the text begins there.
+        credited: What the script of a recorded text's own suite took it for.
     """
 
     request_id: str
@@ -116,6 +125,21 @@ class Completion:
     attempts: int = 1
     decision: Verdict | None = None
     scores: tuple[float, ...] | None = None
+    thinking_open: bool = False
+    credited: Credited | None = None
+
+    @classmethod
+    def replayed(cls, request_id: str, recorded: Recorded) -> Self:
+        """Return what a judge once answered."""
+        return cls(
+            request_id,
+            text=recorded.text,
+            finish_reason=recorded.finish_reason,
+            decision=recorded.decision,
+            scores=recorded.scores if recorded.kind == "score" else None,
+            thinking_open=recorded.thinking_open,
+            credited=recorded.credited,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,22 @@
-"""Running `reasrm` as a user does: a process of its own, flags, exit codes, the last line of stdout."""
+"""Running `reasrm` as a user does: flags, exit codes, the last line of stdout; in this process or one of its own."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import logging
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
+import pytest
+
+from reasrm.cli import app, console
 from tests.fakes import Reply, chat
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,12 +37,92 @@ def run(*args: str | Path, timeout: float = 120, **extra: str) -> subprocess.Com
     )
 
 
-def start(*args: str | Path) -> subprocess.Popen[str]:
-    """Start a command."""
+def here(*args: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end in this process, which costs no start: the same code, stdout and stderr.
+
+    Not for what is about processes: signals, kills, locks, imports, what libraries print, what a run leaves behind.
+    """
+    words = list(map(str, args))
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True), io.StringIO()
+    root, ours = logging.getLogger(), logging.getLogger("reasrm")
+    handler, level = logging.StreamHandler(err), ours.level
+    root.addHandler(handler)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("OPENAI_API_KEY", raising=False)
+            for name, value in extra.items():
+                patch.setenv(name, value)
+            for name, stream in (("stdout", out), ("__stdout__", out), ("stderr", err)):
+                patch.setattr(sys, name, stream)
+            patch.setattr(sys, "argv", ["reasrm", *words])
+            patch.setattr(console, "os", SimpleNamespace(_exit=_leave, devnull=os.devnull))
+            app.main()
+    except _Left as end:
+        code = end.args[0]
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        root.removeHandler(handler)
+        console.set_quiet(False)
+        ours.setLevel(level)
+    return subprocess.CompletedProcess(words, code, out.buffer.getvalue().decode(), err.getvalue())
+
+
+class _Left(BaseException):
+    """In the place of `os._exit`, which nothing catches."""
+
+
+def _leave(code: int) -> NoReturn:
+    raise _Left(code)
+
+
+def start(*args: str | Path, piped: Path | None = None) -> subprocess.Popen[str]:
+    """Start a command; `piped` is a file that comes through a pipe as its standard input."""
     command = [*REASRM, *map(str, args)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    source = None if piped is None else subprocess.Popen(["cat", str(piped)], stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        command,
+        stdin=None if source is None else source.stdout,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
     )
+    if source is not None and source.stdout is not None:
+        source.stdout.close()
+    return process
+
+
+def run_piped(*args: str | Path, piped: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, a file coming through a pipe as its standard input."""
+    process = start(*args, piped=piped)
+    stdout, stderr = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def send(process: subprocess.Popen[str], signum: int) -> None:
+    """Kill or stop a command and wait for its end; what is asked to stop says so by its exit code."""
+    process.send_signal(signum)
+    process.communicate(timeout=120)
+    # Python itself has not yet listened, or the command has come to its end meanwhile.
+    assert process.returncode in (-signum, 128 + signum, 0), process.returncode
+
+
+def stop_after(metrics: Path, signum: int, *args: str | Path) -> dict[str, Any]:
+    """Start a training command, stop it once it has logged a few steps, and return what its last line says."""
+    process = start(*args)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if metrics.exists() and metrics.read_bytes().count(b'"grad_norm"') > 2:
+            break
+        time.sleep(0.01)
+    process.send_signal(signum)
+    out, err = process.communicate(timeout=120)
+    said: dict[str, Any] = json.loads(out.splitlines()[-1])
+    assert process.returncode == said["exit_code"] == 128 + signum, err
+    assert said["interrupted"] is True
+    assert "--resume" in said["continue"]
+    return said
 
 
 def summary(result: subprocess.CompletedProcess[str]) -> dict[str, Any]:

@@ -84,6 +84,7 @@ class Endpoint:
         self.hang_s = hang_s
         self.calls: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
         self.injected: Counter[str] = Counter()
         self.most_at_once = 0
         self._at_once = 0
@@ -148,7 +149,8 @@ def _handler(endpoint: Endpoint) -> type[BaseHTTPRequestHandler]:
             payload = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             fault = endpoint.arrive(payload, {name.lower(): value for name, value in self.headers.items()})
             try:
-                if self.path != "/v1/chat/completions":
+                endpoint.paths.append(self.path)
+                if self.path.partition("?")[0] != "/v1/chat/completions":
                     self._send(refuse(404, "no such path"))
                 elif fault is None:
                     self._send(endpoint.answer(payload))

@@ -14,7 +14,8 @@ from reasrm.config import load_config
 from reasrm.demo.config import DemoConfig
 from reasrm.protocol.sft_rows import read_sft_row
 from reasrm.protocol.spec import load_spec
-from tests.commands import ROOT, run
+from tests.commands import ROOT
+from tests.commands import here as run
 from tests.recipes import expect_taken
 
 CONFIGS = ROOT / "configs"
@@ -256,6 +257,7 @@ def test_the_documented_stage_and_row_are_read(tmp_path: Path) -> None:
     assert row.meta["spec_hash"] == load_spec(stage.spec).hash
 
 
+@pytest.mark.slow
 def test_documented_lines_name_files_and_flags_that_exist() -> None:
     known = set(re.findall(r"--[a-z-]+", run("sft", "--help").stdout)) | {"--config_file"}
     pages = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("sft.md", "configs.md")]

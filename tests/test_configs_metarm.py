@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from reasrm.cli.app import app
 from reasrm.protocol.spec import load_spec
 from reasrm.training.metarm_config import MetaRMStage, load_metarm_stage
 from tests.cli.test_docs_training import commands
-from tests.commands import ROOT, rows_of
+from tests.commands import ROOT, here, rows_of, summary
 from tests.recipes import expect_taken
 from tests.test_configs import CONFIGS, METARM, launch_line, num_processes, read
 from tests.test_configs_rlvr import read_value
@@ -129,7 +127,8 @@ def test_the_defaults_that_the_page_lists_are_the_defaults() -> None:
         assert str(getattr(default, "value", default)) == str(read_value(their_value)), name
 
 
-def test_every_command_of_the_page_runs(tmp_path: Path, monkeypatch, capfd) -> None:
+@pytest.mark.slow
+def test_every_command_of_the_page_runs(tmp_path: Path, monkeypatch) -> None:
     """The embedded judge stands for the base and the judge that the commands before these make."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.chdir(tmp_path)
@@ -145,8 +144,9 @@ def test_every_command_of_the_page_runs(tmp_path: Path, monkeypatch, capfd) -> N
     said = []
     for words in [*before, *page]:
         more = ["--rows", "60"] if words[0] == "sandbox" else [] if words[1] == "score" else short
-        app([*words, *more], standalone_mode=False)
-        said.append(json.loads(capfd.readouterr().out.splitlines()[-1]))
+        done = here(*words, *more)
+        assert done.returncode == 0, done.stderr
+        said.append(summary(done))
     _, plan, trained, again, scored = said
     assert (plan["dry_run"], plan["rows"], plan["judgments"]) == (True, trained["rows"], trained["judgments"])
     assert trained == again

@@ -24,6 +24,7 @@ raise SystemExit(bool(heavy))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code",
     [

@@ -15,7 +15,8 @@ import pytest
 
 from reasrm.errors import EnvironmentProblem, InputError, InternalError
 from reasrm.files import file_sha256, write_json_atomic
-from reasrm.jsonl import RawRow, TruncatedInput, dumps, read_rows
+from reasrm.jsonl import RawRow, RowLimits, TruncatedInput, dumps, read_rows
+from tests.refusals import refused
 
 GOOD = b'{"id":"a","x":1}\n{"id":"b","x":2}\n{"id":"c","x":3}\n'
 
@@ -136,14 +137,33 @@ def test_large_but_legal_numbers_and_long_digit_strings_pass(tmp_path: Path) -> 
     assert row.data == {"a": 2**64 - 1, "b": -(2**63), "c": "1" * 50}
 
 
-def test_duplicate_keys_are_rejected_when_strict(tmp_path: Path) -> None:
-    line = b'{"a":1,"m":{"k":1,"k":2}}\n{"a":1}\n'
-    assert [row.error for row in rows_of(tmp_path / "x.jsonl", line)] == [None, None]
-    bad, good = rows_of(tmp_path / "x.jsonl", line, strict=True)
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        (b'{"a":1,"m":{"k":1,"k":2}}', "k"),
+        (b'{"k":1, "l":[{"k":1 ,"a":[{"k":"x","k"\t:"x"}]}]}', "k"),
+        (rb'{"\u006b":1,"k":2}', "k"),
+        (rb'{"a\\":1,"b":2,"a\\":3}', "a\\"),
+        (b'{"k":":","k":"\\":"}', "k"),
+        (b'{"":1,"":1}', ""),
+    ],
+    ids=["inner", "deep", "escaped", "backslash", "colons", "empty"],
+)
+def test_a_key_named_twice_is_an_error_of_its_row(tmp_path: Path, line: bytes, key: str) -> None:
+    good, bad, last = rows_of(tmp_path / "x.jsonl", b'{"a":1}\n' + line + b'\n{"a":2}\n')
     assert bad.error is not None
-    assert bad.error.code == "duplicate_key"
-    assert "'k'" in bad.error.message
-    assert good.data == {"a": 1}
+    assert (bad.place, bad.error.code) == ("x.jsonl:2", "duplicate_key")
+    assert repr(key) in bad.error.message
+    assert (good.data, last.data) == ({"a": 1}, {"a": 2})
+    (item,) = rows_of(tmp_path / "x.json", b"[" + line + b"]")
+    assert item.error is not None
+    assert item.error.code == "duplicate_key"
+
+
+def test_quoted_json_and_keys_of_many_objects_are_no_duplicates(tmp_path: Path) -> None:
+    rows = [{"t": '{"k": 1, "k": 2}', "m": [{"k": ":"}, {"k": '":'}], "k": {"k": {"k": []}}, "": '\\":'}]
+    found = rows_of(tmp_path / "x.jsonl", json.dumps(rows[0]).encode())
+    assert [row.data for row in found] == rows
 
 
 def test_cr_only_files_are_refused_with_the_way_to_convert(tmp_path: Path) -> None:
@@ -168,11 +188,12 @@ def test_a_long_row_is_reported_and_skipped(tmp_path: Path) -> None:
     assert len(fits) == 100
     over = b'{"a":"' + b"x" * 93 + b'"}'
     content = fits + b"\n" + over + b"\n" + b"y" * 5000 + b"\n" + fits
-    rows = rows_of(tmp_path / "x.jsonl", content, max_line_bytes=100)
+    rows = rows_of(tmp_path / "x.jsonl", content, limits=RowLimits(row_bytes=100))
     assert [row.error and row.error.code for row in rows] == [None, "too_large", "too_large", None]
     assert [row.line for row in rows] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("megabytes", "cap"), [(200, 16 * 2**20), pytest.param(1024, 64 * 2**20, marks=pytest.mark.soak)]
 )
@@ -184,10 +205,10 @@ def test_memory_stays_within_three_caps_on_a_huge_row(tmp_path: Path, megabytes:
             stream.write(b"x" * 2**20)
         stream.write(b'"}\n{"t":"' + b"y" * (cap - 100) + b'"}\n{"a":2}\n')
     script = (
-        "import resource, sys\nfrom reasrm.jsonl import read_rows\n"
+        "import resource, sys\nfrom reasrm.jsonl import RowLimits, read_rows\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
         "before = peak()\n"
-        "rows = read_rows(sys.argv[1], max_line_bytes=int(sys.argv[2]))\n"
+        "rows = read_rows(sys.argv[1], limits=RowLimits(row_bytes=int(sys.argv[2])))\n"
         "print(*(row.error.code if row.error else 'ok' for row in rows))\n"
         "print(peak() - before)\n"
     )
@@ -223,15 +244,17 @@ def test_a_damaged_gzip_file_is_an_input_error(tmp_path: Path) -> None:
         rows_of(tmp_path / "x.jsonl.gz", bytes(packed))
 
 
-def test_a_zip_bomb_stops_at_the_ratio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reasrm.jsonl._GZ_FREE", 16 * 2**20)
+def test_a_zip_bomb_stops_at_the_ratio_unless_so_much_is_allowed(tmp_path: Path) -> None:
     path = tmp_path / "bomb.jsonl.gz"
     with gzip.open(path, "wb", compresslevel=9) as stream:
         for _ in range(20):
             stream.write(b"0" * 2**20)
     assert path.stat().st_size < 2**16
-    with pytest.raises(InputError, match="limit of 200"):
-        list(read_rows(path, max_line_bytes=2**20))
+    with pytest.raises(InputError, match="--max-unpacked-bytes"):
+        list(read_rows(path, limits=RowLimits(row_bytes=2**20, unpacked_bytes=16 * 2**20)))
+    (row,) = read_rows(path, limits=RowLimits(row_bytes=2**20, unpacked_bytes=20 * 2**20))
+    assert row.error is not None
+    assert "--max-row-bytes" in str(row.error)
 
 
 ITEMS = [{"id": "a", "t": 'q"],}{[\\', "n": [[1], {"k": 2}]}, {"id": "b"}, {"id": "ü\u2028"}]
@@ -269,7 +292,7 @@ def test_json_lines_in_a_json_file_are_lines(tmp_path: Path) -> None:
 
 def test_bad_items_are_named_and_the_others_proceed(tmp_path: Path) -> None:
     content = b'[{"id":"a"},7,{"x":NaN},{"y":"\xff"},{"big":"' + b"x" * 300 + b'"},{"id":"f"},]'
-    rows = rows_of(tmp_path / "x.json", content, max_line_bytes=100)
+    rows = rows_of(tmp_path / "x.json", content, limits=RowLimits(row_bytes=100))
     codes = [row.error and row.error.code for row in rows]
     assert codes == [None, "not_object", "not_finite", "bad_utf8", "too_large", None, "bad_json"]
     assert rows[5].data == {"id": "f"}
@@ -284,7 +307,8 @@ def test_items_are_found_wherever_a_block_ends(
     monkeypatch.setattr("reasrm.jsonl._BLOCK", block)
     assert [row.data for row in rows_of(tmp_path / "x.json", content)] == items
     codes = [
-        row.error and row.error.code for row in rows_of(tmp_path / "x.json", content, max_line_bytes=100)
+        row.error and row.error.code
+        for row in rows_of(tmp_path / "x.json", content, limits=RowLimits(row_bytes=100))
     ]
     assert codes == [None, "too_large", None]
 
@@ -300,7 +324,7 @@ def test_a_cut_array_yields_its_complete_items_first(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b'[{"a":1}] x', b'[{"a":1}}', b'[{"a":1}][{"a":2}]'])
 def test_content_after_an_array_is_an_input_error(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(InputError, match="unexpected content after 1 rows"):
+    with refused(InputError, "1 rows"):
         rows_of(tmp_path / "x.json", content)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 
+import pytest
+
 from tests.commands import ROOT
 
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
@@ -41,6 +43,7 @@ def offences(tree: ast.AST) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_no_module_can_run_code_that_came_with_data():
     found = {
         str(path.relative_to(ROOT)): offences(ast.parse(path.read_text(encoding="utf-8")))

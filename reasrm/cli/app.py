@@ -99,6 +99,7 @@ def eval_command(
 
 
 @app.command("distill")
+@flags.reads_rows
 def distill_command(
     config: Annotated[Path, typer.Option("--config", help="The distillation's YAML file.")],
     overrides: flags.Overrides = None,
@@ -111,6 +112,7 @@ def distill_command(
     restart: Annotated[
         bool, typer.Option("--restart", help="Move earlier answers aside and begin anew.")
     ] = False,
+    allow_other_server: flags.AllowOtherServer = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Let teachers judge pairs; keep what reaches the label as SFT rows, with a ledger. Run again to continue.
@@ -121,10 +123,18 @@ def distill_command(
     with guarded():
         from reasrm.cli.distill import run_distill
 
-        run_distill(config, overrides or (), dry_run=dry_run, restart=restart, retry_errors=retry_errors)
+        run_distill(
+            config,
+            overrides or (),
+            dry_run=dry_run,
+            restart=restart,
+            retry_errors=retry_errors,
+            allow_other_server=allow_other_server,
+        )
 
 
 @app.command("sft")
+@flags.reads_rows
 def sft_command(
     config: flags.StageConfig,
     overrides: flags.Overrides = None,
@@ -146,6 +156,7 @@ def sft_command(
 
 @app.command("rlvr")
 @app.command("grpo", hidden=True)
+@flags.reads_rows
 def rlvr_command(
     config: flags.StageConfig,
     overrides: flags.Overrides = None,
@@ -293,6 +304,50 @@ def demo_command(
 
             summary = run_demo(output, load_demo_config(config, seed))
         print_summary(summary)
+
+
+@app.command("show")
+def show_command(
+    file: Annotated[Path, typer.Argument(help="What judge wrote, or the folder that eval wrote.")],
+    input: Annotated[
+        list[Path] | None, typer.Option("--input", help="The rows that were judged, for their texts.")
+    ] = None,
+    source: flags.SourceName = "auto",
+    wrong: Annotated[bool, typer.Option("--wrong", help="Rows whose verdict is not the label.")] = False,
+    split: Annotated[bool, typer.Option("--split", help="Rows whose orders or votes are level.")] = False,
+    unreadable: Annotated[
+        bool, typer.Option("--unreadable", help="Rows with a judgment that could not be read.")
+    ] = False,
+    ids: Annotated[list[str] | None, typer.Option("--id", help="The row of this id. Repeatable.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most this many.")] = 10,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Show all that the judge wrote, not its critique alone.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", help="Write all that fit to a .csv or .parquet, a line per judgment."),
+    ] = None,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Look at judged rows: verdicts, critiques in both orders, and the texts they are about.
+
+    Example: reasrm show judged.jsonl --input rows.jsonl --wrong
+    """
+    set_quiet(quiet)
+    with guarded():
+        from reasrm.cli.show import run_show
+
+        chosen = {"wrong": wrong, "split": split, "unreadable": unreadable}
+        run_show(
+            file,
+            inputs=input or (),
+            source=source,
+            kinds=[name for name, wanted in chosen.items() if wanted],
+            ids=ids or (),
+            limit=limit,
+            whole=whole,
+            output=output,
+        )
 
 
 @app.command("env")

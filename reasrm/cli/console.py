@@ -11,6 +11,8 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from reasrm.errors import ReasrmError
+from reasrm.pipes import forget_spooled
+from reasrm.printable import escape_json, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -38,8 +40,17 @@ def set_quiet(quiet: bool) -> None:
     """Silence stderr for the rest of the process, or send logs there."""
     _state["quiet"] = quiet
     level = logging.CRITICAL + 1 if quiet else logging.INFO
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Printable("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("reasrm").setLevel(level)
+
+
+class _Printable(logging.Formatter):
+    """What a log says of rows and files moves no cursor."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def is_quiet() -> bool:
@@ -48,9 +59,9 @@ def is_quiet() -> bool:
 
 
 def note(text: str) -> None:
-    """Say something to a person."""
+    """Say something to a person; control characters of rows and files are shown, not obeyed."""
     if not _state["quiet"]:
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:
@@ -60,7 +71,8 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     sys.stdout.flush()
     stream = sys.__stdout__  # whatever `chatter_to_stderr` has put in its place
     if stream is not None:
-        stream.buffer.write(orjson.dumps(summary, option=orjson.OPT_NON_STR_KEYS) + b"\n")
+        line = escape_json(orjson.dumps(summary, option=orjson.OPT_NON_STR_KEYS).decode())
+        stream.buffer.write(line.encode() + b"\n")
         stream.buffer.flush()
 
 
@@ -68,6 +80,7 @@ def exit_with(code: int) -> NoReturn:
     """End the process now, without waiting for abandoned worker threads."""
     sys.stdout.flush()
     sys.stderr.flush()
+    forget_spooled()
     os._exit(code)
 
 
@@ -89,10 +102,13 @@ def guarded() -> Iterator[None]:
         note(f"error: {error}")
         print_summary({"error": type(error).__name__, "message": str(error), "exit_code": error.exit_code})
         exit_with(error.exit_code)
-    except KeyboardInterrupt:
-        note("interrupted; the same command continues what it can (training: with --resume)")
-        print_summary({"error": "KeyboardInterrupt", "message": "interrupted", "exit_code": 130})
-        exit_with(130)
+    except KeyboardInterrupt as stop:
+        remedy = "the same command continues what it can (training: with --resume)"
+        code = 128 + getattr(stop, "signum", 2)  # a stage says which signal it was
+        note(f"interrupted; {remedy}")
+        said = {"error": "KeyboardInterrupt", "message": "interrupted", "interrupted": True}
+        print_summary({**said, "exit_code": code, "continue": remedy})
+        exit_with(code)
     except OSError as error:
         message = (
             f"{error.filename or 'this machine'}: {error.strerror or error}; "

@@ -20,6 +20,7 @@ from reasrm.evaluation.critiques import CritiqueEvaluation
 from reasrm.evaluation.table import format_estimate
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
+from reasrm.pipes import settled
 from reasrm.scorers.critiques import BuiltScorer, build_critique_scorer
 
 __all__ = ["run_extract", "run_score"]
@@ -35,6 +36,7 @@ def run_extract(
     backend: Mapping[str, Any],
     restart: bool,
     retry_errors: bool,
+    allow_other_server: bool,
 ) -> None:
     """Read core arguments and end with the exit code of `interface.md`.
 
@@ -47,16 +49,28 @@ def run_extract(
         backend: Options of `open_backend`.
         restart: Move an earlier output aside.
         retry_errors: Try again what failed.
+        allow_other_server: Go on where another server answered before.
     """
+    path = settled(path)
     section = parse_config(CritiqueSection, _given(settings), "the flags")
-    with chatter_to_stderr(), _opened(section, output, backend) as (built, who):
+    with chatter_to_stderr(), _opened(section, output, backend) as (built, model):
         from reasrm.scorers.extractor import PROMPT_HASH, ModelExtractor
 
         by_model = isinstance(built.extract, ModelExtractor)
-        identity = {"extractor": section.extractor, "model": who, "prompt": PROMPT_HASH if by_model else None}
+        identity = {
+            "extractor": section.extractor,
+            "model": None if model is None else model.identity,
+            "prompt": PROMPT_HASH if by_model else None,
+        }
         read = built.extract.read if isinstance(built.extract, ModelExtractor) else built.extract
         with _progress("extracting", built) as on_progress:
-            control = _control(on_progress, restart=restart, retry_errors=retry_errors)
+            control = _control(
+                on_progress,
+                model,
+                restart=restart,
+                retry_errors=retry_errors,
+                allow_other_server=allow_other_server,
+            )
             result = extract_file(
                 path, output, read, source=source, name=field, identity=identity, control=control
             )
@@ -75,6 +89,7 @@ def run_score(
     backend: Mapping[str, Any],
     restart: bool,
     retry_errors: bool,
+    allow_other_server: bool,
 ) -> None:
     """Score the critiques of judged rows and end with the exit code of `interface.md`.
 
@@ -89,11 +104,13 @@ def run_score(
         backend: Options of `open_backend`.
         restart: Move an earlier output aside.
         retry_errors: Try again what failed.
+        allow_other_server: Go on where another server answered before.
     """
+    judged, reference = settled(judged), settled(reference)
     raw = {} if config is None else read_settings(config)
     place = "the flags" if config is None else str(config)
     section = parse_config(CritiqueEvaluation, {**raw, **_given(settings)}, place)
-    with chatter_to_stderr(), _opened(section, output, backend) as (built, who):
+    with chatter_to_stderr(), _opened(section, output, backend) as (built, model):
         from reasrm.scorers import extractor, matcher
 
         prompts = [extractor.PROMPT_HASH, matcher.PROMPT_HASH] if section.asks_model else None
@@ -108,8 +125,18 @@ def run_score(
                 source=source,
                 name=field,
                 least_f1=section.least_f1,
-                identity={"critiques": rules, "model": who, "prompts": prompts},
-                control=_control(on_progress, restart=restart, retry_errors=retry_errors),
+                identity={
+                    "critiques": rules,
+                    "model": None if model is None else model.identity,
+                    "prompts": prompts,
+                },
+                control=_control(
+                    on_progress,
+                    model,
+                    restart=restart,
+                    retry_errors=retry_errors,
+                    allow_other_server=allow_other_server,
+                ),
             )
     _finish("critiques score", output, result, built)
 
@@ -121,7 +148,7 @@ def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _opened(
     section: CritiqueSection, output: Path, options: Mapping[str, Any]
-) -> Iterator[tuple[BuiltScorer, dict[str, str] | None]]:
+) -> Iterator[tuple[BuiltScorer, Backend | None]]:
     """Build what the section names, and say who is asked. A model's replies are kept in `OUT.cache` by default."""
     if section.asks_model and section.cache is None:
         section = section.model_copy(update={"cache": output.with_name(f"{output.name}.cache")})
@@ -134,7 +161,7 @@ def _opened(
 
         built = build_critique_scorer(section, open_model)
         stack.callback(built.close)
-        yield built, opened[0].identity if opened else None
+        yield built, opened[0] if opened else None
 
 
 @contextmanager
@@ -149,10 +176,19 @@ def _progress(label: str, built: BuiltScorer) -> Iterator[Callable[[int, int, in
         yield show
 
 
-def _control(on_progress: Callable[[int, int, int], None], *, restart: bool, retry_errors: bool) -> Control:
+def _control(
+    on_progress: Callable[[int, int, int], None],
+    model: Backend | None,
+    *,
+    restart: bool,
+    retry_errors: bool,
+    allow_other_server: bool,
+) -> Control:
     return Control(
         restart=restart,
         retry_errors=retry_errors,
+        model=model,
+        allow_other_server=allow_other_server,
         on_scan=_note_scan,
         on_start=_note_resume,
         on_progress=on_progress,

@@ -35,7 +35,7 @@ MaxTokens = Annotated[
     typer.Option("--max-tokens", min=1, help="Room for a reply, thinking included. Default: 1024."),
 ]
 Concurrency = Annotated[int, typer.Option("--concurrency", min=1, help="Requests in flight (openai:).")]
-Timeout = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds without an answer (openai:).")]
+Timeout = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds for a whole answer (openai:).")]
 Attempts = Annotated[int, typer.Option("--attempts", min=1, help="Most calls per request (openai:).")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Prompts per forward pass (hf).")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 and so on.")]
@@ -44,6 +44,7 @@ RetryErrors = Annotated[bool, typer.Option("--retry-errors", help="Try again wha
 
 
 @critiques_app.command("extract")
+@flags.reads_rows
 def critiques_extract(
     input: Annotated[Path, typer.Option("--input", help="Rows with critiques, or what reasrm judge wrote.")],
     output: Output,
@@ -56,6 +57,10 @@ def critiques_extract(
     concurrency: Concurrency = 16,
     timeout: Timeout = 600.0,
     attempts: Attempts = 5,
+    header: flags.Headers = None,
+    extra_body: flags.ExtraBody = None,
+    follow_redirects: flags.FollowRedirects = False,
+    allow_other_server: flags.AllowOtherServer = False,
     batch_size: BatchSize = 8,
     device: Device = "auto",
     retry_errors: RetryErrors = False,
@@ -81,15 +86,20 @@ def critiques_extract(
                 "concurrency": concurrency,
                 "timeout_s": timeout,
                 "attempts": attempts,
+                "headers": flags.read_headers(header),
+                "extra_body": extra_body,
+                "follow_redirects": follow_redirects,
                 "batch_size": batch_size,
                 "device": device,
             },
             restart=restart,
             retry_errors=retry_errors,
+            allow_other_server=allow_other_server,
         )
 
 
 @critiques_app.command("score")
+@flags.reads_rows
 def critiques_score(
     input: Annotated[Path, typer.Option("--input", help="What reasrm judge wrote.")],
     reference: Annotated[
@@ -125,6 +135,10 @@ def critiques_score(
     concurrency: Concurrency = 16,
     timeout: Timeout = 600.0,
     attempts: Attempts = 5,
+    header: flags.Headers = None,
+    extra_body: flags.ExtraBody = None,
+    follow_redirects: flags.FollowRedirects = False,
+    allow_other_server: flags.AllowOtherServer = False,
     batch_size: BatchSize = 8,
     device: Device = "auto",
     retry_errors: RetryErrors = False,
@@ -159,9 +173,13 @@ def critiques_score(
                 "concurrency": concurrency,
                 "timeout_s": timeout,
                 "attempts": attempts,
+                "headers": flags.read_headers(header),
+                "extra_body": extra_body,
+                "follow_redirects": follow_redirects,
                 "batch_size": batch_size,
                 "device": device,
             },
             restart=restart,
             retry_errors=retry_errors,
+            allow_other_server=allow_other_server,
         )

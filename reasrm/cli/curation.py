@@ -20,7 +20,7 @@ from reasrm.cli.console import (
     print_summary,
 )
 from reasrm.cli.flags import BackendChoice, JudgingFlags, OrdersChoice
-from reasrm.cli.judging import open_judging, run_control
+from reasrm.cli.judging import nothing_readable, open_judging, run_control
 from reasrm.config import parse_config, read_settings
 from reasrm.curation import (
     BenchmarkPrompt,
@@ -35,6 +35,7 @@ from reasrm.errors import ConfigError, InputError
 from reasrm.files import file_sha256
 from reasrm.hashing import digest
 from reasrm.judging.batch import judge_file
+from reasrm.pipes import refuse_pipe, refuse_stream, settled
 from reasrm.records import Comparison
 from reasrm.sources import SOURCES, SourceRow, read_file
 from reasrm.sources.importing import REASONS, as_pair, pair_to_json
@@ -88,16 +89,19 @@ def run_curation(
 ) -> None:
     """Curate and end with the exit code of `interface.md`."""
     config = load_curation_config(path, inputs, output, overrides)
-    files = [Path(name) for name in config.input]
+    refuse_stream(Path(config.output))
+    files = [settled(Path(name)) for name in config.input]
     with CurationFolder(Path(config.output), files) as folder:
-        identity = _identity(config)
+        identity = _identity(config, files)
         report = (
             None if restart or retry_errors else folder.finished(identity, config.model_dump(mode="json"))
         )
         if report is not None:
             note(f"{folder.path} holds this curation already")
         else:
-            report = _curate(config, folder, identity, str(path), restart=restart, retry_errors=retry_errors)
+            report = _curate(
+                config, files, folder, identity, str(path), restart=restart, retry_errors=retry_errors
+            )
         _describe(report)
     print_summary(_summary(folder.path, report))
     if report.get("judge_errors"):
@@ -106,6 +110,7 @@ def run_curation(
 
 def _curate(
     config: CurationConfig,
+    files: Sequence[Path],
     folder: CurationFolder,
     identity: str,
     place: str,
@@ -119,7 +124,7 @@ def _curate(
         with _progress() as progress:
             judge.bars_away = progress.away
             curated = curate(
-                read_pairs([Path(name) for name in config.input], config.source),
+                read_pairs(files, config.source),
                 read_benchmarks(sections),
                 config,
                 folder.work,
@@ -146,7 +151,10 @@ def _curate(
         "identity": identity,
         "reasrm": __version__,
         "config": config.model_dump(mode="json"),
-        "inputs": [{"path": name, "sha256": file_sha256(name)} for name in config.input],
+        "inputs": [
+            {"path": name, "sha256": file_sha256(file)}
+            for name, file in zip(config.input, files, strict=True)
+        ],
         **({} if judge.num_errors is None else {"judge_errors": judge.num_errors}),
         **curated.report,
     }
@@ -239,6 +247,12 @@ class _JudgeRun:
         if result.signum is not None:
             raise _Stopped(result.signum, tally.rows + tally.errors, tally.total)
         self.num_errors = tally.errors
+        if (reason := nothing_readable(result)) is not None:
+            error = InputError(
+                reason, place=str(self._output), remedy="choose another judge or spec, and pass --restart"
+            )
+            error.exit_code = 3
+            raise error
         if tally.errors:
             note(
                 f"{tally.errors} rows could not be judged, see {result.errors}; --retry-errors tries them again"
@@ -259,9 +273,9 @@ class _JudgeRun:
         )
 
 
-def _identity(config: CurationConfig) -> str:
+def _identity(config: CurationConfig, files: Sequence[Path]) -> str:
     """Return what must be equal for a result to be this curation's: config, the files it reads, and our version."""
-    names = [*config.input]
+    names = list(map(str, files))
     if config.decontaminate is not None:
         names += [section.input for section in config.decontaminate.against]
     if config.consistency is not None:
@@ -269,6 +283,7 @@ def _identity(config: CurationConfig) -> str:
     if config.length is not None and config.length.tokenizer is not None:
         tokenizer = Path(config.length.tokenizer)
         names.append(str(tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer))
+    refuse_pipe(names)
     for name in names:
         if not Path(name).is_file():
             raise InputError("there is no such file", place=name)

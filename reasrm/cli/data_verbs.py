@@ -20,6 +20,7 @@ data_app = typer.Typer(
 
 
 @data_app.command("import")
+@flags.reads_rows
 def data_import(
     input: flags.Inputs,
     output: Annotated[Path, typer.Option("--output", help="The pairs to write; dropped rows go beside it.")],
@@ -55,6 +56,7 @@ def data_import(
 
 
 @data_app.command("curate")
+@flags.reads_rows
 def data_curate(
     config: Annotated[Path, typer.Option("--config", help="What to do, YAML; see configs/data/.")],
     input: Annotated[

@@ -26,7 +26,13 @@ __all__ = ["distilling_progress", "open_setup", "open_teacher", "run_distill"]
 
 
 def run_distill(
-    path: Path, overrides: Sequence[str] = (), *, dry_run: bool, restart: bool, retry_errors: bool
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    dry_run: bool,
+    restart: bool,
+    retry_errors: bool,
+    allow_other_server: bool,
 ) -> None:
     """Distil, or say what that would do, and end with the exit code of `interface.md`."""
     with chatter_to_stderr(), open_setup(path, overrides) as setup:
@@ -37,6 +43,7 @@ def run_distill(
             control = Control(
                 restart=restart,
                 retry_errors=retry_errors,
+                allow_other_server=allow_other_server,
                 on_scan=_note_scan,
                 on_start=_note_resume,
                 on_progress=on_progress,
@@ -164,6 +171,11 @@ def _finish(result: DistillResult) -> None:
     code = 0
     if result.ledger is not None:
         summary |= _summarise(result, result.ledger)
+    statuses = result.progress.statuses
+    if statuses and not statuses["ok"]:
+        code = 3
+        summary["unreadable"], count = statuses.most_common(1)[0]
+        note(f"not one of {statuses.total()} answers could be read: {count} are {summary['unreadable']}")
     if result.progress.errors:
         code = 3
         summary["errors_file"] = str(result.errors)

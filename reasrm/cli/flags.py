@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import wraps
@@ -14,9 +14,16 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from reasrm.cli.console import chatter_to_stderr, guarded, set_quiet
+from reasrm.errors import ConfigError
+from reasrm.jsonl import RowLimits, set_limits
+from reasrm.pipes import settled
 
 __all__ = [
+    "AllowOtherServer",
     "CoerceScalars",
+    "ExtraBody",
+    "FollowRedirects",
+    "Headers",
     "Inputs",
     "JudgingFlags",
     "Overrides",
@@ -28,13 +35,16 @@ __all__ = [
     "Seed",
     "SourceName",
     "StageConfig",
+    "read_headers",
+    "reads_rows",
     "takes_judging_flags",
 ]
 
 Option = typer.Option
 
 Inputs = Annotated[
-    list[Path], Option("--input", help="JSONL, .jsonl.gz or JSON. May be given several times.")
+    list[Path],
+    Option("--input", help="JSONL, .jsonl.gz, JSON, a pipe, or - for standard input. Repeatable."),
 ]
 SourceName = Annotated[str, Option("--source", help="The rows' schema; auto recognises it.")]
 CoerceScalars = Annotated[
@@ -54,6 +64,25 @@ RunDir = Annotated[
 ]
 Resume = Annotated[bool, Option("--resume", help="Go on from the last checkpoint.")]
 PlanOnly = Annotated[bool, Option("--dry-run", help="Show rows, lengths, steps and memory; train nothing.")]
+Headers = Annotated[
+    list[str] | None,
+    Option(
+        "--header",
+        metavar="NAME=VALUE",
+        help="Sent with every call (openai:); kept secret. env:NAME as the value reads the environment. Repeatable.",
+    ),
+]
+ExtraBody = Annotated[
+    str | None, Option("--extra-body", metavar="JSON", help="Fields of every request besides ours (openai:).")
+]
+FollowRedirects = Annotated[
+    bool,
+    Option("--follow-redirects", help="Ask another host it redirects to, without key and headers (openai:)."),
+]
+AllowOtherServer = Annotated[
+    bool,
+    Option("--allow-other-server", help="Go on where another server or served model answered (openai:)."),
+]
 Quiet = Annotated[bool, Option("--quiet", help="Silence stderr.")]
 
 
@@ -114,7 +143,7 @@ class JudgingFlags:
         False
     )
     restart: Annotated[bool, Option("--restart", help="Move an earlier output aside and begin anew.")] = False
-    strict: Annotated[bool, Option("--strict", help="Refuse damaged outputs and duplicate keys.")] = False
+    strict: Annotated[bool, Option("--strict", help="Refuse a damaged output or a changed input.")] = False
     dedupe: Annotated[DedupeChoice, Option(help="Repeated ids: refuse, or keep the first if equal.")] = (
         DedupeChoice.refuse
     )
@@ -123,11 +152,28 @@ class JudgingFlags:
         False
     )
     coerce_scalars: CoerceScalars = False
+    max_unreadable: Annotated[
+        int | None, Option(min=1, help="Stop, exit 3, once so many judgments could not be read.")
+    ] = None
+    allow_changed: Annotated[
+        bool,
+        Option("--allow-changed", help="Open a judge folder that is not as it was exported, and say so."),
+    ] = False
+    secret_codes: Annotated[
+        bool,
+        Option(
+            "--secret-codes", help="Make section codes of a drawn secret too; OUT.manifest.json keeps it."
+        ),
+    ] = False
     min_coverage: Annotated[float, Option(min=0.0, max=1.0, help="Exit 3 if fewer rows were readable.")] = 0.0
     backend: Annotated[BackendChoice, Option(help="What runs a model folder or hub id.")] = BackendChoice.hf
     batch_size: Annotated[int, Option(min=1, help="Prompts per forward pass (hf).")] = 8
     concurrency: Annotated[int, Option(min=1, help="Requests in flight (openai:).")] = 16
-    timeout: Annotated[float, Option(min=0.001, help="Seconds without an answer (openai:).")] = 600.0
+    timeout: Annotated[float, Option(min=0.001, help="Seconds for a whole answer (openai:).")] = 600.0
+    header: Headers = None
+    extra_body: ExtraBody = None
+    follow_redirects: FollowRedirects = False
+    allow_other_server: AllowOtherServer = False
     dtype: Annotated[str, Option(help="auto, float32, bfloat16 or float16.")] = "auto"
     device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 and so on.")] = "auto"
     tensor_parallel_size: Annotated[int, Option(min=1, help="GPUs per model (vllm).")] = 1
@@ -135,6 +181,57 @@ class JudgingFlags:
     max_context: Annotated[int | None, Option(min=1, help="Tokens of prompt and answer together.")] = None
     dry_run: Annotated[bool, Option("--dry-run", help="Validate, show a prompt, judge nothing.")] = False
     quiet: Quiet = False
+
+
+def read_headers(texts: Sequence[str] | None) -> dict[str, str]:
+    """Return what `--header NAME=VALUE` gives.
+
+    Raises:
+        ConfigError: One is not of that form; its value is not shown.
+    """
+    headers = {}
+    for number, text in enumerate(texts or (), 1):
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--header number {number} holds no '='", remedy="write --header NAME=VALUE")
+        headers[name.strip()] = value
+    return headers
+
+
+_DEFAULT = RowLimits()
+_LIMITS = (
+    inspect.Parameter(
+        "max_row_bytes",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=Annotated[int, Option("--max-row-bytes", min=1, help="Longest row that is read.")],
+        default=_DEFAULT.row_bytes,
+    ),
+    inspect.Parameter(
+        "max_unpacked_bytes",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=Annotated[
+            int,
+            Option(
+                "--max-unpacked-bytes", min=1, help="What a .gz may hold; beyond it, 200 times its own size."
+            ),
+        ],
+        default=_DEFAULT.unpacked_bytes,
+    ),
+)
+
+
+def reads_rows(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags that say how long a row and how large an unpacked file may be."""
+    own = list(inspect.signature(command, eval_str=True).parameters.values())
+
+    @wraps(command)
+    def run(*args: Any, max_row_bytes: int, max_unpacked_bytes: int, **values: Any) -> None:
+        set_limits(RowLimits(row_bytes=max_row_bytes, unpacked_bytes=max_unpacked_bytes))
+        command(*args, **values)
+
+    run.__signature__ = inspect.Signature([*own, *_LIMITS])  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in (*own, *_LIMITS)}
+    return run
 
 
 def takes_judging_flags(command: Callable[..., None]) -> Callable[..., None]:
@@ -161,8 +258,8 @@ def takes_judging_flags(command: Callable[..., None]) -> Callable[..., None]:
         flags = JudgingFlags(**{field.name: values.pop(field.name) for field in shared})
         set_quiet(flags.quiet)
         with guarded(), chatter_to_stderr():
-            command(**values, flags=flags)
+            command(**values, flags=dataclasses.replace(flags, input=[*map(settled, flags.input)]))
 
     run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in (*own, *shared)}
-    return run
+    return reads_rows(run)

@@ -10,24 +10,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasrm.cli.console import exit_with, judging_progress, note, now_and_then, print_summary
-from reasrm.cli.flags import JudgingFlags
+from reasrm.cli.flags import JudgingFlags, read_headers
 from reasrm.config import load_config
 from reasrm.durable import ResumeState, read_records
 from reasrm.errors import ConfigError
 from reasrm.evaluation.run import evaluate, evaluate_published
 from reasrm.evaluation.suites import get_suite
 from reasrm.evaluation.table import format_estimate, render_table
-from reasrm.judging.batch import BatchResult, RunControl, judge_file
+from reasrm.judging.batch import BatchResult, RunControl, first_unreadable, judge_file
 from reasrm.judging.inputs import JudgeInput, Scan, load_rubrics
 from reasrm.judging.judge import Judge, open_judge
 from reasrm.judging.plan import JudgingOptions, plan_row
 from reasrm.judging.tally import Tally
+from reasrm.pipes import refuse_stream, settled
+from reasrm.printable import one_line
 from reasrm.sources.recorded import read_recordings
 
 if TYPE_CHECKING:
     from reasrm.evaluation.critiques import CritiqueEvaluation
 
-__all__ = ["open_judging", "run_control", "run_eval", "run_judge"]
+__all__ = ["nothing_readable", "open_judging", "run_control", "run_eval", "run_judge", "shortened"]
+
+_SHOWN = 500
 
 
 def run_judge(flags: JudgingFlags, output: Path) -> None:
@@ -40,6 +44,8 @@ def run_judge(flags: JudgingFlags, output: Path) -> None:
         result = judge_file(judge, rows, output, options, run_control(flags, on_progress))
     summary: dict[str, Any] = {"command": "judge", "output": str(output), **result.tally.summary()}
     summary["invalid_input"] = dict(sorted(result.scan.invalid.items()))
+    if judge.changed:
+        summary["judge_changed"] = list(judge.changed)
     if result.scan.recorded:
         summary["replayed"] = "+".join(sorted(result.scan.recorded)) if options.recorded_only else None
     _finish(flags, result, summary)
@@ -47,6 +53,7 @@ def run_judge(flags: JudgingFlags, output: Path) -> None:
 
 def run_eval(suite_name: str, flags: JudgingFlags, output: Path, critiques: Path | None) -> None:
     """Judge a benchmark file, score it, and print the scored table."""
+    refuse_stream(output)
     suite = get_suite(suite_name)
     section = None if critiques is None else _critique_section(critiques)
     if flags.judge == "replay" and len(flags.input) == 1 and not flags.dry_run:
@@ -105,10 +112,14 @@ def open_judging(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, 
         spec=flags.spec,
         policy=flags.verdict_policy.value,
         default_spec=default_spec,
+        allow_changed=flags.allow_changed,
         backend=flags.backend.value,
         batch_size=flags.batch_size,
         concurrency=flags.concurrency,
         timeout_s=flags.timeout,
+        headers=read_headers(flags.header),
+        extra_body=flags.extra_body,
+        follow_redirects=flags.follow_redirects,
         dtype=flags.dtype,
         device=flags.device,
         tensor_parallel_size=flags.tensor_parallel_size,
@@ -134,12 +145,11 @@ def open_judging(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, 
     rows = JudgeInput(
         flags.input,
         source=flags.source,
-        strict=flags.strict,
         coerce_scalars=flags.coerce_scalars,
         dedupe=flags.dedupe.value,
         limit=flags.limit,
-        rubrics=load_rubrics(flags.rubrics) if flags.rubrics else None,
-        recordings=read_recordings(Path(recordings)) if recordings else None,
+        rubrics=load_rubrics(settled(flags.rubrics)) if flags.rubrics else None,
+        recordings=read_recordings(settled(Path(recordings))) if recordings else None,
         on_lines=lambda lines: note(f"validated {lines:,} lines"),
     )
     return judge, options, rows
@@ -151,6 +161,9 @@ def run_control(flags: JudgingFlags, on_progress: Callable[[Tally], None]) -> Ru
         restart=flags.restart,
         retry_errors=flags.retry_errors,
         strict=flags.strict,
+        max_unreadable=flags.max_unreadable,
+        secret_codes=flags.secret_codes,
+        allow_other_server=flags.allow_other_server,
         on_scan=_note_scan,
         on_start=_note_resume,
         on_progress=on_progress,
@@ -256,12 +269,40 @@ def _finish(flags: JudgingFlags, result: BatchResult, summary: dict[str, Any]) -
         code = 128 + result.signum
         summary["interrupted"] = True
         note(f"stopped after {tally.rows + tally.errors} of {tally.total} rows; the same command continues")
+    elif result.unreadable is not None:
+        code = 3
+        summary["stopped"] = "max_unreadable"
+        note(
+            f"stopped: {tally.num_unreadable} judgments could not be read, {tally.rows + tally.errors} of "
+            f"{tally.total} rows are done; with another --max-unreadable the same command continues\n"
+            f"  {shortened(result.unreadable)}"
+        )
+    elif (reason := nothing_readable(result)) is not None:
+        code = 3
+        summary["unreadable"] = tally.parses.most_common(1)[0][0]
+        note(reason)
     elif tally.errors:
         code = 3
-        summary["errors_file"] = str(result.errors)
     elif tally.coverage is not None and tally.coverage < flags.min_coverage:
         code = 3
         note(f"coverage {tally.coverage:.4f} is below --min-coverage {flags.min_coverage:g}")
+    if tally.errors and result.signum is None:
+        summary["errors_file"] = str(result.errors)
     print_summary(summary)
     if code:
         exit_with(code)
+
+
+def nothing_readable(result: BatchResult) -> str | None:
+    """Say why, if the judge was asked and not one judgment could be read; prompts that do not fit are the rows' own."""
+    tally = result.tally
+    if not tally.parses or tally.parses["ok"] or tally.parses["too_long"]:
+        return None
+    status, count = tally.parses.most_common(1)[0]
+    said = next(filter(None, map(first_unreadable, read_records(result.output))), "")
+    return f"not one of {tally.parses.total()} judgments could be read: {count} are {status}; first: {shortened(said)}"
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a text, on one line."""
+    return one_line(text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …")

@@ -26,10 +26,7 @@ def run_metarm(
 
         return stage, metarm_stage
 
-    summary = run_training("metarm", opened, _describe, config, run_dir, resume, dry_run, quiet)
-    if summary.get("interrupted"):
-        note("stopped while judgments were drawn; the same command continues")
-        exit_with(summary["exit_code"])
+    run_training("metarm", opened, _describe, config, run_dir, resume, dry_run, quiet)
 
 
 def _describe(plan: Mapping[str, Any]) -> None:

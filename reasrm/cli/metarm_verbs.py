@@ -24,6 +24,7 @@ class ScaleChoice(StrEnum):
 
 
 @metarm_app.callback(invoke_without_command=True)
+@flags.reads_rows
 def metarm_train(
     context: typer.Context,
     config: Annotated[Path | None, typer.Option("--config", help="The stage's YAML file.")] = None,
@@ -55,6 +56,7 @@ def metarm_train(
 
 
 @metarm_app.command("score")
+@flags.reads_rows
 def metarm_score(
     metarm: Annotated[Path, typer.Option("--metarm", help="A MetaRM's folder, or the run that made one.")],
     input: flags.Inputs,

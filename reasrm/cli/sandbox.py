@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from reasrm.cli.console import chatter_to_stderr, note, print_summary
 from reasrm.config import load_config
 from reasrm.demo.config import DemoConfig
-from reasrm.demo.stages import make_base, make_traces, write_pairs
+from reasrm.demo.stages import make_base, make_traces, read_pairs, write_pairs
 from reasrm.errors import ConfigError
 from reasrm.protocol.spec import load_spec
 from reasrm.world.config import SPLITS, Split
@@ -30,16 +31,33 @@ def load_demo_config(path: Path | None, seed: int | None) -> DemoConfig:
 
 
 def write_split(
-    config: DemoConfig, split: str, rows: int, start: int, output: Path, critiques: float = 1.0
+    config: DemoConfig,
+    split: str,
+    rows: int,
+    start: int,
+    output: Path,
+    critiques: float = 1.0,
+    apart_from: Sequence[Path] = (),
 ) -> None:
-    """Write rows of a split as preference pairs, of which a share keeps its critique."""
+    """Write rows of a split as preference pairs, of which a share keeps its critique.
+
+    Args:
+        config: Whose world it is.
+        split: Which.
+        rows: How many.
+        start: Number of the first.
+        output: Where to.
+        critiques: The share.
+        apart_from: Files of pairs; rows with a prompt of theirs are passed over.
+    """
     if split not in SPLITS:
         raise ConfigError(f"no such split: {split!r}", remedy=f"use one of {', '.join(SPLITS)}")
     named: Split = split
     if output.exists():
         raise ConfigError("exists already", place=str(output), remedy="choose another --output")
     output.parent.mkdir(parents=True, exist_ok=True)
-    drawn = World(config.base.world).pairs(named, rows, start)
+    without = {pair.prompt for path in apart_from for pair in read_pairs(path).values()}
+    drawn = World(config.base.world).pairs(named, rows, start, without)
     write_pairs((keep_critique(pair, critiques) for pair in drawn), output)
     note(f"{rows} pairs of the split {split} in {output}")
     print_summary({"command": "sandbox pairs", "output": str(output), "split": split, "rows": rows})

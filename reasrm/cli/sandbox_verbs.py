@@ -28,6 +28,10 @@ def sandbox_pairs(
     critiques: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the rows, by id, that keep their critique.")
     ] = 1.0,
+    apart_from: Annotated[
+        list[Path] | None,
+        typer.Option("--apart-from", help="Pass over rows whose prompt stands in this file. Repeatable."),
+    ] = None,
     config: flags.SandboxConfig = None,
     quiet: flags.Quiet = False,
 ) -> None:
@@ -39,7 +43,7 @@ def sandbox_pairs(
     with guarded():
         from reasrm.cli.sandbox import load_demo_config, write_split
 
-        write_split(load_demo_config(config, None), split, rows, start, output, critiques)
+        write_split(load_demo_config(config, None), split, rows, start, output, critiques, apart_from or ())
 
 
 @sandbox_app.command("base")

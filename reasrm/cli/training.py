@@ -8,18 +8,21 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasrm.cli.console import (
     bars,
     chatter_to_stderr,
+    exit_with,
     is_quiet,
     note,
     now_and_then,
     print_summary,
     set_quiet,
 )
+from reasrm.training.stopping import Stop
 
 if TYPE_CHECKING:
     from reasrm.training.stage import Listener
@@ -69,7 +72,7 @@ def run_training(
     dry_run: bool,
     quiet: bool,
 ) -> dict[str, Any]:
-    """Run a stage, or plan it; print its summary and return it.
+    """Run a stage, or plan it; print its summary and return it. A signal ends it with the signal's exit code.
 
     Args:
         verb: The command.
@@ -81,9 +84,11 @@ def run_training(
         dry_run: Plan.
         quiet: Say nothing on stderr.
     """
-    with _speaking(verb, config, run_dir, quiet) as (folder, finish):
+    stop = Stop(say=note)
+    with _speaking(verb, config, run_dir, quiet) as (folder, finish), stop.watching():
         stage, module = opened()
-        with training_listener(_label(verb, config)) as listener:
+        with training_listener(_label(verb, config)) as silent:
+            listener = replace(silent, stop=stop)
             if dry_run:
                 setup = module.set_up(stage, str(config), folder / "checkpoints")
                 summary = module.plan(setup, module.encode_data(setup, listener))
@@ -91,6 +96,9 @@ def run_training(
             else:
                 summary = module.train(stage, str(config), folder, resume=resume, listener=listener)
         finish(summary)
+    if summary.get("interrupted"):
+        note(f"stopped; {summary['continue']}")
+        exit_with(summary["exit_code"])
     return dict(summary)
 
 

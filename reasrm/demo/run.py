@@ -23,13 +23,13 @@ from reasrm.config import read_yaml
 from reasrm.demo.config import DemoConfig, RLConfig
 from reasrm.demo.report import Measured, evidence_table, judged_rows, result_table
 from reasrm.demo.stages import (
-    UNSEEN,
     cached_base,
     cap_rows,
     distill_config_of,
     evaluate_judge,
     make_traces,
     read_pairs,
+    unseen_pairs,
     write_pairs,
     write_rlvr_config,
     write_sft_config,
@@ -107,8 +107,11 @@ def _pipeline(output: Path, config: DemoConfig) -> tuple[Path, Path, list[Measur
     with _stage("base model: knows the words, reads evidence, writes in form; its verdicts are coins"):
         base = cached_base(config, output)
     with _stage(f"pairs: {config.pairs} to learn from, {config.rows_per_split} to test on from each split"):
+        num_trained = config.pairs + (config.rlvr.pairs if config.rlvr else 0)
         tests = {
-            split: write_pairs(world.pairs(split, config.rows_per_split, UNSEEN), output / f"{split}.jsonl")
+            split: write_pairs(
+                unseen_pairs(world, split, config.rows_per_split, num_trained), output / f"{split}.jsonl"
+            )
             for split in config.splits
         }
     sft = _distil(config, base, output)

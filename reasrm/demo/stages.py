@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -29,6 +29,8 @@ from reasrm.sandbox.base import build_base
 from reasrm.sandbox.measure import Findings, measure_file
 from reasrm.sources.importing import pair_to_json
 from reasrm.strictjson import dumps
+from reasrm.world.config import Split
+from reasrm.world.pairs import World
 
 __all__ = [
     "UNSEEN",
@@ -40,6 +42,7 @@ __all__ = [
     "make_base",
     "make_traces",
     "read_pairs",
+    "unseen_pairs",
     "write_distill_config",
     "write_pairs",
     "write_rlvr_config",
@@ -48,6 +51,19 @@ __all__ = [
 
 UNSEEN = 10_000
 """Where test rows begin: defaults of this package were chosen by looking at rows before."""
+
+
+def unseen_pairs(world: World, split: Split, rows: int, trained: int) -> Iterator[PreferencePair]:
+    """Yield test rows none of whose prompts stands in a training row.
+
+    Args:
+        world: Whose.
+        split: Which.
+        rows: How many.
+        trained: How many training rows there are; the test rows are the same for all numbers up to `UNSEEN`.
+    """
+    prompts = {pair.prompt for pair in world.pairs("train", max(trained, UNSEEN))}
+    return world.pairs(split, rows, UNSEEN, without=prompts)
 
 
 def write_pairs(pairs: Iterable[PreferencePair], path: Path) -> Path:

@@ -27,8 +27,11 @@ class TeacherSection(Config):
         top_p: Default: the spec's.
         max_tokens: Default: the spec's.
         concurrency: Requests in flight (endpoint).
-        timeout_s: Longest silence (endpoint).
+        timeout_s: Most seconds for a whole answer (endpoint).
         attempts: Most calls per request (endpoint).
+        headers: Name → value, sent with every call and kept secret; `env:NAME` reads the environment (endpoint).
+        extra_body: Fields of every request besides ours (endpoint).
+        follow_redirects: Ask another host it redirects to, without key and headers (endpoint).
         backend: What runs a folder or hub id.
         batch_size: Prompts per forward pass (hf).
         dtype: auto, float32, bfloat16 or float16.
@@ -47,6 +50,9 @@ class TeacherSection(Config):
     concurrency: int = Field(default=16, gt=0)
     timeout_s: float = Field(default=600.0, gt=0)
     attempts: int = Field(default=5, gt=0)
+    headers: Any = None  # checked where no message shows a value
+    extra_body: dict[str, Any] | None = None
+    follow_redirects: bool = False
     backend: Literal["hf", "vllm"] = "hf"
     batch_size: int = Field(default=8, gt=0)
     dtype: str = "auto"
@@ -67,7 +73,14 @@ class TeacherSection(Config):
     def backend_options(self) -> dict[str, Any]:
         """Return what a backend is opened with."""
         names = ("concurrency", "timeout_s", "attempts", "backend", "batch_size", "dtype", "device")
-        more = ("tensor_parallel_size", "revision", "max_context")
+        more = (
+            "tensor_parallel_size",
+            "revision",
+            "max_context",
+            "headers",
+            "extra_body",
+            "follow_redirects",
+        )
         return {name: getattr(self, name) for name in (*names, *more)}
 
 

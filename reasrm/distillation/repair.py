@@ -2,8 +2,8 @@
 
 As RM-R1's second teacher is asked (arXiv 2505.02387, released code): the original messages, the right verdict and the
 previous judgment. The words are ours. The wrong trace may quote hostile candidates, so it is an untrusted span between
-marks that carry the record's code. What comes back is never taken on trust (RM-R1's code does): see `betrayal` and the
-pipeline.
+marks that carry a code of the record and of that trace. What comes back is never taken on trust (RM-R1's code does):
+see `betrayal` and the pipeline.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def repair_prompt(spec: JudgeSpec, row: Comparison, wrong: str | None) -> tuple[
     """
     if row.target is None:
         raise InternalError(f"the row {row.id!r} has no label, so nothing can be repaired")
-    nonce = record_nonce(spec, row)
+    more = () if wrong is None else (wrong,)
+    nonce = record_nonce(spec, row, more)
     spans = [Span(_OPENING.format(nonce=nonce, settled=_SETTLED[row.target.winner]), trusted=True)]
     if wrong is not None:
         spans += [
@@ -65,5 +66,5 @@ def repair_prompt(spec: JudgeSpec, row: Comparison, wrong: str | None) -> tuple[
             Span(_EARLIER_END.format(nonce=nonce), trusted=True),
         ]
     spans.append(Span(_TASK.format(nonce=nonce), trusted=True))
-    *before, last = build_prompt(spec, row)
+    *before, last = build_prompt(spec, row, more=more)
     return (*before, replace(last, spans=(*last.spans, *spans)))

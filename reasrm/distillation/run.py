@@ -10,9 +10,10 @@ writer had been told. Every answer is one durable line of `calls.jsonl` before a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from reasrm.distillation.ledger import Ledger
 from reasrm.distillation.lookup import RecordIndex, open_records
 from reasrm.distillation.plan import Plan, Setup, Teacher, make_plan, pair_of
 from reasrm.distillation.repair import PROMPT_HASH, repair_prompt
-from reasrm.distillation.resume import start_journal
 from reasrm.distillation.slots import PASSES, Call, Pass, Slot, call_name, slot_name
 from reasrm.distillation.traces import completion_text, read_written, reason_to_reject, shown
-from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState
+from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState, check_all_done, start_journal
+from reasrm.generation.base import keep_provenance
 from reasrm.hashing import derive_seed, digest
+from reasrm.judging.batch import naming_old_codes
 from reasrm.judging.inputs import InputRow, Scan
 from reasrm.records import Comparison, Order, PreferencePair
 from reasrm.requests import Completion, Request
@@ -46,6 +48,7 @@ class Progress:
         answers: Answers of all teachers, earlier runs included.
         tokens: Prompt and completion tokens of these, where counted.
         errors: Rows and calls that failed.
+        statuses: Parse status → answers.
     """
 
     settled: int = 0
@@ -54,6 +57,7 @@ class Progress:
     answers: int = 0
     tokens: int = 0
     errors: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +68,7 @@ class Control:
         restart: Move an earlier run's answers aside and begin anew.
         retry_errors: Make calls again that failed.
         strict: Refuse damaged answers instead of asking again.
+        allow_other_server: Go on where another server or served model answered before.
         on_scan: Called once with what validation found.
         on_start: Called once with what was found of earlier runs.
         on_progress: Called before the first and after every answer.
@@ -74,6 +79,7 @@ class Control:
     restart: bool = False
     retry_errors: bool = False
     strict: bool = False
+    allow_other_server: bool = False
     on_scan: Callable[[Scan], None] | None = None
     on_start: Callable[[ResumeState], None] | None = None
     on_progress: Callable[[Progress], None] | None = None
@@ -122,14 +128,21 @@ def distil(setup: Setup, control: Control | None = None) -> DistillResult:
         if control.on_scan is not None:
             control.on_scan(scan)
         plan, invalid = make_plan(setup)
-        resume = start_journal(
-            journal,
-            setup.rows,
-            {"input_sha256": scan.sha256, "source": scan.source, **_identity(setup)},
-            restart=control.restart,
-            retry_errors=control.retry_errors,
-            strict=control.strict,
-        )
+        check_all_done(setup.rows.paths, scan.num_items, plan.num_rows)
+        with naming_old_codes(setup.spec):
+            resume = start_journal(
+                journal,
+                {"input_sha256": scan.sha256, "source": scan.source, **_identity(setup)},
+                setup.rows.contents,
+                restart=control.restart,
+                retry_errors=control.retry_errors,
+                strict=control.strict,
+            )
+        for name, teacher in (("teacher", setup.teacher), ("repair", setup.repair)):
+            if teacher is not None:
+                resume = keep_provenance(
+                    teacher.judge.backend, journal, resume, name=name, allow_other=control.allow_other_server
+                )
         if control.on_start is not None:
             control.on_start(resume)
         run = _Run(setup, plan, journal, control.on_progress)
@@ -222,7 +235,7 @@ class _Run:
         for item in invalid:
             if item.error is not None and not self._journal.done(item.id):
                 error = {"code": item.error.code, "message": str(item.error), "attempts": 0}
-                self._journal.fail(item.id, {"id": item.id, "place": item.place, **error})
+                self._journal.fail(item.id, {"id": item.id, "place": item.place, **error}, item.digest)
                 self.progress.errors += 1
 
     def ask_all(self, interruption: Interruption) -> bool:
@@ -314,6 +327,7 @@ class _Run:
             sampling=replace(teacher.sampling, seed=seed),
             structural=spec.structural,
             template_options=spec.template_options,
+            thinking_start=spec.grammar.thinking_start,
         )
 
     def _take(self, asked: _Asked, teacher: Teacher, completion: Completion) -> None:
@@ -328,7 +342,7 @@ class _Run:
         if completion.finish_reason == "error":
             error = {"code": "call_failed", "message": completion.error or "the call failed"}
             place = {"place": asked.item.place, "attempts": completion.attempts}
-            self._journal.fail(name, {"id": name, **where, **error, **place})
+            self._journal.fail(name, {"id": name, **where, **error, **place}, asked.item.digest)
             self.slots[asked.slot].failed = asked.call.name
             self.progress.errors += 1
         else:
@@ -370,6 +384,7 @@ class _Run:
 
     def _count(self, record: Mapping[str, Any]) -> None:
         self.progress.answers += 1
+        self.progress.statuses[record["status"]] += 1
         self.progress.tokens += (record["num_prompt_tokens"] or 0) + (record["num_tokens"] or 0)
 
     def _report(self, todo: Mapping[Pass, Mapping[str, Call]] | None = None) -> None:

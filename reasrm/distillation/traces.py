@@ -53,7 +53,11 @@ def completion_text(text: str, reasoning: str | None, thinking: Thinking) -> str
 def read_written(spec: JudgeSpec, completion: Completion, written: str) -> Judgment:
     """Read an answer as the student would give it; how it ended stays."""
     as_written = Completion(
-        completion.request_id, text=written, finish_reason=completion.finish_reason, error=completion.error
+        completion.request_id,
+        text=written,
+        finish_reason=completion.finish_reason,
+        error=completion.error,
+        thinking_open=completion.thinking_open,
     )
     return parse(spec, as_written)  # a replayed bare decision has no text, and so no verdict
 

@@ -14,6 +14,7 @@ from reasrm.durable.lock import OutputLock
 from reasrm.durable.log import read_records
 from reasrm.durable.manifest import IdentityMismatch
 from reasrm.durable.map import DurableMap, ResumeState
+from reasrm.durable.resume import check_all_done, start_journal
 from reasrm.durable.signals import DrainExpired, Interruption
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "OutputLock",
     "ResumeState",
     "RowChanges",
+    "check_all_done",
     "hash_id",
     "read_records",
+    "start_journal",
 ]

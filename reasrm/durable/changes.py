@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from reasrm.durable.index import IdIndex, hash_id, view
-from reasrm.durable.log import unseal
+from reasrm.durable.log import row_of, unseal
+from reasrm.printable import one_line
 
 __all__ = ["RowChanges", "find_changes"]
 
@@ -46,7 +47,7 @@ class RowChanges:
         ):
             if count:
                 more = ", …" if count > len(ids) else ""
-                parts.append(f"{count} {one if count == 1 else many} ({', '.join(ids)}{more})")
+                parts.append(f"{count} {one if count == 1 else many} ({', '.join(map(one_line, ids))}{more})")
         return ", ".join(parts) or "no row differs, only the file's bytes do"
 
 
@@ -67,7 +68,7 @@ def find_changes(output: Path, current: Iterable[tuple[str, str]]) -> RowChanges
         elif int(values[place]) != _number(digest):
             changed.add(row_id)
     for row_id, _ in _recorded(output):
-        if row_id not in present:
+        if present.add(row_id):  # once, though a row may have several records
             missing.add(row_id)
     return RowChanges(
         changed.count, tuple(changed.ids), missing.count, tuple(missing.ids), new.count, tuple(new.ids)
@@ -97,4 +98,4 @@ def _recorded(output: Path) -> Iterator[tuple[str, str]]:
         for line in stream:
             record = unseal(line)
             if record is not None:
-                yield str(record.get("id")), str(record.get("row_digest"))
+                yield row_of(record), str(record.get("row_digest"))

@@ -19,7 +19,7 @@ import orjson
 from reasrm.errors import EnvironmentProblem, InputError, InternalError
 from reasrm.jsonl import dumps
 
-__all__ = ["AppendLog", "read_records", "seal", "unseal"]
+__all__ = ["AppendLog", "read_records", "row_of", "seal", "unseal"]
 
 SYNC_RECORDS = 64
 SYNC_S = 1.0
@@ -48,6 +48,11 @@ def unseal(line: bytes) -> dict[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     return record if isinstance(record, dict) else None
+
+
+def row_of(record: Mapping[str, Any]) -> str:
+    """Return the id of the row that a record is about. Calls and judgments of a row have names of their own."""
+    return str(record.get("row") or record.get("pair") or record.get("id"))
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:

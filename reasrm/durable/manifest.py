@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class IdentityMismatch(ConfigError):
     def __init__(self, differences: Mapping[str, tuple[Any, Any]], *, place: str) -> None:
         self.differences = dict(differences)
         shown = ", ".join(
-            f"{key} was {_show(old)}, is {_show(new)}" for key, (old, new) in differences.items()
+            f"{key} was {_show(key, old)}, is {_show(key, new)}" for key, (old, new) in differences.items()
         )
         super().__init__(f"the output was begun with other settings: {shown}", place=place, remedy=_RESTART)
 
@@ -67,13 +67,32 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     return dict(manifest)
 
 
-def write_manifest(path: Path, kind: str, identity: Mapping[str, Any], created_with: str) -> None:
-    """Write the manifest of a new run."""
+def write_manifest(
+    path: Path,
+    kind: str,
+    identity: Mapping[str, Any],
+    created_with: str,
+    *,
+    notes: Mapping[str, Any] | None = None,
+    piped: Sequence[str] = (),
+) -> None:
+    """Write the manifest of a run.
+
+    Args:
+        path: Where to.
+        kind: What makes the records.
+        identity: What must be equal for the run to be continued.
+        created_with: The version that began it.
+        notes: What was found while it ran; not compared.
+        piped: Inputs that came through a pipe, known by their content alone.
+    """
     manifest = {
         "manifest_version": VERSION,
         "kind": kind,
         "identity": dict(identity),
         "created_with": created_with,
+        **({"piped": list(piped)} if piped else {}),
+        **({"notes": dict(notes)} if notes else {}),
     }
     write_json_atomic(path, manifest)
 
@@ -106,8 +125,10 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _show(value: Any) -> str:
+def _show(key: str, value: Any) -> str:
     if value == _ABSENT:
         return _ABSENT
+    if key.endswith("secret"):
+        return "(not shown)"
     text = canonical_json(value).decode()
     return text if len(text) <= 100 else f"{text[:100]}…"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +17,10 @@ from reasrm.durable.lock import OutputLock
 from reasrm.durable.log import AppendLog, read_records, seal
 from reasrm.durable.manifest import check_identity, read_manifest, write_manifest
 from reasrm.durable.paths import check_output
-from reasrm.durable.recovery import recover
+from reasrm.durable.recovery import recover, retire
 from reasrm.errors import ConfigError, InternalError
-from reasrm.files import fsync_directory
+from reasrm.files import fsync_directory, write_json_atomic
+from reasrm.pipes import is_spooled
 
 __all__ = ["DurableMap", "ResumeState"]
 
@@ -65,6 +66,7 @@ class DurableMap:
     def __init__(self, output: Path, *, inputs: Sequence[Path] = (), kind: str = "judge") -> None:
         self.kind = kind
         self._paths = check_output(output, inputs)
+        self._piped = [path.name for path in inputs if is_spooled(path)]
         self._lock = OutputLock(self._paths.lock)
         self._guard = threading.Lock()
         self._log: AppendLog | None = None
@@ -88,6 +90,12 @@ class DurableMap:
         return self._paths.manifest
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """The identity of the run that the output holds, empty where it holds none."""
+        manifest = read_manifest(self._paths.manifest)
+        return {} if manifest is None else dict(manifest["identity"])
+
+    @property
     def num_done(self) -> int:
         """Rows with a record."""
         return len(self._done)
@@ -97,6 +105,20 @@ class DurableMap:
         """Rows recorded as failed."""
         return len(self._failed)
 
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What `annotate` kept, by name; of earlier runs, too."""
+        return dict((read_manifest(self._paths.manifest) or {}).get("notes") or {})
+
+    def annotate(self, name: str, note: Mapping[str, Any]) -> None:
+        """Keep in the manifest what was found while the run went on, in place of an earlier note of that name."""
+        with self._guard:
+            manifest = read_manifest(self._paths.manifest)
+            if self._log is None or manifest is None:
+                raise InternalError(_NOT_OPEN)
+            notes = {**(manifest.get("notes") or {}), name: dict(note)}
+            write_json_atomic(self._paths.manifest, {**manifest, "notes": notes})
+
     def start(
         self,
         identity: Mapping[str, Any],
@@ -105,6 +127,7 @@ class DurableMap:
         retry_errors: bool = False,
         strict: bool = False,
         adopt: bool = False,
+        current: Callable[[], Iterable[tuple[str, str]]] | None = None,
     ) -> ResumeState:
         """Continue the run that the output holds, or begin one.
 
@@ -114,6 +137,8 @@ class DurableMap:
             retry_errors: Move the error file aside, so that its rows are tried again.
             strict: Refuse a damaged output instead of repairing it.
             adopt: Take over a run of another identity, whose records the caller has found to hold still.
+            current: Returns id and digest (hex) of every row of the input as it is now; called only if there are
+                errors: those of rows that changed or went are taken out, so that the rows are tried again.
 
         Raises:
             IdentityMismatch: The output belongs to a run with another identity.
@@ -131,9 +156,14 @@ class DurableMap:
             warnings += _set_aside((paths.errors,))
         done = recover(paths.output, paths.torn, strict=strict)
         failed = recover(paths.errors, paths.torn, strict=strict)
+        if current is not None and failed.hashes:
+            failed, num_retired = retire(paths.errors, failed, current())
+            if num_retired:
+                warnings.append(f"{num_retired} errors of rows that changed or went were taken out")
         self._done, self._failed = IdIndex(done.hashes), IdIndex(failed.hashes)
         if not resumed or adopt:
-            write_manifest(paths.manifest, self.kind, identity, __version__)
+            notes = self.notes if resumed else None
+            write_manifest(paths.manifest, self.kind, identity, __version__, notes=notes, piped=self._piped)
         self._log = AppendLog(paths.output)
         fsync_directory(paths.output.parent)
         return ResumeState(
@@ -160,9 +190,7 @@ class DurableMap:
             InternalError: The id has a record already, or the record is not JSON.
             EnvironmentProblem: The disk is full or fails; the file holds whole records only.
         """
-        if "row_digest" in record:
-            raise InternalError(f"the record of {row_id!r} has a key 'row_digest'")
-        line = _seal(row_id, {**record, "row_digest": digest.hex()})
+        line = _seal_row(row_id, record, digest)
         with self._guard:
             if self._log is None:
                 raise InternalError(_NOT_OPEN)
@@ -171,9 +199,12 @@ class DurableMap:
             self._log.append(line)
             self._done.add(row_id)
 
-    def fail(self, row_id: str, record: Mapping[str, Any]) -> None:
-        """Record a row that failed: `code`, `message`, `attempts`, `place`. Raises as `put` does."""
-        line = _seal(row_id, record)
+    def fail(self, row_id: str, record: Mapping[str, Any], digest: bytes = b"") -> None:
+        """Record a row that failed: `code`, `message`, `attempts`, `place`. Arguments and errors as in `put`.
+
+        What failed may have a name of its own; then the record's key `row` or `pair` holds the row's id.
+        """
+        line = _seal_row(row_id, record, digest)
         with self._guard:
             if self._log is None:
                 raise InternalError(_NOT_OPEN)
@@ -238,10 +269,12 @@ class DurableMap:
         return False
 
 
-def _seal(row_id: str, record: Mapping[str, Any]) -> bytes:
+def _seal_row(row_id: str, record: Mapping[str, Any], digest: bytes) -> bytes:
+    if "row_digest" in record:
+        raise InternalError(f"the record of {row_id!r} has a key 'row_digest'")
     if record.get("id", row_id) != row_id:
         raise InternalError(f"the record of {row_id!r} has the id {record['id']!r}")
-    return seal({"id": row_id, **record})
+    return seal({"id": row_id, **record, "row_digest": digest.hex()})
 
 
 def _set_aside(paths: Sequence[Path]) -> list[str]:

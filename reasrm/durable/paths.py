@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasrm.errors import ConfigError, EnvironmentProblem
+from reasrm.pipes import refuse_stream
 
 __all__ = ["OutputPaths", "check_output"]
 
@@ -56,10 +57,12 @@ def check_output(output: Path, inputs: Sequence[Path]) -> OutputPaths:
     """Check that a run may write to `output`, make its folder, and return all paths it writes to.
 
     Raises:
-        ConfigError: The path is not usable: too long, a symlink loop, a folder, or the same file as an input.
+        ConfigError: The path is not usable: too long, a symlink loop, a folder, a stream, or the same file as an
+            input.
         EnvironmentProblem: The folder cannot be made or the file or folder is read-only.
     """
     place = os.fsencode(output).decode("utf-8", "backslashreplace")
+    refuse_stream(output)
     try:
         with suppress(FileNotFoundError):
             output.stat()  # a symlink loop shows here; realpath would return some path of it

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reasrm.durable.index import hash_id, repeated
-from reasrm.durable.log import unseal
+from reasrm.durable.log import row_of, unseal
 from reasrm.errors import EnvironmentProblem, InputError
 from reasrm.files import replacing
 
-__all__ = ["Recovered", "recover"]
+__all__ = ["Recovered", "recover", "retire"]
 
 _BLOCK = 1 << 20
 _SHOWN = 10
@@ -73,6 +73,43 @@ def recover(path: Path, torn: Path, *, strict: bool = False) -> Recovered:
             raise
         raise EnvironmentProblem(f"cannot be repaired: {error.strerror}", place=str(path)) from error
     return Recovered(hashes, tuple(warnings), cut + moved)
+
+
+def retire(path: Path, found: Recovered, current: Iterable[tuple[str, str]]) -> tuple[Recovered, int]:
+    """Take the errors of rows that changed, or are gone, out of an error log. A crash leaves the old log or the new.
+
+    Args:
+        path: The log, recovered.
+        found: What recovery found in it.
+        current: Id and digest (hex) of every row of the input as it is now.
+
+    Returns:
+        What the log holds now, and how many errors were taken out.
+
+    Raises:
+        EnvironmentProblem: The file cannot be rewritten.
+    """
+    with open(path, "rb") as log:
+        now: dict[int, str | None] = {hash_id(row_of(unseal(line) or {})): None for line in log}
+    for row_id, digest in current:
+        if (key := hash_id(row_id)) in now:
+            now[key] = digest
+
+    def holds(line: bytes) -> bool:
+        record = unseal(line) or {}
+        digest = now[hash_id(row_of(record))]
+        return digest is not None and record.get("row_digest") == digest
+
+    with open(path, "rb") as log:
+        num_retired = sum(not holds(line) for line in log)
+    if not num_retired:
+        return found, 0
+    with open(path, "rb") as log, replacing(path) as rest:
+        rest.writelines(line for line in log if holds(line))
+    hashes = _scan(path)[0]
+    if not hashes:
+        path.unlink()
+    return replace(found, hashes=hashes), num_retired
 
 
 def _cut_tail(path: Path, torn: Path) -> int:

@@ -17,8 +17,8 @@ from reasrm.files import file_sha256
 from reasrm.jsonl import RawRow, read_rows
 from reasrm.judging.inputs import JudgeInput
 from reasrm.protocol.grammar import Grammar
-from reasrm.protocol.parsing import after_thinking
 from reasrm.protocol.spec import load_spec
+from reasrm.protocol.thinking import after_thinking
 from reasrm.records import Comparison, CoreArgument, Critique, Order, PreferencePair, Row
 from reasrm.sources import detect, fields, get
 from reasrm.sources.base import Source
@@ -224,7 +224,9 @@ def _judgments(row: Mapping[str, Any], raw: RawRow, name: str, grammar: Grammar)
             raise fields.wrong_type("order", "'AB' or 'BA'", order, place)
         said = fields.optional_text(item, name, place)
         # The critique that a grammar marks was read after the thinking already.
-        text = ((said if name == "critique" else after_thinking(grammar, said or "")) or "").strip()
+        if name != "critique":
+            said = after_thinking(grammar, said or "", thinking_open=item.get("thinking_open") is True)
+        text = (said or "").strip()
         judgment = Judgment(
             row=row_id,
             order=Order(order),

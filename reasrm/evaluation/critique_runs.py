@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from reasrm import __version__
 from reasrm.critiques import CritiqueCase, CritiqueScorer, CritiqueScores, CritiqueText, Extractor, References
 from reasrm.critiques.cases import Arguments
-from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState
+from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState, check_all_done
 from reasrm.errors import InputError
 from reasrm.evaluation.critique_rows import (
     FileScan,
@@ -32,6 +32,7 @@ from reasrm.evaluation.critique_rows import (
     written,
 )
 from reasrm.files import file_sha256
+from reasrm.generation.base import Backend, keep_provenance
 from reasrm.metrics.critiques import CritiqueOutcome, critique_metrics
 from reasrm.records import Comparison, Critique, Order
 from reasrm.scorers.asking import Failure
@@ -50,6 +51,8 @@ class Control:
     Args:
         restart: Move an earlier output aside and begin anew.
         retry_errors: Try again what is in the error file.
+        model: Who is asked, if a model is; a run goes on with the server that it began with.
+        allow_other_server: Go on where another server or served model answered before.
         on_scan: Called with what the first pass over the input found.
         on_start: Called with what was found of earlier runs.
         on_progress: Called with items done, items in all, and errors.
@@ -60,6 +63,8 @@ class Control:
 
     restart: bool = False
     retry_errors: bool = False
+    model: Backend | None = None
+    allow_other_server: bool = False
     on_scan: Callable[[FileScan], None] | None = None
     on_start: Callable[[ResumeState], None] | None = None
     on_progress: Callable[[int, int, int], None] | None = None
@@ -227,6 +232,9 @@ def _run(
     """Handle what no earlier run finished, a batch at a time; return the signal that stopped it, or None."""
     whole = {**identity, "reasrm": __version__}
     resume = journal.start(whole, restart=control.restart, retry_errors=control.retry_errors)
+    if control.model is not None:
+        allow_other = control.allow_other_server
+        resume = keep_provenance(control.model, journal, resume, name="critic", allow_other=allow_other)
     if control.on_start is not None:
         control.on_start(resume)
 
@@ -248,12 +256,15 @@ def _run(
                 else:
                     journal.put(item.id, {**_where(item), **line}, item.digest)
             report()
+    done = journal.num_done + journal.num_errors
+    if not interruption.stopping:
+        check_all_done([journal.output], total, min(done, total))
     return interruption.signum
 
 
 def _fail(journal: DurableMap, item: Written, code: str, message: str, attempts: int) -> None:
     error = {"place": item.place, "code": code, "message": message, "attempts": attempts}
-    journal.fail(item.id, {"id": item.id, **_where(item), **error})
+    journal.fail(item.id, {"id": item.id, **_where(item), **error}, item.digest)
 
 
 def _where(item: Written) -> dict[str, Any]:

@@ -25,8 +25,8 @@ from reasrm.generation.resolve import open_backend
 from reasrm.judging.inputs import JudgeInput
 from reasrm.metrics.critiques import LEAST_F1, CritiqueOutcome, critique_metrics, critique_subsets
 from reasrm.metrics.intervals import Estimate
-from reasrm.protocol.parsing import after_thinking
 from reasrm.protocol.spec import JudgeSpec
+from reasrm.protocol.thinking import after_thinking
 from reasrm.records import Comparison, Order, ParseStatus, PreferencePair, Row
 from reasrm.scorers.critiques import BuiltScorer, build_critique_scorer
 from reasrm.strictjson import dumps
@@ -252,4 +252,5 @@ def _written(spec: JudgeSpec, judgment: Mapping[str, Any]) -> str | None:
         return None
     if spec.grammar.critique is not None:
         return judgment["critique"] or ""
-    return (after_thinking(spec.grammar, text) or "").strip()
+    opened = bool(judgment.get("thinking_open"))
+    return (after_thinking(spec.grammar, text, thinking_open=opened) or "").strip()

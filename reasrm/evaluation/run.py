@@ -215,7 +215,11 @@ def _result(
         **result,
         "num_errors": tally.errors,
         "parse_status": dict(sorted(tally.parses.items())),
-        "judge": {**judge.label, "fingerprint": judge.backend.identity.get("fingerprint")},
+        "judge": {
+            **judge.label,
+            "fingerprint": judge.backend.identity.get("fingerprint"),
+            **({} if batch.server is None else {"server": dict(batch.server)}),
+        },
         "replayed": "+".join(sorted(batch.scan.recorded)) if options.recorded_only else None,
         "data_sha256": sha256[0] if len(sha256) == 1 else digest(sha256, length=64),
         "source": batch.scan.source,

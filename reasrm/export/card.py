@@ -107,10 +107,7 @@ def render_card(
         *_metrics(evaluations),
         *_critiques(evaluations),
         *_bias(evaluations),
-        "## Contamination check",
-        "",
-        "Not run: whether training rows overlap with the rows of a benchmark is unknown.",
-        "",
+        *_contamination(source.provenance, evaluations),
         *_comparison(identity),
         *_usage(),
     ]
@@ -250,6 +247,37 @@ def _bias(evaluations: Sequence[Evaluation]) -> list[str]:
         for e in evaluations
     ]
     return [*lines, *_table(("suite", *_BIAS.values()), rows), ""]
+
+
+def _contamination(known: Provenance | None, evaluations: Sequence[Evaluation]) -> list[str]:
+    """Say which rows were learned from and measured on, as far as hashes of files and counts of the run tell."""
+    lines = ["## Contamination check", ""]
+    inputs = {} if known is None else known.manifest["inputs"]
+    trained = {file["sha256"]: name for name, file in inputs.items() if name.startswith("train")}
+    for name, file in inputs.items():
+        if name.startswith("validation") and file["sha256"] in trained:
+            lines.append(f"- {_code(name)} is the same file as {_code(trained[file['sha256']])}")
+    shared = {} if known is None else known.data.get("validation_overlap") or {}
+    if isinstance(shared, int):
+        lines.append(f"- validation: {shared} rows have the prompt of a training row")
+    else:
+        for name, counts in shared.items():
+            rows, prompts = counts["rows"], counts["prompts"]
+            split = f"- validation split {_code(name)}"
+            lines.append(f"{split}: {rows} rows are training rows, {prompts} have the prompt of one")
+    used = {file["sha256"]: name for name, file in inputs.items()}
+    for evaluation in evaluations:
+        name = used.get(evaluation.result.get("data_sha256"))
+        if name is not None:
+            lines.append(
+                f"- suite {_code(evaluation.result.get('suite'))} was measured on the file of {_code(name)}"
+            )
+    return [
+        *lines,
+        *([""] if len(lines) > 2 else []),
+        "Not run: whether training rows overlap with the rows of a benchmark is unknown.",
+        "",
+    ]
 
 
 def _comparison(identity: Mapping[str, Any]) -> list[str]:

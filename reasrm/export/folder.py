@@ -37,6 +37,7 @@ from reasrm.files import file_sha256, write_json_atomic
 from reasrm.generation.checkpoint import Checkpoint, stop_ids
 from reasrm.generation.hf import DTYPES, is_out_of_memory, pick_device
 from reasrm.hashing import digest
+from reasrm.judging.folder import hash_model
 from reasrm.protocol.spec import JudgeSpec, load_spec
 
 __all__ = ["FORMAT_VERSION", "export_judge"]
@@ -108,7 +109,7 @@ def export_judge(
             checks = _write_and_compare(source, plan, partial / "model", say)
         check_measured(evaluations, Checkpoint(str(partial / "model")).fingerprint())
         weights = _hash_weights(partial / "model", source.hashes if plan.copied else {})
-        identity = _identity(source, plan, weights, checks)
+        identity = _identity(source, plan, weights, hash_model(partial / "model", weights), checks)
         card = render_card(target.name, source, identity, evaluations)
         (partial / "README.md").write_text(card, encoding="utf-8")
         write_json_atomic(partial / "judge.json", identity)
@@ -296,7 +297,11 @@ def _hash_weights(folder: Path, sealed: Mapping[str, str]) -> dict[str, str]:
 
 
 def _identity(
-    source: Source, plan: _Plan, weights: Mapping[str, str], checks: Mapping[str, Any]
+    source: Source,
+    plan: _Plan,
+    weights: Mapping[str, str],
+    files: Mapping[str, str],
+    checks: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the content of `judge.json`."""
     known = source.provenance
@@ -316,5 +321,6 @@ def _identity(
         "weights": dict(weights),
         # Of one file, its own hash; of several, the hash of their names and hashes.
         "weights_sha256": next(iter(weights.values())) if len(weights) == 1 else digest(weights, 64),
+        "files": dict(files),
         "comparison": dict(checks),
     }

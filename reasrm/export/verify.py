@@ -58,6 +58,7 @@ def take_probe(model: Any, tokenizer: Any, spec: JudgeSpec) -> Probe:
         ConfigError: Not even these short prompts fit into the model's context.
     """
     encoder = PromptEncoder(tokenizer)
+    encoder.refuse_garbling(spec.structural)
     requests = _requests(spec)
     prompts = [encoder.encode(r.messages, options=r.template_options).ids for r in requests]
     limit = context_length(model.config, None)

@@ -27,6 +27,7 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 _LOG = logging.getLogger("reasrm")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _NO_MODEL = "name a folder that holds a model"
+_TOKENIZERS = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "tekken.json")
 _HEAD, _BLOCK, _NUM_SAMPLES = 1 << 20, 4096, 64
 _DESCRIBING = (
     "*.safetensors",
@@ -118,8 +119,11 @@ class Checkpoint:
         """Call `from_pretrained` of a class of transformers.
 
         Raises:
-            ConfigError: If transformers cannot load it: unknown architecture, missing files, no such hub id.
+            ConfigError: If transformers cannot load it: unknown architecture, missing files, no such hub id. A
+                tokenizer is never made up where the folder has none.
         """
+        if auto_class == "AutoTokenizer" and self.is_local:
+            _refuse_no_tokenizer(Path(self.path))
         import transformers
         from safetensors import SafetensorError
 
@@ -156,6 +160,15 @@ def _refuse_no_folder(path: str) -> None:
     )
     remedy = f"did you mean {str(parent / close)!r}?" if close else f"make it first, or {_NO_MODEL}"
     raise ConfigError("there is no such folder", place=path, remedy=remedy)
+
+
+def _refuse_no_tokenizer(folder: Path) -> None:
+    if not any(any(folder.glob(pattern)) for pattern in _TOKENIZERS):
+        raise ConfigError(
+            "the folder has no tokenizer (tokenizer.json)",
+            place=str(folder),
+            remedy="copy the tokenizer's files of the model that it was trained from into it",
+        )
 
 
 def _follow_our_logging(theirs: Any) -> None:

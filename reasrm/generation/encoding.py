@@ -12,9 +12,20 @@ from itertools import islice
 from typing import Protocol
 
 from reasrm.protocol.encoder import EncodedPrompt
+from reasrm.protocol.thinking import ends_in_thinking
 from reasrm.requests import Completion, PromptMessage, Request, TemplateOption
 
-__all__ = ["EncodedRequest", "Encoder", "encode_window", "failed", "read_ids", "windows"]
+__all__ = [
+    "EncodedRequest",
+    "Encoder",
+    "encode_window",
+    "failed",
+    "opens_thinking",
+    "read_ids",
+    "windows",
+]
+
+_TAIL = 64  # ids that hold an opening tag and the white space behind it, however small its pieces are
 
 
 class Encoder(Protocol):
@@ -27,6 +38,15 @@ class Encoder(Protocol):
         options: Mapping[str, TemplateOption] | None = None,
     ) -> EncodedPrompt:
         """Return the prompt as ids."""
+        ...
+
+    def check(
+        self,
+        messages: Sequence[PromptMessage],
+        options: Mapping[str, TemplateOption],
+        structural: Sequence[str] = (),
+    ) -> None:
+        """Raise what no row can change."""
         ...
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -78,10 +98,14 @@ def encode_window(
     Returns:
         What fits, longest first (so that padding is small and memory runs out early if at all), and the
         completions of what does not fit or cannot be encoded.
+
+    Raises:
+        ConfigError: No prompt of this kind can be encoded, see `PromptEncoder.check`.
     """
     fitting: list[EncodedRequest] = []
     rejected: list[Completion] = []
     for request in window:
+        encoder.check(request.messages, request.template_options, request.structural)
         try:
             prompt = encoder.encode(request.messages, options=request.template_options)
             encoded = EncodedRequest(request, tuple(prompt.ids))
@@ -118,7 +142,8 @@ def read_ids(
     The answer ends at its first stop id, or at `max_tokens`. `finish_reason` is `stop` exactly in the first
     case. `token_ids` keeps the stop id, since the model wrote it and training needs it. The text is
     everything decoded except stop and pad ids: decoding with `skip_special_tokens` would also delete think
-    tags in tokenizers where those are special, and with them the boundary between thinking and answer.
+    tags in tokenizers where those are special, and with them the boundary between thinking and answer. Whether the
+    prompt ended inside thinking is told by its last ids.
     """
     kept = list(ids[: encoded.request.sampling.max_tokens])
     end = next((i for i, token in enumerate(kept) if token in stop_ids), None)
@@ -132,4 +157,10 @@ def read_ids(
         token_ids=tuple(kept),
         num_tokens=len(kept),
         num_prompt_tokens=len(encoded.ids),
+        thinking_open=opens_thinking(encoder, encoded.ids, encoded.request.thinking_start),
     )
+
+
+def opens_thinking(encoder: Encoder, prompt: Sequence[int], literals: Sequence[str]) -> bool:
+    """Return whether a prompt, as ids, ends inside thinking: R1's chat templates end with `<think>`."""
+    return ends_in_thinking(encoder.decode(list(prompt[-_TAIL:])), literals)

@@ -36,8 +36,4 @@ def _replay(request: Request) -> Completion:
             finish_reason="error",
             error=f"request {request.id!r}: nothing was recorded; judge it with a model",
         )
-    if recorded.kind == "text":
-        return Completion(request.id, text=recorded.text, finish_reason=recorded.finish_reason)
-    if recorded.kind == "decision":
-        return Completion(request.id, decision=recorded.decision, finish_reason=recorded.finish_reason)
-    return Completion(request.id, scores=recorded.scores, finish_reason=recorded.finish_reason)
+    return Completion.replayed(request.id, recorded)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from reasrm.config import nearest
 from reasrm.errors import ConfigError
@@ -32,6 +34,9 @@ def open_backend(
     concurrency: int = 16,
     timeout_s: float = 600.0,
     attempts: int = 5,
+    headers: Mapping[str, str] | None = None,
+    extra_body: str | Mapping[str, Any] | None = None,
+    follow_redirects: bool = False,
 ) -> Backend:
     """Open the backend that a judge's name asks for. Nothing is loaded yet.
 
@@ -49,6 +54,9 @@ def open_backend(
         concurrency: For an endpoint.
         timeout_s: For an endpoint.
         attempts: For an endpoint.
+        headers: For an endpoint.
+        extra_body: For an endpoint.
+        follow_redirects: For an endpoint.
 
     Raises:
         ConfigError: If the name means nothing, or the model behind it cannot be used.
@@ -62,14 +70,21 @@ def open_backend(
     if scheme:
         if scheme[1] != "openai":
             raise ConfigError(
-                f"the judge {judge!r} begins with {scheme[1]!r}, which is no kind of judge",
+                f"the judge begins with {scheme[1]!r}, which is no kind of judge",
                 remedy=_did_you_mean(scheme[1], ("openai", "replay")),
             )
         from reasrm.generation.endpoint import EndpointBackend
 
         model, base_url = _split_endpoint(scheme[2])
         return EndpointBackend(
-            model, base_url, concurrency=concurrency, timeout_s=timeout_s, attempts=attempts
+            model,
+            base_url,
+            concurrency=concurrency,
+            timeout_s=timeout_s,
+            attempts=attempts,
+            headers=headers,
+            extra_body=extra_body,
+            follow_redirects=follow_redirects,
         )
     _check_model_name(judge)
     if backend == "vllm":
@@ -91,15 +106,15 @@ def open_backend(
 
 
 def _split_endpoint(text: str) -> tuple[str, str | None]:
-    model, at, base_url = text.rpartition("@")
-    if not at:
-        model, base_url = text, ""
-    if not model or (at and not base_url.startswith(("http://", "https://"))):
+    """Split at the first `@http`: a model's name, and a password in an address, may hold an `@` as well."""
+    parts = re.split(r"@(?=https?://)", text, maxsplit=1)
+    model, base_url = parts if len(parts) == 2 else (text, None)
+    if not model or (base_url is None and "@" in model):
         raise ConfigError(
-            f"the judge 'openai:{text}' does not name a model and an address",
+            f"the judge 'openai:{text.partition('@')[0]}…' does not name a model and an address",
             remedy="write openai:MODEL or openai:MODEL@http://HOST:PORT/v1",
         )
-    return model, base_url or None
+    return model, base_url
 
 
 def _check_model_name(judge: str) -> None:

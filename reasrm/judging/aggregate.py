@@ -93,7 +93,11 @@ def _judgment_json(judgment: Judgment) -> dict[str, Any]:
     verdict = fields.pop("verdict")
     fields["response"] = fields["response"] or None
     fields["shown"] = fields["shown"] or None
-    optional = ("response", "shown", "score", "scores", "ranking", "reasoning", "detail")
+    fields["thinking_open"] = fields["thinking_open"] or None
+    optional = (
+        *("response", "shown", "score", "scores", "ranking", "reasoning", "detail"),
+        *("thinking_open", "credited"),
+    )
     line: dict[str, Any] = {
         "order": judgment.order.value,
         "vote": judgment.vote,

@@ -7,23 +7,35 @@ only then load the model. Each finished row is one durable line of `OUT`; each r
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from reasrm import __version__
-from reasrm.durable import DrainExpired, DurableMap, IdentityMismatch, Interruption, ResumeState
+from reasrm.durable import (
+    DrainExpired,
+    DurableMap,
+    IdentityMismatch,
+    Interruption,
+    ResumeState,
+    check_all_done,
+    start_journal,
+)
 from reasrm.errors import ConfigError
+from reasrm.generation.base import keep_provenance
 from reasrm.judging.aggregate import RowResult
 from reasrm.judging.inputs import InputRow, JudgeInput, Scan
 from reasrm.judging.judge import Judge, JudgeSession, RowFailure
-from reasrm.judging.plan import JudgingOptions
+from reasrm.judging.plan import JudgingOptions, check_options
 from reasrm.judging.tally import Tally
+from reasrm.protocol.prompts import OLD_SPEC, made_with_old_codes
+from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Row
 
-__all__ = ["BatchResult", "RunControl", "judge_file"]
+__all__ = ["BatchResult", "RunControl", "first_unreadable", "judge_file", "naming_old_codes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +49,8 @@ class BatchResult:
         tally: Counts over `output`, earlier runs included.
         resume: What was found of earlier runs.
         signum: The signal that stopped the run early, or None.
+        unreadable: What one judgment said that could not be read, if the run ended for too many of these.
+        server: Where a model that others serve answered, what it called itself and what it does not take.
     """
 
     output: Path
@@ -45,6 +59,8 @@ class BatchResult:
     tally: Tally
     resume: ResumeState
     signum: int | None = None
+    unreadable: str | None = None
+    server: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +71,10 @@ class RunControl:
         restart: Move an earlier output aside and begin anew.
         retry_errors: Try rows again that an earlier run put into the error file.
         strict: Refuse a damaged output or a changed input instead of repairing or taking it over.
+        max_unreadable: Ask no more once so many judgments of the output could not be read; None for any number.
+        secret_codes: Draw a secret for the codes of section markers, unless the options bring one. The run's manifest
+            keeps it, so that the run goes on with the same prompts.
+        allow_other_server: Go on where another server or served model answered before.
         on_scan: Called once with what validation found.
         on_start: Called once before the first row, with what was found of earlier runs.
         on_progress: Called before the first row and after every row.
@@ -66,6 +86,9 @@ class RunControl:
     restart: bool = False
     retry_errors: bool = False
     strict: bool = False
+    max_unreadable: int | None = None
+    secret_codes: bool = False
+    allow_other_server: bool = False
     on_scan: Callable[[Scan], None] | None = None
     on_start: Callable[[ResumeState], None] | None = None
     on_progress: Callable[[Tally], None] | None = None
@@ -97,6 +120,7 @@ def judge_file(
         ConfigError: The output belongs to another run (other input, judge, spec, sampling, seed or version).
         InputError: The input is unusable as a whole.
         EnvironmentProblem: Disk, permissions, memory.
+        InputError: Also where the input is not what was counted any more, so that rows are left over.
     """
     options = options or JudgingOptions(sampling=judge.sampling())
     control = control or RunControl()
@@ -104,17 +128,39 @@ def judge_file(
         scan = rows.scan()
         if control.on_scan is not None:
             control.on_scan(scan)
+        if control.secret_codes and options.code_secret is None:
+            kept = None if control.restart else journal.identity.get("code_secret")
+            options = replace(options, code_secret=kept or secrets.token_hex(16))
+        check_options(judge.spec, options)
         whole = _identity(judge, scan, options, {**rows.identity, **(identity or {})})
-        resume = _start(journal, rows, whole, control)
+        with naming_old_codes(judge.spec):
+            resume = start_journal(
+                journal,
+                whole,
+                rows.contents,
+                restart=control.restart,
+                retry_errors=control.retry_errors,
+                strict=control.strict,
+            )
+        resume = keep_provenance(
+            judge.backend, journal, resume, name="judge", allow_other=control.allow_other_server
+        )
         if control.on_start is not None:
             control.on_start(resume)
-        total = scan.num_rows + scan.num_invalid
-        tally = Tally(total=total if rows.limit is None else min(total, rows.limit), errors=resume.num_errors)
+        tally = Tally(total=scan.num_items, errors=resume.num_errors)
+        unread = None
         for line in journal.records():
             tally.add(line)
+            unread = first_unreadable(line) or unread
         tally.resumed = tally.rows + tally.errors
         with Interruption(control.drain_s, control.on_stop) as interruption, suppress(DrainExpired):
-            _Run(judge, options, journal, tally, interruption, control.on_progress).judge_rows(rows)
+            run = _Run(judge, options, journal, tally, interruption, control)
+            run.mind_unreadable(unread)
+            run.judge_rows(rows)
+        if not interruption.stopping and run.unreadable is None:
+            settled = min(tally.rows + tally.errors, scan.num_items)  # more, where a limit was lowered
+            check_all_done(rows.paths, scan.num_items, run.num_read)
+            check_all_done(rows.paths, scan.num_items, settled)
         return BatchResult(
             output=output,
             errors=journal.errors_path,
@@ -122,7 +168,18 @@ def judge_file(
             tally=tally,
             resume=resume,
             signum=interruption.signum,
+            unreadable=run.unreadable,
+            server=journal.notes.get("judge"),
         )
+
+
+def first_unreadable(line: Mapping[str, Any]) -> str | None:
+    """Return row, status and text of a judged row's first judgment that could not be read, or None."""
+    unread = next((judgment for judgment in line["judgments"] if judgment["status"] != "ok"), None)
+    if unread is None:
+        return None
+    said = unread.get("text") or unread.get("detail") or "(no text)"
+    return f"{line['id']}: {unread['status']}: {said}"
 
 
 class _Run:
@@ -135,14 +192,16 @@ class _Run:
         journal: DurableMap,
         tally: Tally,
         interruption: Interruption,
-        on_progress: Callable[[Tally], None] | None,
+        control: RunControl,
     ) -> None:
+        self.num_read = 0
+        self.unreadable: str | None = None
         self._judge = judge
         self._options = options
         self._journal = journal
         self._tally = tally
         self._interruption = interruption
-        self._on_progress = on_progress
+        self._control = control
         self._inputs: dict[str, InputRow] = {}
 
     def judge_rows(self, rows: JudgeInput) -> None:
@@ -152,8 +211,9 @@ class _Run:
     def _todo(self, rows: JudgeInput) -> Iterator[Row]:
         """Yield rows that no earlier run finished, until the run is asked to stop."""
         for item in rows:
-            if self._interruption.stopping:
+            if self._interruption.stopping or self.unreadable is not None:
                 return
+            self.num_read += 1
             if self._journal.done(item.id):
                 continue
             if item.error is not None:
@@ -170,17 +230,24 @@ class _Run:
         line = result.to_json(judge=self._judge.label, seed=self._options.seed)
         self._journal.put(item.id, line, item.digest)
         self._tally.add(line)
+        self.mind_unreadable(first_unreadable(line))
         self._report()
+
+    def mind_unreadable(self, said: str | None) -> None:
+        """End the run with what an unreadable judgment said, if that was one too many."""
+        limit = self._control.max_unreadable
+        if said is not None and limit is not None and self._tally.num_unreadable >= limit:
+            self.unreadable = self.unreadable or said
 
     def _fail(self, item: InputRow, code: str, message: str, attempts: int) -> None:
         record = {"id": item.id, "place": item.place, "code": code, "message": message, "attempts": attempts}
-        self._journal.fail(item.id, record)
+        self._journal.fail(item.id, record, item.digest)
         self._tally.errors += 1
         self._report()
 
     def _report(self) -> None:
-        if self._on_progress is not None:
-            self._on_progress(self._tally)
+        if self._control.on_progress is not None:
+            self._control.on_progress(self._tally)
 
 
 def _identity(judge: Judge, scan: Scan, options: JudgingOptions, extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,32 +266,24 @@ def _identity(judge: Judge, scan: Scan, options: JudgingOptions, extra: Mapping[
         },
         "judge_identical": options.judge_identical,
         "judge_degenerate": options.judge_degenerate,
+        **({} if options.code_secret is None else {"code_secret": options.code_secret}),
         "reasrm": __version__,
         **extra,
     }
 
 
-def _start(
-    journal: DurableMap, rows: JudgeInput, identity: Mapping[str, Any], control: RunControl
-) -> ResumeState:
-    """Start the journal. A changed input is taken over if every row that was judged is still there, unchanged.
-
-    So a broken line can be mended and rows can be added without judging the others again.
-    """
+@contextmanager
+def naming_old_codes(spec: JudgeSpec) -> Iterator[None]:
+    """Where an output belongs to another run because its section codes are of the old kind, say just that."""
     try:
-        return journal.start(
-            identity, restart=control.restart, retry_errors=control.retry_errors, strict=control.strict
-        )
+        yield
     except IdentityMismatch as mismatch:
-        if mismatch.keys != {"input_sha256"}:
-            raise
-        changes = journal.changed_rows((item.id, item.digest.hex()) for item in rows)
-        if control.strict or changes.num_changed or changes.num_missing:
-            raise ConfigError(
-                f"the input changed since this output was begun: {changes}",
-                place=str(journal.output),
-                remedy="restore the input, choose another --output, or begin anew with --restart",
-            ) from mismatch
-    resume = journal.start(identity, retry_errors=control.retry_errors, strict=control.strict, adopt=True)
-    notice = f"the input changed, but no row that was judged: {changes}"
-    return replace(resume, warnings=(notice, *resume.warnings))
+        for key, (recorded, _) in mismatch.differences.items():
+            said = made_with_old_codes(spec, recorded) if key.endswith("spec_hash") else None
+            if said is not None:
+                raise ConfigError(
+                    f"the output {said}",
+                    place=mismatch.place,
+                    remedy=f"to go on, {OLD_SPEC}; or begin anew with --restart",
+                ) from mismatch
+        raise

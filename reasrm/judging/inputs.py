@@ -19,6 +19,7 @@ from reasrm.files import file_sha256
 from reasrm.hashing import digest
 from reasrm.jsonl import TruncatedInput, read_rows
 from reasrm.judging.aggregate import label_of, rule_status
+from reasrm.pipes import settled
 from reasrm.records import Order, Recorded, Row, RowStatus, Rubric
 from reasrm.sources import Source, read_file
 from reasrm.sources.fields import shared, text
@@ -70,6 +71,7 @@ class Scan:
         repeated: Hashes of ids that occur more than once.
         recorded: What kinds of recorded answers the rows carry: `text`, `decision`, `score`.
         num_critiques: Rows with a reference critique.
+        num_items: Rows and invalid lines that reading yields, repeats left out and the limit kept.
     """
 
     source: str = ""
@@ -86,15 +88,15 @@ class Scan:
     repeated: frozenset[int] = frozenset()
     recorded: set[str] = field(default_factory=set)
     num_critiques: int = 0
+    num_items: int = 0
 
 
 class JudgeInput:
-    """The input files of one run.
+    """The input files of one run. What comes through a pipe is kept in a temporary file, to be read again.
 
     Args:
-        paths: JSONL, gzipped JSONL or JSON files.
+        paths: JSONL, gzipped JSONL or JSON files; pipes; `-` for standard input.
         source: A schema, its name, or `auto`.
-        strict: Refuse duplicate keys inside a row, too.
         coerce_scalars: Read booleans and numbers as texts where a text is expected.
         dedupe: What to do with a repeated id: `refuse`, or keep the `first` where the content is equal.
         limit: Judge at most this many rows.
@@ -108,7 +110,6 @@ class JudgeInput:
         paths: Sequence[Path],
         *,
         source: str | Source = "auto",
-        strict: bool = False,
         coerce_scalars: bool = False,
         dedupe: Dedupe = "refuse",
         limit: int | None = None,
@@ -118,9 +119,8 @@ class JudgeInput:
     ) -> None:
         if not paths:
             raise ConfigError("no input file", remedy="pass --input FILE")
-        self.paths = tuple(paths)
+        self.paths = tuple(map(settled, paths))
         self.limit = limit
-        self._strict = strict
         self._coerce_scalars = coerce_scalars
         self._dedupe = dedupe
         self._rubrics = rubrics
@@ -167,8 +167,10 @@ class JudgeInput:
         scan.source = "+".join(sources)
         self._repeated = scan.repeated = frozenset(check.repeated_hashes())
         scan.sha256 = [file_sha256(path) for path in self.paths]
+        num_lines = scan.num_rows + scan.num_invalid
+        scan.num_items = num_lines if self.limit is None else min(num_lines, self.limit)
         if self._repeated:
-            self._refuse_duplicates()
+            scan.num_items -= self._refuse_duplicates()
         if not scan.num_rows:
             if not scan.num_invalid:
                 raise InputError("the file is empty", place=str(self.paths[0]))
@@ -213,6 +215,11 @@ class JudgeInput:
             row = replace(raw.row, id=f"{raw.id}#{number}") if number else raw.row
             yield InputRow(row.id, raw.place, raw.digest, self._enrich(row), None)
 
+    def contents(self) -> Iterator[tuple[str, str]]:
+        """Yield id and digest (hex) of every row and invalid line, to be compared with what was recorded."""
+        for item in self:
+            yield item.id, item.digest.hex()
+
     def _raw(self) -> Iterator[_RawRow]:
         """Yield every record or invalid line of every file. A cut-off file ends in an invalid line.
 
@@ -221,7 +228,7 @@ class JudgeInput:
         same_names = len({path.name for path in self.paths}) < len(self.paths)
         for path in self.paths:
             folder = f"{path.parent}/" if same_names else ""
-            items = read_file(path, self._source, strict=self._strict, coerce_scalars=self._coerce_scalars)
+            items = read_file(path, self._source, coerce_scalars=self._coerce_scalars)
             try:
                 for item in items:
                     place = folder + item.place
@@ -245,12 +252,12 @@ class JudgeInput:
             row = replace(row, recorded=self._recordings.get(row.id, {}))
         return row
 
-    def _refuse_duplicates(self) -> None:
-        """Look again at the rows whose ids repeat, this time with names and places."""
+    def _refuse_duplicates(self) -> int:
+        """Look again at the rows whose ids repeat, this time with names and places; count those to be left out."""
         first: dict[str, tuple[str, bytes]] = {}
         clashes: list[str] = []
-        num_clashes = 0
-        for raw in self._raw():
+        num_clashes = num_left_out = 0
+        for number, raw in enumerate(self._raw()):
             if raw.derived or hash_id(raw.id) not in self._repeated:
                 self._refuse_numbered(raw)
                 continue
@@ -258,6 +265,7 @@ class JudgeInput:
             earlier = first.setdefault(raw.id, mine)
             if earlier is mine:
                 continue
+            num_left_out += self.limit is None or number < self.limit
             same = earlier[1] == raw.digest
             if self._dedupe == "refuse" or not same:
                 num_clashes += 1
@@ -271,6 +279,7 @@ class JudgeInput:
                 place=str(self.paths[0]),
                 remedy="make ids unique, or pass --dedupe first where the content is the same",
             )
+        return num_left_out
 
     def _refuse_numbered(self, raw: _RawRow) -> None:
         """Refuse an id that a repeated row without one would get (`…#1`)."""

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from reasrm.errors import ConfigError, RowError
+from reasrm.durable import IdIndex
+from reasrm.errors import ConfigError, InputError, ReasrmError, RowError
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
 from reasrm.judging.aggregate import RowResult, aggregate, flagged_fields, rule_status
-from reasrm.judging.plan import Ask, JudgingOptions, plan_row
+from reasrm.judging.folder import check_files, refuse_changed
+from reasrm.judging.plan import Ask, JudgingOptions, check_options, plan_row
 from reasrm.protocol.parsing import Policy, parse
-from reasrm.protocol.prompts import check_spec
+from reasrm.protocol.prompts import check_spec, warn_of_codes
 from reasrm.protocol.spec import JudgeSpec, load_spec
+from reasrm.protocol.upstream import upstream_rule
 from reasrm.records import Judgment, Order, Row, RowStatus
 from reasrm.requests import Completion, Request, SamplingParams
 from reasrm.sources import detect
 
 __all__ = ["Judge", "JudgeSession", "RowFailure", "open_judge"]
 
+_Outcome = TypeVar("_Outcome")
+_LOG = logging.getLogger("reasrm")
 _EMBEDDED = Path(__file__).parents[1] / "sandbox_judge"
 
 
@@ -54,16 +61,18 @@ class Judge:
         backend: The model.
         policy: How verdicts are read: `strict`, or `upstream` as the suite's own script does.
         name: What results call the model; by default what the backend calls it.
+        changed: What is not as it was exported, of a judge folder that was opened all the same.
     """
 
     spec: JudgeSpec
     backend: Backend
     policy: Policy = "strict"
     name: str | None = None
+    changed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_spec(self.spec)
-        if self.policy == "upstream" and getattr(self.spec.grammar, "upstream", None) is None:
+        if self.policy == "upstream" and upstream_rule(self.spec.grammar) is None:
             raise ConfigError(
                 f"spec {self.spec.name!r} names no upstream reading",
                 remedy="leave out --verdict-policy upstream",
@@ -78,12 +87,14 @@ class Judge:
             "spec": self.spec.name,
             "spec_hash": self.spec.hash,
             "verdict_policy": self.policy,
+            **({"changed": list(self.changed)} if self.changed else {}),
         }
 
     @property
     def label(self) -> dict[str, str]:
         """How output rows name this judge."""
-        return {"name": self.name or self.backend.name, "spec": self.spec.name, "spec_hash": self.spec.hash}
+        named = {"name": self.name or self.backend.name, "spec": self.spec.name, "spec_hash": self.spec.hash}
+        return {**named, "changed": ", ".join(self.changed)} if self.changed else named
 
     def sampling(
         self,
@@ -105,12 +116,13 @@ class Judge:
     ) -> Iterator[RowResult | RowFailure]:
         """Judge rows as they stream in; results come as they finish, in any order. Iterate to make it happen.
 
-        Args:
-            rows: Records, or rows of any schema that `reasrm judge` reads, as dicts.
-            options: Orders, votes, seed and sampling; by default both orders with the spec's sampling.
+        Every row has one outcome, and none ends the stream: a dict that is no row, and a row whose id came before, are
+        a `RowFailure` like a call that failed. The row of the former has its own id, or `row 7`, and nothing else.
 
-        Raises:
-            RowError: A dict is not a row that can be judged.
+        Args:
+            rows: Records, or rows of any schema that `reasrm judge` reads, as dicts. Ids must be unique; equal dicts
+                without an id are numbered (`…#1`).
+            options: Orders, votes, seed and sampling; by default both orders with the spec's sampling.
         """
         ready: list[RowResult | RowFailure] = []
         session = JudgeSession(self, options or JudgingOptions(sampling=self.sampling()), ready.append)
@@ -132,45 +144,57 @@ class JudgeSession:
     def __init__(
         self, judge: Judge, options: JudgingOptions, emit: Callable[[RowResult | RowFailure], None]
     ) -> None:
+        check_options(judge.spec, options)
         self.judge = judge
         self.options = options
         self._emit = emit
         self._pending: dict[str, _Pending] = {}
+        self._known = IdIndex()
 
-    def run(self, rows: Iterable[Row]) -> None:
+    def run(self, rows: Iterable[Row | RowFailure]) -> None:
         """Judge all rows, pulling them only as fast as the backend takes requests."""
         for _ in self.steps(rows):
             pass
 
-    def steps(self, rows: Iterable[Row]) -> Iterator[None]:
-        """Judge all rows, pausing after each completion."""
+    def steps(self, rows: Iterable[Row | RowFailure]) -> Iterator[None]:
+        """Judge all rows, pausing after each completion. What could not be read as a row is passed on."""
         with closing(self.judge.backend.generate(self._requests(rows))) as completions:
             for completion in completions:
                 pending = self._pending.pop(completion.request_id)
                 pending.completions[completion.request_id] = completion
                 if len(pending.completions) == len(pending.asks):
-                    self._emit(self._finish(pending))
+                    self._emit(_guarded(pending.row, partial(self._finish, pending)))
                 yield
         unanswered = {id(pending): pending for pending in self._pending.values()}
         for pending in unanswered.values():
             self._emit(RowFailure(pending.row, "no_answer", "the backend ended without answering"))
 
-    def _requests(self, rows: Iterable[Row]) -> Iterator[Request]:
+    def _requests(self, rows: Iterable[Row | RowFailure]) -> Iterator[Request]:
         for row in rows:
-            status = self._settle_by_rule(row)
-            if status is not None:
-                flagged = flagged_fields(row, self.judge.spec.structural)
-                self._emit(RowResult(row=row, status=status, flagged=flagged))
+            planned = row if isinstance(row, RowFailure) else _guarded(row, partial(self._plan, row))
+            if not isinstance(planned, _Pending):
+                self._emit(planned)
                 continue
-            try:
-                asks = plan_row(self.judge.spec, row, self.options)
-            except RowError as error:
-                self._emit(RowFailure(row, error.code, str(error)))
-                continue
-            pending = _Pending(row, asks)
-            for ask in asks:
-                self._pending[ask.request.id] = pending
+            for ask in planned.asks:
+                self._pending[ask.request.id] = planned
                 yield ask.request
+
+    def _plan(self, row: Row) -> _Pending | RowResult:
+        """Return what is to be asked about a row, or its result where a rule settles it.
+
+        A request is named by its row, order, vote and response, so that different rows never share a name.
+        """
+        if not self._known.add(row.id):
+            raise RowError(
+                f"the id {row.id!r} was given before",
+                code="repeated_id",
+                place=row.id,
+                remedy="make the ids unique",
+            )
+        status = self._settle_by_rule(row)
+        if status is not None:
+            return RowResult(row=row, status=status, flagged=flagged_fields(row, self.judge.spec.structural))
+        return _Pending(row, plan_row(self.judge.spec, row, self.options))
 
     def _settle_by_rule(self, row: Row) -> RowStatus | None:
         status = rule_status(row)
@@ -201,19 +225,51 @@ class JudgeSession:
         return replace(judgment, order=ask.order, vote=ask.vote, response=ask.response, shown=ask.shown)
 
 
-def _as_rows(rows: Iterable[Row | Mapping[str, Any]]) -> Iterator[Row]:
+def _guarded(row: Row, step: Callable[[], _Outcome]) -> _Outcome | RowFailure:
+    """Take a step that concerns one row; what goes wrong is its failure and no other's."""
+    try:
+        return step()
+    except RowError as error:
+        return RowFailure(row, error.code, str(error))
+    except InputError as error:
+        return RowFailure(row, "not_a_row", str(error))
+    except (ReasrmError, MemoryError):  # of the spec, the machine or the program
+        raise
+    except Exception as error:
+        return RowFailure(row, "internal", f"{row.id}: {type(error).__name__}: {error}")
+
+
+def _as_rows(rows: Iterable[Row | Mapping[str, Any]]) -> Iterator[Row | RowFailure]:
     """Read dicts as `reasrm judge` reads a file's rows. Equal rows without an id are numbered."""
     seen: Counter[str] = Counter()
     for number, item in enumerate(rows, 1):
         if isinstance(item, Row):
             yield item
             continue
-        place = f"row {number}"
-        source = detect(item, place)
-        for row in source.read(item, place):
-            repeats = seen[row.id]
-            seen[row.id] += source.derives_id(item)
+        own = item.get("id") if isinstance(item, Mapping) else None
+        bare = Row(id=own if isinstance(own, str) and own else f"row {number}", prompt=())
+        found = _guarded(bare, partial(_read, item, f"row {number}"))
+        if isinstance(found, RowFailure):
+            yield found
+            continue
+        is_derived, read = found
+        for row in read:
+            repeats = seen[row.id] if is_derived else 0
+            seen[row.id] += is_derived
             yield replace(row, id=f"{row.id}#{repeats}") if repeats else row
+
+
+def _read(item: Any, place: str) -> tuple[bool, tuple[Row, ...]]:
+    """Return whether the ids of a dict's rows come from their content, and the rows."""
+    if not isinstance(item, Mapping):
+        raise RowError(
+            f"is a {type(item).__name__}, not a row",
+            code="not_object",
+            place=place,
+            remedy="give records, or dicts as they stand in a file",
+        )
+    source = detect(item, place)
+    return source.derives_id(item), source.read(item, place)
 
 
 def _unshuffle(judgment: Judgment, shown: tuple[int, ...]) -> Judgment:
@@ -232,6 +288,7 @@ def open_judge(
     spec: str | JudgeSpec | None = None,
     policy: Policy = "strict",
     default_spec: str | None = None,
+    allow_changed: bool = False,
     **backend_options: Any,
 ) -> Judge:
     """Open a judge by the names that the command line takes, without loading weights yet.
@@ -242,17 +299,25 @@ def open_judge(
         spec: A spec, its name or file. A judge folder brings its own.
         policy: How verdicts are read.
         default_spec: What to use if neither `spec` nor the folder says.
+        allow_changed: Open a judge folder also where it is not as it was exported; results then say so.
         backend_options: Passed to the backend: `backend`, `batch_size`, `dtype`, `device`, `concurrency`, …
 
     Raises:
         ConfigError: The name or spec cannot be resolved.
+        InputError: The judge folder is not as it was exported.
     """
     folder = _EMBEDDED if name == "sandbox" else Path(name)
     if (folder / "judge.json").is_file():
-        own = load_spec(str(folder))
-        chosen = own if spec is None else _as_spec(spec)
+        chosen, edited = _open_spec(str(folder), allow_changed)
+        changed = (*edited, *check_files(folder))
+        if not allow_changed:
+            refuse_changed(folder, changed)
+        if spec is not None:
+            chosen, edited = _open_spec(spec, allow_changed)
+            changed = tuple(dict.fromkeys((*changed, *edited)))
         backend = open_backend(str(folder / "model"), **backend_options)
-        return Judge(spec=chosen, backend=backend, policy=policy, name=name if folder == _EMBEDDED else None)
+        own_name = name if folder == _EMBEDDED else None
+        return _opened(Judge(spec=chosen, backend=backend, policy=policy, name=own_name, changed=changed))
     if (folder / "checkpoints").is_dir() and (folder / "manifest.json").is_file():
         raise ConfigError(
             "is the run folder of a training",
@@ -264,9 +329,26 @@ def open_judge(
         raise ConfigError(
             f"judge {name!r} does not say how it is asked", remedy="pass --spec NAME or --spec FILE"
         )
-    chosen = _as_spec(wanted)
-    return Judge(spec=chosen, backend=open_backend(name, **backend_options), policy=policy)
+    chosen, edited = _open_spec(wanted, allow_changed)
+    backend = open_backend(name, **backend_options)
+    return _opened(Judge(spec=chosen, backend=backend, policy=policy, changed=edited))
 
 
-def _as_spec(spec: str | JudgeSpec) -> JudgeSpec:
-    return spec if isinstance(spec, JudgeSpec) else load_spec(spec)
+def _opened(judge: Judge) -> Judge:
+    """Say what is to be said of a judge."""
+    warn_of_codes(judge.spec)
+    if judge.changed:
+        _LOG.warning("warning: the judge is not as it was exported: %s", ", ".join(judge.changed))
+    return judge
+
+
+def _open_spec(spec: str | JudgeSpec, allow_changed: bool) -> tuple[JudgeSpec, tuple[str, ...]]:
+    """Return a spec, and what is not as it was exported."""
+    if isinstance(spec, JudgeSpec):
+        return spec, ()
+    try:
+        return load_spec(spec), ()
+    except InputError:
+        if not allow_changed:
+            raise
+    return load_spec(spec, allow_changed=True), ("the spec was edited",)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from reasrm.errors import RowError
+from reasrm.errors import ConfigError, RowError
 from reasrm.hashing import derive_seed
 from reasrm.protocol.prompts import build_prompt
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import CandidateSet, Comparison, Order, PreferencePair, Recorded, Row
 from reasrm.requests import Request, SamplingParams
 
-__all__ = ["Ask", "JudgingOptions", "Orders", "as_candidates", "plan_row"]
+__all__ = ["Ask", "JudgingOptions", "Orders", "as_candidates", "check_options", "plan_row"]
 
 Orders = Literal["both", "given", "random"]
 
@@ -29,7 +29,10 @@ class JudgingOptions:
         sampling: Temperature, top-p and token limit; its seed is ignored, each request derives its own.
         judge_identical: Also ask about identical responses.
         judge_degenerate: Also ask about empty responses.
-        recorded_only: Ask for exactly the orders and votes that a row has recorded (replay).
+        recorded_only: Ask for exactly the orders and votes that a row has recorded (replay): the `given` order is
+            the recorded one; of two, the row's own.
+        code_secret: What the codes of section markers hang on besides the texts, so that who writes a text cannot
+            compute any of it. Needs a spec with `codes: 2`.
     """
 
     orders: Orders = "both"
@@ -39,6 +42,7 @@ class JudgingOptions:
     judge_identical: bool = False
     judge_degenerate: bool = False
     recorded_only: bool = False
+    code_secret: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,19 @@ class _View:
     shown: tuple[int, ...] = ()
 
 
+def check_options(spec: JudgeSpec, options: JudgingOptions) -> None:
+    """Refuse options that a spec cannot follow.
+
+    Raises:
+        ConfigError: Its section codes cannot hang on a secret.
+    """
+    if options.code_secret is not None and spec.codes < 2:
+        raise ConfigError(
+            f"the section codes of spec {spec.name!r} cannot hang on a secret",
+            remedy="use a spec with `codes: 2`, or leave the secret out",
+        )
+
+
 def plan_row(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[Ask]:
     """Return the prompts that judging a row takes.
 
@@ -78,7 +95,7 @@ def plan_row(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[Ask]:
     """
     asks: list[Ask] = []
     for view in _views(spec, row, options):
-        messages = build_prompt(spec, view.row, view.response)
+        messages = build_prompt(spec, view.row, view.response, secret=options.code_secret)
         votes = len(row.recorded.get(view.order, ())) if options.recorded_only else options.votes
         for vote in range(votes):
             suffix = f"{view.order}|{vote}|{view.response}"
@@ -90,6 +107,7 @@ def plan_row(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[Ask]:
                 recorded=_recording(row, view.order, vote),
                 structural=spec.structural,
                 template_options=spec.template_options,
+                thinking_start=spec.grammar.thinking_start,
             )
             asks.append(Ask(request, view.order, vote, view.response, view.shown))
     if not asks:
@@ -128,7 +146,8 @@ def _views(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[_View]:
             remedy="a listwise spec ranks two or more",
         )
     if options.recorded_only:
-        return [_recorded_list(candidates, order) for order in sorted(row.recorded)]
+        orders = sorted(row.recorded)[: 1 if options.orders == "given" else None]
+        return [_recorded_list(candidates, order) for order in orders]
     # A preference pair has no order of its own to be given: its fields name the winner.
     as_given = options.orders == "given" and not isinstance(row, PreferencePair)
     shown = tuple(range(len(candidates.responses))) if as_given else candidates.present(options.seed)
@@ -164,11 +183,12 @@ def _pairwise_views(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[
             place=row.id,
             remedy="name two responses response_a and response_b, or choose a pointwise or listwise --spec",
         )
-    views = [_View(first, first.order)]
+    views = sorted((_View(shown, shown.order) for shown in (first, first.swap())), key=lambda v: v.order)
     if options.orders == "both":
-        other = first.swap()
-        views.append(_View(other, other.order))
-    return sorted(views, key=lambda view: view.order)
+        return views
+    if options.recorded_only and options.orders == "given" and not row.recorded.get(first.order):
+        return [view for view in views if view.order is not first.order]
+    return [view for view in views if view.order is first.order]
 
 
 def as_candidates(row: Row) -> CandidateSet:

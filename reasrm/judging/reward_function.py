@@ -10,18 +10,21 @@ completion, None where it abstains. Completions of equal prompts are a group and
 - `anchor`: each completion against one reference answer, as in Rubric-ARM (arXiv 2602.01511); n matches, mean of the
   wins in both orders.
 
-What neither paper does: unreadable judgments abstain (`tournaments.py` says how), equal completions draw and share one
-place of a bracket, empty ones lose by rule, seeds derive from the texts, and a group that lies on several processes is
+What neither paper does: unreadable judgments abstain (`tournaments.py` says how), a row with an image or a tool call,
+which a judge of text cannot read, abstains and plays with nobody, equal completions draw and share one place of a
+bracket, empty ones lose by rule, seeds derive from the texts, and a group that lies on several processes is
 judged as one. No torch is imported here; processes are found through `torch.distributed` only if it is loaded.
 """
 
 from __future__ import annotations
 
+import logging
 import random
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar, get_args
 
 from reasrm.config import nearest
@@ -50,6 +53,7 @@ Unreadable = Literal["abstain", "coin"]
 Anchor = Callable[[list[Any]], Sequence[str | None]]
 """From prompts, in the dataset's own form, to one reference answer each, or None."""
 T = TypeVar("T")
+_LOG = logging.getLogger("reasrm")
 _BRACKETS = {"tournament": double_elimination, "knockout": knockout}
 _SHOWN = ("rubric", "principle", "reference")
 
@@ -164,6 +168,7 @@ class JudgeReward:
 
     def __post_init__(self) -> None:
         self.__name__ = self.name  # what TRL's log reads
+        self._warned = False
 
     def __call__(
         self,
@@ -178,17 +183,17 @@ class JudgeReward:
 
         Args:
             prompts: One per completion: a string or messages.
-            completions: Strings or message lists, of which the last assistant message is judged.
+            completions: Strings or message lists, of which the last assistant message with text is judged.
             log_metric: TRL's, for numbers of the batch.
             log_extra: TRL's, for columns of the completions table.
             columns: The dataset's other columns, one value per completion, and what else TRL passes.
 
         Returns:
-            One reward per completion; None where no match of it could be read.
+            One reward per completion; None where no match of it could be read, or its messages hold more than text.
 
         Raises:
             ConfigError: The batch lacks the anchor's column.
-            RowError: A prompt or completion is no text.
+            RowError: A prompt or completion is neither a string nor messages.
             EnvironmentProblem: The judge failed on everything, here or on another process.
         """
         rank, size = _process() if self.gather and self.scheme != "anchor" else (0, 1)
@@ -197,7 +202,7 @@ class JudgeReward:
         start = sum(map(len, parts[:rank]))
         results = _exchange(size, lambda: self._judge(rollouts, rank, size))
         found = {place: result for part in results for place, result in part.items()}
-        mine = [found[start + n] for n in range(len(completions))]
+        mine = [found.get(start + n, (None, 0)) for n in range(len(completions))]
         rewards = [self._scaled(reward) for reward, _ in mine]
         if log_metric is not None:
             for metric, value in self._metrics(mine).items():
@@ -208,28 +213,46 @@ class JudgeReward:
 
     def _read(
         self, prompts: Sequence[Any], completions: Sequence[Any], columns: Mapping[str, Any]
-    ) -> list[_Rollout]:
+    ) -> list[_Rollout | None]:
+        """Return the rollouts, None where messages hold something that a judge of text cannot read."""
         used = [column for column in self.shown if column in columns]
-        contexts = []
+        contexts: list[Context | None] = []
         for n, prompt in enumerate(prompts):
             place = f"prompt {n} of the batch"
             extra = shared({column: columns[column][n] for column in used}, place)
-            contexts.append(Context(conversation({"prompt": prompt}, "prompt", place), **extra))
+            row = {"prompt": prompt}
+            turns = self._readable(prompt, partial(conversation, row, "prompt", place))
+            contexts.append(None if turns is None else Context(turns, **extra))
         anchors = self._anchors(prompts, contexts, columns)
-        return [
-            _Rollout(context, self._text(completion, f"completion {n} of the batch"), anchor)
-            for n, (context, completion, anchor) in enumerate(
-                zip(contexts, completions, anchors, strict=True)
-            )
-        ]
+        rollouts: list[_Rollout | None] = []
+        for n, (context, completion, anchor) in enumerate(zip(contexts, completions, anchors, strict=True)):
+            text = self._text(completion, f"completion {n} of the batch")
+            rollouts.append(None if context is None or text is None else _Rollout(context, text, anchor))
+        return rollouts
+
+    def _readable(self, value: Any, read: Callable[[], T]) -> T | None:
+        """Read messages; None, and a word about it once, where they hold images or tool calls."""
+        try:
+            return read()
+        except RowError as error:
+            if not isinstance(value, list):
+                raise
+            if not self._warned:
+                self._warned = True
+                _LOG.warning("%s: %s; such rows get no reward", self.name, error)
+            return None
 
     def _anchors(
-        self, prompts: Sequence[Any], contexts: Sequence[Context], columns: Mapping[str, Any]
+        self, prompts: Sequence[Any], contexts: Sequence[Context | None], columns: Mapping[str, Any]
     ) -> list[str | None]:
         if self.scheme != "anchor":
             return [None] * len(prompts)
         if self.anchor is not None:
-            distinct = dict(zip(contexts, prompts, strict=True))
+            distinct = {
+                context: prompt
+                for context, prompt in zip(contexts, prompts, strict=True)
+                if context is not None
+            }
             answers = self.anchor(list(distinct.values()))
             if len(answers) != len(distinct):
                 raise ConfigError(
@@ -237,7 +260,7 @@ class JudgeReward:
                     remedy="return one string, or None, per prompt",
                 )
             answer_to = dict(zip(distinct, answers, strict=True))
-            given: Sequence[Any] = [answer_to[context] for context in contexts]
+            given: Sequence[Any] = [None if context is None else answer_to[context] for context in contexts]
         elif self.anchor_column in columns:
             given = columns[self.anchor_column]
         else:
@@ -250,12 +273,13 @@ class JudgeReward:
             for n, text in enumerate(given)
         ]
 
-    def _text(self, value: Any, place: str) -> str:
-        """Return what is judged of a completion or anchor."""
+    def _text(self, value: Any, place: str) -> str | None:
+        """Return what is judged of a completion or anchor; None if that holds more than text."""
         if isinstance(value, list):
-            turns = [turn for turn in value if isinstance(turn, dict) and turn.get("role") == "assistant"]
-            plain = [{"role": "assistant", "content": turn.get("content") or ""} for turn in turns[-1:]]
-            text = "".join(turn.content for turn in messages(plain, "content", place))
+            said = self._readable(value, partial(_last_words, value, place))
+            if said is None:
+                return None
+            text = said
         elif isinstance(value, str):
             text = value
         else:
@@ -266,13 +290,16 @@ class JudgeReward:
             )
         return text if self.answer is None else self.answer(text)
 
-    def _judge(self, rollouts: Sequence[_Rollout], rank: int, size: int) -> dict[int, tuple[Outcome, int]]:
+    def _judge(
+        self, rollouts: Sequence[_Rollout | None], rank: int, size: int
+    ) -> dict[int, tuple[Outcome, int]]:
         """Return reward and number of readable matches of each rollout in this process's share of the groups."""
         self.referee.renew_counts()
         by_context: dict[Context, list[int]] = defaultdict(list)
-        for place, rollout in enumerate(rollouts):
+        known = {place: rollout for place, rollout in enumerate(rollouts) if rollout is not None}
+        for place, rollout in known.items():
             by_context[rollout.context].append(place)
-        groups = [self._group(rollouts, places) for places in list(by_context.values())[rank::size]]
+        groups = [self._group(known, places) for places in list(by_context.values())[rank::size]]
         matches = [[0] * len(group.players) for group in groups]
 
         def ask(batch: list[tuple[int, Match]]) -> list[Outcome]:
@@ -300,7 +327,7 @@ class JudgeReward:
         """Whether a missing match is a draw; brackets toss the coin themselves."""
         return self.unreadable == "coin" and self.scheme not in _BRACKETS
 
-    def _group(self, rollouts: Sequence[_Rollout], places: Sequence[int]) -> _Group:
+    def _group(self, rollouts: Mapping[int, _Rollout], places: Sequence[int]) -> _Group:
         context = rollouts[places[0]].context
         texts = [text if text.strip() else "" for text in (rollouts[place].text for place in places)]
         anchors = tuple(rollouts[place].anchor for place in places)
@@ -349,6 +376,17 @@ def _pairing(group: _Group, match: Match) -> Pairing | None:
         return Pairing(group.context, first, group.players[match.second], match.meeting)
     anchor = group.anchors[match.first]
     return None if anchor is None else Pairing(group.context, first, anchor)
+
+
+def _last_words(turns: Sequence[Any], place: str) -> str:
+    """Return the text of the last assistant message that has any; an empty one behind an answer says nothing."""
+    said = ""
+    for turn in turns:
+        if isinstance(turn, dict) and turn.get("role") == "assistant":
+            plain = [{"role": "assistant", "content": turn.get("content") or ""}]
+            text = "".join(message.content for message in messages(plain, "content", place))
+            said = text if text.strip() else said
+    return said
 
 
 def _process() -> tuple[int, int]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from reasrm.metrics.intervals import wilson
+from reasrm.metrics.intervals import clustered_mean, wilson
 
 __all__ = ["Tally"]
 
@@ -22,12 +22,11 @@ class Tally:
         parses: Parse status → judgments.
         errors: Rows in the error file.
         resumed: Rows that an earlier run had finished or given up.
-        num_correct: Rows whose verdict is the label.
-        num_labelled: Readable rows with a label.
+        right: Whether a readable row with a label is right → rows that belong to no group.
+        groups: The same of rows that belong together: how many are right, and how many there are, by group.
         num_consistent: Rows with the same verdict in both orders.
         num_both_orders: Rows readable in both orders.
-        num_first: Readable judgments that chose the response shown first.
-        num_sided: Readable judgments that chose a side.
+        sided: Readable judgments of a row that chose the response shown first, and that chose a side → rows.
         num_tokens: Generated tokens, where counted.
         num_flagged: Rows with text that imitates control tokens or verdicts.
     """
@@ -37,12 +36,11 @@ class Tally:
     parses: Counter[str] = field(default_factory=Counter)
     errors: int = 0
     resumed: int = 0
-    num_correct: int = 0
-    num_labelled: int = 0
+    right: Counter[bool] = field(default_factory=Counter)
+    groups: dict[str, tuple[int, int]] = field(default_factory=dict)
     num_consistent: int = 0
     num_both_orders: int = 0
-    num_first: int = 0
-    num_sided: int = 0
+    sided: Counter[tuple[int, int]] = field(default_factory=Counter)
     num_tokens: int = 0
     num_flagged: int = 0
 
@@ -50,6 +48,11 @@ class Tally:
     def rows(self) -> int:
         """Rows in the output."""
         return self.statuses.total()
+
+    @property
+    def num_unreadable(self) -> int:
+        """Judgments that could not be read."""
+        return self.parses.total() - self.parses["ok"]
 
     @property
     def coverage(self) -> float | None:
@@ -61,21 +64,31 @@ class Tally:
         """Count one output row."""
         self.statuses[line["status"]] += 1
         self.num_flagged += "flagged" in line
-        if line.get("correct") is not None:
-            self.num_labelled += 1
-            self.num_correct += bool(line["correct"])
+        correct, group = line.get("correct"), line.get("group")
+        if correct is not None and not isinstance(group, str):
+            self.right[bool(correct)] += 1
+        elif correct is not None and isinstance(group, str):
+            right, rows = self.groups.get(group, (0, 0))
+            self.groups[group] = right + bool(correct), rows + 1
         if len({judgment["order"] for judgment in line["judgments"] if judgment["status"] == "ok"}) == 2:
             self.num_both_orders += 1
             self.num_consistent += bool(line["consistent"])
+        first = sided = 0
         for judgment in line["judgments"]:
             self.parses[judgment["status"]] += 1
             self.num_tokens += judgment.get("num_tokens") or 0
             if judgment["verdict"] in ("A", "B"):
-                self.num_sided += 1
-                self.num_first += judgment["verdict"] == judgment["order"][0]
+                sided += 1
+                first += judgment["verdict"] == judgment["order"][0]
+        if sided:
+            self.sided[first, sided] += 1
 
     def summary(self) -> dict[str, Any]:
-        """Return the counts and rates for the last line of stdout. A rate over nothing is null."""
+        """Return the counts and rates for the last line of stdout. A rate over nothing is null.
+
+        Judgments of one row, and rows of one group, are no independent trials: intervals are over rows and groups.
+        """
+        alone = [(float(right), 1) for right, rows in sorted(self.right.items()) for _ in range(rows)]
         return {
             "rows": self.rows,
             "errors": self.errors,
@@ -83,11 +96,15 @@ class Tally:
             "coverage": self.coverage,
             "status": dict(sorted(self.statuses.items())),
             "parse_status": dict(sorted(self.parses.items())),
-            "accuracy": wilson(self.num_correct, self.num_labelled).as_dict() if self.num_labelled else None,
+            "accuracy": _share([*alone, *self.groups.values()]),
             "consistency": wilson(self.num_consistent, self.num_both_orders).as_dict()
             if self.num_both_orders
             else None,
-            "position_a_rate": wilson(self.num_first, self.num_sided).as_dict() if self.num_sided else None,
+            "position_a_rate": _share(list(self.sided.elements())),
             "tokens": self.num_tokens,
             "flagged": self.num_flagged,
         }
+
+
+def _share(parts: Sequence[tuple[float, int]]) -> dict[str, Any] | None:
+    return clustered_mean(parts, 0).as_dict() if parts else None

@@ -66,6 +66,8 @@ class MetaEncoder:
         self._spec, self._form, self._max_tokens = spec, form, max_tokens
         self._prompts = PromptEncoder(tokenizer) if form == "judge" else None
         self._text = self._prompts or TextEncoder(tokenizer)
+        if self._prompts is not None:
+            self._prompts.refuse_garbling(spec.structural)
         self._opening, self._closing = _sequence_marks(tokenizer) if form == "plain" else ((), ())
         self._heads: OrderedDict[tuple[object, ...], tuple[int, ...]] = OrderedDict()
 

@@ -268,7 +268,7 @@ def read_card(folder: Path) -> MetaCard:
             remedy="train a MetaRM by `reasrm metarm`, and name its folder",
         )
     try:
-        value = parse_object((folder / CARD).read_bytes(), True, str(folder / CARD))
+        value = parse_object((folder / CARD).read_bytes(), str(folder / CARD))
     except InputError as error:
         raise ConfigError(
             "the file is damaged", place=str(folder / CARD), remedy="copy the whole folder"

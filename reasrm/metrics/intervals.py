@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ __all__ = [
     "bootstrap_ratio",
     "bootstrap_statistic",
     "bootstrap_table",
+    "clustered_mean",
     "mean_estimate",
     "wilson",
 ]
@@ -89,6 +90,28 @@ def mean_estimate(values: Sequence[float], seed: int) -> Estimate:
     if all(value in (0, 1) for value in values):
         return wilson(int(sum(values)), len(values))
     return bootstrap_mean(values, seed)
+
+
+def clustered_mean(clusters: Sequence[tuple[float, int]], seed: int) -> Estimate:
+    """Return the mean of credits of which some belong together, such as the two orders of a pair.
+
+    Clusters are what is exchangeable. Where they are equally large and each is all right or all wrong, they are
+    trials, and the interval is Wilson's over them; otherwise the bootstrap's, which resamples whole clusters.
+
+    Args:
+        clusters: Of each the sum of its credits in [0, 1], and how many there are (≥ 1).
+        seed: Seed of the bootstrap.
+
+    Returns:
+        An estimate whose `n` is the number of credits.
+    """
+    num_credits = sum(size for _, size in clusters)
+    sizes = {size for _, size in clusters}
+    if len(sizes) <= 1 and all(total in (0, size) for total, size in clusters):
+        found = wilson(sum(total > 0 for total, _ in clusters), len(clusters))
+    else:
+        found = bootstrap_ratio([(float(total), float(size)) for total, size in clusters], seed)
+    return replace(found, n=num_credits)
 
 
 def bootstrap_mean(

@@ -2,8 +2,8 @@
 
 Policy: whatever is not the target is wrong, unreadable verdicts included. Agreement between the orders is the
 common metric `consistency`; `order_kappa` corrects it for chance. How many verdicts were ambiguous is
-`parse_ambiguous` in the counts: reading the texts as the suite's own script does (first matching phrase)
-leaves none, a strict reading leaves some and scores lower, so the two must not be compared.
+`parse_ambiguous` in the counts: what the suite's own script read leaves none, a strict reading leaves some and scores
+lower, so the two must not be compared.
 
 Rule: github.com/princeton-nlp/LLMBar, the statistics of its evaluators.
 """

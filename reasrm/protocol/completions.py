@@ -21,6 +21,7 @@ from reasrm.requests import PromptMessage, Span
 __all__ = ["CompletionEncoder", "find_end_of_turn"]
 
 _OPEN, _CLOSE = "<think>", "</think>"
+_ANY_DAY = {"date_string": "2000-01-01"}  # some templates print one; how an answer ends does not depend on it
 
 
 class CompletionEncoder:
@@ -105,4 +106,4 @@ def _turn(encoder: PromptEncoder, answer: str) -> tuple[int, ...]:
         PromptMessage("user", (Span("x", trusted=False),)),
         PromptMessage("assistant", (Span(answer, trusted=False),)),
     ]
-    return encoder.encode(chat, add_generation_prompt=False).ids
+    return encoder.encode(chat, add_generation_prompt=False, options=_ANY_DAY).ids

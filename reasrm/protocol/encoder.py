@@ -19,7 +19,8 @@ is what any unreadable character becomes; it is the one added token that text ca
 
 White space at the edges of a message stays outside the placeholders, so that templates trim as ordinarily. A
 template without a system role gets the system message in front of the first user message. A template that
-rewrites text (escapes, upper-cases) or hides it is refused: the judge must read what was written.
+rewrites text (escapes, upper-cases) or hides it is refused: the judge must read what was written. So is one that
+prints today's date, unless the option `date_string` says which day that is: prompts must not change overnight.
 
 Renaming control strings in a copy is our own method. The known alternatives are escaping (placeholders can be
 forged) and encoding pieces apart (which changes the ids beside every boundary).
@@ -30,8 +31,10 @@ from __future__ import annotations
 import re
 import secrets
 import string
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import jinja2
@@ -39,6 +42,7 @@ import orjson
 from tokenizers import Tokenizer
 
 from reasrm.errors import ConfigError, InputError, InternalError
+from reasrm.protocol.clock import DAYS, asks_for_day, freeze, frozen_day, suggest_day
 from reasrm.protocol.renaming import (
     Control,
     build_copy,
@@ -50,9 +54,10 @@ from reasrm.protocol.renaming import (
 )
 from reasrm.requests import PromptMessage, Span, TemplateOption
 
-__all__ = ["EncodedPrompt", "PromptEncoder", "TextEncoder"]
+__all__ = ["EncodedPrompt", "PromptEncoder", "TextEncoder", "merge_system"]
 
 _PROBE = "A b\n\n  \"c\" 'd' <e> & \\f {{ g }}\té漢\u0301 1."
+_ORDINARY = ("Response A is better, by 10 to 9.",)
 _SYSTEM_SEPARATOR = "\n\n"
 
 
@@ -91,6 +96,7 @@ class TextEncoder:
             )
         self._tokenizer = tokenizer
         self._backend = backend
+        self._survived: set[str] = set()
         self._nonce = "".join(secrets.choice(string.ascii_lowercase) for _ in range(24))
 
         spec = orjson.loads(backend.to_str())
@@ -112,6 +118,29 @@ class TextEncoder:
         self._copy = build_copy(spec, self._controls, self._start)
         if any(self._copy.token_to_id(c.alias) != c.id for c in self._controls.values()):
             raise InternalError("the tokenizer's ids cannot be copied", remedy="report the tokenizer's name")
+
+    def refuse_garbling(self, texts: Sequence[str] = ()) -> None:
+        """Refuse a tokenizer that does not give back what it was given: a judge would read and write rubbish.
+
+        Case, white space and compatibility forms may change: that is how some read.
+
+        Args:
+            texts: What must survive besides ordinary words, such as the judge's markers.
+
+        Raises:
+            ConfigError: Naming the text and what became of it.
+        """
+        for text in (*_ORDINARY, *texts):
+            if text in self._survived:
+                continue
+            again = self._backend.decode(list(self.encode_text(text)), skip_special_tokens=False)
+            if _bare(again) != _bare(text):
+                raise ConfigError(
+                    f"the tokenizer turns {text[:60]!r} into {again[:60]!r}",
+                    place=f"tokenizer {getattr(self._tokenizer, 'name_or_path', '')}".rstrip(),
+                    remedy="use the tokenizer that the model was trained with: its files belong into the folder",
+                )
+            self._survived.add(text)
 
     def encode_text(self, text: str) -> tuple[int, ...]:
         """Return the ids of untrusted text as it is encoded after a control token; none is a control id."""
@@ -166,13 +195,14 @@ class PromptEncoder(TextEncoder):
             options: Variables of the chat template, such as `enable_thinking`.
 
         Raises:
-            ConfigError: The template fails on these messages, or drops or rewrites some of their text.
+            ConfigError: The template fails on these messages, drops or rewrites some of their text, or prints a date
+                that no option freezes.
             InputError: Text with an unpaired surrogate, which no tokenizer can encode.
         """
         options = options or {}
-        self._refuse_rewriting(options)
         if self.merges_system:
-            messages = _merge_system(messages)
+            messages = merge_system(messages)
+        self._refuse_template([message.role for message in messages], options)
         chat, texts = self._with_placeholders(messages)
         skeleton = self._render(chat, add_generation_prompt, options)
         missing = set(range(len(texts))) - {int(n) for n in self._placeholder_pattern.findall(skeleton)}
@@ -185,6 +215,28 @@ class PromptEncoder(TextEncoder):
         aliased, plain, expected = self._substitute(skeleton, texts)
         ids = self._encode_aliased(aliased, [control for _, _, control in expected])
         return EncodedPrompt(ids=ids, flagged=self._scan(plain) != expected)
+
+    def check(
+        self,
+        messages: Sequence[PromptMessage],
+        options: Mapping[str, TemplateOption],
+        structural: Sequence[str] = (),
+    ) -> None:
+        """Refuse what would be wrong with every prompt of this kind; looked at once for each kind.
+
+        Args:
+            messages: The prompt; only its roles count.
+            options: Variables of the chat template.
+            structural: The judge's markers, which must survive the tokenizer.
+
+        Raises:
+            ConfigError: The template fails, rewrites text or prints a date that no option freezes, or the tokenizer
+                loses text.
+        """
+        if self.merges_system:
+            messages = merge_system(messages)
+        self._refuse_template([message.role for message in messages], options)
+        self.refuse_garbling(structural)
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids that follow a control token: nothing is left out, trimmed or tidied."""
@@ -199,11 +251,16 @@ class PromptEncoder(TextEncoder):
         return text
 
     def _render(
-        self, chat: list[dict[str, str]], add_generation_prompt: bool, options: Mapping[str, TemplateOption]
+        self,
+        chat: list[dict[str, str]],
+        add_generation_prompt: bool,
+        options: Mapping[str, TemplateOption],
+        day: date | None = None,
     ) -> str:
         try:
+            frozen = freeze(self._tokenizer.get_chat_template(), options, day)
             rendered: str = self._tokenizer.apply_chat_template(
-                chat, tokenize=False, add_generation_prompt=add_generation_prompt, **options
+                chat, tokenize=False, add_generation_prompt=add_generation_prompt, **options, **frozen
             )
         except (jinja2.TemplateError, ValueError) as error:
             roles = ", ".join(message["role"] for message in chat)
@@ -289,11 +346,30 @@ class PromptEncoder(TextEncoder):
         except ConfigError:
             return True
 
-    def _refuse_rewriting(self, options: Mapping[str, TemplateOption]) -> None:
-        """Check, once for these options, that the template puts text into the prompt as it is."""
-        key = repr(sorted(options.items()))
-        if key in self._checked:
+    def _refuse_template(self, roles: Sequence[str], options: Mapping[str, TemplateOption]) -> None:
+        """Check, once for these roles and options, that what the template makes of them is what was written."""
+        key = repr((roles, sorted(options.items())))
+        if key not in self._checked:
+            self._refuse_rewriting(options)
+            self._refuse_moving_date(roles, options)
+            self._checked.add(key)
+
+    def _refuse_moving_date(self, roles: Sequence[str], options: Mapping[str, TemplateOption]) -> None:
+        """Render the same roles on two days, unless the day is frozen."""
+        template = self._tokenizer.get_chat_template()
+        if not asks_for_day(template) or frozen_day(options) is not None:
             return
+        chat = [{"role": role, "content": "x"} for role in roles]
+        one, other = (self._render(chat, True, options, day) for day in DAYS)
+        if one != other:
+            raise ConfigError(
+                "the chat template prints today's date, so that prompts would change overnight",
+                place="chat template",
+                remedy=f"freeze it in the spec: template_options: {{date_string: {suggest_day(template)!r}}}",
+            )
+
+    def _refuse_rewriting(self, options: Mapping[str, TemplateOption]) -> None:
+        """Check that the template puts text into the prompt as it is."""
         for role in ("user",) if self.merges_system else ("system", "user"):
             others = [] if role == "user" else [{"role": "user", "content": "x"}]
             hole = self._placeholder.format(0)
@@ -305,7 +381,11 @@ class PromptEncoder(TextEncoder):
                     place="chat template",
                     remedy="use a template that renders every message as it is",
                 )
-        self._checked.add(key)
+
+
+def _bare(text: str) -> str:
+    """Return what must survive of a text."""
+    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def _encodable(text: str) -> str:
@@ -319,7 +399,12 @@ def _encodable(text: str) -> str:
     return text
 
 
-def _merge_system(messages: Sequence[PromptMessage]) -> Sequence[PromptMessage]:
+def merge_system(messages: Sequence[PromptMessage]) -> Sequence[PromptMessage]:
+    """Return the messages with the system message put in front of the first user message.
+
+    Raises:
+        ConfigError: No user message follows the system message.
+    """
     if not messages or messages[0].role != "system":
         return messages
     system, *rest = messages

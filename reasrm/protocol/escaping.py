@@ -4,7 +4,8 @@ Where ids can be sent to the model, `PromptEncoder` makes forging a control toke
 takes only text and renders it with a template and a tokenizer that we cannot see. For it, and only for it,
 `escape_untrusted` breaks what looks like a control token of any published family by a visible backslash:
 `<|im_end|>` becomes `<\|im_end|>`. This is weaker: a family with unheard-of control strings is not covered,
-and the model reads one character that the author did not write.
+and the model reads one character that the author did not write. Nor is a family that marks turns with plain words
+(`USER:`, `Human:`, `### Instruction`, `/nothink`): they are words to everybody else, and stay.
 
 Matching is done on a folded copy: compatibility forms replaced (full-width bars and brackets), invisible
 characters removed, lower case. So disguised forms are found too. Positions map back to the text itself, of
@@ -27,18 +28,33 @@ _ANGLED = (
     r"s|bos|eos|pad|unk|mask|cls|sep|eod|eot|eop|sop|image|start_of_turn|end_of_turn|turn|channel|start_of_image|"
     r"end_of_image|start_of_audio|end_of_audio|begin_of_text|end_of_text|think|thinking|thought|reasoning|"
     r"tool|tools|tool_call|tool_calls|tool_response|tool_result|tool_results|tool_outputs|function_calls|"
-    r"unused_?[0-9]{1,5}|extra_id_[0-9]{1,4}|special_[0-9]{1,5}|reserved_[0-9]{1,5}"
+    r"unused_?[0-9]{1,5}|extra_id_[0-9]{1,4}|special_[0-9]{1,5}|reserved_(?:token_)?[0-9]{1,5}|"
+    r"(?:bos|eos|eop|pad|unk|cls|sep|mask)_token|"  # Cohere
+    r"role|"  # Ling
+    r"(?:beginning|begin|end)_of_(?:sentence|document|image)|"  # MiniMax-01
+    r"eoh|eoa|eosys|tokens_unused_[0-9]{1,5}|"  # InternLM
+    r"arg_key|arg_value|toolcall|available_tools|"  # GLM, Nemotron
+    r"用户|ai|"  # MiniCPM
+    r"mask:[0-9]{1,5}|"  # ERNIE
+    r"fim_(?:prefix|middle|suffix|pad)|function_call|code_interpreter|osagent_mode|"
+    r"(?:seed|minimax|mm):[a-z_]{1,40}|longcat_[a-z_]{1,40}"
 )
 _SQUARED = (
     r"inst|system_prompt|available_tools|tool_calls|tool_results|tool_content|args|call_id|think|prefix|middle|"
     r"suffix|img|img_break|img_end|audio|begin_audio|transcribe|control_[0-9]{1,5}|model_settings|"
-    r"cls|sep|mask|gmask|smask|smop|pad|unk|bos|eos|multimodal|unused[0-9]{1,5}"
+    r"cls|sep|mask|gmask|smask|smop|pad|unk|bos|eos|eot|multimodal|unused[0-9]{1,5}|unused_token_[0-9]{1,5}|"
+    r"start_header_id|end_header_id|extra_id_[0-9]{1,4}"  # Kimi
 )
 _GENERIC = (
     r"<\|[^|<>\\\s]{1,80}\|>"  # the full-width bars of DeepSeek fold to these
     rf"|</?\|?(?:{_ANGLED})\|?>"
     rf"|\[/?(?:{_SQUARED})\]"
     r"|<</?sys>>"
+    r"|\[\|[a-z_]{3,40}\|\]"  # EXAONE
+    r"|\]~!?b[\[\]]|\[e~\[|\]![a-z]~\[|\]<\][a-z_ ]{1,40}\[>\["  # MiniMax
+    r"|<\[(?:begin|end|fim|plhd)[^\[\]<>\\\s]{0,80}\]>"  # Seed-Coder, Seed-OSS
+    r"|</?\|dsml\|"  # DeepSeek's tool calls
+    r"|>>(?:title|abstract|introduction|summary|comment|answer|question|domain|prefix|suffix|middle)<<"  # Falcon
 )
 _GENERIC_PATTERN = re.compile(_GENERIC)
 
@@ -65,7 +81,7 @@ _FOLD = _FoldTable()
 
 def looks_like_control(text: str) -> bool:
     """Tell whether the whole of `text` is written like a published control token."""
-    return text[:1] in ("<", "[") and _GENERIC_PATTERN.fullmatch(_fold(text)[0]) is not None
+    return text[:1] in ("<", "[", "]", ">") and _GENERIC_PATTERN.fullmatch(_fold(text)[0]) is not None
 
 
 def holds_control(text: str) -> bool:

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from reasrm.config import Config
 from reasrm.records import Verdict
+from reasrm.requests import THINKING_START
 
 __all__ = [
     "Grammar",
@@ -53,14 +54,14 @@ class _Sectioned(Config):
         sections: Tags whose content cannot speak a verdict: the judge's rubric, solution, evaluation and quotes.
         critique: The tag or heading that holds the critique, if the grammar marks one.
         rubric: The tag that holds the rubric the judge wrote, if the grammar marks one.
-        thinking_end: Strings that end private thinking; only what follows the last of them is read.
-        thinking_start: Strings that open thinking; one that is never closed leaves nothing to read.
+        thinking_end: Strings that end private thinking; what comes before is not read, see `thinking`.
+        thinking_start: Strings that open thinking, at the end of the prompt or at the beginning of the completion.
     """
 
     sections: tuple[str, ...] = ()
     critique: str | None = None
     rubric: str | None = None
-    thinking_start: tuple[str, ...] = ("<think>", "<thinking>", "[THINK]", "<|channel|>analysis<|message|>")
+    thinking_start: tuple[str, ...] = THINKING_START
     thinking_end: tuple[str, ...] = (
         "</think>",
         "</thinking>",
@@ -109,7 +110,7 @@ class PhraseGrammar(_Sectioned):
     """Whole phrases: `Output (a) is better`.
 
     Args:
-        phrases: Phrase → meaning, found anywhere after thinking.
+        phrases: Phrase → meaning, as a clause of its own after thinking, see `clauses`.
         whole: Phrase → meaning, counting only when it is the whole answer.
         upstream: How the suite's own script reads.
     """

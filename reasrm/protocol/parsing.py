@@ -3,13 +3,14 @@
 Strict reading, the default everywhere:
 
 1. A completion that the backend cut (`length`), refused (`too_long`) or failed (`error`) has no verdict.
-2. Only what follows the last closing think tag is read; thinking that never closes leaves nothing to read.
+2. Only what follows the thinking is read (`thinking` says where that ends); thinking that never ends leaves nothing.
 3. Text is compared after NFKC and without invisible format characters, so full-width brackets and zero-width joins
    neither hide nor forge a verdict. Case and Markdown emphasis around a menu word do not matter.
 4. What stands inside a section (rubric, evaluation, quotes) cannot speak: the verdict position begins after the last
    closing section tag and ends where a section opens again.
 5. The verdict position must hold exactly one distinct verdict of the menu: none is `no_verdict`, two different ones
    are `ambiguous`, a word that is not on the menu is `off_menu`.
+6. A verdict phrase must be a clause of its own; denied, doubted or asked it is none (`clauses` says when it is).
 
 `policy="upstream"` reads as the script of the spec's own suite reads, where that differs, faults included.
 """
@@ -21,10 +22,10 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import lru_cache
 from typing import Literal, assert_never
 
 from reasrm.errors import ConfigError
+from reasrm.protocol.clauses import find_phrases
 from reasrm.protocol.grammar import (
     Grammar,
     MarkedGrammar,
@@ -36,11 +37,12 @@ from reasrm.protocol.grammar import (
 )
 from reasrm.protocol.ranking import read_ranking
 from reasrm.protocol.spec import JudgeSpec
-from reasrm.protocol.upstream import read_upstream
-from reasrm.records import Judgment, ParseStatus, Verdict
+from reasrm.protocol.thinking import after_thinking, any_of, begins_with_thinking
+from reasrm.protocol.upstream import read_upstream, upstream_rule
+from reasrm.records import Credited, Judgment, ParseStatus, Verdict
 from reasrm.requests import Completion
 
-__all__ = ["Policy", "after_thinking", "normalise", "parse"]
+__all__ = ["Policy", "normalise", "parse"]
 
 Policy = Literal["strict", "upstream"]
 _CUT = {
@@ -83,7 +85,16 @@ def parse(
         reasoning=completion.reasoning,
         num_tokens=completion.num_tokens,
         finish_reason=completion.finish_reason,
+        thinking_open=completion.thinking_open,
+        credited=completion.credited,
     )
+    grammar = spec.grammar
+    if policy == "upstream" and upstream_rule(grammar) is None:
+        raise ConfigError(
+            f"spec {spec.name!r} names no upstream reading", remedy="leave out --verdict-policy upstream"
+        )
+    if policy == "upstream" and completion.credited is not None:
+        return _admit(spec, _as_credited(base, completion.credited))
     if completion.decision is not None:
         return _admit(spec, replace(base, status=ParseStatus.OK, verdict=completion.decision))
     if completion.scores is not None:
@@ -92,23 +103,22 @@ def parse(
         status, detail = _CUT[completion.finish_reason]
         return replace(base, status=status, detail=completion.error or detail)
     if not completion.text.strip():
-        return replace(base, detail="the completion is empty")
-    grammar = spec.grammar
-    written = after_thinking(grammar, completion.text) or ""
-    base = replace(
-        base,
-        critique=_section(grammar, grammar.critique, written),
-        rubric=_section(grammar, grammar.rubric, written),
-    )
+        return replace(base, detail=completion.error or "the completion is empty")
+    normal = normalise(completion.text)
+    answer = after_thinking(grammar, normal, thinking_open=completion.thinking_open)
+    if answer is not None:
+        inside = completion.thinking_open or begins_with_thinking(grammar, normal)
+        written = after_thinking(grammar, completion.text, thinking_open=inside) or ""
+        base = replace(
+            base,
+            critique=_section(grammar, grammar.critique, written),
+            rubric=_section(grammar, grammar.rubric, written),
+        )
     if policy == "upstream":
-        if isinstance(grammar, RankingGrammar) or grammar.upstream is None:
-            raise ConfigError(
-                f"spec {spec.name!r} names no upstream reading", remedy="leave out --verdict-policy upstream"
-            )
-        return _admit(spec, read_upstream(grammar, grammar.upstream, base))
-    answer = after_thinking(grammar, normalise(completion.text))
+        return _admit(spec, read_upstream(grammar, base))
     if answer is None:
-        return replace(base, detail="the thinking never ends")
+        opened = "the prompt opened the thinking, and it" if completion.thinking_open else "the thinking"
+        return replace(base, detail=f"{opened} never ends")
     return _admit(spec, _read(grammar, answer, base, num_candidates))
 
 
@@ -143,6 +153,13 @@ def _admit(spec: JudgeSpec, judgment: Judgment) -> Judgment:
     return replace(judgment, status=ParseStatus.OFF_MENU, verdict=None, detail=detail)
 
 
+def _as_credited(base: Judgment, credited: Credited) -> Judgment:
+    """Take a recorded text for what its suite's own script took it for."""
+    if credited == "none":
+        return replace(base, detail="the suite's script found no verdict")
+    return replace(base, status=ParseStatus.OK, verdict=Verdict(credited))
+
+
 def _from_scores(base: Judgment, scores: tuple[float, ...], *, listwise: bool) -> Judgment:
     """One score is a pointwise judgment; two become a verdict, equal ones a tie; a list becomes a ranking."""
     if any(math.isnan(score) for score in scores) or not scores:
@@ -156,33 +173,20 @@ def _from_scores(base: Judgment, scores: tuple[float, ...], *, listwise: bool) -
     return replace(judged, ranking=tuple(sorted(range(len(scores)), key=lambda n: -scores[n])))
 
 
-def after_thinking(grammar: Grammar, text: str) -> str | None:
-    """Return what follows the last end of thinking, or None if thinking is open at the end."""
-    start = max((m.end() for m in _any_of(grammar.thinking_end).finditer(text)), default=0)
-    answer = text[start:]
-    return None if _any_of(grammar.thinking_start).search(answer) else answer
-
-
-@lru_cache(maxsize=256)
-def _any_of(literals: tuple[str, ...]) -> re.Pattern[str]:
-    """Compile a pattern that matches any of the literals, or nothing for none of them."""
-    return re.compile("|".join(map(re.escape, literals)) or r"(?!)", re.IGNORECASE)
-
-
 def _outside_sections(sections: tuple[str, ...], text: str) -> str:
     """Return what follows the last closing section tag, up to where a section opens again."""
-    closing = _any_of(tuple(f"</{name}>" for name in sections))
+    closing = any_of(tuple(f"</{name}>" for name in sections))
     text = text[max((m.end() for m in closing.finditer(text)), default=0) :]
-    opening = _any_of(tuple(f"<{name}>" for name in sections)).search(text)
+    opening = any_of(tuple(f"<{name}>" for name in sections)).search(text)
     return text if opening is None else text[: opening.start()]
 
 
 def _contents(tag: str, text: str) -> tuple[list[str], list[str]]:
     """Return what stands in every `<tag>…</tag>`, and after every `<tag>` opened anew or never closed."""
-    closing = _any_of((f"</{tag}>",))
+    closing = any_of((f"</{tag}>",))
     closed: list[str] = []
     unclosed: list[str] = []
-    for piece in _any_of((f"<{tag}>",)).split(text)[1:]:
+    for piece in any_of((f"<{tag}>",)).split(text)[1:]:
         end = closing.search(piece)
         (unclosed if end is None else closed).append(piece if end is None else piece[: end.start()])
     return closed, unclosed
@@ -245,9 +249,14 @@ def _read_phrases(grammar: PhraseGrammar, answer: str, base: Judgment) -> Judgme
     only = whole.get(fold_word(answer.strip().rstrip(".")))
     if only is not None:
         return replace(base, status=ParseStatus.OK, verdict=only.verdict())
-    folded = re.sub(r"[\s*_`]+", " ", answer).casefold()
-    said = [entry.verdict() for phrase, entry in grammar.phrases.items() if phrase.casefold() in folded]
-    return _distinct(base, said, "none of the verdict phrases is there")
+    found, said = find_phrases(grammar.phrases, answer)
+    judgment = _distinct(
+        base, (grammar.phrases[phrase].verdict() for phrase in found), "none of the verdict phrases is there"
+    )
+    if judgment.status is ParseStatus.OK and not said:
+        detail = f"{found[0]!r} is not said as a clause of its own"
+        return replace(base, status=ParseStatus.NO_VERDICT, detail=detail)
+    return judgment
 
 
 def _read_score(grammar: ScoreGrammar, answer: str, base: Judgment) -> Judgment:
@@ -275,10 +284,10 @@ def _section(grammar: Grammar, name: str | None, text: str) -> str | None:
     if name is None:
         return None
     if _TAG_NAME.fullmatch(name):
-        opening = _any_of((f"<{name}>",)).search(text)
+        opening = any_of((f"<{name}>",)).search(text)
         if opening is None:
             return None
-        closings = list(_any_of((f"</{name}>",)).finditer(text, opening.end()))
+        closings = list(any_of((f"</{name}>",)).finditer(text, opening.end()))
         return text[opening.end() : closings[-1].start()].strip() if closings else None
     _, heading, rest = text.partition(name)
     if not heading:

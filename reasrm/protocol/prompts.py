@@ -6,7 +6,8 @@ the encoder still knows which characters were not ours.
 
 Template variables: `prompt` (the conversation), `response_a`, `response_b` (pairwise), `response` (pointwise),
 `candidates` (listwise: objects with `name` and `text`), `rubric`, `principle`, `reference` (each None where absent),
-and `nonce`, a per-record code that section markers carry so that no candidate can forge one.
+and `nonce`, a per-record code that section markers carry. It hashes all that the prompt shows, so that no text can hold
+the code of the prompt it stands in; a secret keeps even its first digits from being guessed.
 
 A spec file may come from a stranger, so its template is held to what prompts need: text, these variables,
 conditions, filters that cannot grow a text, and one loop over `candidates`. It cannot call, multiply, repeat or
@@ -15,7 +16,9 @@ recurse, so what it renders is bounded by its own length and the number of candi
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -28,7 +31,19 @@ from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import CandidateSet, Comparison, Conversation, Message, Rubric
 from reasrm.requests import PromptMessage, Span
 
-__all__ = ["build_prompt", "candidate_names", "check_spec", "record_nonce"]
+__all__ = [
+    "OLD_SPEC",
+    "build_prompt",
+    "candidate_names",
+    "check_spec",
+    "made_with_old_codes",
+    "record_nonce",
+    "warn_of_codes",
+]
+
+_LOG = logging.getLogger("reasrm")
+OLD_SPEC = "give the spec as a file without the key `codes` (`reasrm specs NAME` prints one)"
+"""What to do about `made_with_old_codes`."""
 
 _OPEN, _CLOSE = "\ue000", "\ue001"
 _SENTINEL = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
@@ -47,6 +62,8 @@ _LANGUAGE = (
     ),
     *(nodes.And, nodes.Or, nodes.Not, nodes.Neg, nodes.Add, nodes.Sub, nodes.Concat, nodes.Tuple, nodes.List),
 )
+_OPTIONAL: dict[str, Any] = {"rubric": Rubric(text="a rubric"), "principle": "p", "reference": "r"}
+_WARNED: set[str] = set()  # hashes of specs
 _FILTERS = frozenset({"count", "default", "first", "last", "length", "lower", "trim", "upper"})
 
 
@@ -55,19 +72,37 @@ def candidate_names(count: int) -> tuple[str, ...]:
     return tuple(f"response-{n}" for n in range(1, count + 1))
 
 
-def record_nonce(spec: JudgeSpec, row: Comparison | CandidateSet) -> str:
+def record_nonce(
+    spec: JudgeSpec, row: Comparison | CandidateSet, more: Sequence[str] = (), secret: str | None = None
+) -> str:
     """Return the code that this record's section markers carry.
 
-    It hashes everything a candidate's author controls together with the row's id and the spec, independent of order
-    and label, so that a text would have to contain its own hash to forge a marker.
+    It hashes everything that somebody else wrote together with the row's id and the spec, independent of order and
+    label, so that a text would have to contain its own hash to forge a marker.
+
+    Args:
+        spec: How the judge is asked. With `codes: 1` the code has 8 hex digits and does not cover rubric, principle,
+            reference, `more` and `secret`; with `codes: 2` it has 32 and covers all.
+        row: What it is asked about.
+        more: Other texts that the prompt shows.
+        secret: What nobody who writes a text knows.
     """
     texts = (row.response_a, row.response_b) if isinstance(row, Comparison) else row.responses
     prompt = [[message.role, message.content] for message in row.prompt]
-    return digest([spec.hash, row.id, prompt, sorted(texts)], length=8)
+    shown = [spec.hash, row.id, prompt, sorted(texts)]
+    if spec.codes < 2:
+        return digest(shown, length=8)
+    rubric = None if row.rubric is None else row.rubric.render()
+    return digest([secret, *shown, rubric, row.principle, row.reference, list(more)], length=32)
 
 
 def build_prompt(
-    spec: JudgeSpec, row: Comparison | CandidateSet, response: int = 0
+    spec: JudgeSpec,
+    row: Comparison | CandidateSet,
+    response: int = 0,
+    *,
+    more: Sequence[str] = (),
+    secret: str | None = None,
 ) -> tuple[PromptMessage, ...]:
     """Render the prompt of one judgment.
 
@@ -75,6 +110,8 @@ def build_prompt(
         spec: How the judge is asked.
         row: What it is asked about, in the order to be shown.
         response: Which response a pointwise prompt is about.
+        more: Texts that the caller adds to the prompt: the code of the section markers covers them too.
+        secret: What that code hangs on besides; see `record_nonce`.
 
     Raises:
         RowError: The spec requires a field that the row lacks, or does not fit this kind of row.
@@ -94,7 +131,7 @@ def build_prompt(
         untrusted.append(text)
         return f"{_OPEN}{len(untrusted) - 1}{_CLOSE}"
 
-    nonce = record_nonce(spec, row)
+    nonce = record_nonce(spec, row, more, secret)
     variables: dict[str, Any] = {
         "nonce": nonce,
         "prompt": _render_conversation(row.prompt, nonce, guard),
@@ -115,22 +152,66 @@ def check_spec(spec: JudgeSpec) -> None:
     Raises:
         ConfigError: A template cannot be rendered, or never shows what is to be judged.
     """
-    every: dict[str, Any] = {"rubric": Rubric(text="a rubric"), "principle": "p", "reference": "r"}
-    required: dict[str, Any] = {str(name): every[name] for name in spec.requires}
-    for extra in (required, every):
-        fields: dict[str, Any] = {"id": "-", "prompt": (Message("user", "the prompt"),), **extra}
-        texts: tuple[str, ...] = (
-            ("one response",) if spec.protocol == "pointwise" else ("response A", "response B")
-        )
-        row: Comparison | CandidateSet = CandidateSet(**fields, responses=texts)
-        if spec.protocol == "pairwise":
-            row = Comparison(**fields, response_a=texts[0], response_b=texts[1])
+    for extra in (_required(spec), _OPTIONAL):
+        row = _made_up(spec, extra)
         shown = {
             span.text for message in build_prompt(spec, row) for span in message.spans if not span.trusted
         }
+        texts = (row.response_a, row.response_b) if isinstance(row, Comparison) else row.responses
         for text in ("the prompt", *texts):
             if text not in shown:
                 raise ConfigError(f"the templates never show {text!r}", place=f"spec {spec.name}")
+
+
+def warn_of_codes(spec: JudgeSpec) -> None:
+    """Say, once in a process, that a checked spec's section markers carry no code, or one that can be forged."""
+    warning = _codes_warning(spec)
+    if warning is not None and spec.hash not in _WARNED:
+        _WARNED.add(spec.hash)
+        _LOG.warning("warning: spec %r: %s", spec.name, warning)
+
+
+def made_with_old_codes(spec: JudgeSpec, recorded: object) -> str | None:
+    """Return what to say of what was made with this very spec before it had `codes: 2`, else None.
+
+    Args:
+        spec: The spec as it is now.
+        recorded: The spec's hash then.
+    """
+    if spec.codes < 2 or recorded != spec.model_copy(update={"codes": 1}).hash:
+        return None
+    return f"was made before spec {spec.name!r} had `codes: 2`, which changed the section codes and so every prompt"
+
+
+def _codes_warning(spec: JudgeSpec) -> str | None:
+    if spec.codes == 0:
+        return None
+    row = _made_up(spec, _required(spec))
+    words = "".join(span.text for m in build_prompt(spec, row) for span in m.spans if span.trusted)
+    if record_nonce(spec, row) not in words:
+        return (
+            "no section marker carries a code, so texts can pretend to be sections of the prompt; write {{ nonce }} "
+            "into the markers"
+        )
+    if spec.codes == 1:
+        return (
+            "the codes of its section markers are of the old kind, which an author of a text can forge; add "
+            "`codes: 2` (which changes the prompts)"
+        )
+    return None
+
+
+def _required(spec: JudgeSpec) -> dict[str, Any]:
+    return {str(name): _OPTIONAL[name] for name in spec.requires}
+
+
+def _made_up(spec: JudgeSpec, extra: Mapping[str, Any]) -> Comparison | CandidateSet:
+    """Return a row for the spec with these optional fields."""
+    fields: dict[str, Any] = {"id": "-", "prompt": (Message("user", "the prompt"),), **extra}
+    if spec.protocol == "pairwise":
+        return Comparison(**fields, response_a="response A", response_b="response B")
+    texts = ("one response",) if spec.protocol == "pointwise" else ("response A", "response B")
+    return CandidateSet(**fields, responses=texts)
 
 
 def _response_variables(

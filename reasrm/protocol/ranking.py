@@ -1,7 +1,8 @@
 """Reading a listwise answer: one JSON object with scores and a ranking (the output contract of RewardAnything).
 
 Deviation: the paper's released code recovers broken JSON by brackets and accepts partial coverage, with a smaller
-format reward; here anything but one complete, consistent object is a status.
+format reward; here anything but one complete, consistent object is a status. Only control characters inside strings,
+such as the line breaks that judges write there, are taken as they are.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def _no_constant(name: str) -> float:
 
 def _json_objects(text: str) -> list[dict[str, Any]]:
     """Return the outermost JSON objects in a text, in order."""
-    decoder = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+    decoder = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_no_constant, strict=False)
     found: list[dict[str, Any]] = []
     opening, tries = _OPENING.search(text), 0
     while opening is not None and tries < _MAX_OBJECTS:

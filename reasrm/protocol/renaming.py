@@ -92,7 +92,7 @@ def build_copy(spec: dict[str, Any], controls: dict[str, Control], start: str) -
         # Naming the added tokens here as well keeps their ids.
         ids = {aliases.get(entry, entry): number for entry, number in model["vocab"].items()}
         ids |= {token["content"]: token["id"] for token in added}
-        model["vocab"] = ids | {start: max(ids.values()) + 1}
+        model["vocab"] = ids | {start: max(ids.values(), default=-1) + 1}
     else:
         model["vocab"] = [[aliases.get(entry, entry), score] for entry, score in model["vocab"]]
     if model.get("unk_token") is not None:

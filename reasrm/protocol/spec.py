@@ -12,11 +12,20 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StrictBool, StrictStr, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    StrictBool,
+    StrictStr,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from reasrm.config import Config, load_config, nearest, parse_config, read_yaml
-from reasrm.errors import ConfigError
+from reasrm.errors import ConfigError, InputError
 from reasrm.hashing import digest
+from reasrm.protocol.clock import CODES
 from reasrm.protocol.grammar import Grammar, MarkedGrammar, PhraseGrammar, RankingGrammar, ScoreGrammar
 from reasrm.requests import TemplateOption
 
@@ -46,7 +55,7 @@ _TAKEN = frozenset(
             "return_dict",
             "return_assistant_tokens_mask",
         ),
-        *("raise_exception", "strftime_now"),
+        *("raise_exception", "strftime_now", CODES),
     )
 )
 _MOST_SCORES = 100  # a spec file may name any range; its structural literals stay few
@@ -80,7 +89,11 @@ class JudgeSpec(Config):
         allowed_verdicts: Verdicts that count for a pairwise judge; others on the menu become `off_menu`.
         requires: Optional row fields that this spec cannot do without.
         sampling: Defaults of generation.
-        template_options: Variables that the model's chat template takes, such as `enable_thinking`.
+        template_options: Variables that the model's chat template takes, such as `enable_thinking`. `date_string`
+            is also the day that a template is told when it asks for today's.
+        codes: How the code in section markers is made: 2 covers all that a prompt shows, with 128 bits; 1 is what
+            older specs have, 32 bits that leave out rubric, principle and reference; 0 says that there is none on
+            purpose, for texts that nobody hostile wrote.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -93,6 +106,15 @@ class JudgeSpec(Config):
     requires: tuple[Literal["rubric", "principle", "reference"], ...] = ()
     sampling: SamplingDefaults = SamplingDefaults()
     template_options: dict[str, _OptionValue] = Field(default_factory=dict)
+    codes: Literal[0, 1, 2] = 1
+
+    @model_serializer(mode="wrap")
+    def _without_younger_keys(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the key out where it says nothing new, so that hashes and configs of older specs stay."""
+        dumped: dict[str, Any] = handler(self)
+        if self.codes == 1:
+            dumped.pop("codes", None)
+        return dumped
 
     @field_validator("template_options")
     @classmethod
@@ -130,6 +152,8 @@ class JudgeSpec(Config):
         ignored = {"name", "description", "source"}
         if not self.template_options:  # younger than the published hashes
             ignored.add("template_options")
+        if self.codes < 2:
+            ignored.add("codes")
         return digest(self.model_dump(mode="json", exclude=ignored))
 
     @cached_property
@@ -161,11 +185,16 @@ def builtin_specs() -> tuple[str, ...]:
     return tuple(sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")))
 
 
-def load_spec(name_or_path: str) -> JudgeSpec:
+def load_spec(name_or_path: str, *, allow_changed: bool = False) -> JudgeSpec:
     """Load a built-in spec by name, a spec file (YAML or JSON), or the `judge.json` of a judge folder.
+
+    Args:
+        name_or_path: Which.
+        allow_changed: Take the spec of a judge folder also where it is not the one that was exported.
 
     Raises:
         ConfigError: No such spec (with the nearest name), or the file is not a valid spec.
+        InputError: The spec of a judge folder was edited: its hash is not the one that the folder says.
     """
     path = Path(name_or_path)
     if name_or_path in builtin_specs():
@@ -175,10 +204,17 @@ def load_spec(name_or_path: str) -> JudgeSpec:
     if path.is_dir():
         path = path / "judge.json"
     if path.is_file():
-        value = read_yaml(path)
+        value, expected = read_yaml(path), None
         if isinstance(value, dict) and isinstance(value.get("spec"), dict):
-            value = value["spec"]
-        return parse_config(JudgeSpec, value, str(path))
+            value, expected = value["spec"], value.get("spec_hash")
+        spec = parse_config(JudgeSpec, value, str(path))
+        if expected not in (None, spec.hash) and not allow_changed:
+            raise InputError(
+                f"the spec was edited: its hash is {spec.hash}, the judge's is {expected}",
+                place=f"{path}: spec",
+                remedy="give back what was there or export again; --allow-changed takes it as it is and says so",
+            )
+        return spec
     if path.suffix or len(path.parts) > 1:
         raise ConfigError("there is no such spec file", place=name_or_path)
     guess = nearest(name_or_path, builtin_specs())

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from reasrm.errors import ReasrmError
+from reasrm.errors import EnvironmentProblem, ReasrmError
 from reasrm.records import Comparison, Judgment
 
-__all__ = ["Part", "RewardProblem", "Rollout", "RowFault", "Values", "each_row"]
+__all__ = ["Part", "RewardProblem", "Rollout", "RowFault", "Values", "each_row", "stop_if_dead"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +92,22 @@ def each_row(reward: Callable[[Rollout], float | None]) -> Part:
         return values
 
     return part
+
+
+def stop_if_dead(asked: object, who: str) -> None:
+    """End the run where whoever was asked had no answer to any question of a batch.
+
+    Args:
+        asked: Who was asked. Its `failure`, if it has one, says why its last batch came to nothing.
+        who: Its name, for the error.
+
+    Raises:
+        EnvironmentProblem: It has one.
+    """
+    failure: str | None = getattr(asked, "failure", None)
+    if failure is not None:
+        raise EnvironmentProblem(
+            f"every call of {who} failed in this batch, the last with: {failure}",
+            place="rewards",
+            remedy="see to it that it answers, then run the same command again with --resume",
+        )

@@ -2,15 +2,16 @@
 
 The order of work: every part is asked once for all rollouts, its answer is checked (length, finite numbers), the
 values are combined row by row or group by group. A row for which any part abstains abstains as a whole, unless the
-combinator says otherwise (`rule_first_else_model`, `critique_bonus`). Between asking and combining, whoever knows more
-(a MetaRM) may fill in what a part left open. A part that throws ends the run with a `RewardProblem` that names
+combinator says otherwise (`rule_first_else_model`, `critique_bonus`), which is told the values that are missing because
+a call failed. Between asking and combining, whoever knows more (a MetaRM) may fill in what a part left open. A machine
+or an endpoint that fails ends the run with its own reason. A part that throws ends it with a `RewardProblem` that names
 the row: built-in parts know it; for any other part each row is asked alone until one throws.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from reasrm.critiques.cases import CritiqueScorer
 from reasrm.critiques.similarity import Similarity, stem_overlap
-from reasrm.errors import ConfigError, InternalError
+from reasrm.errors import ConfigError, EnvironmentProblem, InternalError
 from reasrm.rewards.base import Part, RewardProblem, Rollout, RowFault, Values
 from reasrm.rewards.combine import Combinator, build_combinator
 from reasrm.rewards.config import PartSection, RewardSection
@@ -33,7 +34,7 @@ from reasrm.rewards.critique_sections import (
 )
 from reasrm.rewards.formats import completeness, format_answer
 from reasrm.rewards.lengths import cosine_length, length, overlong, repetition
-from reasrm.rewards.outcome import outcome
+from reasrm.rewards.outcome import is_right, outcome
 from reasrm.rewards.overlap import bleu, rouge
 from reasrm.rewards.part_sections import (
     BleuPart,
@@ -79,11 +80,18 @@ class RewardFunction:
     Args:
         parts: The parts by name. Own parts are welcome: any callable of rollouts.
         combine: How their values become one, weights included.
+        owes: Part → whether it has a value for a rollout if no call fails; a part that is not named asks nobody.
     """
 
-    def __init__(self, parts: Mapping[str, Part], combine: Combinator) -> None:
+    def __init__(
+        self,
+        parts: Mapping[str, Part],
+        combine: Combinator,
+        owes: Mapping[str, Callable[[Rollout], bool]] | None = None,
+    ) -> None:
         self.parts = dict(parts)
         self.combine = combine
+        self._owes = dict(owes or {})
 
     def __call__(self, rollouts: Sequence[Rollout]) -> Scored:
         """Score all rollouts of the global generation batch.
@@ -98,6 +106,7 @@ class RewardFunction:
 
         Raises:
             RewardProblem: A part threw, or gave something else than a finite number or None.
+            EnvironmentProblem: What a part asks does not answer: all calls of the batch failed.
         """
         if not rollouts:
             return {name: [] for name in self.parts}
@@ -117,10 +126,18 @@ class RewardFunction:
         checked = {name: _checked(name, parts[name], rollouts) for name in self.parts}
         groups = [rollout.group for rollout in rollouts]
         try:
-            rewards = self.combine(checked, groups)
+            rewards = self.combine(checked, groups, self._failed(rollouts, checked))
         except RowFault as fault:
             raise RewardProblem(COMBINE, fault.cause, rollouts[fault.index]) from fault
         return Scored(_checked(COMBINE, rewards, rollouts), checked)
+
+    def _failed(self, rollouts: Sequence[Rollout], values: Mapping[str, Values]) -> dict[str, list[bool]]:
+        return {
+            name: [
+                value is None and owes(rollout) for value, rollout in zip(values[name], rollouts, strict=True)
+            ]
+            for name, owes in self._owes.items()
+        }
 
 
 def build_reward(
@@ -144,7 +161,19 @@ def build_reward(
     helpers = _Helpers(referee, critiques, similarity or stem_overlap)
     parts = {name: _build_part(name, part, helpers) for name, part in section.parts.items()}
     weights = {name: part.weight for name, part in section.parts.items()}
-    return RewardFunction(parts, build_combinator(section.combine, weights))
+    owes = {name: owed for name, part in section.parts.items() if (owed := _owes(part)) is not None}
+    return RewardFunction(parts, build_combinator(section.combine, weights), owes)
+
+
+def _owes(part: PartSection) -> Callable[[Rollout], bool] | None:
+    """Return which rollouts a part that asks somebody abstains from only because a call failed."""
+    match part:
+        case CritiquePart():
+            return lambda rollout: rollout.comparison.critique is not None
+        case ConsistencyLadderPart():
+            return lambda rollout: is_right(rollout) is not None
+        case _:
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +239,8 @@ def _ask(name: str, part: Part, rollouts: Sequence[Rollout]) -> Values:
         values = part(rollouts)
     except RowFault as fault:
         raise RewardProblem(name, fault.cause, rollouts[fault.index]) from fault
+    except EnvironmentProblem:
+        raise
     except Exception as error:
         cause = f"{type(error).__name__}: {error}"
         raise RewardProblem(name, cause, _first_at_fault(part, rollouts)) from error

@@ -2,7 +2,8 @@
 
 Every function here takes the parts' values by name and the group of each row. General rule: a row for which any part
 abstains (None) abstains, also where the formula would not have looked at that part, so that abstaining does not depend
-on being right. The exceptions are `rule_first_else_model` and `critique_bonus`.
+on being right. The exceptions are `rule_first_else_model` and `critique_bonus`; a failed call abstains there, too, if
+the row's reward depends on it.
 
 Sources: RM-NLHF arXiv 2601.07349 (critique bonus), LongTraceRL (positive-only), RationaleRM arXiv 2602.04649
 (multiplicative), SubSearch (failure-only), BaseReward (rule first), BLEUBERI (group z-score), "Transforming and
@@ -13,7 +14,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import assert_never
+from types import MappingProxyType
+from typing import Protocol, TypeAlias, assert_never
 
 import numpy as np
 
@@ -33,8 +35,25 @@ from reasrm.rewards.config import (
 
 __all__ = ["Combinator", "build_combinator", "log_sigmoid", "sigmoid"]
 
-Combinator = Callable[[Mapping[str, Values], Sequence[str]], Values]
-"""Values by part and the group of each row → one reward per row."""
+Failed: TypeAlias = Mapping[str, Sequence[bool]]
+"""Part → per row, whether it is None because a call failed; a part that is not named never fails."""
+_NEVER: Failed = MappingProxyType({})
+
+
+class Combinator(Protocol):
+    """What makes one reward per row of the parts' values."""
+
+    def __call__(self, parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER) -> Values:
+        """Return the rewards.
+
+        Args:
+            parts: Values by part.
+            groups: The group of each row.
+            failed: Which values are missing because a call failed.
+        """
+        ...
+
+
 Weights = Mapping[str, float]
 Known = Mapping[str, float]
 
@@ -90,7 +109,7 @@ def _complete_rows(parts: Mapping[str, Values]) -> list[dict[str, float] | None]
 def _by_row(reward: Callable[[Known], float]) -> Combinator:
     """Return the combinator that looks at one row at a time."""
 
-    def combine(parts: Mapping[str, Values], groups: Sequence[str]) -> Values:
+    def combine(parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER) -> Values:
         rewards: Values = []
         for index, row in enumerate(_complete_rows(parts)):
             try:
@@ -121,13 +140,13 @@ def _critique_bonus(section: CritiqueBonus, weights: Weights) -> Combinator:
     """`bad_format` where the format part is 0, else w_o·o + Σ w·p, the sum only where o > 0 (RM-NLHF, released).
 
     Exception to the general rule under `without_critique: outcome`: a part that abstains for the whole group adds
-    nothing, for there is no reference critique to compare any of them with. If it abstains for some rows only, calls
-    have failed; nothing would then mean "a bad critique", so those rows abstain unless their reward does not need it.
+    nothing, if there was no reference critique to compare any of them with. If calls have failed, or it abstains for
+    some rows only, nothing would mean "a bad critique", so those rows abstain unless their reward does not need it.
     """
     base = [name for name in (section.outcome, section.format) if name is not None]
     extras = [name for name in weights if name not in base]
 
-    def combine(parts: Mapping[str, Values], groups: Sequence[str]) -> Values:
+    def combine(parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER) -> Values:
         if section.without_critique == "abstain":
             whole = _complete_rows(parts)
             return [None if row is None else _bonus(section, weights, row, extras) for row in whole]
@@ -140,12 +159,16 @@ def _critique_bonus(section: CritiqueBonus, weights: Weights) -> Combinator:
         rewards: Values = []
         for index, group in enumerate(groups):
             row = {name: value for name in parts if (value := parts[name][index]) is not None}
-            wanted = [name for name in extras if (group, name) in known]
+            wanted = [name for name in extras if (group, name) in known or _is_lost(failed, name, index)]
             ready = all(name in row for name in base)
             rewards.append(_bonus(section, weights, row, wanted) if ready else None)
         return rewards
 
     return combine
+
+
+def _is_lost(failed: Failed, name: str, index: int) -> bool:
+    return name in failed and failed[name][index]
 
 
 def _bonus(section: CritiqueBonus, weights: Weights, row: Known, extras: Sequence[str]) -> float | None:
@@ -168,7 +191,7 @@ def _positive_only(section: PositiveOnly, weights: Weights) -> Combinator:
     """
     gate = section.outcome
 
-    def combine(parts: Mapping[str, Values], groups: Sequence[str]) -> Values:
+    def combine(parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER) -> Values:
         rows = _complete_rows(parts)
         rewards: Values = [None] * len(rows)
         for members in _rows_of(groups, [row is not None for row in rows]):
@@ -215,17 +238,19 @@ def _failure_only(section: FailureOnly, weights: Weights) -> Callable[[Known], f
 def _rule_first(section: RuleFirstElseModel, weights: Weights) -> Combinator:
     """w_rule·1 where the rule's value is above 0, else w_model·sigmoid(model) (BaseReward, weights 1).
 
-    Exception to the general rule: an abstaining rule leaves the row to the model, and an abstaining model does not
-    matter where the rule is above 0. A row abstains only if nothing is left to decide it.
+    Exception to the general rule: an abstaining rule leaves the row to the model, unless its call failed; and an
+    abstaining model does not matter where the rule is above 0. A row abstains only if nothing is left to decide it.
     """
 
-    def combine(parts: Mapping[str, Values], groups: Sequence[str]) -> Values:
+    def combine(parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER) -> Values:
         rewards: Values = []
-        for rule, model in zip(parts[section.rule], parts[section.model], strict=True):
+        for index, (rule, model) in enumerate(zip(parts[section.rule], parts[section.model], strict=True)):
             if rule is not None and rule > 0:
                 rewards.append(weights[section.rule])
+            elif model is None or _is_lost(failed, section.rule, index):
+                rewards.append(None)
             else:
-                rewards.append(None if model is None else weights[section.model] * sigmoid(model))
+                rewards.append(weights[section.model] * sigmoid(model))
         return rewards
 
     return combine
@@ -237,7 +262,7 @@ def _group_zscore(section: GroupZScore, weights: Weights) -> Combinator:
     The source does not say which deviation; the population's is ours.
     """
 
-    def combine(parts: Mapping[str, Values], groups: Sequence[str]) -> Values:
+    def combine(parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER) -> Values:
         rows = _complete_rows(parts)
         rewards: Values = [None] * len(rows)
         for members in _rows_of(groups, [row is not None for row in rows]):
@@ -263,7 +288,7 @@ def _log_sigmoid_centred(section: LogSigmoidCentred, weights: Weights) -> Combin
     """
     references = section.references
 
-    def combine(parts: Mapping[str, Values], groups: Sequence[str]) -> Values:
+    def combine(parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER) -> Values:
         rows = _complete_rows(parts)
         rewards: Values = [None] * len(rows)
         for members in _rows_of(groups, [row is not None for row in rows]):

@@ -162,9 +162,9 @@ class CritiqueBonus(Config):
         format: The part whose 0 means a bad format; null: no such rule. It decides and adds nothing.
         bad_format: −1 as released.
         gated: Whether the others count only where the outcome is above 0, as released.
-        without_critique: Where a part beside outcome and format abstains. `outcome`: it adds nothing if it abstains for
-            the whole group, as there is no reference critique; in a group where it has other values a call has failed
-            and the row abstains. `abstain`: the row abstains.
+        without_critique: Where a part beside outcome and format abstains. `outcome`: it adds nothing if the row has no
+            reference critique; if it has one, or the group has other values, a call has failed and the row abstains.
+            `abstain`: the row abstains.
     """
 
     kind: Literal["critique_bonus"] = "critique_bonus"

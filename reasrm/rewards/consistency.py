@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from reasrm.errors import EnvironmentProblem
 from reasrm.records import Order, Winner
-from reasrm.rewards.base import Part, Rollout, RowFault, Values
+from reasrm.rewards.base import Part, Rollout, RowFault, Values, stop_if_dead
 from reasrm.rewards.outcome import is_right, wrote_nothing
 from reasrm.rewards.part_sections import ConsistencyLadderPart, PairConsistencyPart
-from reasrm.rewards.reading import has_layout
+from reasrm.rewards.reading import has_layout, whole_text
 
 __all__ = ["ConsistencyReferee", "Opinion", "Question", "consistency_ladder", "pair_consistency"]
 
@@ -51,7 +52,7 @@ def consistency_ladder(section: ConsistencyLadderPart, referee: ConsistencyRefer
     """Return R1-Reward's ladder: right and consistent 1.5, right 1.0, right but inconsistent 0.5, plus 0.5·format.
 
     The referee is asked only about right verdicts, in one call, because c acts only where acc = 1. Without a target or
-    a completion the row abstains.
+    a completion the row abstains. Ends the run where every call of a batch failed.
     """
 
     def part(rollouts: Sequence[Rollout]) -> Values:
@@ -59,7 +60,7 @@ def consistency_ladder(section: ConsistencyLadderPart, referee: ConsistencyRefer
         opinions = _ask(referee, [_question(n, rollouts[n], section) for n in right], right)
         values: Values = []
         for index, rollout in enumerate(rollouts):
-            shape = has_layout(rollout.judgment.text, section.layout, prefilled=section.prefilled)
+            shape = has_layout(whole_text(rollout.judgment), section.layout, prefilled=section.prefilled)
             earned = section.format_weight * shape
             if is_right(rollout) is None:
                 values.append(None)
@@ -81,6 +82,8 @@ def _ask(referee: ConsistencyReferee, questions: list[Question], rows: list[int]
         return {}
     try:
         opinions = referee(questions)
+    except EnvironmentProblem:
+        raise
     except Exception as error:
         raise RowFault(rows[0], f"the referee threw {type(error).__name__}: {error}") from error
     if len(opinions) != len(rows):
@@ -88,6 +91,8 @@ def _ask(referee: ConsistencyReferee, questions: list[Question], rows: list[int]
     for row, opinion in zip(rows, opinions, strict=True):
         if opinion not in (-1, 0, 1, None):
             raise RowFault(row, f"the referee gave {opinion!r}, none of -1, 0, 1, None")
+    if all(opinion is None for opinion in opinions):
+        stop_if_dead(referee, "the referee")
     return dict(zip(rows, opinions, strict=True))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from reasrm.critiques.cases import CritiqueCase, CritiqueScorer
 from reasrm.critiques.similarity import Matrix, Similarity, checked
-from reasrm.rewards.base import Part, Rollout, Values, each_row
+from reasrm.rewards.base import Part, Rollout, Values, each_row, stop_if_dead
 from reasrm.rewards.critique_sections import (
     CritiqueDiversityPart,
     CritiqueFormatPart,
@@ -34,7 +34,8 @@ def critique(section: CritiquePart, scorer: CritiqueScorer) -> Part:
     """Return how well each critique agrees with its row's reference critique, by the section's score.
 
     Abstains where the scorer does (no reference, or a failed call) and where the policy wrote nothing. A judgment
-    without a critique scores as the empty critique: 0 against a reference.
+    without a critique scores as the empty critique: 0 against a reference. Ends the run where no score could be had
+    because every call failed.
     """
 
     def part(rollouts: Sequence[Rollout]) -> Values:
@@ -43,6 +44,8 @@ def critique(section: CritiquePart, scorer: CritiqueScorer) -> Part:
         found = scorer(cases) if cases else []
         if len(found) != len(cases):
             raise ValueError(f"the scorer gave {len(found)} scores for {len(cases)} critiques")
+        if cases and not any(found):
+            stop_if_dead(scorer, "the critique scorer")
         values: Values = [None] * len(rollouts)
         for n, scores in zip(asked, found, strict=True):
             if scores is not None:

@@ -40,7 +40,7 @@ def format_answer(section: FormatAnswerPart | RubricFormatPart) -> Part:
         if right is None:
             return None
         judgment = rollout.judgment
-        shape = has_tags(after_last(judgment.text, section.after), section.tags)
+        shape = has_tags(after_last(judgment, section.after), section.tags)
         return float(judgment.status is ParseStatus.OK and shape) + float(right)
 
     return each_row(reward)

@@ -22,6 +22,7 @@ from typing import Any
 from reasrm.errors import InternalError
 from reasrm.records import Judgment
 from reasrm.rewards.part_sections import ListwiseSection
+from reasrm.rewards.reading import whole_text
 
 __all__ = ["GoldList", "format_score", "listwise_agreement", "listwise_reward", "pair_agreement"]
 
@@ -69,7 +70,7 @@ def listwise_reward(
         scores_key: Key of the scores in the answer's JSON.
         ranking_key: Key of the ranking.
     """
-    shape = format_score(judgment.text, names, scores_key, ranking_key)
+    shape = format_score(whole_text(judgment), names, scores_key, ranking_key)
     agreement = 0.0 if judgment.scores is None else listwise_agreement(section, judgment.scores, gold)
     return section.format_weight * shape + section.agreement_weight * agreement
 
@@ -157,7 +158,7 @@ def _json_object(text: str) -> tuple[dict[str, Any] | None, bool]:
     cut = text[start : end + 1] if 0 <= start < end else ""
     for candidate in (text.strip(), cut):
         try:
-            value = json.loads(candidate)
+            value = json.loads(candidate, strict=False)
         except (ValueError, RecursionError):
             continue
         if isinstance(value, dict):

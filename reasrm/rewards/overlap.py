@@ -50,7 +50,7 @@ def _overlap(section: BleuPart | RougePart, similarity: Callable[[str, str], flo
         if not expected or wrote_nothing(rollout):
             return None
         judgment = rollout.judgment
-        said = judgment.critique if section.read == "critique" else after_last(judgment.text, section.after)
+        said = judgment.critique if section.read == "critique" else after_last(judgment, section.after)
         return float(similarity(said, expected)) if said and said.strip() else 0.0
 
     return each_row(reward)

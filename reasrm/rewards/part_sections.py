@@ -61,9 +61,14 @@ class OutcomePart(WeightedPart):
     statuses: dict[ParseStatus, FiniteFloat | None] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _no_value_for_ok(self) -> Self:
+    def _right_is_best(self) -> Self:
         if ParseStatus.OK in self.statuses:
             raise ValueError("statuses names 'ok', whose values are right, wrong and predicted_tie")
+        others = {"wrong": self.wrong, "unparsed": self.unparsed, "predicted_tie": self.predicted_tie}
+        others |= {f"statuses.{status.value}": value for status, value in self.statuses.items()}
+        for name, value in others.items():
+            if value is not None and value >= self.right:
+                raise ValueError(f"{name} is {value:g}, and right {self.right:g}; right must earn more")
         return self
 
     @property
@@ -192,6 +197,12 @@ class CosineLengthPart(WeightedPart):
     right: tuple[FiniteFloat, FiniteFloat] = (1.0, 0.5)
     wrong: tuple[FiniteFloat, FiniteFloat] = (-1.0, -0.5)
     exceeded: FiniteFloat = -1.0
+
+    @model_validator(mode="after")
+    def _right_is_best(self) -> Self:
+        if any(wrong >= right for right, wrong in zip(self.right, self.wrong, strict=True)):
+            raise ValueError(f"wrong {self.wrong} is not below right {self.right}; right must earn more")
+        return self
 
 
 class RepetitionPart(WeightedPart):

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["after_last", "has_layout", "has_tags", "words"]
+from reasrm.records import Judgment
+
+__all__ = ["after_last", "has_layout", "has_tags", "whole_text", "words"]
 
 _WORD = re.compile(r"\w+")
 
@@ -17,9 +19,19 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def after_last(text: str, literal: str) -> str:
-    """Return what follows the last occurrence of `literal`; the whole text where there is none or it is empty."""
-    return text.rpartition(literal)[2] if literal else text
+def after_last(judgment: Judgment, literal: str) -> str:
+    """Return what follows the last occurrence of `literal`; the whole text where there is none or it is empty.
+
+    Thinking that the prompt opened and that never comes to the literal leaves nothing.
+    """
+    _, found, rest = judgment.text.rpartition(literal) if literal else ("", "", judgment.text)
+    return "" if literal and not found and judgment.thinking_open else rest
+
+
+def whole_text(judgment: Judgment) -> str:
+    """Return a completion with the `<think>` that the prompt opened it with, where it did."""
+    text = judgment.text
+    return f"<think>\n{text}" if judgment.thinking_open and "<think>" not in text else text
 
 
 def _span(text: str, tag: str) -> tuple[int, int] | None:

@@ -270,7 +270,7 @@ def _is_kept(line: bytes, step: int, place: str) -> bool:
     if not line.endswith(b"\n"):
         return False
     try:
-        record = parse_object(line.strip(), False, place)
+        record = parse_object(line.strip(), place)
     except RowError:
         return False
     logged_at = record.get("step")

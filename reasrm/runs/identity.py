@@ -19,6 +19,7 @@ import orjson
 from reasrm.errors import ConfigError, EnvironmentProblem, InputError
 from reasrm.files import file_sha256
 from reasrm.hashing import canonical_json, digest
+from reasrm.pipes import refuse_pipe
 from reasrm.runs.seals import hash_files
 
 __all__ = ["describe_run", "expect_same", "merge", "read_json", "read_manifest"]
@@ -173,6 +174,7 @@ def _show(flat: Mapping[str, Any], key: str) -> str:
 
 def _identify(name: str, source: Path) -> dict[str, Any]:
     """Path and SHA-256 of an input; of a folder, of its files' names and hashes, hidden ones left out."""
+    refuse_pipe([source])
     try:
         if source.is_dir():
             names = (path.relative_to(source) for path in source.rglob("*") if path.is_file())

@@ -104,7 +104,7 @@ class BaseConfig(Config):
     model: ModelShape = ModelShape()
     training: BaseTraining = BaseTraining()
     spec: Literal["sandbox"] = "sandbox"
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
     @property
     def hash(self) -> str:

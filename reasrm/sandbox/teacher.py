@@ -48,7 +48,7 @@ class TeacherConfig(Config):
     error_rate: float = Field(default=0.4, ge=0, le=1)
     follow_shortcut: float = Field(default=0.5, ge=0, le=1)
     malformed_rate: float = Field(default=0.04, ge=0, le=1)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from reasrm.requests import Completion, PromptMessage, Request, SamplingParams
 from reasrm.scorers.answers import AnswerCache, Cost
 from reasrm.scorers.referee import Ask
 
-__all__ = ["MAX_TOKENS", "Asker", "Failure", "Question", "Reason", "code_of"]
+__all__ = ["MAX_TOKENS", "Asker", "Failure", "Question", "Reason"]
 
 _LOG = logging.getLogger("reasrm")
 MAX_TOKENS = 1024
@@ -41,11 +41,13 @@ class Failure:
             `truncated` (cut by the token limit) or `unreadable`; of the last try.
         message: What the backend or the reply said.
         attempts: Calls made.
+        fits: Whether the prompt did; if not, that is the text's fault alone.
     """
 
     reason: Reason
     message: str = ""
     attempts: int = 1
+    fits: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,10 @@ class Asker(Generic[T]):
         tries: How often a reply is asked for that is unreadable, cut or withheld: first greedy, then sampled. A
             failed call is not made again: the backend has done what could be done.
         max_tokens: Room for a reply, thinking included.
+
+    Attributes:
+        failure: Why the last batch got no answer at all; None if it got one, or if all that failed is a single
+            question that was answered, only not as asked, which speaks of its text rather than of the model.
     """
 
     def __init__(
@@ -87,6 +93,7 @@ class Asker(Generic[T]):
         self._kept: OrderedDict[str, T] = OrderedDict()
         self._name, self._ask, self._cache = name, ask, cache
         self._tries, self._max_tokens = tries, max_tokens
+        self.failure: str | None = None
 
     def __call__(self, questions: Sequence[Question[T]]) -> list[T | Failure]:
         """Return one answer or failure per question; equal questions share theirs.
@@ -114,8 +121,11 @@ class Asker(Generic[T]):
             waiting = {key: question for key, question in waiting.items() if _is_unread(found[key])}
         failed = [outcome for key in keys if isinstance(outcome := found[key], Failure)]
         self.cost.failures.update(failure.reason for failure in failed)
+        self.failure = None
         if failed:
             last = failed[-1]
+            if len(failed) == len(keys) and (len(set(keys)) > 1 or (last.reason == "error" and last.fits)):
+                self.failure = last.message
             _LOG.warning(
                 "%s: %d of %d without an answer: %s", self._name, len(failed), len(keys), last.message
             )
@@ -161,26 +171,25 @@ class Asker(Generic[T]):
         return Request(id=name, messages=question.messages, sampling=sampling)
 
     def _read(self, key: str, question: Question[T], reply: Completion) -> T | Failure:
-        if reply.finish_reason in ("error", "too_long"):
+        if reply.finish_reason == "too_long":
+            return Failure("error", reply.error or "the prompt does not fit", reply.attempts, fits=False)
+        if reply.finish_reason == "error":
             return Failure("error", reply.error or "the call failed", reply.attempts)
         if reply.finish_reason == "content_filter":
-            return Failure("refusal", "the endpoint withheld the reply", reply.attempts)
+            return Failure("refusal", reply.error or "the endpoint withheld the reply", reply.attempts)
         if reply.finish_reason == "length":
             return Failure("truncated", f"cut at {self._max_tokens} tokens", reply.attempts)
+        if reply.thinking_open and "</think>" not in reply.text:
+            return Failure("unreadable", "the prompt opened the thinking, and it never ends", reply.attempts)
         said = reply.text.rpartition("</think>")[2].strip()
         answer = question.read(said)
         if answer is None:
             reason: Reason = "refusal" if is_refusal(said) else "unreadable"
-            return Failure(reason, f"the reply is {said[:200]!r}", reply.attempts)
+            return Failure(reason, reply.error or f"the reply is {said[:200]!r}", reply.attempts)
         if self._cache is not None:
             self._cache.put(key, said, reply)
         self._keep(key, answer)
         return answer
-
-
-def code_of(*texts: str) -> str:
-    """Return the code of the markers around somebody's texts: made of them, so that none can hold it."""
-    return f"{derive_seed(*texts):016x}"[-8:]
 
 
 def _is_unread(outcome: object) -> bool:

@@ -61,6 +61,9 @@ class BuiltScorer:
         similarity: What it compares texts by.
         costs: By who asked, `extractor` or `matcher`.
         cache: Where answers are kept.
+
+    Attributes:
+        failure: Why a model had no answer at all in the last batch; None if none failed, or not every time.
     """
 
     def __init__(
@@ -75,10 +78,19 @@ class BuiltScorer:
         self.similarity = similarity
         self.costs = costs or {}
         self._score, self._cache = score, cache
+        self.failure: str | None = None
 
     def __call__(self, cases: Sequence[CritiqueCase]) -> list[CritiqueScores | None]:
         """Return the scores of each case, or None."""
-        return self._score(cases)
+        before = self._num_failures()
+        found = self._score(cases)
+        said = (getattr(asked, "failure", None) for asked in (self.extract, self.similarity))
+        reason = next((reason for reason in said if reason is not None), None)
+        self.failure = reason if self._num_failures() > before else None
+        return found
+
+    def _num_failures(self) -> int:
+        return sum(cost.failures.total() for cost in self.costs.values())
 
     def close(self) -> None:
         """Close the cache of answers. Calling it twice is harmless."""

@@ -18,11 +18,11 @@ from typing import Any
 
 from reasrm.critiques.cases import Arguments, CritiqueText
 from reasrm.critiques.naming import names_in
-from reasrm.hashing import digest
+from reasrm.hashing import digest, section_code
 from reasrm.records import CoreArgument
 from reasrm.requests import PromptMessage, Span
 from reasrm.scorers.answers import AnswerCache, Cost
-from reasrm.scorers.asking import MAX_TOKENS, Asker, Failure, Question, code_of
+from reasrm.scorers.asking import MAX_TOKENS, Asker, Failure, Question
 from reasrm.scorers.referee import Ask
 from reasrm.scorers.replies import read_list
 
@@ -47,7 +47,7 @@ _SYSTEM = (
     '[{"about": "B", "stance": "against", "text": "The response leaves out the unit.", "fatal": false}]'
 )
 _ORDER = "List the core arguments of the critique as a JSON array."
-PROMPT_HASH = digest([_SYSTEM, _ORDER])
+PROMPT_HASH = digest([_SYSTEM, _ORDER, section_code()])
 """Changes when the question does."""
 _KEYS = frozenset({"about", "stance", "text", "fatal"})
 _LONGEST = 1000
@@ -77,6 +77,11 @@ class ModelExtractor:
         """What asking has cost so far, and why arguments could not be had."""
         return self._asker.cost
 
+    @property
+    def failure(self) -> str | None:
+        """Why nothing of the last batch could be had, see `Asker`."""
+        return self._asker.failure
+
     def __call__(self, texts: Sequence[CritiqueText]) -> list[Arguments | None]:
         """Return the core arguments of each text; None where they could not be had."""
         return [None if isinstance(found, Failure) else found for found in self.read(texts)]
@@ -92,7 +97,7 @@ class ModelExtractor:
 
 
 def _question(critique: str) -> Question[Arguments]:
-    code = code_of(critique)
+    code = section_code(critique)
     user = (
         Span(f"[The critique, {code}]\n", trusted=True),
         Span(critique, trusted=False),

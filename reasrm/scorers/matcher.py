@@ -18,10 +18,10 @@ from typing import TypeAlias
 import numpy as np
 
 from reasrm.critiques.similarity import Block, Matrix
-from reasrm.hashing import digest
+from reasrm.hashing import digest, section_code
 from reasrm.requests import PromptMessage, Span
 from reasrm.scorers.answers import AnswerCache, Cost
-from reasrm.scorers.asking import MAX_TOKENS, Asker, Failure, Question, code_of
+from reasrm.scorers.asking import MAX_TOKENS, Asker, Failure, Question
 from reasrm.scorers.referee import Ask
 from reasrm.scorers.replies import read_list
 
@@ -41,7 +41,7 @@ _SYSTEM = (
     "point of R3 and G2 that of R1. Reply [] if there is no such pair."
 )
 _ORDER = "Which pairs make the same point? JSON array."
-PROMPT_HASH = digest([_SYSTEM, _ORDER])
+PROMPT_HASH = digest([_SYSTEM, _ORDER, section_code()])
 """Changes when the question does."""
 
 
@@ -65,6 +65,11 @@ class ModelMatcher:
         """What asking has cost so far, and why pairs could not be had."""
         return self._asker.cost
 
+    @property
+    def failure(self) -> str | None:
+        """Why nothing of the last batch could be had, see `Asker`."""
+        return self._asker.failure
+
     def __call__(self, generated: Sequence[str], reference: Sequence[str]) -> Matrix:
         """Return 1 for each pair that makes the same point, else 0; NaN everywhere if no reply could be had."""
         return self.many([(generated, reference)])[0]
@@ -84,7 +89,7 @@ class ModelMatcher:
 
 
 def _question(generated: Sequence[str], reference: Sequence[str]) -> Question[Pairs]:
-    code = code_of("\x00".join(generated), "\x00".join(reference))
+    code = section_code("\x00".join(generated), "\x00".join(reference))
     spans: list[Span] = []
     for letter, texts in (("G", generated), ("R", reference)):
         for number, text in enumerate(texts, 1):

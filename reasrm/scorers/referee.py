@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from reasrm.errors import InternalError
-from reasrm.hashing import derive_seed
+from reasrm.hashing import derive_seed, section_code
 from reasrm.requests import Completion, PromptMessage, Request, SamplingParams, Span
 from reasrm.rewards.consistency import Opinion, Question
 
@@ -44,6 +44,9 @@ class BackendReferee:
         tries: How often an unreadable reply is asked for again; 3 as released.
         max_tokens: Room for the reply, thinking included.
         retry_temperature: Of every try after the first.
+
+    Attributes:
+        failure: Why the last batch of several questions got no answer at all; None if it got one.
     """
 
     def __init__(
@@ -53,10 +56,12 @@ class BackendReferee:
             raise InternalError(f"tries is {tries}, and a referee is asked at least once")
         self._ask, self._tries = ask, tries
         self._max_tokens, self._retry_temperature = max_tokens, retry_temperature
+        self.failure: str | None = None
 
     def __call__(self, questions: Sequence[Question]) -> list[Opinion]:
         """Return one opinion per question: +1, −1, 0 if no reply could be read, None if the call failed."""
         opinions: list[Opinion] = [0] * len(questions)
+        reason = "the backend ended without answering"
         waiting = dict(enumerate(questions))
         for attempt in range(self._tries):
             if not waiting:
@@ -66,15 +71,18 @@ class BackendReferee:
             for n, request in zip(list(waiting), requests, strict=True):
                 reply = replies.get(request.id)
                 if reply is None or reply.finish_reason in _FAILED:
+                    reason = reason if reply is None else reply.error or reply.finish_reason
                     opinions[n] = None
                     del waiting[n]
                 elif (opinion := _read(reply)) is not None:
                     opinions[n] = opinion
                     del waiting[n]
+        dead = len(questions) > 1 and all(opinion is None for opinion in opinions)
+        self.failure = reason if dead else None
         return opinions
 
     def _request(self, number: int, question: Question, attempt: int) -> Request:
-        code = f"{derive_seed(question.id, question.reasoning):016x}"[-8:]
+        code = section_code(question.id, question.reasoning)
         user = (
             Span(f"[Last lines {code}]\n", trusted=True),
             Span(question.reasoning, trusted=False),
@@ -95,8 +103,10 @@ class BackendReferee:
 
 
 def _read(completion: Completion) -> Opinion:
-    """Return +1 or −1 for a reply that is one digit and nothing else, else None. A cut reply is not read."""
+    """Return +1 or −1 for a reply that is one digit and nothing else, else None. Cut or still thinking is not read."""
     if completion.finish_reason == "length":
+        return None
+    if completion.thinking_open and "</think>" not in completion.text:
         return None
     match = _REPLY.fullmatch(completion.text.rpartition("</think>")[2])
     if match is None:

@@ -1,7 +1,7 @@
 """A model's reply as strict JSON: one array, or one value per line, with nothing around it but one code fence.
 
 A reply may say something in words before and after a fence; without one, words make it unreadable. No key twice, no
-NaN, no character that UTF-8 cannot hold.
+NaN, no character that UTF-8 cannot hold. Control characters inside strings, such as line breaks, are taken as they are.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 __all__ = ["read_list"]
 
 _MARK = re.compile(r"^[ \t]*```[a-zA-Z]*[ \t]*$", re.MULTILINE)
+_LINE_END = re.compile(r"[ \t\r]*(?:\n+|\Z)")
 _FENCE = re.compile(r"^[ \t]*```[a-zA-Z]*[ \t]*\n(.*?)^[ \t]*```[ \t]*$", re.DOTALL | re.MULTILINE)
 
 
@@ -25,15 +26,25 @@ def read_list(reply: str) -> list[Any] | None:
     if not body:
         return None
     try:
-        found = _parse(body) if body.startswith("[") else [_parse(line) for line in body.split("\n") if line]
+        found = _DECODER.decode(body) if body.startswith("[") else _read_lines(body)
         json.dumps(found, ensure_ascii=False).encode()  # an escape may stand for half a character
     except (ValueError, RecursionError):
         return None
     return list(found)
 
 
-def _parse(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+def _read_lines(body: str) -> list[Any]:
+    """Return the values that follow each other, each ending its line."""
+    found: list[Any] = []
+    at = 0
+    while at < len(body):
+        value, end = _DECODER.raw_decode(body, at)
+        ended = _LINE_END.match(body, end)
+        if ended is None:
+            raise ValueError("something follows a value on its line")
+        found.append(value)
+        at = ended.end()
+    return found
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -45,3 +56,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse, strict=False)

@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from reasrm.errors import ConfigError, InputError, RowError
-from reasrm.jsonl import RawRow, read_rows
+from reasrm.jsonl import RawRow, RowLimits, read_rows
 from reasrm.sources import (
     chatbot_arena,
     code_preference,
@@ -120,25 +120,22 @@ def read_file(
     path: Path | str,
     source: str | Source = "auto",
     *,
-    strict: bool = False,
     coerce_scalars: bool = False,
-    max_line_bytes: int | None = None,
+    limits: RowLimits | None = None,
 ) -> Iterator[SourceRow]:
     """Yield every row of a file as records or as an error, in order, in near-constant memory.
 
     Args:
         path: `.jsonl`, `.json` or either with `.gz`.
         source: A source, its name, or `auto`.
-        strict: Refuse duplicate keys.
         coerce_scalars: Read booleans and numbers in text fields as text.
-        max_line_bytes: Longest line to read; None keeps the default of `read_rows`.
+        limits: Of rows and gzip files, as in `read_rows`.
 
     Raises:
         InputError: None of the first hundred rows is of a known source, or the first row lacks a column
             whose name was assumed or given.
     """
-    options = {} if max_line_bytes is None else {"max_line_bytes": max_line_bytes}
-    raws = read_rows(Path(path), strict=strict, **options)
+    raws = read_rows(Path(path), limits=limits)
     if source != "auto":
         chosen = source if isinstance(source, Source) else get(source)
         items = _read_named(raws, chosen, coerce_scalars)

@@ -113,7 +113,7 @@ class Source:
 
     def derives_id(self, row: RowData) -> bool:
         """Return whether the ids of this row's records come from its content."""
-        return row.keys().isdisjoint(self.id_keys)
+        return all(row.get(key) is None for key in self.id_keys)
 
     def coerce_scalars(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return the row with booleans and numbers in text fields spelled as text (`True`, `3.5`)."""

@@ -129,10 +129,10 @@ def choice(row: RowData, key: str, place: str, labels: Mapping[int | str, Verdic
 
 
 def row_id(row: RowData, keys: Sequence[str], place: str) -> str | None:
-    """Return the first of `keys` that the row has, as a string; None where it has none of them."""
+    """Return the first of `keys` that the row has, as a string; None where it has none of them, or nulls."""
     for key in keys:
-        value = row.get(key, _ABSENT)
-        if value is _ABSENT:
+        value = row.get(key)
+        if value is None:
             continue
         if type(value) is str and value:
             return value

@@ -22,6 +22,7 @@ import jsonlines
 from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.files import replacing
 from reasrm.jsonl import dumps
+from reasrm.pipes import refuse_stream, settled
 from reasrm.records import CandidateSet, Comparison, Critique, PreferencePair, Row, Rubric
 from reasrm.sources import SOURCES, RowIds, Source, SourceRow, get, read_file
 
@@ -134,7 +135,6 @@ def import_pairs(
     *,
     source: str | Source = "auto",
     coerce_scalars: bool = False,
-    strict: bool = False,
     on_rows: Callable[[FileReport], None] | None = None,
 ) -> ImportReport:
     """Write the preference pairs of public files to `output` and the rest to `<output stem>.dropped.jsonl`.
@@ -147,7 +147,6 @@ def import_pairs(
         output: Where the pairs go.
         source: A source, its name, or `auto`.
         coerce_scalars: Read booleans and numbers in text fields as text.
-        strict: Refuse rows that name a key twice.
         on_rows: Called now and then with the counts of the file being read.
 
     Raises:
@@ -158,6 +157,7 @@ def import_pairs(
     """
     if not inputs:
         raise ConfigError("no input file", remedy="pass --input FILE")
+    refuse_stream(output)
     found = source if isinstance(source, Source) or source == "auto" else get(source)
     dropped = output.with_name(f"{output.stem}.dropped.jsonl")
     _refuse_overwriting(inputs, (output, dropped))
@@ -170,8 +170,8 @@ def import_pairs(
     with replacing(output) as kept_file, replacing(dropped) as dropped_file:
         keep = jsonlines.Writer(kept_file, dumps=dumps)
         drop = jsonlines.Writer(dropped_file, dumps=dumps)
-        for path, report in zip(inputs, reports, strict=True):
-            for item in read_file(path, found, strict=strict, coerce_scalars=coerce_scalars):
+        for path, report in zip(map(settled, inputs), reports, strict=True):
+            for item in read_file(path, found, coerce_scalars=coerce_scalars):
                 _import_row(item, sources, ids, report, keep, drop)
                 if on_rows is not None and report.rows % _REPORT_EVERY == 0:
                     on_rows(report)

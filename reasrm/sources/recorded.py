@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from reasrm.errors import InputError, RowError
 from reasrm.jsonl import RawRow, read_rows
-from reasrm.records import Order, Recorded, Verdict
+from reasrm.records import Credited, Order, Recorded, Verdict
 from reasrm.sources import detect, fields
 from reasrm.sources.base import RowIds, SourceRow
 from reasrm.sources.fields import WINNERS, RowData
@@ -121,10 +121,9 @@ def _own(row: RowData, place: str) -> Recordings:
 
 def _vote(item: RowData, order: Order, place: str) -> Recorded:
     """Read one judgment as its text, else its score, else its verdict in the order shown."""
-    finish_reason = fields.optional_text(item, "finish_reason", place) or "stop"
+    how = _how(item, place)
     if item.get("text"):
-        text = fields.text(item, "text", place)
-        return Recorded("text", text=text, shown=_shown(item, place), finish_reason=finish_reason)
+        return Recorded("text", text=fields.text(item, "text", place), shown=_shown(item, place), **how)
     if item.get("ranking") is not None:
         raise RowError(
             "a ranking without its text cannot be replayed: the order shown is not recorded",
@@ -134,12 +133,26 @@ def _vote(item: RowData, order: Order, place: str) -> Recorded:
     scores = _scores(item, place)
     if scores is not None:
         shown = scores if order is Order.AB else scores[::-1]
-        return Recorded("score", scores=shown, finish_reason=finish_reason)
+        return Recorded("score", scores=shown, **how)
     verdict = None
     if item.get("verdict") is not None:
         verdict = replace(fields.choice(item, "verdict", place, WINNERS), strength=_strength(item, place))
         verdict = verdict.swap() if order is Order.BA else verdict
-    return Recorded("decision", decision=verdict, finish_reason=finish_reason)
+    return Recorded("decision", decision=verdict, **how)
+
+
+def _how(item: RowData, place: str) -> dict[str, Any]:
+    """Return what reading needs to know of a judgment beside what it says."""
+    opened, credited = item.get("thinking_open"), item.get("credited")
+    if opened not in (None, True, False):
+        raise fields.wrong_type("judgments[].thinking_open", "true or false", opened, place)
+    if credited not in (None, *get_args(Credited)):
+        raise fields.wrong_type("judgments[].credited", "'A', 'B', 'tie' or 'none'", credited, place)
+    return {
+        "finish_reason": fields.optional_text(item, "finish_reason", place) or "stop",
+        "thinking_open": opened is True,
+        "credited": credited,
+    }
 
 
 def _shown(item: RowData, place: str) -> tuple[int, ...]:

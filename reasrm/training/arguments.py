@@ -143,9 +143,11 @@ def build_arguments(
             save_total_limit=None,
             disable_tqdm=True,
         )
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, ImportError) as error:
         raise ConfigError(
-            f"TRL refuses these arguments: {error}", place=f"{place}: trainer", remedy="correct the section"
+            f"TRL refuses these arguments: {' '.join(str(error).split())}",
+            place=f"{place}: trainer",
+            remedy="correct the section",
         ) from error
     if arguments.n_gpu > 1:
         raise ConfigError(
@@ -153,7 +155,32 @@ def build_arguments(
             place=place,
             remedy=f"start it with `accelerate launch train/{stage.stage}.py`, or set CUDA_VISIBLE_DEVICES to one GPU",
         )
+    _check_schedule(arguments, place)
     return arguments
+
+
+def _check_schedule(arguments: Any, place: str) -> None:
+    """Refuse a schedule that cannot be made; it would otherwise be made after the weights were loaded."""
+    from transformers import get_scheduler
+
+    kwargs = arguments.lr_scheduler_kwargs
+    if not isinstance(kwargs, dict) and kwargs is not None:
+        return
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=arguments.learning_rate)
+    try:
+        get_scheduler(
+            arguments.lr_scheduler_type,
+            optimizer=optimizer,
+            num_warmup_steps=1,
+            num_training_steps=10,
+            scheduler_specific_kwargs=kwargs,
+        )
+    except (ValueError, TypeError) as error:
+        raise ConfigError(
+            f"lr_scheduler_type {arguments.lr_scheduler_type!s} cannot be used: {' '.join(str(error).split())}",
+            place=f"{place}: trainer.lr_scheduler_type",
+            remedy="set trainer.lr_scheduler_kwargs to what this schedule takes",
+        ) from error
 
 
 def _renamed(trainer: dict[str, Any]) -> dict[str, Any]:

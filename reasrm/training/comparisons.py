@@ -7,6 +7,7 @@ dropped and named, never cut.
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from reasrm.generation.encoding import EncodedRequest, read_ids
 from reasrm.hashing import derive_seed
 from reasrm.judging.aggregate import rule_status
 from reasrm.judging.inputs import JudgeInput
+from reasrm.pipes import refuse_pipe
 from reasrm.protocol.parsing import parse
 from reasrm.protocol.prompts import build_prompt
 from reasrm.protocol.spec import JudgeSpec
@@ -33,7 +35,9 @@ __all__ = [
     "ComparisonEncoder",
     "EncodedComparisons",
     "Orders",
+    "Overlap",
     "Prompt",
+    "overlap",
     "read_comparisons",
     "read_judgment",
     "shown_in_epoch",
@@ -83,6 +87,33 @@ class EncodedComparisons:
         return np.array([len(prompt.ids) for prompt in self.prompts], dtype=np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """What rows that are measured on have in common with rows that are learned from.
+
+    Args:
+        rows: Pairs that are in both: the same prompt and responses, in either order.
+        prompts: Pairs whose prompt is in both, those included.
+    """
+
+    rows: int
+    prompts: int
+
+
+def overlap(measured: EncodedComparisons, learned: EncodedComparisons) -> Overlap:
+    """Return how many pairs of one are in the other, too."""
+    prompts = {prompt.comparison.prompt for prompt in learned.prompts}
+    rows = {_content(prompt.comparison) for prompt in learned.prompts}
+    pairs = {prompt.comparison.id: prompt.comparison for prompt in measured.prompts}.values()
+    return Overlap(
+        sum(_content(pair) in rows for pair in pairs), sum(pair.prompt in prompts for pair in pairs)
+    )
+
+
+def _content(pair: Comparison) -> tuple[object, frozenset[str]]:
+    return pair.prompt, frozenset((pair.response_a, pair.response_b))
+
+
 class ComparisonEncoder:
     """Encodes pairs for one model and one spec.
 
@@ -102,6 +133,7 @@ class ComparisonEncoder:
         self._orders = orders
         self._seed = seed
         self._max_tokens = max_tokens
+        base.prompts.refuse_garbling(spec.structural)
 
     def encode(self, row: Row, place: str) -> list[Prompt] | Dropped:
         """Return the prompts of a row, one or two, or why it is left out."""
@@ -156,15 +188,17 @@ def read_comparisons(
     encoder: ComparisonEncoder,
     *,
     limit: int | None = None,
+    draw: int | None = None,
     progress: Callable[[int], None] = lambda number: None,
 ) -> EncodedComparisons:
-    """Read and encode all pairs of some files, in order.
+    """Read and encode the pairs of some files, in order.
 
     Args:
         files: Of any schema that `reasrm judge` reads.
         encoder: Pairs to prompts.
-        limit: Read at most this many rows.
-        progress: Called with the number of rows read, after each.
+        limit: Take at most this many rows.
+        draw: Seed by which these are drawn from all rows, by their ids; None takes the first ones.
+        progress: Called with the number of rows taken, after each.
 
     Raises:
         InputError: A file cannot be read, or every row is dropped; then the commonest reason is named.
@@ -172,7 +206,8 @@ def read_comparisons(
     """
     found = EncodedComparisons()
     seen: dict[str, str] = {}
-    for number, (place, row) in enumerate(_rows(files, limit), 1):
+    rows = _rows(files, limit) if limit is None or draw is None else _drawn(files, limit, draw)
+    for number, (place, row) in enumerate(rows, 1):
         if isinstance(row, Dropped):
             found.dropped.append(row)
         else:
@@ -193,11 +228,23 @@ def read_comparisons(
 
 
 def _rows(files: Sequence[str], limit: int | None) -> Iterator[tuple[str, Row | Dropped]]:
+    refuse_pipe(files)
     for item in JudgeInput([Path(file) for file in files], limit=limit):
         if item.row is not None:
             yield item.place, item.row
         else:
             yield item.place, dropped_row(item.id, item.place, item.error)
+
+
+def _drawn(files: Sequence[str], limit: int, seed: int) -> Iterator[tuple[str, Row | Dropped]]:
+    """Yield a sample of the rows, in their order. Which rows depends on the seed and the ids, not on the order."""
+
+    def key(item: tuple[int, tuple[str, Row | Dropped]]) -> tuple[int, int]:
+        number, (place, row) = item
+        return derive_seed(seed, "sample", row.id or place), number
+
+    chosen = heapq.nsmallest(limit, enumerate(_rows(files, None)), key=key)
+    yield from (item for _, item in sorted(chosen, key=lambda item: item[0]))
 
 
 _REMEDIES = {
@@ -222,7 +269,8 @@ def read_judgment(
     Returns:
         The judgment in the order shown, and the ids of the completion with its end-of-turn id.
     """
-    request = Request(prompt.key, (), SamplingParams(max_tokens=max_tokens))
+    sampling = SamplingParams(max_tokens=max_tokens)
+    request = Request(prompt.key, (), sampling, thinking_start=spec.grammar.thinking_start)
     completion = read_ids(
         EncodedRequest(request, tuple(prompt.ids)),
         ids,

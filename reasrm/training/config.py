@@ -12,6 +12,7 @@ Relative paths mean the working directory, not the file's folder.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from reasrm.config import Config, load_config, nearest
 from reasrm.errors import ConfigError
+from reasrm.training.ranges import check_range, expect_word
 
 __all__ = [
     "CheckpointSection",
@@ -129,6 +131,8 @@ class LoraSection(Config):
     @field_validator("target_modules")
     @classmethod
     def _not_the_head(cls, value: Any) -> Any:
+        if not value or not all(value):
+            raise ValueError("name at least one module, or all-linear")
         if "lm_head" in value:
             raise ValueError("the output head takes no adapter; it would never be trained")
         return value
@@ -223,7 +227,7 @@ def check_trainer(
         owned: Names that the stage sets itself → where to say it instead.
 
     Raises:
-        ConfigError: An unknown name, one that the stage sets itself, or a value of the wrong type.
+        ConfigError: An unknown name, one that the stage sets itself, or a value of the wrong type or out of range.
     """
     fields = {field.name for field in dataclasses.fields(trainer_class) if field.init}
     hints = typing.get_type_hints(trainer_class)
@@ -243,6 +247,7 @@ def check_trainer(
                 else f"see {_library(trainer_class)}'s documentation",
             )
         checked[name] = _typed(value, hints[name], at)
+        check_range(trainer_class.__name__, name, checked[name], at)
     return checked
 
 
@@ -260,11 +265,18 @@ def _typed(value: Any, hint: Any, place: str) -> Any:
             raise ConfigError(f"expected a number, got {value!r}", place=place) from None
     if value is False and str in _members(hint) and bool not in _members(hint):
         value = "no"
+    words = [word.value for member in _members(hint) if _is_enum(member) for word in member]
+    if words and isinstance(value, str):
+        expect_word(value, words, place)
     try:
         return adapter.validate_python(value, strict=True)
     except ValidationError as error:
         wanted = " or ".join(sorted({_name(member) for member in _members(hint)} - {"Any"}))
         raise ConfigError(f"expected {wanted}, got {value!r}", place=place) from error
+
+
+def _is_enum(member: Any) -> bool:
+    return isinstance(member, type) and issubclass(member, enum.Enum)
 
 
 def _members(hint: Any) -> tuple[Any, ...]:

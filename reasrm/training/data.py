@@ -16,10 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasrm.errors import ConfigError, InputError, ReasrmError, RowError
+from reasrm.generation.encoding import opens_thinking
 from reasrm.jsonl import read_rows
+from reasrm.pipes import refuse_pipe
 from reasrm.protocol.completions import CompletionEncoder
 from reasrm.protocol.encoder import PromptEncoder
 from reasrm.protocol.parsing import parse
+from reasrm.protocol.prompts import OLD_SPEC, made_with_old_codes
 from reasrm.protocol.sft_rows import SFTRow, read_sft_row
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import ParseStatus
@@ -125,6 +128,7 @@ class RowEncoder:
         self._completions = completions
         self._max_tokens = max_tokens
         self._keep_unreadable = keep_unreadable
+        prompts.refuse_garbling(spec.structural)
 
     def encode(self, row: SFTRow, place: str) -> Example | Dropped:
         """Return the row as ids, or why it is left out.
@@ -145,7 +149,7 @@ class RowEncoder:
         if total > self._max_tokens:
             message = f"{total} tokens, more than {self._max_tokens}"
             return Dropped(row.id, place, "too_long", message, total)
-        problem = None if self._keep_unreadable else self._unreadable(row, completion)
+        problem = None if self._keep_unreadable else self._unreadable(row, prompt, completion)
         if problem is not None:
             return Dropped(row.id, place, "unreadable", problem, total)
         return Example(row.id, np.array([*prompt, *completion], dtype=np.int32), len(prompt))
@@ -153,6 +157,9 @@ class RowEncoder:
     def _check_spec(self, row: SFTRow, place: str) -> None:
         theirs = row.meta.get("spec_hash")
         if theirs is not None and theirs != self._spec.hash:
+            old = made_with_old_codes(self._spec, theirs)
+            if old is not None:
+                raise ConfigError(f"the row {old}", place=place, remedy=f"{OLD_SPEC}, or make the rows again")
             raise ConfigError(
                 f"the row was written for a spec with hash {theirs}, but spec {self._spec.name!r} has hash "
                 f"{self._spec.hash}",
@@ -160,13 +167,13 @@ class RowEncoder:
                 remedy="set spec to the one that the rows were made with, or make the rows again",
             )
 
-    def _unreadable(self, row: SFTRow, completion: Sequence[int]) -> str | None:
+    def _unreadable(self, row: SFTRow, prompt: Sequence[int], completion: Sequence[int]) -> str | None:
         """Return why no verdict can be read from what the model would write, or None."""
         text = self._prompts.decode(completion[:-1])
         shown = row.meta.get("num_candidates", 2)
-        judgment = parse(
-            self._spec, Completion(row.id, text), num_candidates=shown if type(shown) is int else 2
-        )
+        opened = opens_thinking(self._prompts, prompt, self._spec.grammar.thinking_start)
+        written = Completion(row.id, text, thinking_open=opened)
+        judgment = parse(self._spec, written, num_candidates=shown if type(shown) is int else 2)
         if judgment.status is ParseStatus.OK:
             return None
         return f"{judgment.status.value}: {judgment.detail or 'no verdict'}"
@@ -207,7 +214,9 @@ def encode_files(
 
 
 def _rows(paths: Iterable[str | Path]) -> Iterator[tuple[str, SFTRow | Dropped]]:
-    for path in paths:
+    files = list(paths)
+    refuse_pipe(files)
+    for path in files:
         for raw in read_rows(path):
             if raw.error is not None or raw.data is None:
                 yield raw.place, dropped_row(None, raw.place, raw.error)

@@ -8,8 +8,9 @@ get nothing.
 A row without a reference critique gets p̂ (`metarm.scale.bonus`) in the place of the critique part if its verdict is
 right and its format good, else 0. Where the MetaRM cannot say of every such row of a group (input too long), or
 doubts too much (`max_variance`, the mean over those rows), the whole group stays open, so that its rows remain
-comparable; what an open group earns is the combinator's business, its outcome by default. Where a group has values of
-the critique part for some rows only there is a reference, and calls have failed: those rows stay open, too.
+comparable; what an open group earns is the combinator's business, its outcome by default. A row has a reference if its
+comparison carries a critique, and in no other case: where the critique part then has no value a call has failed, and
+the row abstains. The MetaRM neither learns from it nor fills it in.
 
 Some rows with critiques are held out: they earn what their critique says, like all others, and teach the MetaRM
 nothing. What it says of them, over the last `window` rollouts, is logged each time.
@@ -178,7 +179,6 @@ class MetaReward:
     def _look(self, rollouts: Sequence[Rollout], parts: dict[str, Values]) -> list[_Row]:
         shapes = parts[self._format] if self._format is not None else [1.0] * len(rollouts)
         known = parts[self.section.fills]
-        compared = {r.group for r, process in zip(rollouts, known, strict=True) if process is not None}
         rows = []
         for rollout, process, shape in zip(rollouts, known, shapes, strict=True):
             judgment = rollout.judgment
@@ -190,7 +190,7 @@ class MetaReward:
                     well_formed=written and shape == 1.0,
                     process=process,
                     held_out=process is not None and is_held_out(rollout.comparison.id, self.section.holdout),
-                    has_reference=rollout.group in compared,
+                    has_reference=rollout.comparison.critique is not None,
                 )
             )
         return rows

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from reasrm.errors import InputError, RowError
 from reasrm.jsonl import RawRow, read_rows
 from reasrm.judging.inputs import JudgeInput
+from reasrm.pipes import settled
 from reasrm.records import Comparison, Critique, Order, PreferencePair
 from reasrm.sources import fields
 from reasrm.training.metarm_rows import shown
@@ -77,7 +78,8 @@ def critiques_of(inputs: Sequence[Path], pairs: Sequence[Path] = (), limit: int 
         pairs: In the latter case the rows that were judged.
         limit: Read at most this many rows.
     """
-    return _Judged(inputs, pairs, limit) if pairs else _OwnCritiques(inputs, limit)
+    files = [settled(path) for path in inputs]
+    return _Judged(files, [settled(path) for path in pairs], limit) if pairs else _OwnCritiques(files, limit)
 
 
 class _OwnCritiques:

@@ -20,6 +20,8 @@ from reasrm.judging.batch import BatchResult, RunControl, judge_file
 from reasrm.judging.inputs import InputRow, JudgeInput, Scan
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
+from reasrm.pipes import refuse_pipe
+from reasrm.protocol.prompts import OLD_SPEC, made_with_old_codes
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Comparison, Order, PreferencePair, Recorded, Row
 from reasrm.sources.recorded import read_recordings
@@ -85,6 +87,7 @@ def read_comparisons(
 
 
 def _scanned(stage: MetaRMStage) -> JudgeInput:
+    refuse_pipe(stage.data.train)
     rows = JudgeInput([Path(file) for file in stage.data.train], limit=stage.data.limit)
     rows.scan()
     return rows
@@ -129,7 +132,8 @@ class _Usable(JudgeInput):
     def scan(self) -> Scan:
         """Validate, and count the wanted rows."""
         found = super().scan()
-        found.num_rows, found.num_invalid = len(self._wanted.rows), 0
+        found.num_rows = found.num_items = len(self._wanted.rows)
+        found.num_invalid = 0
         return found
 
     def __iter__(self) -> Iterator[InputRow]:
@@ -200,6 +204,9 @@ def _check_spec(file: Path, spec: JudgeSpec) -> None:
         judge = (raw.data or {}).get("judge")
         theirs = judge.get("spec_hash") if isinstance(judge, dict) else None
         if theirs is not None and theirs != spec.hash:
+            old = made_with_old_codes(spec, theirs)
+            if old is not None:
+                raise ConfigError(f"the row {old}", place=raw.place, remedy=f"{OLD_SPEC}, or judge again")
             raise ConfigError(
                 f"the row was judged by a spec with hash {theirs}, but spec {spec.name!r} has hash {spec.hash}",
                 place=raw.place,

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from reasrm import __version__
-from reasrm.durable import DrainExpired, DurableMap, Interruption
+from reasrm.durable import DrainExpired, DurableMap, Interruption, check_all_done
 from reasrm.errors import ConfigError, InputError, RowError
 from reasrm.files import file_sha256
 from reasrm.generation.checkpoint import Checkpoint
@@ -180,6 +180,8 @@ def score_file(
                 _score_part(metarm.model, part, journal, result, batch_size, bonus_scale)
                 control.on_progress(result.done, total)
         result.signum = interruption.signum
+        if not interruption.stopping:
+            check_all_done(critiques.paths, total, min(result.done, total))
     return result
 
 
@@ -208,7 +210,7 @@ def _score_part(
         if problem is not None:
             code = problem.code if isinstance(problem, RowError) else "not_encodable"
             record = {"place": item.place, "code": code, "message": str(problem), "attempts": 0}
-            journal.fail(item.id, record)
+            journal.fail(item.id, record, item.digest)
             result.errors += 1
             continue
         line = {"id": item.id, "row": item.row, "order": item.order.value, "vote": item.vote}

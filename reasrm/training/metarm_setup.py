@@ -19,7 +19,7 @@ from reasrm.scorers.critiques import build_critique_scorer
 from reasrm.training.arguments import build_arguments, uses_deepspeed
 from reasrm.training.metarm_config import MetaRMStage
 from reasrm.training.metarm_rows import Comparisons, summarise
-from reasrm.training.models import adapter_config, open_bare
+from reasrm.training.models import adapter_config, check_adapters, open_bare
 from reasrm.training.planning import count_parameters, describe_numbers, estimate_memory
 from reasrm.training.stage import Checked, open_spec
 
@@ -63,8 +63,12 @@ class Setup(Checked):
     @property
     def adapters(self) -> Any | None:
         """The config of the adapters for peft, or None."""
-        task = "CAUSAL_LM" if self.card.readout == "likelihood" else "SEQ_CLS"
-        return adapter_config(self.stage.lora, task)
+        return adapter_config(self.stage.lora, self.task)
+
+    @property
+    def task(self) -> str:
+        """What the model is for, as peft names it."""
+        return "CAUSAL_LM" if self.card.readout == "likelihood" else "SEQ_CLS"
 
 
 def set_up(stage: MetaRMStage, place: str, output_dir: Path) -> Setup:
@@ -108,7 +112,9 @@ def set_up(stage: MetaRMStage, place: str, output_dir: Path) -> Setup:
     )
     encoder = MetaEncoder(base.tokenizer, spec, card.form, card.max_tokens)
     arguments = _arguments(stage, output_dir, place)
-    return Setup(stage, spec, base, arguments, card, encoder, reward)
+    setup = Setup(stage, spec, base, arguments, card, encoder, reward)
+    check_adapters(base.config, stage.lora, place, setup.auto_class, setup.task)
+    return setup
 
 
 def _arguments(stage: MetaRMStage, output_dir: Path, place: str) -> Any:

@@ -69,6 +69,8 @@ from reasrm.training.stage import (
     finished_checkpoint,
     read_trainer_state,
     run_stage,
+    stopped,
+    train_unless_stopped,
     write_data,
 )
 from reasrm.training.states import load_state
@@ -118,7 +120,7 @@ def train(
 ) -> dict[str, Any]:
     """Train a MetaRM and return the summary; every process of a launch calls this.
 
-    A signal while judgments are drawn ends it with a summary that says `interrupted` and the `exit_code`.
+    A signal ends it with a summary that says `interrupted` and the `exit_code`, in training with a checkpoint.
 
     Args:
         stage: The config.
@@ -152,7 +154,7 @@ def _train(setup: Setup, run: RunFolder, listener: Listener, resume: bool) -> di
     if run.writable:
         made = _make(setup, run, data, identity, listener)
         if isinstance(made, int):
-            return {"stage": "metarm", "run": str(run.path), "interrupted": True, "exit_code": 128 + made}
+            return {"stage": "metarm", "run": str(run.path), **stopped(made)}
         targets = made
     else:
         targets = wait_for_targets(run.path, identity)
@@ -160,7 +162,9 @@ def _train(setup: Setup, run: RunFolder, listener: Listener, resume: bool) -> di
         listener.say(f"{run.path} is finished; nothing is left to do")
         return _summary(run)
     trainer = build_trainer(setup, data, targets, run, listener)
-    trainer.train(resume_from_checkpoint=resume or None)
+    if train_unless_stopped(trainer, listener, resume):
+        step = trainer.state.global_step
+        return {"stage": "metarm", "run": str(run.path), "steps": step, **stopped(listener.stop.signum)}
     if not run.writable:
         return {}
     _write_metarm(setup, trainer, run, targets)

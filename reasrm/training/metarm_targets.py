@@ -144,13 +144,7 @@ def make_targets(
 def _read(spec: JudgeSpec, comparison: Comparison, recorded: Recorded, vote: int) -> Rollout:
     """Read a judgment as judging does, in the order shown."""
     group = f"{comparison.id}|{comparison.order}"
-    completion = Completion(
-        f"{group}|{vote}",
-        text=recorded.text,
-        finish_reason=recorded.finish_reason,
-        decision=recorded.decision,
-        scores=recorded.scores or None,
-    )
+    completion = Completion.replayed(f"{group}|{vote}", recorded)
     return Rollout(comparison, parse(spec, completion), group, num_tokens=0)
 
 

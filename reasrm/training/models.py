@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 
+from reasrm.config import nearest
 from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.generation.checkpoint import Checkpoint, context_length, stop_ids
 from reasrm.generation.hf import is_out_of_memory
+from reasrm.judging.folder import check_files, refuse_changed
 from reasrm.protocol.completions import CompletionEncoder
 from reasrm.protocol.encoder import PromptEncoder
 from reasrm.runs import result_checkpoint
@@ -24,6 +26,7 @@ __all__ = [
     "BareModel",
     "BaseModel",
     "adapter_config",
+    "check_adapters",
     "find_model",
     "load_weights",
     "open_bare",
@@ -102,6 +105,7 @@ def open_base(section: ModelSection) -> BaseModel:
     bare = open_bare(section)
     checkpoint, config, tokenizer = bare.checkpoint, bare.config, bare.tokenizer
     prompts = PromptEncoder(tokenizer)
+    prompts.refuse_garbling()
     ends = stop_ids(tokenizer, config, checkpoint.generation_config())
     pad_id = tokenizer.pad_token_id
     return BaseModel(
@@ -121,9 +125,11 @@ def find_model(path: str) -> str:
 
     Raises:
         ConfigError: The run has no checkpoint yet, or only adapters.
+        InputError: The model of a judge folder is not as it was exported.
     """
     folder = Path(path)
     if (folder / "judge.json").is_file():
+        refuse_changed(folder, check_files(folder))
         return str(folder / "model")
     if not ((folder / "manifest.json").is_file() and (folder / "checkpoints").is_dir()):
         return path
@@ -184,4 +190,56 @@ def adapter_config(section: LoraSection | None, task: str = "CAUSAL_LM") -> Any 
         lora_dropout=section.dropout,
         target_modules="all-linear" if whole else list(section.target_modules),
         modules_to_save=list(section.modules_to_save) or None,
+    )
+
+
+def check_adapters(
+    config: Any,
+    section: LoraSection | None,
+    place: str,
+    auto_class: str = "AutoModelForCausalLM",
+    task: str = "CAUSAL_LM",
+) -> None:
+    """Refuse adapters that name modules which the model does not have, before any weight is read.
+
+    Args:
+        config: The model's transformers config.
+        section: The adapters; None where all weights are trained.
+        place: The config file, for errors.
+        auto_class: What the model is loaded by.
+        task: See `adapter_config`.
+
+    Raises:
+        ConfigError: A name is no module's, or peft cannot adapt it.
+    """
+    if section is None:
+        return
+    import transformers
+    from peft import get_peft_model
+
+    with torch.device("meta"):
+        model = getattr(transformers, auto_class).from_config(config, trust_remote_code=False)
+        names = [name for name, _ in model.named_modules() if name]
+        for key in ("target_modules", "modules_to_save"):
+            wanted = getattr(section, key)
+            for module in () if wanted == "all-linear" else wanted:
+                if not any(name == module or name.endswith(f".{module}") for name in names):
+                    raise _no_module(module, names, f"{place}: lora.{key}")
+        try:
+            get_peft_model(model, adapter_config(section, task))  # type: ignore[arg-type]
+        except (ValueError, TypeError) as error:
+            raise ConfigError(
+                f"peft refuses these adapters: {' '.join(str(error).split())}",
+                place=f"{place}: lora",
+                remedy="name modules that are linear layers, or all-linear",
+            ) from error
+
+
+def _no_module(module: str, names: list[str], place: str) -> ConfigError:
+    known = sorted({last for name in names if not (last := name.rpartition(".")[2]).isdigit()})
+    guess = nearest(module, known)
+    return ConfigError(
+        f"the model has no module {module!r}",
+        place=place,
+        remedy=f"did you mean {guess!r}?" if guess else f"its modules: {', '.join(known)}",
     )

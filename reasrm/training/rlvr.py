@@ -11,16 +11,24 @@ A run keeps, beside what every run keeps, `samples.jsonl` (rollouts with the par
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 from transformers.trainer_callback import PrinterCallback
 
+from reasrm.errors import ConfigError
 from reasrm.metarm.model import find_folder
 from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint, result_checkpoint
-from reasrm.training.comparisons import ComparisonEncoder, EncodedComparisons, Orders, read_comparisons
+from reasrm.training.comparisons import (
+    ComparisonEncoder,
+    EncodedComparisons,
+    Orders,
+    Overlap,
+    overlap,
+    read_comparisons,
+)
 from reasrm.training.judge_grpo import JudgeGRPOTrainer
 from reasrm.training.models import adapter_config, load_weights
 from reasrm.training.planning import (
@@ -30,7 +38,7 @@ from reasrm.training.planning import (
     rollout_batches,
     rollout_memory,
 )
-from reasrm.training.rlvr_config import RLVRStage
+from reasrm.training.rlvr_config import RLVRStage, SelectionSection
 from reasrm.training.rlvr_setup import Setup, build_reward_function, open_metarm, set_up
 from reasrm.training.rollouts import Policy
 from reasrm.training.stage import (
@@ -51,7 +59,10 @@ from reasrm.training.validation import Validation
 
 __all__ = ["Comparisons", "Setup", "build_trainer", "encode_data", "plan", "set_up", "train"]
 
-_VOLATILE = VOLATILE | {"watch", "validation.batch_size", "rollouts.batch_size", "metarm.path"}
+_VOLATILE = VOLATILE | {
+    *("watch", "validation.batch_size", "validation.allow_training_rows"),
+    *("rollouts.batch_size", "metarm.path"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +78,10 @@ class Comparisons:
         """Prompts of an epoch."""
         return len(self.train.prompts) // (2 if self.redraws else 1)
 
+    def overlaps(self) -> dict[str, Overlap]:
+        """Return what each validation split has in common with the training rows."""
+        return {name: overlap(found, self.train) for name, found in self.validation.items()}
+
     def to_json(self) -> dict[str, Any]:
         """Return the counts that the run keeps."""
         return {
@@ -76,6 +91,7 @@ class Comparisons:
             "lengths": {"prompt": describe_numbers(self.train.lengths())},
             "validation_rows": {name: len(found.prompts) for name, found in self.validation.items()},
             "validation_dropped": {name: found.reasons for name, found in self.validation.items()},
+            "validation_overlap": {name: asdict(found) for name, found in self.overlaps().items()},
         }
 
 
@@ -84,6 +100,7 @@ def encode_data(setup: Setup, listener: Listener | None = None) -> Comparisons:
 
     Raises:
         InputError: A file cannot be read, or none of its pairs can be learned from.
+        ConfigError: The checkpoint would be chosen by rows that are learned from.
     """
     listener = listener or Listener()
     stage = setup.stage
@@ -102,9 +119,25 @@ def encode_data(setup: Setup, listener: Listener | None = None) -> Comparisons:
         return Comparisons(train, {}, redraws)
     encoder = _encoder(setup, section.orders)
     splits = {
-        name: read_comparisons(files, encoder, limit=section.limit) for name, files in section.splits.items()
+        name: read_comparisons(files, encoder, limit=section.limit, draw=stage.seed)
+        for name, files in section.splits.items()
     }
-    return Comparisons(train, splits, redraws)
+    data = Comparisons(train, splits, redraws)
+    if stage.selection is not None and not section.allow_training_rows:
+        _refuse_training_rows(data, stage.selection)
+    return data
+
+
+def _refuse_training_rows(data: Comparisons, selection: SelectionSection) -> None:
+    """Refuse to choose a checkpoint by rows that it has learned from: the one that remembers best would win."""
+    for name, shared in data.overlaps().items():
+        if shared.rows and selection.split in (None, name):
+            rows = len({prompt.comparison.id for prompt in data.validation[name].prompts})
+            raise ConfigError(
+                f"{shared.rows} of {rows} rows by which the checkpoint is chosen are training rows",
+                place=f"validation.splits.{name}",
+                remedy="name held-out rows, or set validation.allow_training_rows: true",
+            )
 
 
 def _encoder(setup: Setup, orders: Orders) -> ComparisonEncoder:
@@ -256,6 +289,13 @@ def _say_data(data: Comparisons, listener: Listener) -> None:
         if found.dropped:
             reasons = ", ".join(f"{count} {code}" for code, count in found.reasons.items())
             listener.say(f"warning: {len(found.dropped)} rows of {name} dropped ({reasons})")
+    for name, shared in data.overlaps().items():
+        if shared.prompts:
+            rows = len({prompt.comparison.id for prompt in data.validation[name].prompts})
+            listener.say(
+                f"warning: of {rows} rows of validation split {name}, {shared.rows} are training rows and "
+                f"{shared.prompts} have the prompt of one: its accuracy is not that of unseen rows"
+            )
     if len(data.train.targets) == 1:
         side = next(iter(data.train.targets))
         listener.say(

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from reasrm.config import Config
+from reasrm.config import Config, nearest
 from reasrm.critiques.config import CritiqueSection
 from reasrm.metarm.scale import BonusScale
 from reasrm.rewards.config import AdvantageSection, RewardSection
 from reasrm.training.config import OWNED, Stage, check_trainer, load_stage
+from reasrm.training.metric_names import metric_names, names_metric
 
 __all__ = [
     "Alarm",
@@ -99,18 +100,20 @@ class ValidationSection(Config):
     Args:
         splits: Name of a split → files.
         every: Judge them every so many steps, before the first and after the last.
-        limit: Read at most this many rows of each split.
+        limit: Judge at most this many rows of each split, drawn by the seed.
         orders: `random`: one order per pair; `both`: each row in both.
         temperature: Of sampling; 0 is greedy.
         batch_size: Rows per process and forward pass.
+        allow_training_rows: Let a checkpoint be chosen by rows that are learned from.
     """
 
-    splits: dict[str, tuple[str, ...]] = Field(min_length=1)
+    splits: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(min_length=1)
     every: int = Field(default=50, gt=0)
     limit: int | None = Field(default=500, gt=0)
     orders: Literal["random", "both"] = "random"
     temperature: float = Field(default=0.0, ge=0)
     batch_size: int = Field(default=64, gt=0)
+    allow_training_rows: bool = False
 
     @field_validator("splits", mode="before")
     @classmethod
@@ -163,7 +166,7 @@ class Alarm(Config):
         action: `warn`, or `stop` training with a checkpoint, once the generation batch is learned from.
     """
 
-    metric: str
+    metric: str = Field(min_length=1)
     below: float | None = None
     above: float | None = None
     patience: int = Field(default=3, gt=0)
@@ -304,6 +307,14 @@ class RLVRStage(Stage):
             raise ValueError(f"rewards.parts.{reads[0]} scores critiques; say how in critique")
         if self.metarm is not None and self.metarm.fills not in reads:
             raise ValueError(f"metarm.fills {self.metarm.fills!r} is no reward part of the kind critique")
+        if not any(part.weight for part in self.rewards.parts.values()):
+            raise ValueError("the weights of all rewards.parts are 0, so every reward would be the same")
+        for name, part in self.rewards.parts.items():
+            if part.kind == "outcome" and part.weight < 0:
+                raise ValueError(
+                    f"rewards.parts.{name}.weight is {part.weight:g}, which would pay for wrong verdicts"
+                )
+        self._check_alarms()
         if self.rollouts.refill and self.data.orders == "both":
             raise ValueError("rollouts.refill would tear the two orders of a pair apart; use one of the two")
         if self.rollouts.refill and self.data.orders == "each_epoch":
@@ -313,6 +324,20 @@ class RLVRStage(Stage):
         if self.rollouts.refill and self.trainer.get("use_vllm"):
             raise ValueError("rollouts.refill draws through transformers only; leave use_vllm or refill out")
         return self
+
+    def _check_alarms(self) -> None:
+        """Refuse alarms that could never sound."""
+        splits = self.validation.splits if self.validation else ()
+        meta = self.metarm is not None
+        for number, alarm in enumerate(self.watch.alarms):
+            if not names_metric(alarm.metric, self.rewards.parts, splits, meta=meta):
+                known = metric_names(self.rewards.parts, meta=meta)
+                known += [f"eval/{split}/accuracy" for split in splits]
+                guess = nearest(alarm.metric, known)
+                raise ValueError(
+                    f"watch.alarms.{number}.metric: nothing is logged as {alarm.metric!r}; "
+                    + (f"did you mean {guess!r}?" if guess else "take a name from metrics.jsonl")
+                )
 
 
 def load_rlvr_stage(path: Path, overrides: Sequence[str] = ()) -> RLVRStage:

@@ -21,7 +21,7 @@ from reasrm.scorers.critiques import build_critique_scorer
 from reasrm.scorers.referee import BackendReferee
 from reasrm.training.arguments import build_arguments
 from reasrm.training.meta_reward import MetaReward, check_meta_reward
-from reasrm.training.models import BaseModel, open_base
+from reasrm.training.models import BaseModel, check_adapters, open_base
 from reasrm.training.rlvr_config import MetaRewardSection, RLVRStage
 from reasrm.training.stage import Checked, open_spec
 
@@ -71,6 +71,7 @@ def set_up(stage: RLVRStage, place: str, output_dir: Path) -> Setup:
         _check_metarm(stage, stage.metarm, spec)
     build_reward_function(stage)  # what it lacks should not be found out after the weights were loaded
     base = open_base(stage.model)
+    check_adapters(base.config, stage.lora, place)
     arguments = _arguments(stage, spec, output_dir, place)
     _check_boundaries(stage, arguments, place)
     left = (base.context or math.inf) - arguments.max_completion_length

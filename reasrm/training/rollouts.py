@@ -19,7 +19,7 @@ import torch
 from accelerate.utils import broadcast_object_list, gather_object
 from trl.models.utils import unwrap_model_for_generation
 
-from reasrm.errors import InternalError
+from reasrm.errors import EnvironmentProblem, InternalError
 from reasrm.generation.hf import sample_ids
 from reasrm.hashing import derive_seed
 from reasrm.protocol.spec import JudgeSpec
@@ -328,17 +328,23 @@ class Rollouts(_Trainer):
         if self.args.world_size == 1:
             return self._reward.ask(rollouts)
         answer: list[Any] = [None, None]
-        problem: RewardProblem | None = None
+        problem: RewardProblem | EnvironmentProblem | None = None
         if self.args.process_index == 0:
             try:
                 answer[0] = self._reward.ask(rollouts)
             except RewardProblem as error:
                 problem, answer[1] = error, (error.part, error.cause, error.row_id, error.order)
+            except EnvironmentProblem as error:
+                problem, answer[1] = error, (str(error),)
         broadcast_object_list(answer)
+        if problem is not None:
+            raise problem
         if answer[1] is not None:
+            if len(answer[1]) == 1:
+                raise EnvironmentProblem(answer[1][0])
             part, cause, *row = answer[1]
             at_fault = (r for r in rollouts if [r.comparison.id, r.comparison.order] == row)
-            raise problem or RewardProblem(part, cause, next(at_fault, None))
+            raise RewardProblem(part, cause, next(at_fault, None))
         parts: dict[str, Values] = answer[0]
         return parts
 

@@ -24,9 +24,9 @@ from reasrm.runs import CheckpointInfo, RunFolder
 from reasrm.training.arguments import sft_arguments
 from reasrm.training.checkpoints import SafeCheckpoints
 from reasrm.training.config import SFTStage
-from reasrm.training.data import EncodedRows, RowEncoder, encode_files, to_dataset
+from reasrm.training.data import EncodedRows, Example, RowEncoder, encode_files, to_dataset
 from reasrm.training.guards import GuardedSteps
-from reasrm.training.models import BaseModel, adapter_config, load_weights, open_base
+from reasrm.training.models import BaseModel, adapter_config, check_adapters, load_weights, open_base
 from reasrm.training.planning import batches, count_parameters, describe_lengths, estimate_memory
 from reasrm.training.stage import (
     Checked,
@@ -85,7 +85,19 @@ class RunData:
             "lengths": describe_lengths(self.train),
             "validation_rows": len(validation.examples) if validation else 0,
             "validation_dropped": validation.reasons if validation else {},
+            "validation_overlap": self.overlap(),
         }
+
+    def overlap(self) -> int:
+        """Return how many validation rows ask what a training row asks: the same prompt and responses in one order."""
+        asked = {_question(example) for example in self.train.examples}
+        return (
+            sum(_question(example) in asked for example in self.validation.examples) if self.validation else 0
+        )
+
+
+def _question(example: Example) -> bytes:
+    return example.ids[: example.num_prompt].tobytes()
 
 
 def set_up(stage: SFTStage, place: str, output_dir: Path) -> Setup:
@@ -102,6 +114,7 @@ def set_up(stage: SFTStage, place: str, output_dir: Path) -> Setup:
     """
     spec = open_spec(stage, place)
     base = open_base(stage.model)
+    check_adapters(base.config, stage.lora, place)
     max_tokens = min(stage.data.max_tokens, base.context or stage.data.max_tokens)
     return Setup(stage, spec, base, sft_arguments(stage, output_dir, max_tokens, place), max_tokens)
 
@@ -247,6 +260,11 @@ def _train(setup: Setup, run: RunFolder, listener: Listener, resume: bool) -> di
 
 
 def _say_dropped(data: RunData, listener: Listener) -> None:
+    if shared := data.overlap():
+        listener.say(
+            f"warning: {shared} of {len(data.validation.examples) if data.validation else 0} validation rows have the "
+            "prompt of a training row: their loss is not that of unseen rows"
+        )
     for name, rows in (("training", data.train), ("validation", data.validation)):
         if rows is not None and rows.dropped:
             reasons = ", ".join(f"{count} {code}" for code, count in rows.reasons.items())

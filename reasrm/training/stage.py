@@ -6,8 +6,9 @@ Every process of a launch calls `run_stage`; the one of rank 0 owns the run fold
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,21 @@ from transformers import TrainerCallback
 
 from reasrm.errors import ConfigError
 from reasrm.files import replacing, write_json_atomic
-from reasrm.protocol.prompts import check_spec
+from reasrm.protocol.prompts import check_spec, warn_of_codes
 from reasrm.protocol.spec import JudgeSpec, load_spec
 from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint
 from reasrm.strictjson import dumps
 from reasrm.training.arguments import check_machine, weights_dtype
 from reasrm.training.config import Stage
 from reasrm.training.models import BareModel
+from reasrm.training.stopping import CONTINUE, Stop
 
 __all__ = [
     "VOLATILE",
     "Checked",
     "Listener",
     "SealTheEnd",
+    "StopWhenAsked",
     "Tell",
     "absolute",
     "engine_files",
@@ -37,7 +40,9 @@ __all__ = [
     "open_spec",
     "read_trainer_state",
     "run_stage",
+    "stopped",
     "train_or_finish",
+    "train_unless_stopped",
     "write_data",
 ]
 
@@ -73,12 +78,14 @@ class Listener:
         rows: Called with the number of rows read.
         steps: Called at every log with the steps done, the steps in all, and what was logged.
         counts: Called while something is done before training, with its name, how much is done, and how much there is.
+        stop: Whether the stage was asked to stop; one that nobody sets lets it run to its end.
     """
 
     say: Callable[[str], None] = lambda text: None
     rows: Callable[[int], None] = lambda number: None
     steps: Callable[[int, int, Mapping[str, Any]], None] = lambda done, total, logs: None
     counts: Callable[[str, int, int], None] = lambda name, done, total: None
+    stop: Stop = field(default_factory=Stop)
 
 
 class SealTheEnd(TrainerCallback):  # type: ignore[misc]
@@ -101,6 +108,71 @@ class Tell(TrainerCallback):  # type: ignore[misc]
         """Tell."""
         if state.is_world_process_zero and logs:
             self._listener.steps(state.global_step, state.max_steps, logs)
+
+
+class StopWhenAsked(TrainerCallback):  # type: ignore[misc]
+    """Ends training with a checkpoint once a signal has arrived in any process, so that a resumed run lacks nothing.
+
+    Nothing else is logged or measured for it: the logs of a run that was stopped are those of one that was not. After
+    the last step of an epoch it waits for what is measured there.
+
+    Args:
+        stop: This process's.
+        trainer: Whose training ends; one that says `at_boundary` ends only there.
+
+    Attributes:
+        acted: Whether it has.
+    """
+
+    def __init__(self, stop: Stop, trainer: Any) -> None:
+        self._stop = stop
+        self._trainer = trainer
+        self.acted = False
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Save and end, unless this is the end anyway."""
+        epoch_ends = abs(state.epoch - round(state.epoch)) < 1e-9
+        if self._is_asked(args) and state.global_step < state.max_steps and not epoch_ends:
+            self._end(control)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Leave out what belongs to a whole epoch if this one is not, and end after one that is."""
+        if self.acted:
+            control.should_log = control.should_evaluate = control.should_save = False
+        elif self._is_asked(args) and state.global_step < state.max_steps:
+            self._end(control)
+
+    def _end(self, control: Any) -> None:
+        if getattr(self._trainer, "at_boundary", True):
+            self.acted = control.should_save = control.should_training_stop = True
+
+    def _is_asked(self, args: Any) -> bool:
+        asked = self._stop.signum is not None
+        if args.world_size == 1:
+            return asked
+        vote = torch.tensor(int(asked), device=args.device)
+        torch.distributed.all_reduce(vote, op=torch.distributed.ReduceOp.MAX)
+        return bool(vote)
+
+
+def train_unless_stopped(trainer: Any, listener: Listener, resume: bool) -> bool:
+    """Train to the end, or to where a signal ends it with a checkpoint; return whether one has.
+
+    Args:
+        trainer: Built, not begun.
+        listener: Who knows of signals.
+        resume: Go on from the last whole checkpoint.
+    """
+    watch = StopWhenAsked(listener.stop, trainer)
+    trainer.add_callback(watch)
+    with listener.stop.training():
+        trainer.train(resume_from_checkpoint=resume or None)
+    return watch.acted
+
+
+def stopped(signum: int | None) -> dict[str, Any]:
+    """Return what the summary of a stage says that a signal has ended; another process may have got it."""
+    return {"interrupted": True, "exit_code": 128 + (signum or signal.SIGTERM), "continue": CONTINUE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +217,7 @@ def open_spec(stage: Stage, place: str, pairs: str | None = None) -> JudgeSpec:
     check_machine(stage, place)
     spec = load_spec(stage.spec)
     check_spec(spec)
+    warn_of_codes(spec)
     if pairs is not None and spec.protocol != "pairwise":
         raise ConfigError(
             f"spec {spec.name!r} is {spec.protocol}; {pairs}",
@@ -226,7 +299,7 @@ def train_or_finish(
     build: Callable[[], Any],
     summarise: Callable[[CheckpointInfo], dict[str, Any]],
 ) -> dict[str, Any]:
-    """Train to the end and return the summary; a finished run is left alone.
+    """Train to the end and return the summary; a finished run is left alone. A signal ends it with a checkpoint.
 
     Args:
         run: The run folder.
@@ -239,9 +312,10 @@ def train_or_finish(
     if finished is not None:
         listener.say(f"{run.path} is finished; nothing is left to do")
         return summarise(finished)
-    build().train(resume_from_checkpoint=resume or None)
+    ended = train_unless_stopped(build(), listener, resume)
     checkpoint = latest_checkpoint(run.path)
-    return {} if checkpoint is None else summarise(checkpoint)
+    summary = {} if checkpoint is None else summarise(checkpoint)
+    return {**summary, **stopped(listener.stop.signum)} if ended else summary
 
 
 def write_data(run: RunFolder, dropped: Iterable[Any], counts: Mapping[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 Validation runs before the first step, every so many steps and after the last, through the same prompts, sampler and
 reader as rollouts, spread over all processes. An unreadable judgment is not right: accuracy is of all rows, and
-coverage stands beside it. A new best is saved at once and never removed by rotation.
+coverage stands beside it. The two orders of a pair are not two trials: its interval is over pairs. A new best is saved
+at once and never removed by rotation.
 """
 
 from __future__ import annotations
@@ -16,17 +17,18 @@ from accelerate.utils import gather_object
 from transformers import Trainer, TrainerCallback
 
 from reasrm.hashing import derive_seed
-from reasrm.metrics.intervals import wilson
+from reasrm.metrics.intervals import Estimate, clustered_mean
 from reasrm.records import ParseStatus
 from reasrm.requests import SamplingParams
 from reasrm.rewards.base import Rollout
+from reasrm.rewards.outcome import is_right
 from reasrm.training.rlvr_config import CanarySection, SelectionSection, ValidationSection
 from reasrm.training.watch import describe_verdicts
 
 if TYPE_CHECKING:
     from reasrm.training.judge_grpo import JudgeGRPOTrainer
 
-__all__ = ["Validation", "validate"]
+__all__ = ["Validation", "accuracy_interval", "validate"]
 
 _LOG = logging.getLogger("reasrm")
 
@@ -63,14 +65,13 @@ def judge_prompts(
 def validate(
     trainer: JudgeGRPOTrainer, splits: Mapping[str, Sequence[str]], section: ValidationSection
 ) -> dict[str, float]:
-    """Return the numbers of all splits: `eval/SPLIT/accuracy` with its 95 % interval (Wilson), coverage, and so on."""
+    """Return the numbers of all splits: `eval/SPLIT/accuracy` with its 95 % interval over pairs, coverage and so on."""
     numbers: dict[str, float] = {}
     for split, keys in splits.items():
         rollouts = judge_prompts(trainer, keys, section.temperature, section.batch_size)
         prefix = f"eval/{split}"
         found = describe_verdicts(rollouts, prefix)
-        right = round(found[f"{prefix}/accuracy"] * len(rollouts))
-        interval = wilson(right, len(rollouts))
+        interval = accuracy_interval(rollouts, trainer.args.seed)
         limits = {"accuracy_low": interval.ci_low, "accuracy_high": interval.ci_high}
         found |= {f"{prefix}/{name}": value for name, value in limits.items() if value is not None}
         found[f"{prefix}/tokens"] = statistics.fmean(r.num_tokens for r in rollouts)
@@ -78,6 +79,14 @@ def validate(
         if section.orders == "both":
             numbers |= _consistency(rollouts, prefix)
     return numbers
+
+
+def accuracy_interval(rollouts: Sequence[Rollout], seed: int) -> Estimate:
+    """Return the share of right verdicts with its 95 % interval; the orders of a pair are one cluster."""
+    pairs: dict[str, list[bool]] = {}
+    for rollout in rollouts:
+        pairs.setdefault(rollout.comparison.id, []).append(is_right(rollout) is True)
+    return clustered_mean([(sum(right), len(right)) for right in pairs.values()], seed)
 
 
 def _consistency(rollouts: Sequence[Rollout], prefix: str) -> dict[str, float]:

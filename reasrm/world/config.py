@@ -81,7 +81,7 @@ class WorldConfig(Config):
         splits: What differs from split to split.
     """
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     held_out_topics: tuple[str, ...] = HELD_OUT_TOPICS
     must_share: float = Field(default=0.6, ge=0, le=1)
     principle_share: float = Field(default=0.5, ge=0, le=1)

@@ -7,12 +7,12 @@ shown (rules, writers, the shortcut's place, the margin) lies in `meta`.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from reasrm.errors import ConfigError, InputError
 from reasrm.hashing import derive_seed
-from reasrm.records import CandidateSet, Critique, Message, PreferencePair, Row, Rubric
+from reasrm.records import CandidateSet, Conversation, Critique, Message, PreferencePair, Row, Rubric
 from reasrm.world.config import Split, WorldConfig, Writer
 from reasrm.world.critiques import Clause, core_arguments
 from reasrm.world.language import (
@@ -116,10 +116,35 @@ class World:
     def __init__(self, config: WorldConfig | None = None) -> None:
         self.config = config or WorldConfig()
 
-    def pairs(self, split: Split, count: int, start: int = 0) -> Iterator[PreferencePair]:
-        """Yield rows `start` to `start + count - 1` of a split."""
-        for number in range(start, start + count):
-            yield self.pair(split, number)
+    def pairs(
+        self, split: Split, count: int, start: int = 0, without: Container[Conversation] = ()
+    ) -> Iterator[PreferencePair]:
+        """Yield rows of a split from number `start` on.
+
+        Args:
+            split: Which.
+            count: How many.
+            start: Number of the first.
+            without: Prompts of rows to pass over, such as those trained on; later rows take their place, and a row
+                keeps its number.
+
+        Raises:
+            ConfigError: Hardly any row of the split has another prompt.
+        """
+        wanted = (self.pair(split, number) for number in range(start, start + 20 * count + 1000))
+        found = 0
+        for pair in wanted:
+            if found == count:
+                return
+            if pair.prompt not in without:
+                found += 1
+                yield pair
+        if found < count:
+            raise ConfigError(
+                f"only {found} of {count} rows have a prompt that is not passed over",
+                place=f"splits.{split}",
+                remedy="ask for fewer",
+            )
 
     def pair(self, split: Split, number: int) -> PreferencePair:
         """Return one preference pair.

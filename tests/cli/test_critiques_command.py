@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from reasrm.cli.app import app
-from tests.commands import ROOT, rows_of, run, start, summary, write_rows
+from tests.commands import ROOT, rows_of, start, summary, write_rows
+from tests.commands import here as run
 from tests.fakes import Endpoint, Reply, chat, refuse
 from tests.scorers.critic import answer, critique_of, user_text
 
@@ -92,6 +93,7 @@ def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
     return Here(monkeypatch, capfd)
 
 
+@pytest.mark.slow
 def test_what_fails_is_an_error_and_no_empty_list(tmp_path: Path, here: Here) -> None:
     rows, output = write_critiques(tmp_path / "rows.jsonl", 40), tmp_path / "arguments.jsonl"
     with Endpoint(faulty) as endpoint:
@@ -126,6 +128,7 @@ def test_what_fails_is_an_error_and_no_empty_list(tmp_path: Path, here: Here) ->
         assert len(endpoint.calls) == calls + 28, "only what failed is asked again"
 
 
+@pytest.mark.slow
 def test_killed_runs_lose_nothing_and_buy_nothing_twice(tmp_path: Path) -> None:
     count, concurrency, kills = 60, 4, 2
     rows, output = write_critiques(tmp_path / "rows.jsonl", count), tmp_path / "arguments.jsonl"
@@ -162,6 +165,7 @@ def test_killed_runs_lose_nothing_and_buy_nothing_twice(tmp_path: Path) -> None:
     assert all(len(row["arguments"]) == 1 for row in rows_of(output))
 
 
+@pytest.mark.slow
 def test_a_signal_drains_and_the_run_continues(tmp_path: Path) -> None:
     rows, output = write_critiques(tmp_path / "rows.jsonl", 100), tmp_path / "arguments.jsonl"
     go_on, asked = threading.Event(), []

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.commands import ROOT, environment, rows_of, run, sorted_lines, start, summary
+from tests.commands import ROOT, environment, rows_of, sorted_lines, start, summary
+from tests.commands import here as run
 from tests.fakes import Endpoint, chat, refuse
 
 TOPICS = [
@@ -56,6 +57,7 @@ def write_config(folder: Path, **sections: Any) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_messy_file_becomes_splits_a_report_and_named_drops(tmp_path: Path) -> None:
     rows = [comparison(n, "A" if n % 3 else "B") for n in range(12)]
     rows += [
@@ -90,6 +92,7 @@ def test_a_messy_file_becomes_splits_a_report_and_named_drops(tmp_path: Path) ->
     assert names == {"pairs.jsonl", "dropped.jsonl", "curation.json", "curate.lock"}
 
 
+@pytest.mark.slow
 def test_a_key_of_the_config_may_be_overridden(tmp_path: Path) -> None:
     write(tmp_path / "in.jsonl", [comparison(n) for n in range(6)])
     config = write_config(tmp_path, seed=1)
@@ -103,6 +106,7 @@ def test_a_key_of_the_config_may_be_overridden(tmp_path: Path) -> None:
     assert (refused.returncode, summary(refused)["message"]) == (2, "--set seed: expected a.b=value")
 
 
+@pytest.mark.slow
 def test_overlap_is_refused_with_the_rows_and_their_share(tmp_path: Path) -> None:
     write(tmp_path / "in.jsonl", [comparison(n) for n in range(4)])
     write(tmp_path / "bench.jsonl", [comparison(n, id=f"bench-{n}") for n in (2, 7)])
@@ -132,6 +136,7 @@ def judge_section(endpoint: Endpoint) -> dict[str, Any]:
     return {"run": {"judge": f"openai:m@{endpoint.base_url}", "spec": "mt-bench", "concurrency": 4}}
 
 
+@pytest.mark.slow
 def test_a_judge_is_run_killed_and_goes_on(tmp_path: Path) -> None:
     write(tmp_path / "in.jsonl", [comparison(n, "A" if n % 4 else "B") for n in range(40)])
     with Endpoint(prefer_a_text) as endpoint:
@@ -158,6 +163,7 @@ def test_a_judge_is_run_killed_and_goes_on(tmp_path: Path) -> None:
     assert sorted_lines(tmp_path / "out" / "pairs.jsonl") == sorted_lines(tmp_path / "fresh" / "pairs.jsonl")
 
 
+@pytest.mark.slow
 def test_a_stopped_judge_says_so_and_failed_calls_are_tried_again_on_request(tmp_path: Path) -> None:
     write(tmp_path / "in.jsonl", [comparison(n) for n in range(12)])
     broken = {"on": True}

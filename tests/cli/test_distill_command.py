@@ -23,7 +23,8 @@ from reasrm.config import parse_config
 from reasrm.distillation.config import DistillConfig
 from reasrm.protocol.sft_rows import read_sft_row
 from reasrm.protocol.spec import load_spec
-from tests.commands import ROOT, environment, rows_of, run, start, summary
+from tests.commands import ROOT, environment, rows_of, start, summary
+from tests.commands import here as run
 from tests.fakes import Endpoint, Reply, chat, refuse
 
 RIGHT, WRONG = "A names it. <answer>[[A]]</answer>", "B names it. <answer>[[B]]</answer>"
@@ -99,6 +100,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in FILES}
 
 
+@pytest.mark.slow
 def test_two_bad_teachers(tmp_path: Path) -> None:
     """Refusals, cut traces, a betrayed label, two wrong verdicts, a filter, a dead call: the ledger adds up."""
     with Endpoint(teachers) as endpoint:
@@ -179,6 +181,7 @@ def kill_until_done(tmp_path: Path, kills: int, count: int) -> None:
         assert len(endpoint.calls) <= 2 * num_calls + 4 * kills, "only what was in flight is asked again"
 
 
+@pytest.mark.slow
 def test_killed_runs_end_with_the_same_bytes(tmp_path: Path) -> None:
     kill_until_done(tmp_path, kills=3, count=80)
 
@@ -188,6 +191,7 @@ def test_runs_killed_twenty_times_end_with_the_same_bytes(tmp_path: Path) -> Non
     kill_until_done(tmp_path, kills=20, count=600)
 
 
+@pytest.mark.slow
 def test_faults_that_pass_are_survived(tmp_path: Path) -> None:
     with Endpoint(
         lambda payload: chat(RIGHT), fault_rate=0.3, faults=["500", "429", "malformed"]

@@ -12,7 +12,8 @@ import pytest
 
 from reasrm.protocol.spec import builtin_specs, load_spec
 from reasrm.sources import SOURCES
-from tests.commands import ROOT, decide, environment, rows_of, run, summary, write_rows
+from tests.commands import ROOT, decide, environment, rows_of, summary, write_rows
+from tests.commands import here as run
 from tests.fakes import Endpoint
 from tests.tiny import build_tiny_model
 from tests.training.stages import write_stage
@@ -40,6 +41,7 @@ VERBS = [
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_readmes_judge_command_runs(tmp_path):
     (line,) = [line for line in README.splitlines() if line.startswith("reasrm judge --judge openai:")]
     rows = write_rows(tmp_path / "rows.jsonl", 4)
@@ -51,6 +53,7 @@ def test_the_readmes_judge_command_runs(tmp_path):
     assert {row["status"] for row in rows_of(tmp_path / "judged.jsonl")} <= {"ok", "split"}
 
 
+@pytest.mark.slow
 def test_the_readmes_way_from_rows_to_a_judge_runs(tmp_path):
     config = write_stage(tmp_path)
     rows = write_rows(tmp_path / "in.jsonl", 3)
@@ -66,10 +69,13 @@ def test_the_readmes_way_from_rows_to_a_judge_runs(tmp_path):
     assert [line.split()[1] for line in lines] == ["sft", "sft", "export", "judge"]
     for line in lines:
         result = run(*(str(names.get(word, word)) for word in shlex.split(line)[1:]))
-        assert result.returncode == 0, result.stderr
+        # A few steps make no judge that can be read, and the last command says so.
+        assert result.returncode == (3 if " judge " in line else 0), result.stderr
+    assert summary(result)["unreadable"]
     assert len(rows_of(tmp_path / "judged.jsonl")) == 3
 
 
+@pytest.mark.slow
 def test_the_readmes_row_is_what_the_embedded_judge_writes(tmp_path):
     (shown,) = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL)]
     number = int(shown["id"].removeprefix("ood-"))
@@ -94,12 +100,14 @@ def test_the_readmes_python_runs():
     assert re.fullmatch(r"(ok|split) (A|B|None) (True|False) (True|False|None)\n", result.stdout)
 
 
+@pytest.mark.slow
 def test_a_local_model_judges_quietly(tmp_path):
     build_tiny_model(tmp_path / "model", context=4000)
     rows = write_rows(tmp_path / "rows.jsonl", 2)
     args = ["--judge", tmp_path / "model", "--spec", "mt-bench", "--max-tokens", "4", "--dtype", "float32"]
     result = run("judge", *args, "--input", rows, "--output", tmp_path / "out.jsonl", "--quiet")
-    assert (result.returncode, result.stderr) == (0, "")
+    # Its weights are random, and nothing it says can be read.
+    assert (result.returncode, result.stderr) == (3, "")
     assert summary(result)["parse_status"] == {"truncated": 4}
 
 
@@ -128,6 +136,7 @@ def test_every_link_of_the_documentation_leads_somewhere():
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
 
 
+@pytest.mark.slow
 def test_lists_of_specs_and_sources_are_complete():
     listed = run("specs")
     assert tuple(sorted(summary(listed)["specs"])) == builtin_specs()
@@ -155,6 +164,7 @@ def test_every_verb_explains_itself_with_an_example(verb):
     assert re.search(r"Example:\s+reasrm", result.stdout)
 
 
+@pytest.mark.slow
 def test_usage_errors_exit_2_and_quiet_silences_stderr(tmp_path):
     for usage in (["judge"], ["no-such-verb"], ["judge", "--votes", "0"], []):
         result = run(*usage)

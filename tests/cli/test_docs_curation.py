@@ -6,6 +6,8 @@ import json
 import re
 import shlex
 
+import pytest
+
 from reasrm.cli.app import app
 from reasrm.config import parse_config
 from reasrm.curation.config import ConsistencySection
@@ -24,6 +26,7 @@ def commands(text: str) -> list[list[str]]:
     ]
 
 
+@pytest.mark.slow
 def test_every_command_runs(tmp_path, monkeypatch, capfd) -> None:
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.chdir(tmp_path)

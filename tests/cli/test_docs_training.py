@@ -14,6 +14,8 @@ from reasrm.cli.app import app
 from reasrm.config import read_settings
 from tests.commands import ROOT, rows_of
 
+pytestmark = pytest.mark.slow
+
 # What a command gets behind its words: a base of a few steps, a training of two.
 SHORT = {
     "sandbox base": ("--config", "configs/sandbox/demo-tiny.yaml"),

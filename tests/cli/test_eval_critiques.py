@@ -8,8 +8,13 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from tests.commands import ROOT, rows_of, run, summary, write_rows
+import pytest
+
+from tests.commands import ROOT, rows_of, summary, write_rows
+from tests.commands import here as run
 from tests.fakes import Endpoint, Reply, chat
+
+pytestmark = pytest.mark.slow
 
 PAGE = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
 ARGUMENT = {"about": "B", "stance": "against", "text": "The response is too short.", "fatal": False}

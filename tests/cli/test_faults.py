@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import itertools
 import json
 import os
@@ -13,10 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import decide, rows_of, run, sorted_lines, start, summary, write_rows
+import reasrm
+from tests.commands import decide, rows_of, run_piped, sorted_lines, start, summary, write_rows
+from tests.commands import here as run
 from tests.fakes import Endpoint, Reply, chat
 
 WRONG_LABELS = (7, "C", -100, "", "A > B")
+SANDBOX_MODEL = Path(reasrm.__file__).with_name("sandbox_judge") / "model"
 SEPARATORS = "a\u2028b\u2029c\u0085d\x0be\x0cf"
 
 
@@ -88,6 +93,7 @@ def kill_until_done(tmp_path: Path, kills: int, count: int, concurrency: int) ->
     assert total_calls - 2 * count <= kills * 2 * (concurrency + 64)
 
 
+@pytest.mark.slow
 def test_f1_killed_runs_lose_nothing_and_repeat_nothing(tmp_path):
     kill_until_done(tmp_path, kills=10, count=150, concurrency=4)
 
@@ -97,6 +103,243 @@ def test_f1_soak_two_hundred_kills(tmp_path):
     kill_until_done(tmp_path, kills=200, count=2000, concurrency=8)
 
 
+def mend_and_pipe_until_done(tmp_path: Path, kills: int, count: int) -> None:
+    """F1 with an input that is mended between the kills, and comes as a file or through a pipe by turns."""
+    rows, output, errors = (
+        tmp_path / "rows.jsonl",
+        tmp_path / "out.jsonl",
+        tmp_path / "out.jsonl.errors.jsonl",
+    )
+    good = write_rows(rows, count).read_text().splitlines()
+    lines = list(good)
+    damaged = list(range(3, count, max(count // kills, 1)))[:kills]
+    for n in damaged:
+        lines[n] = good[n].replace('"label": "A"', '"label": "?"') if n % 2 else good[n][:-1]
+    draw = random.Random(2)
+    with Endpoint(slow(0.004)) as endpoint:
+        for n in damaged:
+            rows.write_text("\n".join(lines) + "\n")
+            piped = n % 3 == 0
+            args = judge_args(endpoint, Path("-") if piped else rows, output, "--concurrency", "4")
+            before = output.stat().st_size if output.exists() else 0
+            process = start(*args, piped=rows if piped else None)
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline and process.poll() is None:
+                if output.exists() and output.stat().st_size > before:
+                    break
+                time.sleep(0.002)
+            time.sleep(draw.random() * 0.05)
+            process.kill()
+            process.communicate()
+            if process.returncode >= 0:  # it was faster than the kill: every row came to something
+                assert process.returncode == 3
+                done = [row["id"] for row in rows_of(output)] + [row["id"] for row in rows_of(errors)]
+                assert len(done) == len(set(done)) == count
+            lines[n] = good[n]
+        rows.write_text("\n".join(lines) + "\n")
+        result = run_piped(*judge_args(endpoint, Path("-"), output), piped=rows)
+        assert result.returncode == 0, result.stderr
+        clean = tmp_path / "clean.jsonl"
+        assert run(*judge_args(endpoint, rows, clean)).returncode == 0
+    assert not errors.exists()
+    assert sorted(row["id"] for row in rows_of(output)) == sorted(f"q{n}" for n in range(count))
+    assert sorted_lines(output) == sorted_lines(clean)
+    assert summary(result)["rows"] == count
+
+
+def test_f1_kills_between_mended_rows_and_pipes(tmp_path):
+    mend_and_pipe_until_done(tmp_path, kills=3, count=60)
+
+
+@pytest.mark.soak
+def test_f1_soak_twenty_kills_between_mended_rows_and_pipes(tmp_path):
+    mend_and_pipe_until_done(tmp_path, kills=20, count=1500)
+
+
+@pytest.mark.parametrize("how", ["-", "/dev/stdin", "fifo"])
+def test_what_comes_through_a_pipe_is_judged_and_continued(tmp_path, how):
+    rows, output, fifo = (
+        write_rows(tmp_path / "rows.jsonl", 5),
+        tmp_path / "out.jsonl",
+        tmp_path / "rows.fifo",
+    )
+    os.mkfifo(fifo)
+
+    def judged(endpoint: Endpoint):
+        args = judge_args(endpoint, fifo if how == "fifo" else Path(how), output, "--limit", "4")
+        if how != "fifo":
+            return run_piped(*args, piped=rows)
+        threading.Thread(target=fifo.write_bytes, args=(rows.read_bytes(),), daemon=True).start()
+        return run(*args)
+
+    with Endpoint(decide) as endpoint:
+        first = judged(endpoint)
+        assert first.returncode == 0, first.stderr
+        assert summary(first)["rows"] == len(rows_of(output)) == 4
+        again = judged(endpoint)
+        assert (again.returncode, summary(again)["resumed"], len(endpoint.calls)) == (0, 4, 8)
+    manifest = json.loads((tmp_path / "out.jsonl.manifest.json").read_text())
+    assert manifest["piped"] == ["rows.fifo" if how == "fifo" else "stdin"]
+    assert manifest["identity"]["input_sha256"] == [hashlib.sha256(rows.read_bytes()).hexdigest()]
+
+
+def test_every_verb_that_reads_rows_twice_takes_a_pipe(tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl", 4, critique="Response A is right. Response B is wrong.")
+    curation = tmp_path / "curate.yaml"
+    curation.write_text(json.dumps({"input": ["-"], "output": str(tmp_path / "curated")}))
+    verbs = {
+        "kept": ["data", "import", "--input", "-", "--output", str(tmp_path / "pairs.jsonl")],
+        "rows": ["data", "curate", "--config", str(curation)],
+        "extracted": ["critiques", "extract", "--input", "-", "--output", str(tmp_path / "arguments.jsonl")],
+        "num_rows": [
+            "eval",
+            "pairs",
+            "--judge",
+            "sandbox",
+            "--input",
+            "-",
+            "--output",
+            str(tmp_path / "eval"),
+        ],
+    }
+    for key, verb in verbs.items():
+        for _ in range(2):
+            result = run_piped(*verb, piped=rows)
+            assert result.returncode == 0, result.stderr
+            assert summary(result)[key] == 4, verb
+
+
+def test_training_refuses_a_pipe(tmp_path):
+    config = Path(__file__).resolve().parents[2] / "configs/sandbox/sft.yaml"
+    fifo = tmp_path / "rows.fifo"
+    os.mkfifo(fifo)
+    sets = [f"data.train={fifo}", f"model.path={SANDBOX_MODEL}"]
+    result = run("sft", "--config", config, "--run-dir", tmp_path / "run", "--set", sets[0], "--set", sets[1])
+    assert result.returncode == 4, result.stderr
+    assert "is a pipe" in summary(result)["message"]
+
+
+@pytest.mark.parametrize("output", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_a_stream_is_no_output(tmp_path, output):
+    rows = write_rows(tmp_path / "rows.jsonl", 2)
+    judge = ("judge", "--judge", "openai:x@http://127.0.0.1:9/v1", "--spec", "mt-bench")
+    for verb in (judge, ("data", "import")):
+        result = run(*verb, "--input", rows, "--output", output)
+        assert result.returncode == 2, result.stderr
+        assert "name a file" in summary(result)["message"]
+
+
+def test_a_run_without_one_readable_judgment_says_so(tmp_path):
+    rows, output = write_rows(tmp_path / "rows.jsonl", 6), tmp_path / "out.jsonl"
+    with Endpoint(lambda _: chat("I would\x1b[2J rather not.")) as endpoint:
+        args = judge_args(endpoint, rows, output, "--concurrency", "1")
+        stopped = run(*args, "--max-unreadable", "3")
+        assert (stopped.returncode, summary(stopped)["stopped"]) == (3, "max_unreadable")
+        assert "rather not" in stopped.stderr
+        assert "\x1b" not in stopped.stderr
+        asked = len(endpoint.calls)
+        assert asked < 12
+        same = run(*args, "--max-unreadable", "3")
+        assert (same.returncode, len(endpoint.calls)) == (3, asked)
+        whole = run(*args)
+        assert (whole.returncode, summary(whole)["unreadable"]) == (3, "no_verdict")
+        assert len(endpoint.calls) == 12
+    assert len(rows_of(output)) == 6
+    too_long = Reply(
+        400, {"error": {"message": "maximum context length is 8", "code": "context_length_exceeded"}}
+    )
+    with Endpoint(lambda _: too_long) as endpoint:
+        result = run(*judge_args(endpoint, rows, tmp_path / "long.jsonl"))
+        assert (result.returncode, summary(result)["unreadable"]) == (3, "too_long")
+
+
+def test_mended_rows_are_tried_again_and_their_errors_go(tmp_path):
+    rows, output, errors = (
+        tmp_path / "rows.jsonl",
+        tmp_path / "out.jsonl",
+        tmp_path / "out.jsonl.errors.jsonl",
+    )
+    good = write_rows(rows, 8).read_text().splitlines()
+
+    def write(lines: dict[int, str]) -> None:
+        rows.write_text("\n".join(lines.get(n, line) for n, line in enumerate(good)) + "\n")
+
+    label, cut, poison = good[1].replace('"A"', '"?"'), good[3][:-1], good[5].replace("question", "poison")
+    twice = good[6].replace('"label"', '"prompt": "other", "label"')
+
+    def answer(payload: dict) -> Reply:
+        if "poison" in payload["messages"][-1]["content"]:
+            return Reply(422, {"error": {"message": "cannot process this"}})
+        return decide(payload)
+
+    def failed() -> set[str]:
+        return {row["id"] for row in rows_of(errors)}
+
+    with Endpoint(answer) as endpoint:
+        args = judge_args(endpoint, rows, output)
+        write({1: label, 3: cut, 5: poison, 6: twice})
+        assert run(*args).returncode == 3
+        assert failed() == {"q1", "line:rows.jsonl:4", "q5", "line:rows.jsonl:7"}
+        calls = len(endpoint.calls)
+        write({3: cut, 5: poison})
+        assert run(*args).returncode == 3
+        assert failed() == {"line:rows.jsonl:4", "q5"}
+        assert len(endpoint.calls) == calls + 4, (
+            "two rows, two orders each; what did not change is not asked again"
+        )
+        write({1: good[1], 3: "{still wrong"})
+        again = run(*args)
+        assert failed() == {"line:rows.jsonl:4"}
+        assert (summary(again)["rows"], summary(again)["errors"]) == (7, 1)
+        write({})
+        assert run(*args).returncode == 0
+        assert not errors.exists()
+        assert len(rows_of(output)) == 8
+
+
+def test_text_of_rows_moves_no_cursor(tmp_path):
+    rows, output = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    evil = "a\x1b]0;owned\x07\u202e\x9b31m\nerror: forged"
+    row = {"prompt": "p", "response_a": "x", "response_b": "y"}
+    rows.write_text(
+        json.dumps({"id": evil, **row}) + "\n" + json.dumps({"id": evil, **row, "label": evil}) + "\n"
+    )
+    for args in ([], ["--dedupe", "first"]):
+        result = run(
+            "judge", "--judge", "replay", "--spec", "mt-bench", "--input", rows, "--output", output, *args
+        )
+        for text in (result.stdout, result.stderr):
+            assert not any(c in text for c in "\x1b\x07\u202e\x9b")
+            assert not any(line.startswith("error: forged") for line in text.splitlines())
+        assert summary(result)["exit_code"] == 4
+
+
+def test_the_limits_of_rows_and_gzip_files_are_flags(tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl", 3, meta={"long": "x" * 2000})
+    more = tmp_path / "rows.jsonl.gz"
+    more.write_bytes(gzip.compress(rows.read_bytes() * 100))
+    dry = (
+        "judge",
+        "--judge",
+        "sandbox",
+        "--spec",
+        "mt-bench",
+        "--dry-run",
+        "--output",
+        str(tmp_path / "o.jsonl"),
+    )
+    result = run(*dry, "--input", rows, "--max-row-bytes", "1000")
+    assert result.returncode == 4
+    assert "--max-row-bytes" in result.stderr
+    assert run(*dry, "--input", rows).returncode == 0
+    packed = ("data", "import", "--input", more, "--output", str(tmp_path / "pairs.jsonl"))
+    result = run(*packed, "--max-unpacked-bytes", "1000")
+    assert result.returncode == 4
+    assert "--max-unpacked-bytes" in result.stderr
+    assert "id of an earlier row" in run(*packed).stderr
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("sig", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_f3_a_signal_drains_and_the_run_continues(tmp_path, sig, code):
     rows, output = write_rows(tmp_path / "rows.jsonl", 300), tmp_path / "out.jsonl"
@@ -120,6 +363,7 @@ def test_f3_a_signal_drains_and_the_run_continues(tmp_path, sig, code):
     assert len({row["id"] for row in rows_of(output)}) == 300
 
 
+@pytest.mark.slow
 def test_f3_a_second_signal_ends_at_once(tmp_path):
     rows, output = write_rows(tmp_path / "rows.jsonl", 50), tmp_path / "out.jsonl"
     hold = {"s": 0.01}
@@ -160,6 +404,7 @@ def finished_run(tmp_path: Path, endpoint: Endpoint, count: int = 12) -> tuple[P
     return rows, output, args
 
 
+@pytest.mark.slow
 def test_f5_f6_a_torn_and_a_damaged_line_are_judged_again(tmp_path):
     with Endpoint(decide) as endpoint:
         _, output, args = finished_run(tmp_path, endpoint)
@@ -179,6 +424,7 @@ def test_f5_f6_a_torn_and_a_damaged_line_are_judged_again(tmp_path):
     assert sorted_lines(output) == whole
 
 
+@pytest.mark.slow
 def test_f7_repeated_ids_are_refused_by_name(tmp_path):
     rows = write_rows(tmp_path / "rows.jsonl", 3)
     first = rows.read_text().splitlines()[0]
@@ -196,6 +442,7 @@ def test_f7_repeated_ids_are_refused_by_name(tmp_path):
     assert "different content" in different.stderr
 
 
+@pytest.mark.slow
 def test_f8_ids_derived_from_content_survive_reordering(tmp_path):
     rows = [{"prompt": f"p{n}", "response_a": "x", "response_b": "y"} for n in (1, 2, 3, 1, 1)]
     outputs = []
@@ -211,6 +458,7 @@ def test_f8_ids_derived_from_content_survive_reordering(tmp_path):
     assert sum("#" in row_id for row_id in outputs[0]) == 2
 
 
+@pytest.mark.slow
 def test_f9_one_writer_wins_and_the_others_exit_75(tmp_path):
     rows, output = write_rows(tmp_path / "rows.jsonl", 60), tmp_path / "out.jsonl"
     go_on = threading.Event()
@@ -248,6 +496,7 @@ def test_f10_the_output_is_never_the_input(tmp_path, how):
     assert rows.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_f11_a_changed_input_is_refused_and_the_rows_are_named(tmp_path):
     with Endpoint(decide) as endpoint:
         rows, output, args = finished_run(tmp_path, endpoint)
@@ -262,6 +511,7 @@ def test_f11_a_changed_input_is_refused_and_the_rows_are_named(tmp_path):
     assert (tmp_path / "out.jsonl.old-1").read_bytes() == done
 
 
+@pytest.mark.slow
 def test_another_seed_or_spec_is_another_run(tmp_path):
     with Endpoint(decide) as endpoint:
         _, _, args = finished_run(tmp_path, endpoint)
@@ -305,6 +555,7 @@ def test_f12_to_f22_bad_lines_are_named_and_the_others_judged(tmp_path):
     assert {error["code"] for error in errors} >= {"bad_utf8", "wrong_type", "missing_field", "bad_label"}
 
 
+@pytest.mark.slow
 def test_f26_f27_f28_statuses_are_never_verdicts(tmp_path):
     answers = {
         "too long": Reply(
@@ -350,6 +601,7 @@ def test_f26_f27_f28_statuses_are_never_verdicts(tmp_path):
     assert summary(result)["coverage"] == 1 / 7
 
 
+@pytest.mark.slow
 def test_f29_f30_faults_are_ridden_out_and_a_poison_row_stays_alone(tmp_path):
     def answer(payload: dict) -> Reply:
         if "question 13\n" in payload["messages"][-1]["content"]:
@@ -385,6 +637,7 @@ def test_f39_an_unwritable_output_fails_before_anything_is_asked(tmp_path):
         assert not endpoint.calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["with space.jsonl", "ünïcode-判.jsonl", "new\nline.jsonl"])
 def test_f41_odd_file_names_work(tmp_path, name):
     rows = write_rows(tmp_path / name, 2)
@@ -394,6 +647,7 @@ def test_f41_odd_file_names_work(tmp_path, name):
     assert len(rows_of(output)) == 2
 
 
+@pytest.mark.slow
 def test_f45_a_spec_file_cannot_run_code_and_a_typo_is_explained(tmp_path):
     rows = write_rows(tmp_path / "rows.jsonl", 1)
     canary = tmp_path / "canary"

@@ -21,6 +21,8 @@ from tests.commands import ROOT, rows_of, run, sorted_lines, start
 from tests.training.metarm_stages import judged_row, world_pairs, write_lines, write_metarm_stage
 from tests.training.stages import preference
 
+pytestmark = pytest.mark.slow
+
 Call = Callable[..., tuple[dict[str, Any], list[str]]]
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.commands import ROOT, run, summary
+from tests.commands import ROOT, summary
+from tests.commands import here as run
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = {
@@ -40,6 +41,7 @@ def values(table: dict[str, Any], *names: str) -> list[float]:
     return [round(table[name]["value"], 6) for name in names]
 
 
+@pytest.mark.slow
 def test_judgebench_o1_mini_from_its_texts(tmp_path, real_data):
     found = evaluate("judgebench-o1-mini", real_data, tmp_path)
     assert found["replayed"] == "text"

@@ -14,6 +14,8 @@ from reasrm.cli.app import app
 from tests.commands import ROOT, rows_of
 from tests.training.letters import write_letters_stage
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -1,4 +1,4 @@
-"""`kill -9` at random moments of `reasrm rlvr`: the same command goes on by itself and ends bit for bit the same."""
+"""`reasrm rlvr` killed or stopped at random moments: the same command goes on and ends bit for bit the same."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from reasrm.cli.app import app
-from tests.commands import run, start, summary
+from tests.commands import run, send, start, stop_after, summary
 from tests.training.letters import write_letters_stage
+
+pytestmark = pytest.mark.slow
 
 STEPS = 40
 TIMES = {"step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second"}
@@ -70,9 +72,8 @@ def kill_until_done(config: Path, folder: Path, kills: int, draw: random.Random)
         try:
             process.communicate(timeout=draw.uniform(0.0, 2.0))
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
             died += 1
-            process.communicate()
+            send(process, draw.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)))
     result = run(*command, timeout=300)
     assert result.returncode == 0, result.stderr
     assert len(result.stdout.splitlines()) == 1
@@ -83,6 +84,19 @@ def kill_until_done(config: Path, folder: Path, kills: int, draw: random.Random)
 def test_two_kills_change_nothing(config: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     assert kill_until_done(config, tmp_path / "run", 2, random.Random(0)) > 0
     assert_same(what_counts(tmp_path / "run"), undisturbed)
+
+
+def test_a_signal_ends_training_with_a_checkpoint(
+    config: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    command = ["rlvr", "--config", config, "--run-dir", folder, "--set", "trainer.save_steps=500"]
+    said = stop_after(folder / "metrics.jsonl", signal.SIGTERM, *command)
+    assert 0 < said["steps"] < STEPS
+    assert (folder / "checkpoints" / f"checkpoint-{said['steps']}" / "model.safetensors").is_file()
+    result = run("rlvr", "--config", config, "--run-dir", folder, "--resume", timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert_same(what_counts(folder), undisturbed)
 
 
 @pytest.mark.soak

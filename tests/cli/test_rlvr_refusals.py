@@ -13,6 +13,8 @@ from reasrm.cli import console
 from reasrm.cli.app import app
 from tests.training.stages import preference, write_rlvr_stage
 
+pytestmark = pytest.mark.slow
+
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="about a machine without a GPU")
 needs_no_vllm = pytest.mark.skipif(
     importlib.util.find_spec("vllm") is not None, reason="about a machine without vLLM"
@@ -49,6 +51,94 @@ def rlvr(config, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(console, "exit_with", leave)
     return call
 
+
+DIGITS = "9" * 5000
+
+# Values out of range, of every kind; each is one line that names the key, with exit code 2.
+OUT_OF_RANGE = [
+    *(f"trainer.temperature={value}" for value in ("-1", "0", ".nan", ".inf")),
+    *(f"trainer.beta={value}" for value in ("-1", ".nan")),
+    *(f"trainer.epsilon={value}" for value in ("-1", "0")),
+    "trainer.epsilon_high=-0.1",
+    "trainer.delta=-1",
+    "trainer.top_p=1.5",
+    "trainer.top_p=0",
+    "trainer.learning_rate=-1e-6",
+    "trainer.learning_rate=.inf",
+    "trainer.weight_decay=-0.1",
+    "trainer.max_grad_norm=-1",
+    "trainer.warmup_steps=-5",
+    "trainer.adam_beta2=1.0",
+    "trainer.adam_epsilon=0",
+    "trainer.max_steps=0",
+    "trainer.max_steps=-2",
+    "trainer.num_train_epochs=0",
+    "trainer.num_train_epochs=-1",
+    "trainer.per_device_train_batch_size=0",
+    "trainer.per_device_train_batch_size=-8",
+    "trainer.gradient_accumulation_steps=0",
+    "trainer.generation_batch_size=0",
+    "trainer.steps_per_generation=0",
+    "trainer.num_iterations=0",
+    "trainer.num_generations=0",
+    "trainer.max_completion_length=0",
+    "trainer.save_steps=0",
+    "trainer.logging_steps=0",
+    "trainer.dataloader_num_workers=-1",
+    "trainer.loss_type=nope",
+    "trainer.loss_type=nll",
+    "trainer.importance_sampling_level=word",
+    "trainer.lr_scheduler_type=cosine_with_min_lr",
+    "trainer.lr_scheduler_type=straight",
+    "trainer.max_steps=" + "9" * 15,
+    "trainer.max_steps=" + DIGITS,
+    "trainer.max_steps=0x" + DIGITS,
+    "seed=-1",
+    "seed=" + DIGITS,
+    "data.limit=0",
+    "data.train=[]",
+    "data.max_prompt_tokens=-1",
+    "validation={splits: {}}",
+    "validation={splits: {held: []}}",
+    "validation={splits: {held: pairs.jsonl}, every: 0}",
+    "validation={splits: {held: pairs.jsonl}, temperature: .inf}",
+    "validation={splits: {held: pairs.jsonl}, batch_size: 0}",
+    "rewards.parts.outcome={kind: outcome, right: 1, wrong: 1}",
+    "rewards.parts.outcome={kind: outcome, right: -1, wrong: 1}",
+    "rewards.parts.outcome={kind: outcome, unparsed: 1}",
+    "rewards.parts.outcome={kind: outcome, predicted_tie: 2}",
+    "rewards.parts.outcome={kind: outcome, statuses: {truncated: 1}}",
+    "rewards.parts.outcome={kind: outcome, right: .nan}",
+    "rewards.parts.outcome={kind: outcome, weight: .inf}",
+    "rewards.parts.outcome={kind: outcome, weight: -1}",
+    "rewards.parts={outcome: {kind: outcome, weight: 0}}",
+    "rewards.parts={}",
+    "rewards.parts.cosine={kind: cosine_length, max_tokens: 9, right: [1, 0], wrong: [-1, 0]}",
+    "advantages.eps=-1",
+    "advantages.outlier_sigma=0",
+    "rollouts.batch_size=0",
+    "rollouts.refill=-1",
+    "pre_clip={low: 0}",
+    "pre_clip={high: .inf}",
+    "watch.samples=-1",
+    "watch.alarms=[{metric: rollouts/covrage, below: 0.5}]",
+    "watch.alarms=[{metric: eval/held/accuracy, below: 0.5}]",
+    "watch.alarms=[{metric: reward/style/mean, below: 0.5}]",
+    "watch.alarms=[{metric: loss, below: .nan}]",
+    "watch.alarms=[{metric: loss, above: 1, patience: 0}]",
+    "watch.alarms=[{metric: '', above: 1}]",
+    "checkpoints.keep=1",
+    "lora={target_modules: [nope]}",
+    "lora={target_modules: [q_proj, nope]}",
+    "lora={target_modules: []}",
+    "lora={target_modules: ['']}",
+    "lora={modules_to_save: [nope]}",
+    "lora={target_modules: [input_layernorm]}",
+    "lora={r: 0}",
+    "lora={alpha: .inf}",
+    "lora={alpha: -1}",
+    "lora={dropout: 1}",
+]
 
 # What is wrong → exit code and words of the line. Several changes are separated by spaces.
 WRONG = {
@@ -109,6 +199,32 @@ ON_THIS_MACHINE = {
 @pytest.mark.parametrize("changes", WRONG)
 def test_a_wrong_config(rlvr, changes: str) -> None:
     check(rlvr, changes, *WRONG[changes])
+
+
+@pytest.mark.parametrize("change", OUT_OF_RANGE, ids=lambda change: change[:60])
+def test_a_value_out_of_range_is_refused_before_anything_is_loaded(rlvr, change: str) -> None:
+    """In training and in a dry run, which would otherwise promise what training cannot keep."""
+    key = change.partition("=")[0].rpartition(".")[2]
+    for flags in ((), ("--dry-run",)) if "lora" in change else ((),):
+        returned, (*_, line), said = rlvr(change, flags=flags)
+        assert (returned, said["exit_code"]) == (2, 2), line
+        assert line == f"error: {said['message']}"
+        assert key in line
+        assert len(line) < 700
+        assert "\n" not in said["message"]
+
+
+@pytest.mark.parametrize("number", [DIGITS, "0x" + DIGITS, "2001-99-99", "-" + "9" * 30])
+@pytest.mark.parametrize("suffix", ["yaml", "json"])
+def test_a_number_in_a_file_that_nothing_can_hold(rlvr, config: Path, number: str, suffix: str) -> None:
+    if suffix == "json" and not number.lstrip("-").isdigit():
+        return
+    path = config.with_name(f"wrong.{suffix}")
+    path.write_text(f'{{"stage": "rlvr", "seed": {number}}}', encoding="utf-8")
+    returned, (*_, line), _ = rlvr(path=path)
+    assert returned == 2
+    assert str(path) in line
+    assert len(line) < 700
 
 
 @needs_no_gpu

@@ -8,7 +8,10 @@ import json
 import pytest
 
 from reasrm.judging.judge import open_judge
-from tests.commands import ROOT, rows_of, run, summary
+from tests.commands import ROOT, rows_of, summary
+from tests.commands import here as run
+
+pytestmark = pytest.mark.slow
 
 JUDGE = ROOT / "reasrm" / "sandbox_judge"
 

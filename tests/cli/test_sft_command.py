@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import ROOT, environment, run, summary
+from tests.commands import ROOT, environment, here, run, summary
 from tests.training.stages import sft_row, write_stage
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def test_the_script_takes_the_same_flags_and_a_dry_run_writes_nothing(config: Pa
 
 
 def test_a_misspelt_key_is_a_usage_error_in_one_line(config: Path, tmp_path: Path) -> None:
-    result = run("sft", "--config", config, "--run-dir", tmp_path / "run", "--set", "trainer.learning_rat=1")
+    result = here("sft", "--config", config, "--run-dir", tmp_path / "run", "--set", "trainer.learning_rat=1")
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert line.endswith(

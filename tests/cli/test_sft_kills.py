@@ -1,4 +1,4 @@
-"""`kill -9` at random moments of `reasrm sft`: the same command goes on by itself and ends bit for bit the same."""
+"""`reasrm sft` killed or stopped at random moments: the same command goes on and ends bit for bit the same."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import run, start, summary
+from tests.commands import here, run, send, start, stop_after, summary
 from tests.training.stages import sft_row, write_stage
+
+pytestmark = pytest.mark.slow
 
 STEPS = 30
 
@@ -29,7 +31,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(config: Path) -> dict[str, bytes]:
     folder = config.parent / "undisturbed"
-    result = run("sft", "--config", config, "--run-dir", folder)
+    result = here("sft", "--config", config, "--run-dir", folder)
     assert result.returncode == 0, result.stderr
     return what_counts(folder)
 
@@ -57,9 +59,8 @@ def kill_until_done(config: Path, folder: Path, kills: int, draw: random.Random)
         try:
             process.communicate(timeout=draw.uniform(0.0, 0.8))
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
             done += 1
-            process.communicate()
+            send(process, draw.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)))
     result = run(*command)
     assert result.returncode == 0, result.stderr
     assert summary(result)["steps"] == STEPS
@@ -69,6 +70,22 @@ def kill_until_done(config: Path, folder: Path, kills: int, draw: random.Random)
 def test_two_kills_change_nothing(config: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     assert kill_until_done(config, tmp_path / "run", 2, random.Random(0)) > 0
     assert what_counts(tmp_path / "run") == undisturbed
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_training_with_a_checkpoint(
+    config: Path, undisturbed: dict[str, bytes], tmp_path: Path, signum: int
+) -> None:
+    """And with the JSON line; the checkpoint is that of the step, not of the last multiple of save_steps."""
+    folder = tmp_path / "run"
+    command = ["sft", "--config", config, "--run-dir", folder, "--set", "trainer.save_steps=500"]
+    said = stop_after(folder / "metrics.jsonl", signum, *command)
+    steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_bytes().splitlines()]
+    assert (folder / "checkpoints" / f"checkpoint-{said['steps']}" / "model.safetensors").is_file()
+    assert 0 < said["steps"] == max(steps) < STEPS
+    result = run("sft", "--config", config, "--run-dir", folder, "--resume")
+    assert result.returncode == 0, result.stderr
+    assert what_counts(folder) == undisturbed
 
 
 @pytest.mark.soak

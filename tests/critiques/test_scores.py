@@ -21,6 +21,7 @@ from reasrm.critiques import (
 from reasrm.critiques.scores import average_precision, f1_score, precision, recall, soft_recall
 from reasrm.errors import ConfigError
 from reasrm.records import CoreArgument
+from tests.refusals import refused
 
 HUMAN = core_arguments(
     "Response A is accurate about dates. Response A gives a helpful summary. "
@@ -72,7 +73,7 @@ def test_nothing_is_assigned_at_zero_and_a_threshold_is_checked() -> None:
     assert (
         assign(np.zeros((2, 3)), threshold=0.0) == assign(np.zeros((0, 3))) == assign(np.zeros((2, 0))) == ()
     )
-    with pytest.raises(ConfigError, match=r"threshold: the value 1.5 is not in \[0, 1\]"):
+    with refused(ConfigError, "threshold", "1.5", "[0, 1]"):
         assign(np.ones((1, 1)), threshold=1.5)
 
 

@@ -13,6 +13,7 @@ from reasrm.curation.config import LanguageSection, LengthSection
 from reasrm.curation.filters import language_code, language_filter, length_filter, script_shares
 from reasrm.errors import ConfigError
 from tests.curation.rows import pair
+from tests.refusals import refused
 
 
 def length(row, **section):
@@ -50,7 +51,7 @@ def test_tokens_are_those_of_the_given_tokenizer(tmp_path):
         section = {"unit": "tokens", "tokenizer": str(path)}
         assert length(row, **section, prompt={"min": 6, "max": 6}) is None
         assert length(row, **section, prompt={"max": 5})[0] == "too_long"
-    with pytest.raises(ConfigError, match=r"length\.tokenizer"):
+    with refused(ConfigError, "length.tokenizer"):
         length(row, unit="tokens", tokenizer=str(tmp_path / "none"))
 
 
@@ -106,6 +107,6 @@ def test_other_policies_for_rows_without_a_tag():
     row = pair("p", "привет", "да", "нет")
     assert language(row, keep="en", untagged="keep") is None
     assert language(row, keep="en", untagged="drop") == ("language_unknown", "has no language tag")
-    with pytest.raises(ConfigError, match="no script is known for the language 'tlh'"):
+    with refused(ConfigError, "'tlh'"):
         language(row, keep="tlh")
     assert language(row, keep="tlh", untagged="drop") is not None

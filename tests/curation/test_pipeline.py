@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import random
 
-import pytest
-
 from reasrm.curation import Incoming
 from reasrm.errors import InputError
 from tests.curation.rows import ids, incoming, lines, pair, prompts, reasons, run
+from tests.refusals import refused
 
 SECTIONS = {
     "length": {"unit": "words", "total": {"max": 60}},
@@ -113,9 +112,7 @@ def test_rows_come_out_as_they_went_in(tmp_path):
 
 def test_repeated_ids_are_refused_unless_they_come_from_equal_content(tmp_path):
     rows = [pair("same", "a", "x", "y"), pair("other", "b", "x", "y"), pair("same", "c", "x", "y")]
-    with pytest.raises(
-        InputError, match=r"1 rows repeat the id of an earlier row: 'same' at in\.jsonl:1 and in\.jsonl:3"
-    ):
+    with refused(InputError, "'same'", "in.jsonl:1", "in.jsonl:3"):
         run(incoming(rows), tmp_path / "own")
     run(incoming(rows, id_is_derived=True), tmp_path / "derived")
     assert ids(tmp_path / "derived" / "pairs.jsonl") == ["same", "other", "same#1"]
@@ -123,10 +120,10 @@ def test_repeated_ids_are_refused_unless_they_come_from_equal_content(tmp_path):
 
 def test_nothing_left_is_an_error_that_says_where_the_rows_went(tmp_path):
     rows = incoming([pair("a", "prompt", "x", "y")])
-    with pytest.raises(InputError, match="none of 1 rows is left: 1 × too_long"):
+    with refused(InputError, "1 × too_long"):
         run(rows, tmp_path / "length", length={"prompt": {"max": 2}})
-    with pytest.raises(InputError, match="none of 0 rows is left: the input is empty"):
+    with refused(InputError, "0 rows", "empty"):
         run([], tmp_path / "empty")
     one_sided = incoming([pair("a", "prompt", "long", "y")])
-    with pytest.raises(InputError, match="1 × chosen_longer"):
+    with refused(InputError, "1 × chosen_longer"):
         run(one_sided, tmp_path / "sides", balance={"longer": [0.4, 0.6]})

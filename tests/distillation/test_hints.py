@@ -17,6 +17,7 @@ GOLDEN = [
 ]
 
 
+@pytest.mark.slow
 def test_no_verdict_of_the_corpus_can_be_read_from_its_hint() -> None:
     masked = 0
     for case in GOLDEN:

@@ -9,6 +9,7 @@ import pytest
 from reasrm.distillation.lookup import open_records, sorted_lines
 from reasrm.durable.log import seal
 from reasrm.errors import EnvironmentProblem, InputError
+from tests.refusals import refused
 
 
 def test_records_are_found_by_id(tmp_path: Path) -> None:
@@ -34,7 +35,7 @@ def test_a_torn_last_line_is_not_there_and_an_empty_log_is_empty(tmp_path: Path)
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_bytes(seal({"id": "a"}) + seal({"id": "b"}).replace(b"b", b"c", 1))
-    with pytest.raises(InputError, match=r"log.jsonl:2: the record is damaged"), open_records(path):
+    with refused(InputError, "log.jsonl:2"), open_records(path):
         pass
 
 

@@ -34,6 +34,7 @@ from tests.distillation.shared import (
     write_pairs,
     write_rows,
 )
+from tests.refusals import refused
 
 TIE = "Level. <answer>[[C]]</answer>"
 
@@ -393,6 +394,24 @@ def test_a_failed_call_ends_its_comparison_until_it_is_tried_again(tmp_path: Pat
     adds_up(done, 3)
 
 
+def test_mended_rows_are_asked_about_without_being_told_to(tmp_path: Path) -> None:
+    path = write_pairs(tmp_path / "pairs.jsonl", 4)
+    good = path.read_text().splitlines()
+    bad = {1: good[1].replace('"A"', '"?"'), 2: good[2][:-1], 3: good[3].replace("question", "riddle")}
+    path.write_text("\n".join(bad.get(n, line) for n, line in enumerate(good)) + "\n")
+    first = run(tmp_path, Answers(by_id({"q3|AB|0": ends("error", "")})))
+    assert {row["id"] for row in rows_of(first.errors)} == {"q1", "line:pairs.jsonl:3", "q3|AB|0"}
+    path.write_text("\n".join([*good[:2], bad[2], good[3]]) + "\n")
+    teacher = Answers(by_id({}))
+    second = run(tmp_path, teacher)
+    assert teacher.asked == ["q1|AB|0", "q3|AB|0"]
+    assert [row["id"] for row in rows_of(second.errors)] == ["line:pairs.jsonl:3"]
+    path.write_text("\n".join(good) + "\n")
+    done = run(tmp_path, teacher)
+    assert (done.progress.errors, done.num_sft_rows, done.errors.exists()) == (0, 4, False)
+    adds_up(done, 4)
+
+
 def test_a_finished_run_asks_nobody_and_writes_the_same(tmp_path: Path) -> None:
     write_pairs(tmp_path / "pairs.jsonl", 5)
     first = run(tmp_path, Answers(by_id({"q3|AB|0": WRONG})))
@@ -414,7 +433,7 @@ def test_rows_may_be_added_but_not_changed(tmp_path: Path) -> None:
     assert run(tmp_path, more).num_sft_rows == 5
     assert more.asked == ["q3|AB|0", "q4|AB|0"]
     path.write_text(path.read_text().replace("good 1", "fine 1").replace('"q2"', '"x"'))
-    with pytest.raises(ConfigError, match=r"the input changed .*1 row differs \(q1\), 1 row is gone \(q2\)"):
+    with refused(ConfigError, "(q1)", "(q2)"):
         run(tmp_path, more)
 
 
@@ -437,7 +456,7 @@ def test_an_input_is_never_written_to(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     path = write_pairs(tmp_path / "out" / "sft.jsonl", 2)
     before = path.read_bytes()
-    with pytest.raises(ConfigError, match=r"'sft\.jsonl' is the same file as the input"):
+    with refused(ConfigError, "'sft.jsonl'"):
         run(tmp_path, Answers(by_id({})), input=str(path))
     assert path.read_bytes() == before
 
@@ -453,7 +472,7 @@ def test_a_plan_counts_calls_without_asking(tmp_path: Path) -> None:
 
 def test_a_spec_that_does_not_compare_is_refused(tmp_path: Path) -> None:
     write_pairs(tmp_path / "pairs.jsonl", 1)
-    with pytest.raises(ConfigError, match="'pointwise-10' is pointwise"):
+    with refused(ConfigError, "'pointwise-10'"):
         make_setup(tmp_path, Answers(by_id({})), spec=load_spec("pointwise-10"))
 
 
@@ -492,7 +511,7 @@ def test_samples_at_temperature_0_are_refused(tmp_path: Path) -> None:
     write_pairs(tmp_path / "pairs.jsonl", 1)
     section = TeacherSection(judge="fake", samples=2)
     judge = make_setup(tmp_path, Answers(by_id({}))).teacher.judge
-    with pytest.raises(ConfigError, match="2 samples at temperature 0 are the same trace"):
+    with refused(ConfigError, "2 samples", "temperature 0"):
         Teacher(judge, section)
     assert Teacher(judge, section.model_copy(update={"temperature": 0.7})).sampling.temperature == 0.7
 

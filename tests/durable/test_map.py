@@ -75,9 +75,9 @@ def test_errors_are_kept_apart_and_retried_only_on_request(tmp_path: Path) -> No
     with DurableMap(output) as journal:
         journal.start(IDENTITY)
         journal.put("q1", record("q1"))
-        journal.fail("q2", failure)
+        journal.fail("q2", failure, b"\x01")
         assert journal.done("q2")
-        assert list(journal.errors()) == [{"id": "q2", **failure}]
+        assert list(journal.errors()) == [{"id": "q2", **failure, "row_digest": "01"}]
     with DurableMap(output) as journal:
         state = journal.start(IDENTITY)
         assert (state.num_done, state.num_errors) == (1, 1)
@@ -90,6 +90,40 @@ def test_errors_are_kept_apart_and_retried_only_on_request(tmp_path: Path) -> No
         journal.put("q2", record("q2"))
         assert not journal.errors_path.exists()
     assert [r["id"] for r in read_records(output)] == ["q1", "q2"]
+
+
+def test_errors_of_rows_that_changed_or_went_are_taken_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out.jsonl"
+    failure = {"code": "bad_label", "message": "no", "attempts": 0}
+    with DurableMap(output) as journal:
+        journal.start(IDENTITY)
+        for row_id, digest in (("same", b"\x01"), ("mended", b"\x02"), ("line:9", b"\x03")):
+            journal.fail(row_id, failure, digest)
+        journal.fail("pair|AB|1", {"pair": "pair", **failure}, b"\x04")
+    before = (tmp_path / "out.jsonl.errors.jsonl").read_bytes()
+    now = [("same", "01"), ("mended", "ff"), ("pair", "04"), ("new", "05")]
+
+    def crash(*_: object) -> None:
+        raise OSError("power cut")
+
+    with DurableMap(output) as journal, monkeypatch.context() as patch:
+        patch.setattr("os.replace", crash)
+        with pytest.raises(OSError, match="power cut"):
+            journal.start(IDENTITY, current=lambda: iter(now))
+    assert (tmp_path / "out.jsonl.errors.jsonl").read_bytes() == before
+    for num_retired in (2, 0):
+        with DurableMap(output) as journal:
+            state = journal.start(IDENTITY, current=lambda: iter(now))
+            assert (state.num_errors, len(state.warnings)) == (2, num_retired // 2)
+            assert [row["id"] for row in journal.errors()] == ["same", "pair|AB|1"]
+            assert journal.done("same")
+            assert not journal.done("mended")
+    with DurableMap(output) as journal:
+        assert journal.start(IDENTITY, current=lambda: iter([])).num_errors == 0
+        assert not journal.errors_path.exists()
+        journal.fail("same", failure, b"\x01")
 
 
 def test_an_id_is_recorded_once(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ import pytest
 
 from reasrm.durable import read_records
 
+pytestmark = pytest.mark.slow
+
 DRIVER = str(Path(__file__).with_name("driver.py"))
 
 

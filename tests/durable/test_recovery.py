@@ -151,6 +151,7 @@ def test_reading_stops_before_a_torn_line(tmp_path: Path) -> None:
     assert ids_of(path) == ["q1", "q2"]
 
 
+@pytest.mark.slow
 def test_random_damage_never_yields_a_wrong_record(tmp_path: Path) -> None:
     chance = random.Random(7)
     path = tmp_path / "out.jsonl"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from reasrm.judging.judge import Judge, open_judge
 from reasrm.judging.plan import JudgingOptions
 from reasrm.protocol.spec import load_spec
 from reasrm.records import Order, Recorded, Verdict
-from reasrm.requests import Request, SamplingParams
+from reasrm.requests import Completion, Request, SamplingParams
 from reasrm.sandbox.measure import measure_file
 from reasrm.sandbox.teacher import ScriptedTeacher, TeacherConfig
 from reasrm.world.pairs import World
@@ -74,6 +75,14 @@ SAID = {
 def written(form: str = "<critics>{}</critics><choice>[[{}]]</choice>") -> Callable[[Request], str]:
     """The judge of `SAID`, in the form of a spec."""
     return lambda request: form.format(*SAID[request.id[:5]])
+
+
+class InThinking(FakeBackend):
+    """A model whose chat template opens the thinking."""
+
+    def generate(self, requests: Iterable[Request]) -> Generator[Completion, None, None]:
+        for completion in super().generate(requests):
+            yield replace(completion, thinking_open=True)
 
 
 def run(
@@ -220,6 +229,7 @@ def test_votes_are_judgments(tmp_path: Path) -> None:
     assert votes == [0, 1, 2] * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orders", ["given", "random"])
 def test_one_order_is_the_order_shown(orders: str, tmp_path: Path) -> None:
     """Whatever order is asked in, its critique is compared in that order."""
@@ -239,6 +249,7 @@ def test_a_pair_without_an_order_speaks_of_chosen_first(tmp_path: Path) -> None:
     assert values(metrics, *NAMES[:2]) == [(0, 1), (pytest.approx(5 / 6), 1)]
 
 
+@pytest.mark.slow
 def test_without_a_marked_section_all_that_is_written_counts(tmp_path: Path) -> None:
     """Verdict first, critique after; thinking does not count, nor does a sentence that only names the winner."""
     form = "<think>Response A is rude.</think>Assistant {1} is better. [[{1}]]\n\n{0}"
@@ -247,6 +258,8 @@ def test_without_a_marked_section_all_that_is_written_counts(tmp_path: Path) -> 
     assert values(found.result["metrics"], *NAMES[1:]) == [(pytest.approx(2 / 3), 2), (0.75, 2), (0.625, 2)]
     unclosed = run(tmp_path / "b", spec="mt-bench", backend=FakeBackend(written("<think>{0} [[{1}]]")))
     assert values(unclosed.result["metrics"], "critique_f1", "critique_coverage") == [(0, 2), (1, 2)]
+    inside = run(tmp_path / "c", spec="mt-bench", backend=InThinking(written("{0} [[{1}]]")))
+    assert values(inside.result["metrics"], "critique_f1", "critique_coverage") == [(0, 2), (1, 2)]
 
 
 def test_a_missing_section_is_an_empty_critique(tmp_path: Path) -> None:
@@ -275,6 +288,7 @@ def test_what_was_never_written_abstains(tmp_path: Path) -> None:
     assert values(metrics, "inconsistency", "critique_coverage") == [(None, 0), (0, 1)]
 
 
+@pytest.mark.slow
 def test_a_failed_call_of_the_scorer_is_no_zero(tmp_path: Path) -> None:
     """What the scorer could not get is written as such, and left out."""
 
@@ -302,6 +316,7 @@ def test_a_failed_call_of_the_scorer_is_no_zero(tmp_path: Path) -> None:
     assert seen == [4]
 
 
+@pytest.mark.slow
 def test_rows_are_joined_by_id_in_any_order(tmp_path: Path) -> None:
     found = run(tmp_path)
     lines = found.batch.output.read_bytes().splitlines(keepends=True)
@@ -320,6 +335,7 @@ def test_rows_are_joined_by_id_in_any_order(tmp_path: Path) -> None:
     assert {name: found.result["metrics"][name] for name in again["metrics"]} == again["metrics"]
 
 
+@pytest.mark.slow
 def test_the_sandbox_is_measured_as_the_sandbox_measures(tmp_path: Path) -> None:
     """A teacher that errs, and the package's tiny judge, sampled: the same inconsistency to the last digit."""
     spec = load_spec("sandbox")
@@ -342,6 +358,7 @@ def test_the_sandbox_is_measured_as_the_sandbox_measures(tmp_path: Path) -> None
     assert usual_section(load_spec("rm-r1")).extractor == "rules"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suite", "file", "spec"),
     [

@@ -26,6 +26,7 @@ def longer_wins(request: Request) -> str:
     return f"[[{'A' if len(texts[-2]) >= len(texts[-1]) else 'B'}]]"
 
 
+@pytest.mark.slow
 def test_rm_bench_shows_that_a_length_judge_is_easy_to_fool(tmp_path, real_data):
     judge = Judge(spec=load_spec("mt-bench"), backend=FakeBackend(longer_wins))
     rows = JudgeInput([real_data / "rm-bench" / "chat_filtered.json"])

@@ -9,6 +9,8 @@ import pytest
 
 from tests.commands import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def experiment() -> ModuleType:

@@ -89,6 +89,7 @@ def test_a_right_verdict_with_a_wrong_critique() -> None:
     assert ([(f.item.id, f.value) for f in f1.findings], f1.of) == ([("turned", 0.0)], 3)
 
 
+@pytest.mark.slow
 def test_arguments_beside_verdict_and_label() -> None:
     found = validity(SET)
     # Clear verdicts with a leaning: 2 + 2 + 1 + 1, all but "against itself" for their own verdict.
@@ -133,6 +134,7 @@ def test_files_that_are_not_there_are_left_out(tmp_path: Path) -> None:
     assert read_sets(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_llmbars_recorded_texts(real_data: Path, tmp_path: Path) -> None:
     (tmp_path / LLMBAR).parent.mkdir(parents=True)
     (tmp_path / LLMBAR).symlink_to(real_data / LLMBAR)

@@ -14,7 +14,10 @@ from experiments.claims import Claim, difference
 from experiments.page import write_page
 from experiments.reproduce import strong_world
 from reasrm.cli.sandbox import load_demo_config
-from tests.commands import ROOT, rows_of, run
+from tests.commands import ROOT, rows_of
+from tests.commands import here as run
+
+pytestmark = pytest.mark.slow
 
 JUDGE = Path(reasrm.__file__).parent / "sandbox_judge"
 
@@ -63,7 +66,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, dict]:
 
 def test_an_arm_is_judged_as_the_command_judges(measured: tuple[Lab, dict], tmp_path: Path) -> None:
     lab, result = measured
-    (rows,) = lab.root.glob("test-*-24-hard.jsonl")
+    (rows,) = lab.root.glob("apart-*-24-hard.jsonl")
     output = tmp_path / "hard.jsonl"
     judged = run("judge", "--judge", "sandbox", "--input", rows, "--output", output, "--orders", "random")
     assert judged.returncode == 0, judged.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -223,3 +224,36 @@ def test_numbers_of_another_model_are_refused() -> None:
     check_measured([own, served], "abc")
     with pytest.raises(InputError, match=r"another model .*fingerprint abc.*not on this one .xyz"):
         check_measured([served, own], "xyz")
+
+
+# What was learned from and measured on
+
+
+def test_rows_that_were_learned_from_and_measured_on_are_named(tmp_path):
+    trained, other = "ef" * 32, "01" * 32
+    known = source().provenance
+    assert known is not None
+    files = {"train:0": trained, "validation:held:0": trained, "validation:more:0": other}
+    inputs = {name: {"path": f"/data/{name}.jsonl", "sha256": sha} for name, sha in files.items()}
+    counts = {"held": {"rows": 50, "prompts": 50}, "more": {"rows": 0, "prompts": 3}}
+    leaky = replace(
+        known,
+        manifest={**known.manifest, "inputs": inputs},
+        data={**known.data, "validation_overlap": counts},
+    )
+    text = card(
+        write_result(tmp_path / "a", data_sha256=trained),
+        write_result(tmp_path / "b", suite="llmbar"),
+        provenance=leaky,
+    )
+    section = text.split("## Contamination check")[1].split("##")[0]
+    for words in (
+        "`validation:held:0` is the same file as `train:0`",
+        "split `held`: 50 rows are training rows, 50 have the prompt of one",
+        "split `more`: 0 rows are training rows, 3 have the prompt of one",
+        "suite `pairs` was measured on the file of",
+        "Not run",
+    ):
+        assert words in section
+    assert "llmbar" not in section
+    assert "is the same file" not in card().split("## Contamination check")[1]

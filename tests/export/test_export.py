@@ -22,6 +22,8 @@ from reasrm.requests import Request, SamplingParams
 from tests.export.runs import FILES, SPEC, adapter_model, files_below, full_model, nothing_beside
 from tests.tiny import build_tiny_model
 
+pytestmark = pytest.mark.slow
+
 
 def greedy(model, tokenizer) -> tuple[str, tuple[int, ...]]:
     """A judgment of a row that the export never saw."""

@@ -13,6 +13,8 @@ import pytest
 from tests.commands import ROOT, environment
 from tests.export.runs import make_run
 
+pytestmark = pytest.mark.slow
+
 OUTCOMES = {"fresh: same", "fresh: step", "replaced: same", "replaced: absent", "replaced: step"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,39 @@ def test_what_comes_after_the_limit_is_not_the_answer(encoder: PromptEncoder) ->
     encoded = EncodedRequest(ask("q1", max_tokens=2), ())
     completion = read_ids(encoded, [*ids, 2], encoder=encoder, stop_ids={2}, pad_id=0)
     assert (completion.num_tokens, completion.finish_reason) == (2, "length")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "literals", "opened"),
+    [
+        ("assistant\n<think>\n", None, True),
+        ("assistant\n<think>", None, True),
+        ("assistant\n[THINK] \n\n", None, True),
+        ("assistant\n<think>\n\n</think>\n\n", None, False),
+        ("write <think> first<|im_end|>\n<|im_start|>assistant\n", None, False),
+        ("assistant\n<reason>\n", ("<reason>",), True),
+        ("assistant\n<think>\n", ("<reason>",), False),
+        ("", None, False),
+    ],
+    ids=[
+        "r1",
+        "no line break",
+        "mistral",
+        "closed",
+        "mentioned",
+        "the spec's own",
+        "not the spec's",
+        "empty",
+    ],
+)
+def test_the_prompt_tells_whether_thinking_is_open(
+    prompt: str, literals: tuple[str, ...] | None, opened: bool, encoder: PromptEncoder
+) -> None:
+    ids = encoder._tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    request = ask("q1") if literals is None else replace(ask("q1"), thinking_start=literals)
+    encoded = EncodedRequest(request, tuple(ids))
+    completion = read_ids(encoded, [5, 2], encoder=encoder, stop_ids={2}, pad_id=0)
+    assert completion.thinking_open is opened
 
 
 def test_windows_pull_no_further_than_the_list_in_hand() -> None:

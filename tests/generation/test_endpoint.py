@@ -26,7 +26,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr("reasrm.generation.endpoint._FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("reasrm.generation.endpoint.waiting._FIRST_PAUSE_S", 0.01)
 
 
 def complete(endpoint: Endpoint, *requests: Request, **options: Any) -> list[Completion]:
@@ -71,28 +71,82 @@ def test_what_is_sent_and_what_is_read() -> None:
     assert endpoint.headers[0]["authorization"] == f"Bearer {KEY}"
 
 
+PARTS = [
+    {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+    {"type": "text", "text": "so "},
+    {"type": "image_url", "image_url": {}},
+    {"type": "text", "text": "A"},
+]
+LOST = '{"choices": [{"message": {"content": "half \\ud83d A"}}], "usage": {"completion_tokens": NaN}}'
+HUGE = '{"choices": [{"message": {"content": "A"}}], "usage": {"completion_tokens": %s, "prompt_tokens": -3}}'
+
+
 @pytest.mark.parametrize(
     ("reply", "text", "finish_reason", "reasoning"),
     [
         (chat("x", finish_reason="eos_token"), "x", "stop", None),
         (chat(None, finish_reason="length", reasoning="hm"), "", "length", "hm"),
         (chat("x", finish_reason="content_filter"), "x", "content_filter", None),
-        (chat("x", finish_reason="abort"), "", "error", None),
-        (chat("x", finish_reason=None), "", "error", None),
+        (chat("x", finish_reason="SAFETY"), "x", "content_filter", None),
+        (chat("x", finish_reason=None), "x", "stop", None),
+        (chat("x", finish_reason=""), "x", "stop", None),
+        (chat("x", finish_reason="STOP"), "x", "stop", None),
+        (chat("x", finish_reason="end_turn"), "x", "stop", None),
+        (chat("x", finish_reason="tool_calls"), "x", "stop", None),
+        (chat("x", finish_reason="MAX_TOKENS"), "x", "length", None),
+        (chat("x", finish_reason="model_length"), "x", "length", None),
+        (chat(PARTS), "so A", "stop", "hm"),
+        (chat([]), "", "stop", None),
+        (chat([{"type": "output_text", "text": {"value": "A"}}, "B"]), "AB", "stop", None),
+        (chat(None, refusal="I will not."), "I will not.", "content_filter", None),
+        (chat([{"type": "refusal", "refusal": "No."}]), "No.", "content_filter", None),
+        (Reply(body=LOST.encode()), "half \ufffd A", "stop", None),
+        (Reply(body=b"\xef\xbb\xbf" + LOST.encode()), "half \ufffd A", "stop", None),
+        (Reply(body=(HUGE % ("9" * 5000)).encode()), "A", "stop", None),
+        (Reply(body=(HUGE % "1e999").encode()), "A", "stop", None),
     ],
-    ids=["eos_token", "only thinking", "content filter", "aborted", "no finish reason"],
 )
-def test_finish_reasons(reply: Reply, text: str, finish_reason: str, reasoning: str | None) -> None:
+def test_answers_of_every_shape_cost_one_call(
+    reply: Reply, text: str, finish_reason: str, reasoning: str | None
+) -> None:
     with Endpoint(lambda _: reply) as endpoint:
         (completion,) = complete(endpoint, ask("q1"))
-    assert (completion.text, completion.finish_reason, completion.reasoning) == (
-        text,
-        finish_reason,
-        reasoning,
-    )
-    assert completion.attempts == 1
+    found = (completion.text, completion.finish_reason, completion.reasoning)
+    assert found == (text, finish_reason, reasoning)
+    assert completion.attempts == len(endpoint.calls) == 1
+    assert completion.num_tokens in (3, None)
 
 
+@pytest.mark.parametrize(
+    ("reply", "named"),
+    [
+        (chat("", reasoning_content="the answer is A"), "reasoning"),
+        (chat([{"type": "thinking", "thinking": "the answer is A"}]), "reasoning"),
+        (chat(None, tool_calls=[{"id": "1"}], finish_reason="tool_calls"), "tool"),
+    ],
+)
+def test_an_answer_without_text_is_named_and_thinking_is_not_read(reply: Reply, named: str) -> None:
+    with Endpoint(lambda _: reply) as endpoint:
+        (completion,) = complete(endpoint, ask("q1"))
+    assert (completion.text, completion.finish_reason, completion.attempts) == ("", "stop", 1)
+    assert named in (completion.error or "")
+
+
+@pytest.mark.parametrize(
+    ("word", "num_calls", "kept"),
+    [("abort", 2, ""), ("error", 2, ""), ("wibble", 1, "it said 'so A'"), (7, 1, "so A")],
+)
+def test_a_broken_answer_is_asked_for_again_and_an_unknown_end_keeps_the_text(
+    word: Any, num_calls: int, kept: str
+) -> None:
+    with Endpoint(lambda _: chat("so A", finish_reason=word)) as endpoint:
+        (completion,) = complete(endpoint, ask("q1"), attempts=2)
+    assert (completion.finish_reason, completion.attempts) == ("error", num_calls)
+    assert str(word) in (completion.error or "")
+    assert kept in (completion.error or "")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_alone_is_survived(fault: Fault) -> None:
     with Endpoint(fault_rate=0.5, faults=[fault], hang_s=1.0, seed=3) as endpoint:
@@ -117,6 +171,7 @@ def run_with_faults(num_rows: int, concurrency: int) -> None:
     assert endpoint.most_at_once <= concurrency + endpoint.injected["timeout"]
 
 
+@pytest.mark.slow
 def test_all_of_400_rows_survive_five_percent_faults() -> None:
     run_with_faults(400, concurrency=16)
 
@@ -154,7 +209,7 @@ def first_call_only(reply: Reply) -> Callable[[dict[str, Any]], Reply]:
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after_beyond_the_sdks_cap_is_waited_for(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("reasrm.generation.endpoint.time.sleep", pauses.append)
+    monkeypatch.setattr("reasrm.generation.endpoint.call.time.sleep", pauses.append)
     with Endpoint(first_call_only(refuse(status, "later", **{"Retry-After": "150.5"}))) as endpoint:
         (completion,) = complete(endpoint, ask("q1"))
     assert pauses == [150.5]
@@ -214,15 +269,6 @@ def test_key_or_model_refused_at_once_ends_the_run(status: int) -> None:
     assert KEY not in str(caught.value)
 
 
-def test_refused_later_is_an_error_of_its_row() -> None:
-    def answer(payload: dict[str, Any]) -> Reply:
-        return refuse(403, "blocked") if payload["messages"][0]["content"] == "q1" else echo(payload)
-
-    with Endpoint(answer) as endpoint:
-        completions = complete(endpoint, ask("q0"), ask("q1"), ask("q2"), concurrency=1)
-    assert [c.finish_reason for c in completions] == ["stop", "error", "stop"]
-
-
 def test_nobody_listens() -> None:
     with Endpoint() as endpoint:
         pass
@@ -277,6 +323,7 @@ def test_text_that_json_cannot_hold_is_an_error_of_its_row() -> None:
     assert (good.text, bad.finish_reason) == ("echo q0", "error")
 
 
+@pytest.mark.slow
 def test_abandoned_calls_do_not_hold_up_the_exit() -> None:
     program = (
         "import sys\n"
@@ -329,10 +376,12 @@ def test_unusable_addresses(base_url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_identity_is_the_model_and_not_its_address() -> None:
+def test_identity_is_the_model_and_what_is_sent_beside_it() -> None:
+    """The address is provenance: `attach` compares it, so that a run that moves can say so."""
     backend = EndpointBackend("judge", "http://localhost:1/v1/")
     assert backend.identity == EndpointBackend("judge", "http://localhost:2/v1").identity
     assert backend.identity != EndpointBackend("other", "http://localhost:1/v1").identity
+    assert backend.identity != EndpointBackend("judge", "http://localhost:1/v1", extra_body={"k": 1}).identity
     assert backend.base_url == "http://localhost:1/v1"
     assert backend.name == "judge"
 

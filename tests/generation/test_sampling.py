@@ -52,6 +52,7 @@ def test_draws_follow_the_distribution(temperature: float, top_p: float, probabi
     assert statistic < chi2.ppf(0.999, len(possible) - 1)
 
 
+@pytest.mark.slow
 def test_successive_draws_of_one_row_are_independent() -> None:
     logits = torch.zeros(1, 2)
     sampler = SeededSampler([SamplingParams(temperature=1.0, seed=7)], CPU)

@@ -20,6 +20,7 @@ from reasrm.protocol.spec import load_spec
 from reasrm.requests import Completion, Request, SamplingParams
 from tests.commands import ROOT, environment
 from tests.fakes import FakeBackend
+from tests.refusals import refused
 
 
 def shown(request: Request) -> list[str]:
@@ -109,7 +110,7 @@ def test_conversations_are_read_as_their_text():
     reward = as_reward(fake())
     assert reward(prompts=[prompt] * 3, completions=completions) == [1, 0.5, 0]
     assert all("u" in shown(request) for request in asked(reward))
-    with pytest.raises(RowError, match=r"completion 1 of the batch: must be a string.*found the number 7"):
+    with refused(RowError, "completion 1", "number 7"):
         call(reward, ["a", 7])
 
 
@@ -186,7 +187,7 @@ def test_the_anchor_comes_from_a_column(conversational):
     reward = as_reward(fake(), "anchor")
     assert call(reward, ["a", "aaa", "aa", "a"], reference=anchors) == [0, 1, 0.5, None]
     assert len(asked(reward)) == 6
-    with pytest.raises(ConfigError, match="no column 'reference' to compare with; add it"):
+    with refused(ConfigError, "'reference'"):
         call(reward, ["a"])
 
 
@@ -201,7 +202,7 @@ def test_the_anchor_may_be_made_for_the_distinct_prompts():
     assert reward(prompts=["p", "q", "p"], completions=["a", "a", "aaa"]) == [0, None, 1]
     assert given == [["p", "q"]]
     short = as_reward(fake(), "anchor", anchor=lambda prompts: [])
-    with pytest.raises(ConfigError, match="gave 0 answers to 1 prompts"):
+    with refused(ConfigError, "0 answers", "1 prompts"):
         call(short, ["a"])
 
 
@@ -278,7 +279,7 @@ def test_a_judge_that_fails_on_everything_stops_the_training():
     # It is a matter of one batch: the next one may go well.
     assert call(reward, ["a", "aa"]) == [0, 1]
     silent = as_reward(Judge(spec=load_spec("mt-bench"), backend=ReplayBackend()))
-    with pytest.raises(EnvironmentProblem, match="all 1 matches"):
+    with refused(EnvironmentProblem, "1 matches"):
         call(silent, ["a", "aa"])
 
 
@@ -298,7 +299,7 @@ def test_what_cannot_be_meant_is_refused(options, message):
 
 
 def test_a_judge_that_does_not_compare_is_refused():
-    with pytest.raises(ConfigError, match="is pointwise, but matches need a pairwise judge"):
+    with refused(ConfigError, "pointwise"):
         as_reward(fake("pointwise-10"))
 
 
@@ -337,6 +338,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_judge_whole_groups_together(tmp_path):
     processes = [
         subprocess.Popen(
@@ -359,3 +361,73 @@ def test_two_processes_judge_whole_groups_together(tmp_path):
     assert first["torn"] + second["torn"] == pytest.approx([0, 0.5, 1, None, 0, 1 / 3, 2 / 3, 1])
     assert first["error"].startswith("EnvironmentProblem: process 1: RowError: completion 1 of the batch")
     assert second["error"].startswith("RowError: completion 1 of the batch")
+
+
+# Messages that hold more than an answer
+
+IMAGE = {"type": "image", "image": "x.png"}
+CALL = {"role": "assistant", "content": "", "tool_calls": [{"name": "f"}]}
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        {"role": "assistant", "content": ""},
+        {"role": "assistant", "content": None},
+        {"role": "assistant", "content": " \n"},
+        {"role": "assistant", "content": [{"type": "text", "text": ""}]},
+        {"role": "assistant", "content": []},
+        CALL,
+        {"role": "tool", "content": "12"},
+    ],
+    ids=["empty", "null", "blank", "empty part", "no part", "a call", "a tool"],
+)
+def test_an_answer_followed_by_an_empty_message_is_judged_by_the_answer(behind: dict[str, Any]) -> None:
+    def answered(text: str) -> list[dict[str, Any]]:
+        return [{"role": "assistant", "content": text}, behind]
+
+    reward = as_reward(fake())
+    assert reward(prompts=["p"] * 2, completions=[answered("aa"), answered("a")]) == [1, 0]
+    assert reward(prompts=["p"] * 2, completions=[answered("a"), [behind]]) == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [{"role": "user", "content": [IMAGE, {"type": "text", "text": "what?"}]}],
+        [{"role": "user", "content": "add"}, CALL, {"role": "tool", "content": "3"}],
+        [{"role": "user", "content": None}],
+    ],
+    ids=["an image", "a tool call", "nothing"],
+)
+@pytest.mark.parametrize("scheme", ["round_robin", "tournament", "knockout", "anchor"])
+def test_a_prompt_that_is_more_than_text_abstains_alone(odd: Any, scheme: Any) -> None:
+    plain = [{"role": "user", "content": "u"}]
+    reward = as_reward(fake(), scheme)
+    got = reward(
+        prompts=[plain, odd, plain, odd],
+        completions=["aa", "aaa", "a", "a"],
+        **({"reference": ["b", "b", "b", "b"]} if scheme == "anchor" else {}),
+    )
+    assert got[1] is got[3] is None
+    assert None not in (got[0], got[2])
+    assert reward(prompts=[odd], completions=["a"], reference=["b"]) == [None]
+
+
+def test_an_answer_with_an_image_abstains_alone() -> None:
+    pictured = [{"role": "assistant", "content": [IMAGE]}]
+    assert as_reward(fake())(prompts=["p"] * 3, completions=["aa", pictured, "a"]) == [1, None, 0]
+    with pytest.raises(RowError, match="prompt 0"):
+        as_reward(fake())(prompts=[7], completions=["a"])
+
+
+def test_anchors_are_not_asked_for_about_prompts_that_cannot_be_read() -> None:
+    asked_about: list[Any] = []
+
+    def anchor(prompts: list[Any]) -> list[str]:
+        asked_about.extend(prompts)
+        return ["b"] * len(prompts)
+
+    odd = [{"role": "user", "content": [IMAGE]}]
+    got = as_reward(fake(), "anchor", anchor=anchor)(prompts=["p", odd], completions=["aa", "aa"])
+    assert (asked_about, got[1]) == (["p"], None)

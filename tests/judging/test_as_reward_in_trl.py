@@ -6,6 +6,7 @@ import re
 import runpy
 from importlib.resources import files
 
+import pytest
 import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM
@@ -15,6 +16,8 @@ from reasrm.judging.reward_function import as_reward
 from tests.commands import ROOT
 from tests.judging.test_as_reward import fake
 from tests.tiny import build_tiny_model
+
+pytestmark = pytest.mark.slow
 
 EMBEDDED = str(files("reasrm") / "sandbox_judge" / "model")
 

@@ -12,6 +12,7 @@ from reasrm.errors import ConfigError, InputError
 from reasrm.evaluation.run import evaluate
 from reasrm.evaluation.suites import get_suite
 from reasrm.generation.replay import ReplayBackend
+from reasrm.jsonl import RowLimits, set_limits
 from reasrm.judging.batch import RunControl, judge_file
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge
@@ -41,7 +42,7 @@ def test_a_mended_line_and_added_rows_are_judged_without_the_others(tmp_path):
     who = judge()
     result = run(rows, output, who, retry_errors=True)
     assert (result.tally.rows, result.tally.errors) == (6, 0)
-    assert "no row that was judged" in result.resume.warnings[0]
+    assert "the input changed" in result.resume.warnings[0]
     assert {request.id.split("|")[0] for request in who.backend.requests} == {"q2", "q5"}
     assert rows_of(output)[:4] == done
     assert run(rows, output).tally.resumed == 6, "the changed input is the run's own from now on"
@@ -60,6 +61,50 @@ def test_a_judged_row_that_changed_or_went_is_a_refusal(tmp_path):
     rows.write_text(original + original.splitlines()[0].replace("q0", "q9") + "\n")
     with pytest.raises(ConfigError, match="new"):
         run(rows, output, strict=True)
+
+
+@pytest.mark.parametrize("kept", [0, 3, 7])
+def test_an_input_that_changes_after_it_was_counted_is_no_success(tmp_path, kept):
+    rows, output = write_rows(tmp_path / "rows.jsonl", 5), tmp_path / "out.jsonl"
+    with pytest.raises(InputError, match="5 rows were counted"):
+        run(rows, output, on_scan=lambda scan: write_rows(rows, kept))
+    assert len(rows_of(output)) == kept
+
+
+@pytest.mark.parametrize(("limit", "num"), [(None, 4), (3, 3), (5, 4)])
+def test_rows_left_out_as_repeats_are_not_missed(tmp_path, limit, num):
+    rows, output = write_rows(tmp_path / "rows.jsonl", 4), tmp_path / "out.jsonl"
+    lines = rows.read_text().splitlines()
+    rows.write_text("\n".join([*lines[:3], lines[1], lines[3], lines[0]]) + "\n")
+    result = judge_file(judge(), JudgeInput([rows], dedupe="first", limit=limit), output)
+    assert (result.tally.rows, result.tally.total) == (num, num)
+    fewer = judge_file(judge(), JudgeInput([rows], dedupe="first", limit=2), output)
+    assert fewer.tally.rows == num, "a lower limit takes nothing back"
+
+
+def test_a_row_that_is_too_long_is_tried_again_under_a_larger_limit(tmp_path):
+    rows, output = write_rows(tmp_path / "rows.jsonl", 3), tmp_path / "out.jsonl"
+    rows.write_text(rows.read_text().replace("question 1", "question " + "1" * 500))
+    try:
+        set_limits(RowLimits(row_bytes=300))
+        assert run(rows, output).tally.errors == 1
+        assert run(rows, output).tally.errors == 1
+    finally:
+        set_limits(RowLimits())
+    result = run(rows, output)
+    assert (result.tally.rows, result.tally.errors) == (3, 0)
+
+
+def test_too_many_unreadable_judgments_end_a_run_and_it_can_go_on(tmp_path):
+    rows, output = write_rows(tmp_path / "rows.jsonl", 10), tmp_path / "out.jsonl"
+    shy = judge(text=lambda request: "[[A]]" if request.id.startswith("q0") else "Hm.")
+    result = run(rows, output, shy, max_unreadable=4)
+    assert (result.tally.rows, result.tally.num_unreadable) == (3, 4)
+    assert result.unreadable == "q2: no_verdict: Hm."
+    again = run(rows, output, shy, max_unreadable=4)
+    assert (again.tally.rows, again.unreadable) == (3, "q2: no_verdict: Hm.")
+    whole = run(rows, output, shy, max_unreadable=19)
+    assert (whole.tally.rows, whole.unreadable) == (10, None)
 
 
 def test_a_run_that_recorded_nothing_binds_nobody(tmp_path):
@@ -146,3 +191,43 @@ def test_suites_refuse_what_they_cannot_score_before_anything_is_asked(tmp_path)
     occupied.touch()
     with pytest.raises(ConfigError, match="not a folder"):
         evaluate(get_suite("pairs"), who, JudgeInput([rows]), occupied, JudgingOptions())
+
+
+def test_a_run_goes_on_with_its_own_secret_and_no_other(tmp_path):
+    rows, output = write_rows(tmp_path / "rows.jsonl", 4), tmp_path / "out.jsonl"
+    plain, first, second = judge(), judge(poison={"q3|BA|0|0"}), judge()
+    run(rows, tmp_path / "plain.jsonl", plain)
+    assert run(rows, output, first, secret_codes=True).tally.errors == 1
+    assert run(rows, output, second, secret_codes=True, retry_errors=True).tally.errors == 0
+
+    def prompts(who: Judge) -> dict[str, Any]:
+        return {request.id: request.messages for request in who.backend.requests}
+
+    again = prompts(second)
+    assert set(again) == {"q3|AB|0|0", "q3|BA|0|0"}
+    assert again.items() <= prompts(first).items()
+    assert not set(again.items()) & set(prompts(plain).items())
+    secret = json.loads(Path(f"{output}.manifest.json").read_text())["identity"]["code_secret"]
+    assert len(secret) == 32
+    assert secret not in output.read_text()
+    with pytest.raises(ConfigError, match=r"code_secret was \(not shown\), is \(absent\)") as caught:
+        run(rows, output)
+    assert secret not in str(caught.value)
+    with pytest.raises(ConfigError, match=r"code_secret was \(absent\)"):
+        run(rows, tmp_path / "plain.jsonl", secret_codes=True)
+    fixed = JudgingOptions(code_secret=secret)
+    assert secret not in repr(fixed)
+    with pytest.raises(ConfigError, match="use a spec with `codes: 2`"):
+        list(judge("sandbox").judge([json.loads(rows.read_text().splitlines()[0])], fixed))
+    run(rows, output, secret_codes=True, restart=True)
+    assert secret not in Path(f"{output}.manifest.json").read_text()
+
+
+def test_changed_section_codes_are_refused_by_name_and_the_old_spec_goes_on(tmp_path):
+    rows, output = write_rows(tmp_path / "rows.jsonl", 3), tmp_path / "out.jsonl"
+    old = Judge(spec=load_spec("mt-bench").model_copy(update={"codes": 1}), backend=FakeBackend())
+    run(rows, output, old)
+    with pytest.raises(ConfigError, match=r"section codes.*without the key `codes`.*--restart"):
+        run(rows, output)
+    assert run(rows, output, old).tally.resumed == 3
+    assert run(rows, output, restart=True).tally.rows == 3

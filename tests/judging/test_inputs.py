@@ -12,6 +12,7 @@ import pytest
 from reasrm.errors import ConfigError, InputError
 from reasrm.judging.inputs import JudgeInput, load_rubrics
 from reasrm.records import Order, Recorded
+from tests.refusals import refused
 
 
 def write(path: Path, *rows: dict[str, Any]) -> Path:
@@ -50,7 +51,7 @@ def test_equal_rows_without_ids_are_numbered_and_equal_ids_are_refused(tmp_path)
     assert len(set(found)) == 4
     assert [name.partition("#")[2] for name in found] == ["", "", "1", "2"]
     repeated = write(tmp_path / "b.jsonl", pair("q"), pair("r"), pair("q"))
-    with pytest.raises(InputError, match=r"'q' at b\.jsonl:1 and b\.jsonl:3 \(same content\)"):
+    with refused(InputError, "'q'", "b.jsonl:1", "b.jsonl:3"):
         JudgeInput([repeated]).scan()
     assert ids(JudgeInput([repeated], dedupe="first")) == ["q", "r"]
     different = write(tmp_path / "c.jsonl", pair("q"), pair("q", response_a="z"))
@@ -108,12 +109,12 @@ def test_rubrics_and_recordings_join_by_id(tmp_path):
     "row", [{"id": "a"}, {"criteria": []}, {"id": "a", "criteria": "x"}, {"id": 3, "rubric": "x"}]
 )
 def test_a_rubric_file_with_another_row_is_refused_by_place(tmp_path, row):
-    with pytest.raises(InputError, match=r"rubrics\.jsonl:1"):
+    with refused(InputError, "rubrics.jsonl:1", remedy=False):
         load_rubrics(write(tmp_path / "rubrics.jsonl", row))
 
 
 def test_nothing_to_judge_is_an_error(tmp_path):
-    with pytest.raises(ConfigError, match="--input"):
+    with refused(ConfigError, "--input"):
         JudgeInput([])
     with pytest.raises(InputError):
         JudgeInput([write(tmp_path / "rows.jsonl", pair("a", label=7))]).scan()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from reasrm.errors import ConfigError, InputError, RowError
+from reasrm.errors import ConfigError, RowError
 from reasrm.generation.replay import ReplayBackend
 from reasrm.judging.judge import Judge, RowFailure
 from reasrm.judging.plan import JudgingOptions, plan_row
@@ -24,6 +24,7 @@ from reasrm.records import (
 )
 from reasrm.requests import Request
 from tests.fakes import FakeBackend
+from tests.refusals import refused
 
 PROMPT = (Message("user", "Which?"),)
 COMPARISON = Comparison(id="c", prompt=PROMPT, response_a="first", response_b="second", target=Verdict("B"))
@@ -43,6 +44,7 @@ def test_both_orders_of_a_comparison_are_its_own_and_the_swapped():
     ]
 
 
+@pytest.mark.slow
 def test_given_keeps_the_rows_order_and_random_draws_one():
     given = plan_row(load_spec("mt-bench"), COMPARISON, JudgingOptions(orders="given"))
     assert [shown_first(ask.request) for ask in given] == ["first"]
@@ -226,15 +228,65 @@ def test_dicts_are_read_as_the_rows_of_a_file():
     results = list(judge(FakeBackend(prefers("x"))).judge(rows))
     assert [r.correct for r in results] == [True, True, True]
     assert len({r.row.id for r in results}) == 3
-    with pytest.raises(InputError, match="row 1"):
-        list(judge(FakeBackend()).judge([{"what": "is this"}]))
+
+
+def test_every_row_of_a_stream_has_one_outcome_whatever_the_others_are():
+    row = {"prompt": "q", "response_a": "x", "response_b": "y", "label": "A"}
+    rows = [
+        {"id": "a", **row},
+        {"what": "is this"},
+        {"id": "a", **row, "response_b": "other"},
+        {"id": "a|AB|0|0", **row},
+        {"id": "no", **row, "label": "nobody"},
+        7,
+        Comparison(id="odd", prompt=None, response_a="x", response_b="y"),
+        {"id": "b", **row},
+        COMPARISON,
+        COMPARISON,
+    ]
+    results = list(judge(FakeBackend(prefers("x"))).judge(rows))
+    assert len(results) == len(rows)
+    failures = sorted((r.row.id, r.code) for r in results if isinstance(r, RowFailure))
+    assert failures == [
+        ("a", "repeated_id"),
+        ("c", "repeated_id"),
+        ("no", "bad_label"),
+        ("odd", "internal"),
+        ("row 2", "not_a_row"),
+        ("row 6", "not_object"),
+    ]
+    judged = {r.row.id: r for r in results if not isinstance(r, RowFailure)}
+    assert set(judged) == {"a", "a|AB|0|0", "b", "c"}
+    assert all(judged[name].verdict == "A" and judged[name].consistent for name in ("a", "a|AB|0|0", "b"))
+
+
+def test_given_on_recordings_is_the_recorded_order():
+    both = {Order.AB: (Recorded("text", "[[A]]"),), Order.BA: (Recorded("text", "[[B]]"),)}
+    for orders, recorded, expected in (
+        ("given", {Order.BA: both[Order.BA]}, {(Order.BA,)}),
+        ("given", {Order.AB: both[Order.AB]}, {(Order.AB,)}),
+        ("given", both, {(Order.AB,), (Order.BA,)}),
+        ("both", both, {(Order.AB, Order.BA)}),
+    ):
+        seen = set()
+        for seed in range(20):
+            options = JudgingOptions(orders=orders, recorded_only=True, seed=seed)
+            pair = PreferencePair(id="p", prompt=PROMPT, chosen="x", rejected="y", recorded=recorded)
+            asks = plan_row(load_spec("mt-bench"), pair, options)
+            assert [ask.request.recorded for ask in asks] == [recorded[ask.order][0] for ask in asks]
+            seen.add(tuple(ask.order for ask in asks))
+            own = Comparison(id="c", prompt=PROMPT, response_a="x", response_b="y", recorded=recorded)
+            (first, *rest) = plan_row(load_spec("mt-bench"), own, options)
+            assert first.order is min(recorded)
+            assert len(rest) == (orders == "both")
+        assert seen == expected
 
 
 def test_a_spec_that_hides_a_response_or_cannot_be_read_upstream_is_refused_at_once():
     spec = load_spec("mt-bench")
     user = spec.messages[1]
     blind = user.model_copy(update={"text": user.text.replace("{{ response_b }}", "x")})
-    with pytest.raises(ConfigError, match="never show 'response B'"):
+    with refused(ConfigError, "'response B'", remedy=False):
         Judge(spec=spec.model_copy(update={"messages": (spec.messages[0], blind)}), backend=FakeBackend())
     with pytest.raises(ConfigError, match="upstream"):
         Judge(spec=load_spec("principle-list"), backend=FakeBackend(), policy="upstream")

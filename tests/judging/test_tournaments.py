@@ -182,6 +182,7 @@ def test_tournaments_of_one_batch_are_asked_together():
     assert rewards == [pytest.approx([1, 2 / 3, 1 / 3, 0]), [1, 0.5, 0], [0.5], [1, 0]]
 
 
+@pytest.mark.slow
 @given(st.integers(2, 17).flatmap(lambda n: st.permutations(range(n))))
 def test_a_judge_with_an_opinion_finds_the_best_two(strength):
     num_players = len(strength)
@@ -204,6 +205,7 @@ def test_a_judge_with_an_opinion_finds_the_best_two(strength):
     assert len(set(played)) == len(played), "a match is named once, repetitions by their number"
 
 
+@pytest.mark.slow
 @given(st.integers(1, 12), st.randoms(use_true_random=False), st.booleans())
 def test_any_outcomes_end_in_rewards_between_0_and_1(num_players, draw, with_coin):
     coin = random.Random(draw.random()) if with_coin else None

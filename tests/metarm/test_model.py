@@ -19,6 +19,9 @@ from reasrm.metarm.model import MetaRM, find_folder, read_card
 from reasrm.training.config import LoraSection
 from reasrm.training.models import adapter_config
 from tests.metarm.models import BASES, build_base, build_metarm, differing, disturb, encode, weights
+from tests.refusals import refused
+
+pytestmark = pytest.mark.slow
 
 KINDS = list(BASES)
 
@@ -198,7 +201,10 @@ def test_a_folder_gives_back_the_same_bits(kind: str, made: dict[str, MetaRM], f
     assert opened.card == made[kind].card
     assert differing(weights(opened), weights(made[kind])) == []
     assert encode(opened) == encode(made[kind])
-    assert torch.equal(opened.score(encode(opened)), made[kind].score(encode(made[kind])))
+    # Equal weights at other addresses may take other kernels: the last bit of a score is the machine's.
+    assert torch.allclose(
+        opened.score(encode(opened)), made[kind].score(encode(made[kind])), rtol=1e-6, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -301,7 +307,7 @@ def test_a_folder_that_is_not_whole_is_refused(name: str, folders: Path, tmp_pat
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"has no metarm\.json") as caught:
+    with refused(ConfigError, "metarm.json") as caught:
         read_card(tmp_path / "nowhere")
     assert caught.value.place == str(tmp_path / "nowhere")
     assert "reasrm metarm" in str(caught.value.remedy)

@@ -50,6 +50,7 @@ def test_by_hand() -> None:
     assert len(found) == 7
 
 
+@pytest.mark.slow
 def test_the_threshold_itself_is_consistent() -> None:
     outcomes = [said("one", True, 0.5), said("two", True, 0.49)]
     assert critique_metrics(outcomes)["inconsistency"].value == 0.5
@@ -81,6 +82,7 @@ def test_a_failed_call_changes_coverage_only() -> None:
     assert values(after)["critique_coverage"] == (pytest.approx(6 / 9), 5)
 
 
+@pytest.mark.slow
 def test_intervals_resample_rows() -> None:
     """Twenty votes of a row say no more about other rows than one."""
     once = [said(f"{n}", True, float(n % 2)) for n in range(20)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from reasrm.metrics.intervals import (
     bootstrap_ratio,
     bootstrap_statistic,
     bootstrap_table,
+    clustered_mean,
     mean_estimate,
     wilson,
 )
@@ -125,3 +127,41 @@ def test_clusters_move_together() -> None:
     assert clustered.ci_high is not None
     assert clustered.ci_low is not None
     assert clustered.ci_high - clustered.ci_low >= 0.5
+
+
+# --- credits that belong together
+
+
+def test_a_pair_that_agrees_with_itself_is_one_trial() -> None:
+    # Three of four pairs right in both orders: six of eight judgments, and no more to go on than four trials.
+    got = clustered_mean([(2, 2), (2, 2), (0, 2), (2, 2)], seed=0)
+    assert got == replace(wilson(3, 4), n=8)
+    assert clustered_mean([(1, 1), (0, 1), (1, 1)], seed=0) == wilson(2, 3)
+    assert clustered_mean([], seed=0) == UNDEFINED
+
+
+def test_pairs_that_do_not_agree_or_differ_in_size_are_resampled_whole() -> None:
+    clusters = [(2, 2), (1, 2), (0, 2), (2, 2), (1, 2)]
+    assert clustered_mean(clusters, seed=3) == replace(
+        bootstrap_ratio([(float(a), float(b)) for a, b in clusters], 3), n=10
+    )
+    uneven = clustered_mean([(2, 2), (1, 1), (0, 1)], seed=3)
+    assert (uneven.value, uneven.n) == (0.75, 4)
+
+
+def test_the_interval_covers_as_often_as_it_says() -> None:
+    """100 pairs, 200 times: four times in five the second order repeats the first, else it is drawn anew.
+
+    Taken as 200 independent judgments, Wilson's interval covers less than 90 %.
+    """
+    draw, truth = np.random.default_rng(11), 0.7
+    hits = naive = 0
+    for _ in range(200):
+        first, second = draw.random((2, 100)) < truth
+        right = first + np.where(draw.random(100) < 0.8, first, second).astype(int)
+        got = clustered_mean([(int(n), 2) for n in right], seed=0)
+        hits += got.ci_low <= truth <= got.ci_high  # type: ignore[operator]
+        whole = wilson(int(right.sum()), 200)
+        naive += whole.ci_low <= truth <= whole.ci_high  # type: ignore[operator]
+    assert 0.92 <= hits / 200 <= 0.98
+    assert naive / 200 < 0.9

@@ -181,6 +181,7 @@ def test_rewardbench_to_the_last_digit(real_data: Path) -> None:
     assert rewardbench.micro_average(scores) == pytest.approx(published["absoluate_Result"], abs=1e-15)
 
 
+@pytest.mark.slow
 def test_rewardbench_from_rows(real_data: Path) -> None:
     scores, published = rewardbench_scores(real_data)
     right = {subset: round(scores[subset] * rows) for subset, rows in rewardbench.ROWS.items()}

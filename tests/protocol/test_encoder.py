@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from reasrm.errors import InputError
 from reasrm.protocol.encoder import PromptEncoder
 from reasrm.requests import PromptMessage
+from tests.refusals import refused
 from tests.tokenizer_families import (
     FAMILIES,
     FRAGMENTS,
@@ -123,6 +124,7 @@ def test_clean_text_gets_the_ordinary_ids(name: str, case: str) -> None:
     assert not encoded.flagged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ODD)
 def test_clean_text_gets_the_ordinary_ids_from_other_models_too(name: str) -> None:
     for text in TEXTS.values():
@@ -192,8 +194,9 @@ def assert_real_texts_keep_their_ids(folder: Path, count: int) -> None:
         assert flagged <= count * 0.01, name
 
 
+@pytest.mark.slow
 def test_real_texts_keep_their_ids(real_data: Path) -> None:
-    assert_real_texts_keep_their_ids(real_data, 300)
+    assert_real_texts_keep_their_ids(real_data, 100)
 
 
 @pytest.mark.soak
@@ -222,6 +225,7 @@ def forgeries(token: str) -> Iterator[tuple[str, str, str]]:
     yield token[:-1], f"{token[-1]}{token}{token[0]}", token[1:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_no_forgery_becomes_a_control_id(name: str) -> None:
     family = FAMILIES[name]
@@ -315,6 +319,7 @@ _MIXES = st.lists(st.sampled_from(FRAGMENTS), max_size=12).map("".join) | st.tex
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(sorted(FAMILIES)), _MIXES, _MIXES, _MIXES)
 def test_random_fragments_make_no_control_id(name: str, first: str, second: str, third: str) -> None:
@@ -378,9 +383,9 @@ def test_a_template_does_not_look_into_untrusted_text() -> None:
 
 
 def test_unpaired_surrogates_are_an_input_error() -> None:
-    with pytest.raises(InputError, match=r"U\+D83D"):
+    with refused(InputError, "U+D83D"):
         encoder("qwen3").encode(conversation("x\ud83d", "y"))
-    with pytest.raises(InputError, match=r"U\+DC00"):
+    with refused(InputError, "U+DC00"):
         encoder("qwen3").encode_text("\udc00")
 
 

@@ -99,6 +99,7 @@ def test_marks_behind_a_control_token_do_not_melt_with_it() -> None:
         assert encoded.ids.count(number) == 1
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(["lower", "nfkc"]), _MIXES, _MIXES)
 def test_random_fragments_make_no_control_id_with_flags(normalizer: str, first: str, second: str) -> None:
@@ -197,6 +198,7 @@ def test_a_template_that_rewrites_text_is_refused(expression: str) -> None:
         PromptEncoder(with_template(template(expression)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "expression", ["m.content", "m.content | trim", "m.content.strip('\\n')", "m.content.lstrip()"]
 )
@@ -273,3 +275,112 @@ def test_an_option_that_makes_a_template_rewrite_text_is_refused() -> None:
     with pytest.raises(ConfigError, match="drops or rewrites the text of system messages"):
         own.encode(messages, options={"html": True})
     assert own.encode(messages, options={"html": False}) == own.encode(messages)
+
+
+# --- templates that ask for the day
+
+# Our words for how families ask: Llama 3.2 lets a caller say the day, gpt-oss and Granite do not, Mistral asks always
+# and prints the day only where nobody wrote a system message.
+DATED = {
+    "llama": CHATML.replace(
+        "{%- for",
+        "{%- if date_string is not defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
+        "Today Date: {{ date_string }}\n{%- for",
+        1,
+    ),
+    "gpt-oss": CHATML.replace("{%- for", "Current date: {{ strftime_now('%Y-%m-%d') }}\n{%- for", 1),
+    "granite": CHATML.replace("{%- for", "Today's Date: {{ strftime_now('%B %d, %Y') }}.\n{%- for", 1),
+}
+MISTRALLY = CHATML.replace(
+    "{%- for",
+    "{%- set today = strftime_now('%d-%m-%Y') -%}"
+    "{%- if messages[0].role != 'system' -%}Today is {{ today }}.\n{%- endif -%}{%- for",
+    1,
+)
+ASKED = [PromptMessage("user", (ours("Q: "), theirs("café?")))]
+
+
+@pytest.mark.parametrize(
+    ("name", "day", "shown"),
+    [
+        ("llama", "26 Jul 2024", "Today Date: 26 Jul 2024"),
+        ("llama", "the first of May", "Today Date: the first of May"),
+        ("gpt-oss", "26 Jul 2024", "Current date: 2024-07-26"),
+        ("gpt-oss", "July 26, 2024", "Current date: 2024-07-26"),
+        ("granite", "2024-07-26", "Today's Date: July 26, 2024."),
+    ],
+)
+def test_a_template_shows_the_day_that_is_frozen(name: str, day: str, shown: str) -> None:
+    tokenizer = with_template(DATED[name])
+    own = PromptEncoder(tokenizer)
+    with pytest.raises(ConfigError, match=r"today's date.*template_options: \{date_string: '"):
+        own.encode(ASKED)
+    with pytest.raises(ConfigError, match="today's date"):
+        own.encode(ASKED, options={"enable_thinking": False})
+    assert shown in tokenizer.decode(own.encode(ASKED, options={"date_string": day}).ids)
+
+
+def test_words_that_are_no_day_freeze_nothing_where_the_template_asks_for_one() -> None:
+    own = PromptEncoder(with_template(DATED["gpt-oss"]))
+    with pytest.raises(ConfigError, match="today's date"):
+        own.encode(ASKED, options={"date_string": "yesterday"})
+
+
+def test_the_remedy_can_be_followed() -> None:
+    for name in DATED:
+        own = PromptEncoder(with_template(DATED[name]))
+        with pytest.raises(ConfigError) as caught:
+            own.encode(ASKED)
+        day = str(caught.value.remedy).rsplit("date_string: '", 1)[1].removesuffix("'}")
+        assert own.encode(ASKED, options={"date_string": day}).ids
+
+
+def test_a_template_that_asks_and_does_not_tell_is_used() -> None:
+    own = PromptEncoder(with_template(MISTRALLY))
+    told = [PromptMessage("system", (ours("S"),)), *ASKED]
+    assert own.encode(told) == encoder("qwen2.5").encode(told)
+    with pytest.raises(ConfigError, match="today's date"):
+        own.encode(ASKED)
+
+
+def test_a_template_with_its_own_fixed_day_is_used() -> None:
+    """As of Llama 3.1."""
+    fixed = DATED["llama"].replace("strftime_now('%d %b %Y')", "'26 Jul 2024'")
+    own = PromptEncoder(with_template(fixed))
+    assert own.encode(ASKED) == PromptEncoder(with_template(DATED["llama"])).encode(
+        ASKED, options={"date_string": "26 Jul 2024"}
+    )
+
+
+@pytest.mark.parametrize(
+    "start", ["", "\n", "\n\n x", "  {% if true %}y{% endif %}", "\t{{- 'z' }}", "{# n #}\n "]
+)
+def test_the_frozen_clock_changes_no_other_byte(start: str) -> None:
+    asking = "{%- set d = strftime_now('%A, %-d %B %Y %H:%M 100%%') -%}" + CHATML.strip()
+    day = {"date_string": "2024-07-06"}
+    shown = PromptEncoder(with_template(start + asking + "{{ d }}")).encode(ASKED, options=day)
+    told = "Saturday, 6 July 2024 00:00 100%"
+    fixed = PromptEncoder(with_template(start + "{%- set d = 1 -%}" + CHATML.strip() + told))
+    assert shown == fixed.encode(ASKED, options=day)
+
+
+# --- tokenizers that lose text
+
+
+def test_a_tokenizer_that_loses_text_is_refused_and_markers_count() -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    sentence = "[UNK] Response A is better, by 10 to 9. user assistant Q: <|im_start|> <|im_end|>"
+    words = {word: number for number, word in enumerate(sentence.split())}
+    raw = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))  # noqa: S106
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    own = PromptEncoder(PreTrainedTokenizerFast(tokenizer_object=raw, chat_template=CHATML))
+    own.refuse_garbling()
+    with pytest.raises(ConfigError, match=r"turns '\[\[A\]\]' into '\[UNK\]'.*files belong into the folder"):
+        own.check(ASKED, {}, ("[[A]]",))
+    empty = Tokenizer(models.BPE())
+    with pytest.raises(ConfigError, match=r"turns 'Response A.*' into ''"):
+        PromptEncoder(PreTrainedTokenizerFast(tokenizer_object=empty, chat_template=CHATML)).refuse_garbling()
+    for name in FAMILIES:
+        encoder(name).refuse_garbling(("<answer>", "[[A>>B]]", "</eval>", "best-to-worst", "### Feedback"))

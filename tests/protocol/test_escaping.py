@@ -73,6 +73,12 @@ def test_what_looks_like_control_is_broken(text: str, escaped: str) -> None:
         "<b>bold</b><br/><span>",
         "[1] [x] [insta] [[B]]",
         "if (a<s && b>t)",
+        "a[i] ~b ~~ x[e] [e~] ]b[ let xs = [|1; 2; 3|] in [|x|]",
+        "List<[int]> is no type; vec<int[]> a[b[0]] >> 2 << 1 cin >> answer << endl",
+        "<role-name> <roles> <rolename> seed:bos minimax: <ai-note> USER: hi\nHuman: yo\n### Instruction",
+        "<html lang='en'><head><title>T</title></head><svg><mask id='m'/></svg>",
+        "| a | b |\n|---|---|\n| [1] | <x> |",
+        "def f(x): return x[1:] < y[2:] and a | b > c  # [TODO] [x] [[1,2],[3]]",
         "<state> <sos>",
         "im_end think start_of_turn",
         "C:\\boxed \\box{A}",
@@ -93,6 +99,54 @@ def test_every_published_control_token_is_broken(name: str) -> None:
         if token.strip("\n▁") and token not in ("<table>", "</table>"):
             assert looks_like_control(token)
             assert theirs(f"a{token}b") == f"a{token[0]}\\{token[1:]}b"
+
+
+# What families without a tokenizer in `FAMILIES` publish in their tokenizer configs and templates.
+PUBLISHED = {
+    "exaone": "[|system|] [|user|] [|assistant|] [|tool|] [|endofturn|] [BOS] <thought>",
+    "minimax": "]~!b[ ]~b] [e~[ ]!p~[ ]!d~[ ]<]speech[>[ ]<]image[>[ ]<]start_of_image[>[ <minimax:tool_call> "
+    "</minimax:tool_call> <beginning_of_sentence> <end_of_sentence> <mm:think> </mm:think> <fim_prefix> "
+    "<function_call> <code_interpreter>",
+    "seed": "<seed:bos> <seed:eos> <seed:think> </seed:think> <seed:cot_budget_reflect> <seed:tool_call> "
+    "<[begin▁of▁sentence]> <[end▁of▁sentence]> <[PLHD0_never_used_51bce0c785ca2f68]>",
+    "internlm": "<|im_start|> <|action_end|> <|plugin|> [UNUSED_TOKEN_145] [UNUSED_TOKEN_146] <eoh> <eoa> "
+    "<TOKENS_UNUSED_1>",
+    "cohere": "<|START_OF_TURN_TOKEN|> <|END_OF_TURN_TOKEN|> <|USER_TOKEN|> <|CHATBOT_TOKEN|> <BOS_TOKEN> "
+    "<EOS_TOKEN> <EOP_TOKEN> <MASK_TOKEN> <|START_THINKING|>",
+    "ling": "<role> </role> <|role_end|> <|startoftext|> <|number_end|> [gMASK] [CLS]",
+    "glm": "[gMASK] <sop> <eop> [sMASK] <|observation|> <arg_key> </arg_value> <|user|>",
+    "kimi": "<|im_middle|> <|tool_calls_section_begin|> [BOS] [EOS] [EOT] [start_header_id] [extra_id_3] [PAD]",
+    "kimi-k3": "<|end_of_msg|> <osagent_mode>",
+    "hunyuan": "<|extra_0|> <｜hy_User｜> <｜hy_begin▁of▁sentence｜> <｜hy_place▁holder▁no▁3｜>",
+    "ernie": "<|begin_of_sentence|> <|end_of_sentence|> <mask:1> <s> </s>",
+    "deepseek": "<｜User｜> <｜tool▁calls▁begin｜> <｜DSML｜ </｜DSML｜",
+    "phi": "<|system|> <|end|> <|im_sep|> <|assistant|>",
+    "granite": "<|start_of_role|> <|end_of_role|> <|end_of_text|> <|tool_call|>",
+    "llama4": "<|header_start|> <|header_end|> <|eot|> <|begin_of_text|>",
+    "gemma": "<start_of_turn> <end_of_turn> <|turn> <turn|> <|channel> <channel|> <start_of_image>",
+    "grok": "<|separator|> <|eos|>",
+    "falcon": ">>QUESTION<< >>ANSWER<< >>MIDDLE<<",
+    "minicpm": "<用户> <AI>",
+    "baichuan": "<reserved_102> <reserved_token_7>",
+    "nemotron": "<SPECIAL_10> <TOOLCALL> </TOOLCALL> <AVAILABLE_TOOLS>",
+    "longcat": "<longcat_think> </longcat_think> <longcat_tool_call>",
+    "pangu": "[unused9] [unused10]",
+    "megrez": "<|role_start|> <|turn_end|>",
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_no_published_control_string_survives(name: str) -> None:
+    spaced = {"minimax": ["]<]start of image[>["]}
+    for token in (*PUBLISHED[name].split(" "), *spaced.get(name, [])):
+        for text in (token, f"a{token}b", f"{token}{token}", token.lower(), f"{token[0]}\u200b{token[1:]}"):
+            escaped = theirs(text)
+            assert not holds_control(escaped), (text, escaped)
+            assert token not in escaped
+            assert escaped.replace("\\", "") == text
+        assert holds_control(f"x {token} y")
+        assert looks_like_control(token) or token.endswith("DSML｜")
+        assert escape((token[:2], True), (token[2:], False)) != token
 
 
 def test_our_own_words_stay() -> None:
@@ -177,6 +231,7 @@ _FRAGMENTS = sorted(
 _TEXTS = st.lists(st.sampled_from(_FRAGMENTS), max_size=10).map("".join) | st.text(max_size=30)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(_TEXTS, st.booleans()), max_size=4))
 def test_escaping_twice_is_escaping_once_and_loses_nothing(spans: list[tuple[str, bool]]) -> None:
@@ -191,6 +246,7 @@ def test_escaping_twice_is_escaping_once_and_loses_nothing(spans: list[tuple[str
         assert not find_structural(once, STRUCTURAL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit",
     [
@@ -207,6 +263,11 @@ def test_escaping_twice_is_escaping_once_and_loses_nothing(spans: list[tuple[str
         "[[A]",
         "<s",
         "｜＞",
+        "]<]" + "a" * 39,
+        "[|" + "a" * 39,
+        "<[begin" + "x" * 79,
+        ">>",
+        "<seed:",
     ],
 )
 def test_a_megabyte_of_anything_is_read(unit: str) -> None:

@@ -24,11 +24,13 @@ from reasrm.records import (
     Criterion,
     Judgment,
     Message,
+    Order,
     ParseStatus,
     Rubric,
     Verdict,
 )
 from reasrm.requests import Completion
+from reasrm.sources import read_file
 
 CORPUS = Path(__file__).parents[1] / "golden" / "verdicts.jsonl"
 CASES: list[dict[str, Any]] = [json.loads(line) for line in CORPUS.read_text("utf-8").split("\n") if line]
@@ -52,7 +54,12 @@ def decision(judgment: Judgment) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
 def test_corpus(case: dict[str, Any]) -> None:
-    completion = Completion("r", text=case["text"], finish_reason=case.get("finish_reason", "stop"))
+    completion = Completion(
+        "r",
+        text=case["text"],
+        finish_reason=case.get("finish_reason", "stop"),
+        thinking_open=case.get("thinking_open", False),
+    )
     judgment = parse(
         SPECS[case["spec"]],
         completion,
@@ -165,6 +172,58 @@ VALID = {
     "sandbox": lambda side, quote: f"<eval>\n{quote}\n</eval>\n<answer>[[{side}]]</answer>",
 }
 SECTIONED = ("rm-nlhf", "rm-r1", "rubric", "sandbox")
+
+
+# --- thinking
+
+
+@pytest.mark.parametrize("name", sorted(SPECS))
+def test_thinking_that_the_prompt_opened_and_nothing_ends_is_never_read(name: str) -> None:
+    for side in "AB":
+        text = VALID[name](side, "")
+        inside = parse(SPECS[name], Completion("r", text=text, thinking_open=True))
+        assert inside.status is ParseStatus.NO_VERDICT
+        assert (decision(inside), inside.critique, inside.rubric) == ((None, None, None, None), None, None)
+        ended = parse(SPECS[name], Completion("r", text=f"So: {text}</think>\n{text}", thinking_open=True))
+        assert decision(ended) == decision(read(name, text))
+        assert ended.critique == read(name, text).critique
+
+
+MARKS = [
+    "<think>",
+    "<thinking>",
+    "[THINK]",
+    "<|channel|>analysis<|message|>",
+    "\uff1cthink\uff1e",
+    "<th\u200bink>",
+]
+
+
+@pytest.mark.parametrize("name", sorted(SPECS))
+def test_an_opening_tag_that_a_response_holds_wins_it_nothing(name: str) -> None:
+    """Wherever a judge quotes or mentions one behind its first word, its judgment is what it is without."""
+    for side in "AB":
+        for mark in MARKS:
+            plain, quoting = (
+                read(name, VALID[name](side, "it says x")),
+                read(name, VALID[name](side, f"it says {mark}")),
+            )
+            assert decision(quoting) == decision(plain) != (None, None, None, None), mark
+            assert (quoting.critique is None) == (plain.critique is None)
+
+
+@pytest.mark.parametrize("name", ["rm-nlhf", "rm-r1", "sandbox"])
+def test_a_closing_tag_quoted_in_a_section_hides_nothing_of_it(name: str) -> None:
+    plain = read(name, VALID[name]("A", "x@y"))
+    for mark in ("</think>", "[/THINK]", "<|channel|>final<|message|>"):
+        said = VALID[name]("A", f"x{mark}y")
+        for text in (said, f"<think>hm</think>{said}"):
+            quoting = read(name, text)
+            assert decision(quoting) == decision(plain)
+            assert quoting.critique == (plain.critique or "").replace("@", mark)
+
+
+# --- forgeries, quoted
 
 
 def forgery(rng: random.Random) -> str:
@@ -330,6 +389,7 @@ PIECES = (
 TEXTS = st.lists(st.sampled_from(PIECES) | st.text(max_size=12), max_size=14).map("".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=600, deadline=None)
 @given(name=st.sampled_from(sorted(SPECS)), text=TEXTS)
 def test_any_text_is_read_without_failing(name: str, text: str) -> None:
@@ -378,9 +438,20 @@ HOSTILE = (
         "[[9",
     ),
     *("--- Final Judgment ---", "--- Analysis ---", "<think>", "</think>", "Output (a) is ", "Feedback:"),
+    *(
+        "Output (a) is better ",
+        "I do not think that, ",
+        '"',
+        "<eval></think>",
+        "[RESULT] A ",
+        "score of 4 ",
+        "score ",
+    ),
+    *("\n[Response  ", "4 out of "),
 )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", sorted(SPECS))
 def test_hostile_length_is_read_in_linear_time(name: str) -> None:
@@ -443,3 +514,61 @@ def test_replayed_decision_is_taken_unless_not_allowed() -> None:
 def test_upstream_needs_an_upstream_rule() -> None:
     with pytest.raises(ConfigError, match=r"principle-list.*names no upstream reading.*--verdict-policy"):
         read("principle-list", _pair_json(5, 1), policy="upstream")
+
+
+# --- what a suite's own script read
+
+
+@pytest.mark.parametrize(
+    ("credited", "status", "winner"),
+    [("A", "ok", "A"), ("B", "ok", "B"), ("none", "no_verdict", None), ("tie", "off_menu", None)],
+)
+def test_upstream_takes_what_the_script_of_the_file_read(
+    credited: Any, status: str, winner: str | None
+) -> None:
+    """A text, ratings and even a cut completion: the script has looked at them already. Strict reading has not."""
+    for said in (
+        Completion("r", text="Output (a) is better."),
+        Completion("r", scores=(3.0, 3.0)),
+        Completion("r", text="Output", finish_reason="length"),
+    ):
+        upstream = parse(SPECS["llmbar"], replace(said, credited=credited), policy="upstream")
+        assert (upstream.status, upstream.verdict and upstream.verdict.winner) == (status, winner)
+        strict = parse(SPECS["llmbar"], replace(said, credited=credited))
+        assert replace(strict, credited=None) == parse(SPECS["llmbar"], said)
+
+
+def llmbar_files(folder: Path) -> list[tuple[Path, Path]]:
+    """Result files beside the statistics that their script wrote, as copied or as they lie in the repository."""
+    copied = [
+        (file, file.with_name(file.name.replace(".result.", ".statistics.")))
+        for file in folder.rglob("*.result.json")
+    ]
+    cloned = [(file, file.with_name("statistics.json")) for file in folder.rglob("result.json")]
+    return [pair for pair in sorted(copied + cloned) if pair[1].is_file()]
+
+
+def test_upstream_gives_the_statistics_of_every_llmbar_file(real_data: Path) -> None:
+    files = llmbar_files(real_data / "llmbar")
+    assert files
+    for results, statistics in files:
+        labels: list[str] = []
+        verdicts: dict[Order, list[str | None]] = {Order.AB: [], Order.BA: []}
+        for row in (row for found in read_file(results) for row in found.rows):
+            assert isinstance(row, Comparison)
+            assert row.target is not None
+            labels.append(row.target.winner)
+            for order, read_so_far in verdicts.items():
+                said = Completion.replayed("r", row.recorded[order][0])
+                verdict = parse(SPECS["llmbar"], said, policy="upstream").verdict
+                own = verdict.swap() if verdict is not None and order is Order.BA else verdict
+                read_so_far.append(own and own.winner)
+        first, second = (
+            [v == label for v, label in zip(vs, labels, strict=True)] for vs in verdicts.values()
+        )
+        both = [a and b for a, b in zip(first, second, strict=True)]
+        equal = [a == b for a, b in zip(*verdicts.values(), strict=True)]
+        said_so = json.loads(statistics.read_text())
+        for name, right in {"False": first, "True": second, "both": both, "equal": equal}.items():
+            key = name if name == "equal" else f"correct_{name}"
+            assert said_so[key].split(" = ")[0] == f"{sum(right)} / {len(labels)}", (results, key)

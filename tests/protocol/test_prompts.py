@@ -14,7 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasrm.errors import RowError
-from reasrm.protocol.prompts import build_prompt, candidate_names, record_nonce
+from reasrm.protocol.prompts import (
+    build_prompt,
+    candidate_names,
+    made_with_old_codes,
+    record_nonce,
+    warn_of_codes,
+)
 from reasrm.records import (
     CandidateSet,
     Comparison,
@@ -27,6 +33,7 @@ from reasrm.records import (
     Verdict,
 )
 from tests.protocol.rows import FORGED, PAIRWISE, RUBRIC, SPECS, expected_texts, row, show, trusted, untrusted
+from tests.refusals import refused
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 UPDATE = os.environ.get("REASRM_UPDATE_GOLDEN") == "1"
@@ -224,7 +231,7 @@ def test_every_section_marker_carries_the_nonce(name: str) -> None:
     markers = [line for line in lines if re.fullmatch(r"\[.*\]|#+ .*", line)]
     assert len(markers) >= 4
     assert all(nonce in marker for marker in markers)
-    assert re.fullmatch("[0-9a-f]{8}", nonce)
+    assert re.fullmatch("[0-9a-f]{32}", nonce)
 
 
 @pytest.mark.parametrize("name", sorted(SPECS))
@@ -237,19 +244,58 @@ def test_no_text_holds_its_own_nonce(name: str) -> None:
         text += f" [End of Response {nonce}]"
 
 
-def test_nonce_depends_on_row_and_spec_but_not_on_the_order() -> None:
-    spec = SPECS["rm-r1"]
-    r = row(spec)
-    assert isinstance(r, Comparison)
-    nonce = record_nonce(spec, r)
-    assert record_nonce(spec, r.swap()) == nonce
-    others = (
-        record_nonce(spec, replace(r, id="row-2")),
-        record_nonce(spec, replace(r, response_b="Nice.")),
-        record_nonce(spec, replace(r, prompt=(Message("user", "?"),))),
-        record_nonce(SPECS["rm-r1-short"], r),
+@pytest.mark.parametrize("name", sorted(set(SPECS) - WITHOUT_MARKERS))
+def test_the_code_covers_every_text_that_is_shown(name: str) -> None:
+    """Whoever writes one of them would need a text that holds its own hash."""
+    spec = SPECS[name]
+    turns = (Message("system", "Be kind."), Message("user", "Capital?"))
+    full = row(spec, reference="Paris.", principle="Be brief.", prompt=turns)
+    texts: dict[str, Any] = (
+        {"response_a": "x", "response_b": "x"} if isinstance(full, Comparison) else {"responses": ("x",) * 3}
     )
-    assert len({nonce, *others}) == 5
+    other_turns = [(Message("user", "Be kind."), turns[1]), (turns[0], Message("user", "?"))]
+    changes = [{field: text} for field, text in texts.items()]
+    changes += [{"prompt": prompt} for prompt in other_turns]
+    changes += [{"id": "row-2"}, {"reference": "Rome."}, {"principle": "Be long."}, {"reference": None}]
+    changes += [{"rubric": Rubric(text="Other.")}]
+    codes = [record_nonce(spec, replace(full, **change)) for change in changes]
+    codes += [record_nonce(spec, full), record_nonce(spec, full, ["more"]), record_nonce(spec, full, (), "s")]
+    codes += [record_nonce(spec, full, (), "t"), record_nonce(spec.model_copy(update={"codes": 1}), full)]
+    assert len(set(codes)) == len(codes)
+    if isinstance(full, Comparison):
+        assert record_nonce(spec, full.swap()) == record_nonce(spec, full)
+    assert record_nonce(spec, full, (), "s") in build_prompt(spec, full, secret="s")[-1].text  # noqa: S106
+
+
+def test_specs_without_the_key_keep_hash_and_code() -> None:
+    """Both numbers were published before there was a choice."""
+    old = SPECS["rm-r1"].model_copy(update={"codes": 1})
+    bare = row(old, rubric=None)
+    assert (old.hash, record_nonce(old, bare)) == ("3b974703e24c6866", "c02a9af5")
+    assert record_nonce(old, bare, ["more"], "secret") == record_nonce(old, replace(bare, reference="r"))
+    assert "codes" not in old.model_dump()
+    assert SPECS["rm-r1"].model_dump()["codes"] == 2
+    assert old.hash != SPECS["rm-r1"].hash
+    assert made_with_old_codes(SPECS["rm-r1"], old.hash)
+    assert made_with_old_codes(SPECS["rm-r1"], SPECS["rubric"].hash) is None
+    assert made_with_old_codes(old, old.hash) is None
+
+
+def test_weak_and_missing_codes_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    old = SPECS["mt-bench"].model_copy(update={"codes": 1, "requires": ("principle",)})
+    bare = SPECS["mt-bench"].model_copy(
+        update={
+            "messages": tuple(
+                message.model_copy(update={"text": message.text.replace("{{ nonce }}", "{# nonce #}")})
+                for message in SPECS["mt-bench"].messages
+            )
+        }
+    )
+    for spec in (SPECS["mt-bench"], old, bare, old, bare):
+        warn_of_codes(spec)
+    first, second = (record.message for record in caplog.records)
+    assert "codes: 2" in first
+    assert "{{ nonce }}" in second
 
 
 # --- rows that do not fit
@@ -257,7 +303,7 @@ def test_nonce_depends_on_row_and_spec_but_not_on_the_order() -> None:
 
 @pytest.mark.parametrize("name", ["rubric", "prometheus-relative", "prometheus-absolute"])
 def test_required_field_is_missing(name: str) -> None:
-    with pytest.raises(RowError, match=r"row-1: .*needs the field 'rubric'; add 'rubric'") as caught:
+    with refused(RowError, "row-1", "'rubric'") as caught:
         build_prompt(SPECS[name], row(SPECS[name], rubric=None))
     assert caught.value.code == "missing_field"
 
@@ -266,6 +312,6 @@ def test_required_field_is_missing(name: str) -> None:
     ("name", "other"), [("rm-r1", "pointwise-10"), ("pointwise-10", "rm-r1"), ("principle-list", "rm-r1")]
 )
 def test_row_of_another_protocol(name: str, other: str) -> None:
-    with pytest.raises(RowError, match=r"row-1: .*cannot be judged") as caught:
+    with refused(RowError, "row-1") as caught:
         build_prompt(SPECS[name], row(SPECS[other]))
     assert caught.value.code == "wrong_protocol"

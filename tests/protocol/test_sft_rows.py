@@ -16,6 +16,7 @@ from reasrm.protocol.sft_rows import SFTRow, read_sft_row
 from reasrm.protocol.spec import builtin_specs, load_spec
 from reasrm.records import CandidateSet, Comparison, Message, Row, Rubric
 from reasrm.requests import PromptMessage, Span
+from tests.refusals import refused
 from tests.tokenizer_families import FAMILIES, build, encoder
 
 
@@ -89,7 +90,7 @@ def test_faults_are_named(changes: dict[str, Any], code: str, words: str) -> Non
 )
 def test_intervals_that_cannot_be_are_refused(untrusted: Any) -> None:
     message = {"role": "user", "content": "eight ch", "untrusted": untrusted}
-    with pytest.raises(RowError, match="'untrusted'"):
+    with refused(RowError, "'untrusted'"):
         read_sft_row(valid(prompt=[message]), "f:1")
 
 
@@ -101,6 +102,7 @@ prompts = st.lists(
 ).map(tuple)
 
 
+@pytest.mark.slow
 @given(prompts, st.text(min_size=1).filter(str.strip))
 def test_a_row_survives_its_file(messages: tuple[PromptMessage, ...], completion: str) -> None:
     written = SFTRow("q", messages, completion).to_json()
@@ -193,7 +195,7 @@ def test_thinking_that_the_template_opened_is_closed() -> None:
 
 
 def test_an_answer_must_end_where_generation_stops() -> None:
-    with pytest.raises(ConfigError, match=r"'<\|im_end\|>', at which generation does not stop"):
+    with refused(ConfigError, "'<|im_end|>'"):
         CompletionEncoder(encoder("qwen3"), build("qwen3"), {0})
 
 

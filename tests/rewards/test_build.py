@@ -20,6 +20,7 @@ from reasrm.rewards.combine import build_combinator
 from reasrm.rewards.config import AdvantageSection, PartSection, RewardSection, WeightedSum
 from reasrm.rewards.part_sections import OutcomePart
 from tests.commands import ROOT
+from tests.refusals import refused
 from tests.rewards.rollouts import rollout
 
 PAGE = (ROOT / "docs" / "rewards.md").read_text(encoding="utf-8")
@@ -68,7 +69,7 @@ def test_no_rollouts_no_rewards() -> None:
 
 def test_a_ladder_without_a_referee_is_refused() -> None:
     section = RewardSection.model_validate({"parts": {"ladder": {"kind": "consistency_ladder"}}})
-    with pytest.raises(ConfigError, match=r"rewards\.parts\.ladder: the part asks a referee"):
+    with refused(ConfigError, "rewards.parts.ladder"):
         build_reward(section)
 
 
@@ -103,7 +104,7 @@ def test_a_part_that_throws_on_the_batch_only_names_no_row() -> None:
             raise MemoryError("crowded")
         return [1.0]
 
-    with pytest.raises(RewardProblem, match="'mine' failed: MemoryError: crowded") as caught:
+    with refused(RewardProblem, "'mine'", "MemoryError", "crowded") as caught:
         only(crowded)([rollout(), rollout()])
     assert caught.value.row_id is None
 
@@ -124,7 +125,7 @@ def test_a_sum_that_overflows_names_its_row() -> None:
         {"a": lambda rows: [1.0, 1e308], "b": lambda rows: [1.0, 1e308]},
         build_combinator(WeightedSum(), {"a": 1e10, "b": 1.0}),
     )
-    with pytest.raises(RewardProblem, match="row 'q2'") as caught:
+    with refused(RewardProblem, "'q2'") as caught:
         huge([rollout(), rollout(row_id="q2")])
     assert caught.value.part == "combine"
 
@@ -135,7 +136,7 @@ def test_a_value_too_few_is_a_fault() -> None:
 
     with pytest.raises(RewardProblem, match="gave None, which is no list of values"):
         RewardFunction({"x": silent}, lambda parts, groups: parts["x"])([rollout()])
-    with pytest.raises(RewardProblem, match="gave 1 values for 2 rollouts"):
+    with refused(RewardProblem, "1 values", "2 rollouts"):
         only(lambda rows: [1.0])([rollout(), rollout()])
 
 

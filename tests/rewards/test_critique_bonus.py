@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 from reasrm.config import parse_config
 from reasrm.critiques.scores import CritiqueScores
 from reasrm.errors import ConfigError, InternalError
+from reasrm.records import CoreArgument, Critique
 from reasrm.rewards.base import RewardProblem, Values
 from reasrm.rewards.build import RewardFunction, build_reward
 from reasrm.rewards.combine import build_combinator
 from reasrm.rewards.config import CritiqueBonus, RewardSection
+from tests.refusals import refused
 from tests.rewards.rollouts import rollout
 
 WEIGHTS = {"outcome": 1.0, "format": 1.0, "critique": 0.5}
@@ -29,12 +32,16 @@ RELEASED = {
 }
 
 
-def combined(values: dict[str, Values], groups: str = "", **options: Any) -> Values:
+def combined(
+    values: dict[str, Values], groups: str = "", lost: dict[str, list[bool]] | None = None, **options: Any
+) -> Values:
     """Combine values of outcome, format and critique; one letter per row names its group."""
     options = {"format": "format" if "format" in values else None, **options}
     weights = {name: WEIGHTS.get(name, 1.0) for name in values}
     length = len(values["outcome"])
-    return build_combinator(CritiqueBonus(**options), weights)(values, list(groups or "g" * length))
+    return build_combinator(CritiqueBonus(**options), weights)(
+        values, list(groups or "g" * length), lost or {}
+    )
 
 
 def test_the_released_reward() -> None:
@@ -85,6 +92,19 @@ def test_a_failed_call_is_no_bad_critique() -> None:
     assert combined(values, without_critique="abstain") == [1.5, None, None, None]
 
 
+def test_calls_that_failed_for_a_whole_group_do_not_make_it_one_without_a_reference() -> None:
+    values: dict[str, Values] = {
+        "outcome": [1, 0, 1, 1, 1],
+        "format": [1, 1, 0, 1, 1],
+        "critique": [None] * 5,
+    }
+    lost = {"critique": [True, True, True, True, False]}
+    # Right and well formed: what the critique adds is unknown. The last row, of another group, has no reference.
+    assert combined(values, "ggggh", lost) == [None, 0.0, -1.0, None, 1.0]
+    assert combined(values, "ggggh", lost, gated=False) == [None, None, -1.0, None, 1.0]
+    assert combined(values, "ggggh", lost, without_critique="abstain") == [None] * 5
+
+
 def test_several_extras_are_added_each_with_its_own_gaps() -> None:
     values: dict[str, Values] = {"outcome": [1, 1], "critique": [None, None], "short": [0.25, None]}
     assert combined(values) == [1.25, None]
@@ -120,6 +140,49 @@ def test_sections_that_do_not_fit_together_are_refused(options: dict[str, Any], 
 
 # --- asking and combining apart
 
+GOLD = Critique(arguments=(CoreArgument("A", "for", "clear"),))
+ROWS = [
+    rollout("A", evaluation="x", critique=GOLD, group="with"),
+    rollout("A", evaluation="y", critique=GOLD, group="with"),
+    rollout("B", evaluation="z", critique=GOLD, group="with"),
+    rollout("A", evaluation="x", row_id="q2", group="without"),
+]
+"""Three rollouts of a row with a reference critique, and one of a row without."""
+
+
+@pytest.mark.parametrize(
+    ("combine", "some_fail", "all_fail"),
+    [
+        ({"kind": "critique_bonus", "format": "format"}, [1.5, None, 0.0, 1.0], [None, None, 0.0, 1.0]),
+        ({"kind": "weighted_sum"}, [2.5, None, None, None], [None] * 4),
+        ({"kind": "multiplicative"}, [1.5, None, None, None], [None] * 4),
+        ({"kind": "positive_only", "eta": None}, [2.0, None, None, None], [None] * 4),
+    ],
+    ids=["critique_bonus", "weighted_sum", "multiplicative", "positive_only"],
+)
+def test_a_row_has_a_reference_if_it_carries_a_critique(
+    combine: dict[str, Any], some_fail: Values, all_fail: Values
+) -> None:
+    section = RewardSection.model_validate({**RELEASED, "combine": combine})
+    for scores, rewards in (([1.0, None, None, None], some_fail), ([None] * 4, all_fail)):
+        found = [None if value is None else CritiqueScores(f1=value) for value in scores]
+        assert build_reward(section, critiques=lambda cases, found=found: found)(ROWS).rewards == rewards
+
+
+def test_a_rule_whose_call_failed_is_not_left_to_the_model() -> None:
+    section = RewardSection.model_validate(
+        {
+            "parts": {"rule": {"kind": "critique"}, "model": BINARY},
+            "combine": {"kind": "rule_first_else_model", "rule": "rule", "model": "model"},
+        }
+    )
+    scores = [CritiqueScores(f1=1.0), None, CritiqueScores(f1=0.0), None]
+    half = 1 / (1 + math.exp(-0.0))  # of a wrong verdict
+    right = 1 / (1 + math.exp(-1.0))
+    assert build_reward(section, critiques=lambda cases: scores)(ROWS).rewards == pytest.approx(
+        [1.0, None, half, right]
+    )
+
 
 def released(*f1: float | None) -> RewardFunction:
     """The released reward; the scorer gives these F1."""
@@ -152,9 +215,9 @@ def test_what_is_filled_in_is_checked() -> None:
     rows = [rollout("A", evaluation="x"), rollout("A", evaluation="y", row_id="q2")]
     reward = released(None, None)
     parts = reward.ask(rows)
-    with pytest.raises(RewardProblem, match=r"row 'q2'.*'critique' failed: gave nan"):
+    with refused(RewardProblem, "'q2'", "'critique'", "nan"):
         reward.combine_parts(rows, {**parts, "critique": [0.0, float("nan")]})
-    with pytest.raises(RewardProblem, match="gave 1 values for 2 rollouts"):
+    with refused(RewardProblem, "1 values", "2 rollouts"):
         reward.combine_parts(rows, {**parts, "critique": [0.0]})
     for wrong in ({"outcome": [1.0, 1.0]}, {**parts, "more": [0.0, 0.0]}):
         with pytest.raises(InternalError, match="for the parts"):
@@ -190,6 +253,7 @@ def on(section: CritiqueBonus, drawn: list[tuple[Any, ...]]) -> Values:
     return build_combinator(section, WEIGHTS)(values, list(groups))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=80)
 @given(sections, rows)
 def test_bounds_and_abstention(section: CritiqueBonus, drawn: list[tuple[Any, ...]]) -> None:
@@ -206,6 +270,7 @@ def test_bounds_and_abstention(section: CritiqueBonus, drawn: list[tuple[Any, ..
             assert critique is None
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(sections, rows, st.randoms(use_true_random=False))
 def test_rows_may_stand_in_any_order(section: CritiqueBonus, drawn: list[tuple[Any, ...]], random) -> None:
@@ -215,6 +280,7 @@ def test_rows_may_stand_in_any_order(section: CritiqueBonus, drawn: list[tuple[A
     assert on(section, [drawn[n] for n in order]) == [plain[n] for n in order]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(sections, rows, st.integers(0, 7))
 def test_losing_a_score_never_changes_another_number(section, drawn: list[tuple[Any, ...]], n: int) -> None:

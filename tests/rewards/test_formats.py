@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from reasrm.config import parse_config
 from reasrm.errors import ConfigError
-from reasrm.records import Criterion, ParseStatus, Rubric
+from reasrm.records import Criterion, Judgment, ParseStatus, Rubric
 from reasrm.rewards.base import Rollout
 from reasrm.rewards.formats import completeness, format_answer
 from reasrm.rewards.part_sections import CompletenessPart, FormatAnswerPart, RubricFormatPart
-from reasrm.rewards.reading import has_layout, has_tags
+from reasrm.rewards.reading import after_last, has_layout, has_tags, whole_text
 from tests.rewards.rollouts import rollout
 
 WHOLE = "<rubric>be right</rubric><eval>A is right.</eval><answer>[[A]]</answer>"
@@ -70,6 +72,18 @@ def test_the_prompt_may_hold_the_first_tag() -> None:
     assert has_layout("why</think><answer>A</answer>", ("think", "answer"), prefilled=True)
     assert has_layout("<think>why</think><answer>A</answer>", ("think", "answer"), prefilled=True)
     assert not has_layout("<answer>A</answer>", ("think", "answer"), prefilled=True)
+
+
+def test_thinking_that_the_prompt_opened_is_part_of_the_shape() -> None:
+    told = Judgment(ParseStatus.OK, text="why</think><answer>A</answer>", thinking_open=True)
+    assert has_layout(whole_text(told), ("think", "answer"))
+    assert has_layout(whole_text(replace(told, text=f"<think>{told.text}")), ("think", "answer"))
+    assert not has_layout(whole_text(replace(told, thinking_open=False)), ("think", "answer"))
+    assert after_last(told, "</think>") == "<answer>A</answer>"
+    still = replace(told, text="why <answer>A</answer>")
+    assert after_last(still, "</think>") == "", "nothing was written outside the thinking"
+    assert after_last(replace(still, thinking_open=False), "</think>") == still.text
+    assert after_last(still, "") == still.text
 
 
 def test_no_tags_are_always_there() -> None:

@@ -97,6 +97,7 @@ def swapped(row: Rollout) -> Rollout:
     return replace(row, comparison=row.comparison.swap(), judgment=row.judgment.swap())
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(sections, batches, st.randoms(use_true_random=False))
 def test_permuted_rollouts_have_permuted_rewards(section, batch, random) -> None:
@@ -108,6 +109,7 @@ def test_permuted_rollouts_have_permuted_rewards(section, batch, random) -> None
         assert same([values[n] for n in order], permuted.parts[name]), name
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(sections, batches)
 def test_a_and_b_are_only_names(section, batch) -> None:
@@ -117,6 +119,7 @@ def test_a_and_b_are_only_names(section, batch) -> None:
         assert same(values, exchanged.parts[name]), name
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(batches, st.floats(-4, 4, allow_subnormal=False))
 def test_weights_scale_the_sum(batch, factor) -> None:

@@ -59,6 +59,7 @@ def test_a_reference_answer_and_the_whole_text() -> None:
     assert rouge(section)(rows) == [pytest.approx(5 / 6), None]
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.sampled_from("abc"), max_size=80), st.lists(st.sampled_from("abc"), max_size=80))
 def test_rouge_l_is_the_librarys(first: list[str], second: list[str]) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import pytest
+
 from reasrm.protocol.parsing import parse
 from reasrm.protocol.prompts import build_prompt
 from reasrm.records import ParseStatus
@@ -77,6 +79,7 @@ def words(document: Document) -> set[str]:
 FORM = 1000
 
 
+@pytest.mark.slow
 def test_form_documents_are_judgments_in_good_form() -> None:
     ruled = 0
     for document in only("form", FORM):
@@ -186,6 +189,7 @@ def test_a_document_is_asked_with_the_ids_of_a_judges_prompt() -> None:
 # --- the stream
 
 
+@pytest.mark.slow
 def test_kinds_and_rubrics_come_as_often_as_asked_for() -> None:
     uneven = DocumentShares(**{**NOTHING, "reading": 3.0, "facts": 1.0, "form": 4.0}, rubric_share=0.25)
     kinds = Counter(map(kind_of, drawn(uneven, 1600)))
@@ -205,6 +209,7 @@ def test_the_same_arguments_give_the_same_documents() -> None:
         assert not asked & {document.user for document in first}
 
 
+@pytest.mark.slow
 def test_no_row_of_any_split_is_read() -> None:
     """Of the first 500 rows of each split."""
     read = {

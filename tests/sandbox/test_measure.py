@@ -137,6 +137,7 @@ def test_intervals_depend_on_the_seed_only() -> None:
     assert measure(JUDGED, 1) == measure(reversed(JUDGED), 1)
 
 
+@pytest.mark.slow
 def test_a_perfect_teachers_file(tmp_path: Path) -> None:
     rows = [*World().pairs("iid", 60), *World().pairs("hard", 60)]
     findings = measure_file(judged(tmp_path, rows, PERFECT), {row.id: row for row in rows})

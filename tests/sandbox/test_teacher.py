@@ -114,6 +114,7 @@ def test_it_answers_in_order_and_pulls_requests_as_it_goes() -> None:
     assert first.finish_reason == "stop"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMS)
 def test_without_errors_it_is_always_right_and_its_critique_exact(name: str) -> None:
     for trace in ask(PERFECT, load_spec(name), rows=pairs()[::2]):
@@ -133,6 +134,7 @@ def test_another_form_is_refused(name: str) -> None:
 # --- errors
 
 
+@pytest.mark.slow
 def test_its_errors_are_as_frequent_as_configured() -> None:
     traces = ask(TeacherConfig(error_rate=0.3, follow_shortcut=0.5, malformed_rate=0.1, seed=1), votes=2)
     readable = [trace for trace in traces if trace.judgment.status is ParseStatus.OK]
@@ -155,6 +157,7 @@ def test_a_malformed_trace_has_no_readable_verdict(name: str) -> None:
     assert {trace.judgment.status for trace in traces} == {ParseStatus.NO_VERDICT, ParseStatus.AMBIGUOUS}
 
 
+@pytest.mark.slow
 def test_a_careless_trace_follows_its_findings() -> None:
     traces = ask(TeacherConfig(error_rate=1, follow_shortcut=0, malformed_rate=0))
     assert not any(trace.exact for trace in traces)
@@ -165,6 +168,7 @@ def test_a_careless_trace_follows_its_findings() -> None:
     assert all(trace.follows_shortcut for trace in balanced)
 
 
+@pytest.mark.slow
 def test_or_the_shortcut() -> None:
     """Then it is right as often as the shortcut is."""
     traces = ask(TeacherConfig(error_rate=1, follow_shortcut=1, malformed_rate=0))
@@ -174,6 +178,7 @@ def test_or_the_shortcut() -> None:
     assert sum(trace.right for trace in traces) == shortcut
 
 
+@pytest.mark.slow
 def test_false_findings_are_one_or_two_and_have_fitting_evidence() -> None:
     wrong: Counter[int] = Counter()
     for trace in ask(TeacherConfig(error_rate=1, malformed_rate=0), rows=pairs()[::2]):
@@ -263,6 +268,7 @@ def test_several_turns_get_no_verdict() -> None:
     assert parse(SPEC, Completion("r", text=text(SPEC, row))).status is ParseStatus.NO_VERDICT
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from(FORMS),

@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -46,6 +47,7 @@ def decoded(ids: list[int]) -> str:
     return text
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(TEXT | PIECES)
 @example(" leading, trailing \n")
@@ -60,6 +62,7 @@ def test_any_text_comes_back_byte_for_byte(text: str) -> None:
     assert len(ids) <= len(text.encode())
 
 
+@pytest.mark.slow
 def test_real_text_comes_back_byte_for_byte(real_data: Path) -> None:
     files = [*real_data.glob("judgebench/gpt-4o-*.jsonl"), *real_data.glob("mt-bench/*.jsonl")]
     assert len(files) >= 2
@@ -87,6 +90,7 @@ def test_every_word_of_the_world_is_one_token() -> None:
     assert len(ids_of("owls")) == 4
 
 
+@pytest.mark.slow
 def test_every_word_of_the_bases_documents_is_one_token() -> None:
     stream = documents(WorldConfig(), DocumentShares(rubric_share=0.5), SPEC, 0)
     for document in itertools.islice(stream, 400):

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.fakes import Reply, chat
 
-CODE = re.compile(r"^\[(?:The \w+(?: [AB])?|G1), ([0-9a-f]{8})\]", re.MULTILINE)
+CODE = re.compile(r"^\[(?:The \w+(?: [AB])?|G1), ([0-9a-f]{32})\]", re.MULTILINE)
 LINE = re.compile(r"^([AB]) (for|against)(!?): (.+)$", re.MULTILINE)
 Answer = Callable[[dict[str, Any]], Reply]
 

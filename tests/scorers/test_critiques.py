@@ -11,12 +11,16 @@ from pathlib import Path
 import pytest
 
 from reasrm.critiques import CritiqueCase, CritiqueSection, CritiqueText
-from reasrm.errors import ConfigError
+from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.records import Comparison, Critique, Message
 from reasrm.requests import Completion, Request
+from reasrm.rewards.critique import critique
+from reasrm.rewards.critique_sections import CritiquePart
 from reasrm.scorers.critiques import build_critique_scorer, build_similarity, by_clauses
 from reasrm.world.critiques import Clause, argument_f1, core_arguments, read_clauses
 from reasrm.world.pairs import World, rules_of
+from tests.refusals import refused
+from tests.rewards.rollouts import rollout
 from tests.scorers.test_similarities import JUDGE, encoder_folder
 
 TEXT = "Response A is accurate about dates. Response B lacks examples."
@@ -58,6 +62,7 @@ def corrupted(draw: random.Random, lines: list[str]) -> str:
     return "\n".join([*kept, *(["A and B are pretty"] if draw.random() < 0.2 else [])])
 
 
+@pytest.mark.slow
 def test_the_sandbox_scorer_is_the_worlds_f1() -> None:
     draw, score = random.Random(5), build_critique_scorer(SANDBOX)
     cases, expected = [], []
@@ -215,8 +220,43 @@ def test_a_failed_match_costs_its_case_only() -> None:
     assert found[1] is None
 
 
+@pytest.mark.parametrize("failing", ["extractor", "matcher"])
+def test_where_every_call_of_a_batch_fails_training_ends_with_the_reason(failing: str) -> None:
+    """One of two, or one text that a model cannot read, costs its rows only."""
+    reference, lost = Critique(text="accurate sourced"), "FAIL" if failing == "extractor" else "xFAILx-y"
+    asks = {"extractor": "model"} if failing == "extractor" else {"similarity": "model"}
+    if failing == "matcher":
+        reference, lost = Critique(text="Response A is accurate."), "Response A is accurate about xFAILx."
+    score = build_critique_scorer(CritiqueSection(model="m", **asks), lambda name: Model())
+    part = critique(CritiquePart(least=None), score)
+    fine = reference.text
+    bad = [rollout("A", evaluation=f"{lost} {'very ' * n}", critique=reference) for n in range(2)]
+    assert part([*bad, rollout("A", evaluation=fine, critique=reference)]) == [None, None, 1.0]
+    with pytest.raises(EnvironmentProblem, match=r"503.*--resume") as caught:
+        part(bad)
+    assert caught.value.exit_code == 5
+    # A batch without a reference asks nobody, whatever became of the last one.
+    assert part([rollout("A", evaluation=fine)]) == [None]
+    assert score.failure is None
+
+
+def test_one_text_that_no_model_can_read_is_its_own_fault() -> None:
+    def unreadable(requests: Iterable[Request]) -> Iterator[Completion]:
+        yield from (Completion(request.id, text="I would rather not.") for request in requests)
+
+    model = Model()
+    model.generate = unreadable  # type: ignore[method-assign]
+    score = build_critique_scorer(CritiqueSection(model="m", extractor="model"), lambda name: model)
+    part = critique(CritiquePart(least=None), score)
+    one = rollout("A", evaluation="x", critique=Critique(text="accurate"))
+    assert part([one, one]) == [None, None]
+    two = rollout("A", evaluation="x", critique=Critique(text="wordy"), row_id="r2")
+    with pytest.raises(EnvironmentProblem, match="rather not"):
+        part([one, two])
+
+
 def test_a_model_that_nobody_can_open_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"critique\.model: the model 'm' cannot be asked here"):
+    with refused(ConfigError, "critique.model", "'m'"):
         build_critique_scorer(CritiqueSection(extractor="model", model="m"))
     with pytest.raises(ConfigError, match="use another similarity here"):
         build_similarity(CritiqueSection(similarity="model", model="m"))

@@ -13,6 +13,8 @@ from reasrm.scorers.critiques import build_similarity
 from tests.commands import ROOT
 from tests.scorers.test_similarities import encoder_folder
 
+pytestmark = pytest.mark.slow
+
 PAGE = (ROOT / "docs" / "critiques.md").read_text(encoding="utf-8")
 
 

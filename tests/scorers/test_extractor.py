@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ ARGUMENTS = (
     CoreArgument("A", "for", "The response is short."),
     CoreArgument("B", "against", "The response names the wrong city.", fatal=True),
 )
+BROKEN = '{"about": "A", "stance": "for", "text": "The response\n is\tshort.", "fatal": false}'
 GOOD = '{"about": "A", "stance": "for", "text": "The response is short.", "fatal": false}'
 
 
@@ -35,7 +37,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr("reasrm.generation.endpoint._FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("reasrm.generation.endpoint.waiting._FIRST_PAUSE_S", 0.01)
 
 
 def written(*texts: str) -> list[CritiqueText]:
@@ -100,12 +102,18 @@ def test_arguments_come_as_the_model_lists_them() -> None:
         (f"Here it is:\n```\n{GOOD}\n```\nAnything else?", 1),
         (f"<think>[] or\n```\n1\n```?</think>\n[{GOOD}]", 1),
         ("[]", 0),
+        (f"[{BROKEN}]", 1),
+        (f"{BROKEN}\n{BROKEN}", 2),
     ],
-    ids=["array", "two", "lines", "fence", "prose around a fence", "after thinking", "explicitly none"],
+    ids=[
+        *("array", "two", "lines", "fence", "prose around a fence", "after thinking", "explicitly none"),
+        *("a line break inside a string", "lines with line breaks inside strings"),
+    ],
 )
 def test_replies_that_are_read(reply: str, number: int) -> None:
     found = ModelExtractor(Replies(reply), tries=1)(written(SHORT))
-    assert found == [ARGUMENTS[:1] * number], "repeats stay: the scores decide what they cost"
+    said = [tuple(replace(a, text=" ".join(a.text.split())) for a in arguments) for arguments in found or ()]
+    assert said == [ARGUMENTS[:1] * number], "repeats stay: the scores decide what they cost"
 
 
 @pytest.mark.parametrize(
@@ -206,6 +214,7 @@ def test_what_fails_costs_only_itself_and_says_why() -> None:
     assert cost.uncounted == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault != "timeout"])
 def test_a_bad_connection_loses_nothing(fault: Fault, tmp_path: Path) -> None:
     texts = [f"A for: reason {n}." for n in range(8)]

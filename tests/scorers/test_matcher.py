@@ -30,7 +30,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr("reasrm.generation.endpoint._FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("reasrm.generation.endpoint.waiting._FIRST_PAUSE_S", 0.01)
 
 
 def replying(*texts: str) -> tuple[Callable[[Iterable[Request]], Iterator[Completion]], list[Request]]:

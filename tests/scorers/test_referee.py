@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 import pytest
 
-from reasrm.errors import InternalError
+from reasrm.errors import EnvironmentProblem, InternalError
 from reasrm.requests import Completion, Request
 from reasrm.rewards.consistency import Question, consistency_ladder
 from reasrm.rewards.part_sections import ConsistencyLadderPart
@@ -31,7 +32,7 @@ class Replies:
             if isinstance(reply, str):
                 yield Completion(request.id, text=reply)
             else:
-                yield Completion(request.id, text=reply.text, finish_reason=reply.finish_reason)
+                yield replace(reply, request_id=request.id)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,8 @@ class Replies:
         ("1 0", 0),
         ("", 0),
         (Completion("", text="1", finish_reason="length"), 0),
+        (Completion("", text="1", thinking_open=True), 0),
+        (Completion("", text="0?</think>1", thinking_open=True), 1),
         (Completion("", text="1", finish_reason="error"), None),
         (Completion("", finish_reason="too_long"), None),
         (Completion("", finish_reason="content_filter"), None),
@@ -62,6 +65,8 @@ class Replies:
         "both",
         "empty",
         "cut",
+        "still thinking",
+        "after thinking that the prompt opened",
         "failed",
         "too long",
         "withheld",
@@ -136,3 +141,5 @@ def test_the_ladder_climbs_by_its_word() -> None:
     assert consistency_ladder(part, BackendReferee(Replies("0")))(rows) == [1.0]
     failed = Replies(Completion("", finish_reason="error"))
     assert consistency_ladder(part, BackendReferee(failed))(rows) == [None]
+    with pytest.raises(EnvironmentProblem, match="every call of the referee failed"):
+        consistency_ladder(part, BackendReferee(failed))(rows * 2)

@@ -18,6 +18,7 @@ from reasrm.scorers import similarities
 from reasrm.scorers.folders import checked_folder
 from reasrm.scorers.similarities import sentence_encoder, token_embeddings
 from tests.commands import ROOT
+from tests.refusals import refused
 
 JUDGE = ROOT / "reasrm" / "sandbox_judge" / "model"
 DATES, SAME_DATES = "the response is accurate about dates", "the response gives the dates correctly"
@@ -37,6 +38,7 @@ def encoder():
     return sentence_encoder(str(encoder_folder()))
 
 
+@pytest.mark.slow
 def test_a_real_encoder_knows_paraphrases_from_other_matters(encoder) -> None:
     found = encoder([DATES, SOURCES], [SAME_DATES, SAME_SOURCES])
     assert found.shape == (2, 2)
@@ -119,12 +121,11 @@ def test_kept_vectors_are_bounded_and_right_when_dropped(fake: FakeModel, monkey
 
 def test_without_the_package_its_extra_is_named(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    with pytest.raises(
-        MissingExtraError, match=r"'sentence-transformers' .* pip install 'reasrm\[similarity\]'"
-    ):
+    with refused(MissingExtraError, "'sentence-transformers'", "pip install 'reasrm[similarity]'"):
         sentence_encoder(str(encoder_folder()))
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_imported_before_it_is_asked_for() -> None:
     code = """
 import sys

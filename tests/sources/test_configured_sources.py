@@ -14,7 +14,9 @@ from reasrm.errors import ConfigError, InputError
 from reasrm.sources import get
 from reasrm.sources.importing import ImportReport, import_pairs
 from reasrm.sources.pairing import exchange_names
-from tests.commands import rows_of, run, summary
+from tests.commands import here as run
+from tests.commands import rows_of, summary
+from tests.refusals import refused
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -170,21 +172,21 @@ def test_an_option_that_reads_fewer_columns_asks_for_fewer(tmp_path: Path) -> No
     row = {k: v for k, v in get("pku-saferlhf").example.items() if k != "safer_response_id"}
     report, _ = importing(tmp_path, "pku-saferlhf", [row], {"label": "better"})
     assert report.kept == 1
-    with pytest.raises(InputError, match="has no 'safer_response_id'"):
+    with refused(InputError, "'safer_response_id'"):
         importing(tmp_path, "pku-saferlhf", [row])
 
 
 def test_a_misspelt_field_gets_the_nearest_one() -> None:
-    with pytest.raises(ConfigError, match="reads no field 'acepted'; did you mean 'accepted'"):
+    with refused(ConfigError, "'acepted'", "'accepted'"):
         get("code-preference-pairs").configured({}, {"acepted": "good"})
-    with pytest.raises(ConfigError, match="reads no field 'zzzz'; it reads accepted, "):
+    with refused(ConfigError, "'zzzz'", "accepted"):
         get("code-preference-pairs").configured({}, {"zzzz": "good"})
 
 
 @pytest.mark.parametrize("text", ["- input\n", "input: 3\n", "", "input: [a]\n"])
 def test_a_file_of_columns_is_checked(tmp_path: Path, text: str) -> None:
     (tmp_path / "columns.yaml").write_text(text)
-    with pytest.raises(ConfigError, match="write lines 'field: column'"):
+    with refused(ConfigError, "'field: column'"):
         run_import(
             [tmp_path],
             tmp_path / "p",
@@ -247,6 +249,7 @@ def test_a_critique_follows_its_pair_whichever_side_won(tmp_path: Path, strength
 # --- commands ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_documented_commands_run(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
     commands = [line.split() for line in page.splitlines() if line.startswith("reasrm data import --source ")]
@@ -272,6 +275,7 @@ def test_the_documented_commands_run(tmp_path: Path) -> None:
     assert (wrong.returncode, summary(wrong)["exit_code"]) == (2, 2)
 
 
+@pytest.mark.slow
 def test_rm_r1_traces_are_replayed_as_judgments(tmp_path: Path) -> None:
     trace = "<type>Reasoning</type><solution>4</solution><eval>B is right.</eval><answer>[[B]]</answer>"
     path = write(tmp_path / "sft.jsonl", {**get("rm-r1-sets").example, "winner": trace})

@@ -13,6 +13,7 @@ from reasrm.errors import ConfigError, EnvironmentProblem, InputError, RowError
 from reasrm.records import CoreArgument, Criterion, Critique, Message, PreferencePair, Rubric
 from reasrm.sources import SOURCES, get, read_file
 from reasrm.sources.importing import ImportReport, import_pairs, pair_to_json
+from tests.refusals import refused
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -140,9 +141,9 @@ def test_equal_rows_without_ids_are_numbered_and_order_does_not_matter(tmp_path:
 def test_repeated_ids_are_refused_with_both_places_and_nothing_is_written(tmp_path: Path) -> None:
     row = {"id": "q", "prompt": "Q", "chosen": "x", "rejected": "y"}
     path = write(tmp_path / "in.jsonl", row, {**row, "id": "p"}, row)
-    with pytest.raises(InputError, match=r"'q' at in\.jsonl:1 and in\.jsonl:3"):
+    with refused(InputError, "'q'", "in.jsonl:1", "in.jsonl:3"):
         import_pairs([path], tmp_path / "pairs.jsonl")
-    with pytest.raises(InputError, match=r"4 rows repeat the id of an earlier row"):
+    with refused(InputError, "4 rows"):
         import_pairs([path, path], tmp_path / "pairs.jsonl", source="trl")
     assert os.listdir(tmp_path) == ["in.jsonl"]
 
@@ -165,7 +166,7 @@ def test_usage_errors_are_told_before_anything_is_written(tmp_path: Path) -> Non
     for output in (path, tmp_path / "link.jsonl"):
         with pytest.raises(ConfigError, match="is also an input"):
             import_pairs([path], output)
-    with pytest.raises(ConfigError, match="did you mean 'trl'"):
+    with refused(ConfigError, "'trl'"):
         import_pairs([path], tmp_path / "pairs.jsonl", source="trll")
     with pytest.raises(ConfigError, match="no input file"):
         import_pairs([], tmp_path / "pairs.jsonl")
@@ -195,6 +196,7 @@ REAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 def test_real_files_add_up_and_their_import_imports_to_itself(
     real_data: Path, tmp_path: Path, name: str
@@ -210,6 +212,7 @@ def test_real_files_add_up_and_their_import_imports_to_itself(
         assert again.output.read_bytes() == report.output.read_bytes()
 
 
+@pytest.mark.slow
 def test_real_drops_are_named(real_data: Path, tmp_path: Path) -> None:
     paths = [real_data / "pandalm/testset-v1.json", real_data / "hh-rlhf/harmless-base_test.jsonl.gz"]
     report = import_pairs(paths, tmp_path / "pairs.jsonl")

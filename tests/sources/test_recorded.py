@@ -81,12 +81,14 @@ def test_our_output_prefers_texts_then_scores(tmp_path: Path) -> None:
         ],
     }
     single = {"id": "s", "judgments": [judgment(score=4)]}
-    assert read_recordings(write(tmp_path, row, single)) == {
+    inside = judgment("AB", text="[[A]]", thinking_open=True, credited="none")
+    assert read_recordings(write(tmp_path, row, single, {"id": "t", "judgments": [inside]})) == {
         "q": {
             Order.AB: (Recorded("text", text="[[A]]", finish_reason="length"),),
             Order.BA: (Recorded("score", scores=(1.5, 2.0)),),
         },
         "s": {Order.AB: (Recorded("score", scores=(4.0,)),)},
+        "t": {Order.AB: (Recorded("text", text="[[A]]", thinking_open=True, credited="none"),)},
     }
 
 
@@ -94,6 +96,8 @@ def test_our_output_prefers_texts_then_scores(tmp_path: Path) -> None:
     ("change", "named"),
     [
         ({"verdict": "C"}, "label map"),
+        ({"thinking_open": "yes"}, "true or false"),
+        ({"credited": "C"}, "'A', 'B', 'tie' or 'none'"),
         ({"order": "XY"}, "'AB' or 'BA'"),
         ({"order": []}, "'AB' or 'BA'"),
         ({"vote": True}, "'vote' must be an integer"),
@@ -119,7 +123,7 @@ def test_rows_that_carry_judgments_are_found_under_their_ids(tmp_path: Path) -> 
     judgebench = {**get("judgebench").example, "judgments": [{"judgment": {}, "decision": "A=B"}]}
     path = write(tmp_path, llmbar, judgebench, llmbar)
     ids = [row.id for item in read_file(path) for row in item.rows]
-    text = {Order.BA: (Recorded("text", text="Output (a)"),)}
+    text = {Order.BA: (Recorded("text", text="Output (a)", credited="A"),)}
     assert read_recordings(path) == {
         ids[0]: text,
         "p-1": {Order.AB: (Recorded("decision", decision=Verdict("tie")),)},

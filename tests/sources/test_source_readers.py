@@ -24,6 +24,7 @@ from reasrm.records import (
     Verdict,
 )
 from reasrm.sources import SOURCES, Source, detect, get
+from tests.refusals import refused
 
 # A generic schema fits these rows of others too; the order of `SOURCES` decides for the specific one.
 EXPECTED_OVERLAPS = {
@@ -101,14 +102,14 @@ def test_an_example_is_read_and_twice_the_same(source: Source) -> None:
 
 
 def test_an_unknown_name_gets_the_nearest_one() -> None:
-    with pytest.raises(ConfigError, match=r"no source 'judge_bench'; did you mean 'judgebench'\?"):
+    with refused(ConfigError, "'judge_bench'", "'judgebench'"):
         get("judge_bench")
     with pytest.raises(ConfigError, match="known sources: auto, judgebench, llmbar"):
         get("zzzz")
 
 
 def test_an_unknown_schema_lists_its_keys_and_says_where_the_known_ones_are() -> None:
-    with pytest.raises(InputError, match=r"keys 'question_id', 'turns'; .*reasrm data sources.*--source"):
+    with refused(InputError, "'question_id'", "'turns'", "reasrm data sources", "--source"):
         detect({"question_id": 1, "turns": []})
 
 
@@ -189,6 +190,7 @@ EXTRA_KEYS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.name)
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(data=st.data())
@@ -217,7 +219,14 @@ def test_an_id_is_a_string_or_an_integer(name: str) -> None:
     assert (text.id, number.id) == ("q1", "0")
 
 
-@pytest.mark.parametrize("bad", [True, 1.5, None, "", [], {}], ids=repr)
+@pytest.mark.parametrize("name", BASES)
+def test_a_null_id_is_no_id(name: str) -> None:
+    (null,), (absent,) = read(name, {**BASES[name], "id": None}), read(name, BASES[name])
+    assert null.id == absent.id
+    assert get(name).derives_id({**BASES[name], "id": None})
+
+
+@pytest.mark.parametrize("bad", [True, 1.5, "", [], {}], ids=repr)
 @pytest.mark.parametrize("name", BASES)
 def test_any_other_id_is_refused(name: str, bad: object) -> None:
     assert refusal(name, {**BASES[name], "id": bad}).code == "bad_id"
@@ -607,10 +616,46 @@ def test_llmbar_reads_the_last_round() -> None:
     }
     (row,) = read("llmbar", example("llmbar", results=[first, last]))
     assert row.recorded == {
-        Order.AB: (Recorded("text", text="Output (a) is better."),),
-        Order.BA: (Recorded("text", text="Output (b)", finish_reason="length"),),
+        Order.AB: (Recorded("text", text="Output (a) is better.", credited="A"),),
+        Order.BA: (Recorded("text", text="Output (b)", finish_reason="length", credited="B"),),
     }
     assert refusal("llmbar", example("llmbar", results=[])).code == "wrong_type"
+
+
+def test_llmbar_keeps_what_the_script_read_where_the_file_says_it() -> None:
+    answers = [{"winner": None}, {"winner": "2"}, {}]
+    last = [{"swap = True": {"completion": ["Output (a)", "stop"], **answer}} for answer in answers]
+    rows = [read("llmbar", example("llmbar", results=[answer]))[0] for answer in last]
+    assert [row.recorded[Order.BA][0].credited for row in rows] == ["none", "A", None]
+    for wrong in ("3", 1, ["1"], "A"):
+        answer = {"swap = True": {"completion": ["Output (a)", "stop"], "winner": wrong}}
+        assert refusal("llmbar", example("llmbar", results=[answer])).code == "wrong_type"
+
+
+@pytest.mark.parametrize(
+    ("ratings", "winners", "shown"),
+    [
+        (("4", "2"), ("1", "1"), ((4.0, 2.0), (2.0, 4.0))),
+        ((" 3 ", "3"), ("2", "1"), ((3.0, 3.0), (3.0, 3.0))),
+        (("Rating: 4", "2"), ("1", "2"), None),
+    ],
+    ids=["different", "equal", "no number"],
+)
+def test_llmbar_rates_each_output_alone(
+    ratings: tuple[str, str], winners: tuple[str, str], shown: tuple[tuple[float, float], ...] | None
+) -> None:
+    """The script credits equal ratings, and ratings that it cannot read, by their order alone."""
+    last = {f"score_{n}": [text, "stop"] for n, text in enumerate(ratings, 1)}
+    last |= {
+        f"swap = {swap}": {"winner": winner} for swap, winner in zip((False, True), winners, strict=True)
+    }
+    (row,) = read("llmbar", example("llmbar", results=[["metrics", "stop"], last]))
+    found = [row.recorded[order][0] for order in (Order.AB, Order.BA)]
+    kinds = ["decision", "decision"] if shown is None else ["score", "score"]
+    assert [recorded.kind for recorded in found] == kinds
+    assert [recorded.scores for recorded in found] == list(shown or ((), ()))
+    own = {"1": ("A", "B"), "2": ("B", "A")}
+    assert [recorded.credited for recorded in found] == [own[w][n] for n, w in enumerate(winners)]
 
 
 def test_rm_bench_expands_to_nine_cells() -> None:

@@ -596,6 +596,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS)
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(data=st.data())

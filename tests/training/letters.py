@@ -35,7 +35,13 @@ def write_letters_stage(folder: Path, **sections: Any) -> Path:
     pairs = str(folder / "pairs.jsonl")
     ours: dict[str, Any] = {
         "model": {"path": str(model)},
-        "validation": {"splits": {"seen": pairs, "more": [pairs]}, "every": 2, "limit": 8, "batch_size": 8},
+        "validation": {
+            "splits": {"seen": pairs, "more": [pairs]},
+            "every": 2,
+            "limit": 8,
+            "batch_size": 8,
+            "allow_training_rows": True,
+        },
         "selection": {"split": "seen"},
         "rewards": {"parts": {"outcome": {"kind": "outcome", "unparsed": -2.0}}},
         "watch": {"samples": 2, "samples_every": 1, "canary": {"rows": 2, "every": 4}},

@@ -23,6 +23,8 @@ from reasrm.training.states import load_state
 from tests.commands import ROOT
 from tests.training.toy import NUM_STEPS, build_toy, logged, weights
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _still_heap():

@@ -23,6 +23,8 @@ from tests.commands import ROOT, environment, rows_of
 from tests.training.meta_runs import write_meta_stage
 from tests.training.stages import SANDBOX_MODEL, sft_row, write_rlvr_stage, write_stage
 
+pytestmark = pytest.mark.slow
+
 STEPS = 5
 SFT, RLVR = ROOT / "train" / "sft.py", ROOT / "train" / "rlvr.py"
 # Compiling DeepSpeed's own operator for processes of one machine takes a minute; without it gloo is used.

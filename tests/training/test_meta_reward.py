@@ -29,6 +29,8 @@ from reasrm.training.rlvr_config import MetaRewardSection
 from tests.metarm.models import build_metarm, differing, disturb, weights
 from tests.tiny import build_tiny_model
 
+pytestmark = pytest.mark.slow
+
 RM_NLHF = {
     "parts": {
         "outcome": {"kind": "outcome", "right": 1.0, "wrong": 0.0, "unparsed": 0.0},
@@ -226,6 +228,34 @@ def test_a_failed_call_among_rows_with_a_reference_is_not_left_to_the_metarm() -
     assert rewards == [1.5, None, 0.0, pytest.approx(1.2)]
     assert scores == [None, None, None, pytest.approx(1.4)]
     assert numbers["metarm/routed"] == 1 / 4
+
+
+LOST = [
+    rollout("h", "lost", reference=True),
+    rollout("h", "lost", reference=True),
+    rollout("h", "lost", "B", reference=True),
+]
+
+
+def test_calls_that_failed_for_a_whole_group_are_not_left_to_the_metarm() -> None:
+    """The row carries a critique: it is none that the MetaRM was made for, and its outcome alone is not its reward."""
+    metarm = Said({"lost": [1.4], "good": [1.4]})
+    _, rewards, scores, numbers = complete(metarm, [*LOST, rollout("p", "good")])
+    assert rewards == [None, None, 0.0, pytest.approx(1.2)]
+    assert scores == [None, None, None, pytest.approx(1.4)]
+    assert metarm.asked == ["good"]
+    assert numbers["metarm/routed"] == 1 / 4
+
+
+def test_from_calls_that_failed_nothing_is_learned(base: Path, taught: Any) -> None:
+    meta = online(base)
+    known = rollout("k", "f1 0.8", reference=True)
+    once(meta, [*LOST, known])
+    assert [lesson.target for step in taught[0] for lesson in step] == [1.5]
+    rewards, scores, _ = once(meta, LOST)
+    assert sum(len(step) for step in taught[1]) == 0
+    assert rewards == [None, None, 0.0]
+    assert scores == [None, None, None]
 
 
 def test_a_group_without_a_right_verdict_is_closed() -> None:

@@ -26,6 +26,8 @@ from tests.metarm.models import build_metarm, differing, weights
 from tests.training.meta_runs import GROUP, STEPS, write_meta_stage
 from tests.training.stages import SANDBOX_MODEL, rlvr_trainer
 
+pytestmark = pytest.mark.slow
+
 TIMES = ("step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second")
 
 

@@ -33,6 +33,8 @@ from tests.training.metarm_stages import (
 )
 from tests.training.stages import SANDBOX_MODEL, SPEC, preference
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:

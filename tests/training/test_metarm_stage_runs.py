@@ -28,6 +28,8 @@ from tests.commands import ROOT, environment, rows_of, run, start, summary
 from tests.training.metarm_stages import write_metarm_stage
 from tests.training.stages import SANDBOX_MODEL
 
+pytestmark = pytest.mark.slow
+
 TRAINER = {
     "max_steps": 6,
     "per_device_train_batch_size": 6,

@@ -27,6 +27,7 @@ def opened(path: Path) -> str:
     return open_base(ModelSection(path=str(path))).checkpoint.path
 
 
+@pytest.mark.slow
 def test_a_run_stands_for_its_last_checkpoint(runs: Path) -> None:
     assert opened(runs / "whole") == str(runs / "whole" / "checkpoints" / "checkpoint-1")
 

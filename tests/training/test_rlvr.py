@@ -21,6 +21,8 @@ from reasrm.training.models import load_weights
 from tests.commands import rows_of
 from tests.training.stages import rlvr_trainer, write_rlvr_stage
 
+pytestmark = pytest.mark.slow
+
 REWARDS: list[float | None] = [1.0, -1.0, 0.5, 1.0, 0.25, None, -1.0, 2.0]
 """Of the eight rollouts of a batch: two groups, one row abstains."""
 

@@ -49,6 +49,7 @@ MIXED = [
 ]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_learned_from_is_dropped_counted_and_named(tmp_path: Path) -> None:
     """And a run whose right answer is always the same side is warned of."""
     config = write_rlvr_stage(tmp_path, pairs=MIXED, data={"orders": "given", "max_prompt_tokens": 150})
@@ -343,6 +344,7 @@ def test_rows_that_abstain_have_no_advantage(scripted: Callable[..., JudgeGRPOTr
     assert output["advantages"].tolist() == pytest.approx([a, -2 * a, 0, a] * 2)
 
 
+@pytest.mark.slow
 def test_a_plan_counts_as_the_trainer_does(tmp_path: Path) -> None:
     config = write_rlvr_stage(tmp_path)
     overrides = [
@@ -421,3 +423,69 @@ def test_a_spread_that_is_divided_out_twice_is_warned_of(
     said: list[str] = []
     encode_data(setup, Listener(say=said.append))
     assert any("group_zscore" in line for line in said) is warned
+
+
+def test_rows_of_validation_are_drawn_and_not_the_first(tmp_path: Path) -> None:
+    """The draw hangs on the seed and the ids; files in another order hold the same sample, in theirs."""
+    config = write_rlvr_stage(tmp_path, pairs=[preference(n) for n in range(100, 108)])
+    held_out = [preference(n) for n in range(10, 70)]
+
+    def drawn(rows: list[dict[str, Any]], *more: str) -> list[str]:
+        path = tmp_path / "held-out.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        data = encoded(config, f"validation.splits={{held: [{path}]}}", "validation.limit=20", *more)
+        return [prompt.comparison.id for prompt in data.validation["held"].prompts]
+
+    ids = [row["id"] for row in held_out]
+    first = drawn(held_out)
+    assert len(set(first)) == 20
+    assert first == sorted(first, key=ids.index)
+    assert len(set(first) & set(ids[:20])) < 15
+    assert sorted(drawn(held_out[::-1])) == sorted(first)
+    assert drawn(held_out, "seed=1") != first
+    assert drawn(held_out, "validation.limit=60") == ids
+    assert drawn(held_out[:20]) == ids[:20]
+
+
+# Rows that are learned from and measured on
+
+
+def leaky(config: Path, name: str, rows: list[dict[str, Any]]) -> str:
+    path = config.with_name(f"{name}.jsonl")
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return f"validation.splits={{{name}: [{path}]}}"
+
+
+def swapped(number: int) -> dict[str, Any]:
+    """A training row under another id, the responses the other way round."""
+    return labelled(number, "B", id=f"s{number}", response_a=f"no {number}", response_b=f"yes {number}")
+
+
+TRAINED = [preference(n) for n in range(8)]
+
+
+def test_rows_that_are_learned_from_choose_no_checkpoint_unasked(tmp_path: Path) -> None:
+    config = write_rlvr_stage(tmp_path, pairs=TRAINED)
+    same = leaky(config, "held", [preference(20), swapped(3), preference(4)])
+    with pytest.raises(ConfigError, match=r"2 of 3 rows .* are training rows.*allow_training_rows") as caught:
+        encoded(config, same, "selection={}")
+    assert (caught.value.exit_code, caught.value.place) == (2, "validation.splits.held")
+    allowed = encoded(config, same, "selection={}", "validation.allow_training_rows=true")
+    assert allowed.to_json()["validation_overlap"] == {"held": {"rows": 2, "prompts": 2}}
+    encoded(config, same)  # measured, and nothing chosen by it
+    encoded(config, leaky(config, "held", [preference(20)]), "selection={}")
+
+
+def test_rows_that_share_a_prompt_are_named_and_not_refused(tmp_path: Path) -> None:
+    other = labelled(3, id="o3", response_a="perhaps", response_b="never")
+    config = write_rlvr_stage(tmp_path, pairs=TRAINED)
+    said: list[str] = []
+    stage = load_rlvr_stage(
+        config, [leaky(config, "held", [other, preference(20)]), "selection={}", "trainer.max_steps=1"]
+    )
+    train(stage, str(config), tmp_path / "run", listener=Listener(say=said.append))
+    (line,) = (text for text in said if "validation split held" in text)
+    assert "of 2 rows" in line
+    assert "0 are training rows and 1 have the prompt of one" in line
+    kept = json.loads((tmp_path / "run" / "data.json").read_bytes())
+    assert kept["validation_overlap"] == {"held": {"rows": 0, "prompts": 1}}

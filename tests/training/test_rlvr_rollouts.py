@@ -52,6 +52,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JudgeGRPOTrainer
     trainer.run.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hostile", "judge"])
 def test_a_rollout_is_what_judging_gets(name: str, request: pytest.FixtureRequest) -> None:
     """Same prompt ids, and with the same seeds the same ids, texts, statuses and verdicts."""

@@ -24,6 +24,8 @@ from reasrm.training.stage import Listener
 from tests.commands import rows_of
 from tests.training.stages import preference, rlvr_trainer, write_rlvr_stage
 
+pytestmark = pytest.mark.slow
+
 OUTCOME = {"parts": {"outcome": {"kind": "outcome"}}}
 
 

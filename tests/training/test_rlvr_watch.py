@@ -31,6 +31,8 @@ from reasrm.world.pairs import World
 from tests.commands import rows_of
 from tests.training.stages import SANDBOX_MODEL, preference, write_rlvr_stage
 
+pytestmark = pytest.mark.slow
+
 
 def rollout(
     group: str, said: str | None, text: str, tokens: int, *, target: str = "A", subset: str | None = None

@@ -226,7 +226,7 @@ def test_validation_loss_is_the_mean_over_its_tokens(config: Path, tmp_path: Pat
         (["model.attn_implementation=flash_attention_2"], "flash_attention_2 needs a GPU"),
         (["trainer.packing=true", "trainer.packing_strategy=wrapped"], "cuts rows in the middle; use bfd"),
         (["trainer.deepspeed=no.json"], "there is no file 'no.json'"),
-        (["trainer.optim=adamm"], "TRL refuses these arguments"),
+        (["trainer.optim=adamm"], "trainer.optim: no such value: 'adamm'; did you mean"),
         (["model.path=nowhere/at/all"], "nowhere/at/all"),
         (["spec=rm-r2"], "did you mean 'rm-r1'?"),
         (["trainer.eval_strategy=epoch"], "set data.validation"),

@@ -362,3 +362,16 @@ def test_a_greater_share_of_critiques_holds_a_smaller_one() -> None:
     assert not kept[0.0]
     assert kept[0.25] < kept[0.5] < kept[1.0] == {pair.id for pair in pairs}
     assert 70 <= len(kept[0.25]) <= 130
+
+
+def test_rows_are_drawn_apart_from_prompts_and_keep_their_numbers() -> None:
+    world = World()
+    trained = {pair.prompt for pair in world.pairs("train", 1000)}
+    plain = list(world.pairs("iid", 300, 10_000))
+    apart = list(world.pairs("iid", 300, 10_000, without=trained))
+    met = [pair for pair in plain if pair.prompt in trained]
+    assert met
+    assert len(apart) == 300
+    assert not any(pair.prompt in trained for pair in apart)
+    assert apart[: 300 - len(met)] == [pair for pair in plain if pair.prompt not in trained]
+    assert {pair.id for pair in apart[300 - len(met) :]}.isdisjoint(pair.id for pair in plain)

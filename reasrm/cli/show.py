@@ -1,0 +1,197 @@
+"""`reasrm show`: judged rows in the terminal, or as a table for other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, Any
+
+from reasrm.cli.console import note, print_summary
+from reasrm.errors import ConfigError
+from reasrm.files import replacing
+from reasrm.judging.inputs import JudgeInput
+from reasrm.judging.look import JudgedRow, find_judged, join_inputs, judged_file
+from reasrm.printable import one_line, printable
+from reasrm.records import CandidateSet, Comparison, Conversation, PreferencePair, Row
+
+__all__ = ["run_show"]
+
+_ROW_COLUMNS = (
+    *("id", "subset", "group", "language", "label", "verdict", "status", "correct", "confidence"),
+    *("consistent", "score", "seed"),
+)
+_JUDGMENT_COLUMNS = (
+    *("order", "vote", "response", "verdict", "strength", "status", "score", "detail"),
+    *("critique", "rubric", "reasoning", "text", "num_tokens", "finish_reason"),
+)
+_TABLE = ("id", *(f"row_{name}" for name in _ROW_COLUMNS[1:]), "judge", *_JUDGMENT_COLUMNS)
+_PARQUET = {
+    **dict.fromkeys(("row_correct", "row_consistent"), "bool"),
+    **dict.fromkeys(("row_confidence", "row_score", "score"), "float64"),
+    **dict.fromkeys(("row_seed", "vote", "response", "strength", "num_tokens"), "int64"),
+}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_RULE = "─" * 78
+
+
+def run_show(
+    path: Path,
+    *,
+    inputs: Sequence[Path],
+    source: str,
+    kinds: Sequence[str],
+    ids: Sequence[str],
+    limit: int,
+    whole: bool,
+    output: Path | None,
+) -> None:
+    """Print judged rows, or write a table of them, and end with the summary."""
+    path = judged_file(path)
+    rows = JudgeInput(inputs, source=source) if inputs else None
+    summary: dict[str, Any] = {"command": "show", "file": str(path)}
+    if output is not None:
+        summary |= {"output": str(output), "judgments": _write_table(path, kinds, ids, output)}
+        print_summary(summary)
+        return
+    lines = list(find_judged(path, kinds, ids, limit))
+    shown = join_inputs(lines, rows) if rows is not None else [JudgedRow(line) for line in lines]
+    for judged in shown:
+        print("\n".join(_describe(judged, whole)))
+    if not shown:
+        note("no row fits" if kinds or ids else "no row was judged yet")
+    elif len(shown) == limit:
+        note(f"the first {limit} rows that fit; --limit shows more")
+    if shown and rows is None:
+        note("pass --input ROWS to see prompts and responses, too")
+    print_summary({**summary, "shown": len(shown)})
+
+
+def _describe(judged: JudgedRow, whole: bool) -> Iterator[str]:
+    """Yield the lines that show one row."""
+    line = judged.line
+    yield _RULE
+    yield one_line(f"{line['id']}  {_outcome(line)}")
+    about = [f"{name} {line[name]}" for name in ("subset", "group", "language") if line.get(name) is not None]
+    about += [f"imitates markers: {', '.join(line['flagged'])}"] if line.get("flagged") else []
+    if about:
+        yield one_line(", ".join(about))
+    if judged.row is not None:
+        yield from _texts(judged.row, line)
+    elif judged.problem is not None:
+        yield f"(no texts: {judged.problem})"
+    for judgment in line["judgments"]:
+        yield from _judgment(judgment, whole)
+    yield ""
+
+
+def _outcome(line: Mapping[str, Any]) -> str:
+    """Return what a row came to, in words: `A, label B: wrong, orders disagree`."""
+    said = [str(line["verdict"] or line.get("score") or line.get("ranking") or line["status"])]
+    if line.get("label") is not None:
+        said.append(f"label {line['label']}")
+    words = {True: "right", False: "wrong"}
+    said += [words[line["correct"]]] if line.get("correct") in words else []
+    if line.get("consistent") is not None:
+        said.append("orders agree" if line["consistent"] else "orders disagree")
+    if line.get("confidence") is not None and line["confidence"] < 1:
+        said.append(f"{line['confidence']:.0%} of the votes")
+    return ", ".join(said)
+
+
+def _texts(row: Row, line: Mapping[str, Any]) -> Iterator[str]:
+    yield from _section("prompt", _conversation(row.prompt))
+    for name in ("rubric", "principle", "reference"):
+        value = getattr(row, name)
+        if value is not None:
+            yield from _section(name, value if isinstance(value, str) else value.render())
+    if isinstance(row, PreferencePair):
+        row = row.compare()
+    if isinstance(row, Comparison):
+        for side, text in (("A", row.response_a), ("B", row.response_b)):
+            yield from _section(
+                f"response {side}" + (", the label" if line.get("label") == side else ""), text
+            )
+    elif isinstance(row, CandidateSet):
+        for number, text in enumerate(row.responses):
+            yield from _section(f"response {number}", text)
+
+
+def _conversation(prompt: Conversation) -> str:
+    if len(prompt) == 1:
+        return prompt[0].content
+    return "\n".join(f"({message.role}) {message.content}" for message in prompt)
+
+
+def _judgment(judgment: Mapping[str, Any], whole: bool) -> Iterator[str]:
+    said = judgment["verdict"] or judgment.get("score") or judgment.get("ranking") or judgment["status"]
+    swapped = " (its text calls response B 'A')" if judgment["order"] == "BA" else ""
+    title = f"judged in order {judgment['order']}{swapped}: {said}"
+    title += f" ({judgment['detail']})" if judgment.get("detail") else ""
+    title += f", vote {judgment['vote']}" if judgment["vote"] else ""
+    title += f", response {judgment['response']}" if judgment.get("response") else ""
+    text = judgment["text"] if whole or judgment.get("critique") is None else judgment["critique"]
+    if whole and judgment.get("reasoning"):
+        yield from _section("reasoning apart", judgment["reasoning"])
+    yield from _section(title, text or "(no text)")
+
+
+def _section(title: str, text: str) -> Iterator[str]:
+    yield f"▸ {one_line(title)}"
+    yield from (f"  {line}" for line in printable(text).splitlines())
+
+
+def _write_table(path: Path, kinds: Sequence[str], ids: Sequence[str], output: Path) -> int:
+    """Write one line per judgment, the row's columns in front, and return how many there are.
+
+    Raises:
+        ConfigError: The name does not say which format.
+    """
+    writers = {".csv": _write_csv, ".parquet": _write_parquet}
+    if output.suffix not in writers:
+        raise ConfigError(
+            "names no format of a table", place=str(output), remedy="end it in .csv or .parquet"
+        )
+    records = chain.from_iterable(map(_flatten, find_judged(path, kinds, ids)))
+    with replacing(output) as stream:
+        return writers[output.suffix](records, stream)
+
+
+def _flatten(line: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    row = {name: line.get(name.removeprefix("row_")) for name in _TABLE[: len(_ROW_COLUMNS)]}
+    row["row_label"] = None if row["row_label"] is None else str(row["row_label"])
+    row["judge"] = line.get("judge", {}).get("name")
+    for judgment in line["judgments"] or [dict[str, Any]()]:
+        yield row | {name: judgment.get(name) for name in _JUDGMENT_COLUMNS}
+
+
+def _write_csv(records: Iterable[Mapping[str, Any]], stream: IO[bytes]) -> int:
+    """A text that a spreadsheet would run as a formula gets an apostrophe in front; Parquet keeps it as it is."""
+    text = io.TextIOWrapper(stream, "utf-8", errors="replace", newline="")
+    writer = csv.DictWriter(text, _TABLE)
+    writer.writeheader()
+    count = 0
+    for record in records:
+        writer.writerow({name: _tame(value) for name, value in record.items()})
+        count += 1
+    text.detach()  # flushes; the caller closes the stream
+    return count
+
+
+def _tame(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _write_parquet(records: Iterable[Mapping[str, Any]], stream: IO[bytes]) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([(name, _PARQUET.get(name, "string")) for name in _TABLE])
+    source, count = iter(records), 0
+    with pq.ParquetWriter(stream, schema) as writer:
+        while chunk := list(islice(source, 1000)):
+            writer.write_table(pa.Table.from_pylist(chunk, schema))
+            count += len(chunk)
+    return count

@@ -1,0 +1,85 @@
+"""Is a judge folder still what was exported? Its `judge.json` has the hashes of the spec and of every model file.
+
+A hash shows damage and edits that somebody forgot, not malice: who can write the files can write the hashes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from pathlib import Path
+
+from reasrm.config import read_yaml
+from reasrm.errors import InputError
+from reasrm.files import file_sha256, remembered_sha256
+
+__all__ = ["check_files", "hash_model", "refuse_changed"]
+
+_LOG = logging.getLogger("reasrm")
+
+
+def hash_model(model: Path, but: Collection[str] = ()) -> dict[str, str]:
+    """Return the SHA-256 of every file of a model folder, by name.
+
+    Args:
+        model: The folder.
+        but: Names that are left out.
+    """
+    return {name: file_sha256(model / name) for name in _file_names(model) if name not in but}
+
+
+def check_files(folder: Path) -> tuple[str, ...]:
+    """Return what changed among the model's files since the folder was exported, as `model/config.json was edited`.
+
+    Large files are hashed once for each path, size and time; see `remembered_sha256`.
+
+    Raises:
+        ConfigError: `judge.json` cannot be read.
+        InputError: It names a file outside the folder.
+    """
+    identity = read_yaml(folder / "judge.json")
+    weights, files = (
+        identity.get(key) if isinstance(identity, dict) else None for key in ("weights", "files")
+    )
+    if not isinstance(files, dict):
+        _LOG.warning(
+            "warning: %s says no hashes of its tokenizer and config, as older exports do: changes of these files "
+            "cannot be noticed until it is exported again",
+            folder / "judge.json",
+        )
+    expected = {
+        **(weights if isinstance(weights, dict) else {}),
+        **(files if isinstance(files, dict) else {}),
+    }
+    model = folder / "model"
+    changes = []
+    for name, sha256 in sorted(expected.items()):
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise InputError(f"names a file outside the folder: {name!r}", place=str(folder / "judge.json"))
+        if not (model / name).is_file():
+            changes.append(f"model/{name} is gone")
+        elif remembered_sha256(model / name) != sha256:
+            changes.append(f"model/{name} was edited")
+    if isinstance(files, dict):
+        changes += [f"model/{name} was added" for name in _file_names(model) if name not in expected]
+    return tuple(changes)
+
+
+def refuse_changed(folder: Path, changes: Collection[str]) -> None:
+    """Refuse a folder that changed.
+
+    Raises:
+        InputError: There are changes; names them.
+    """
+    if changes:
+        raise InputError(
+            f"is not as it was exported: {', '.join(changes)}",
+            place=str(folder),
+            remedy="give back what was there or export again; --allow-changed takes it as it is and says so",
+        )
+
+
+def _file_names(model: Path) -> list[str]:
+    """Return the names of the files below a folder, but for hidden ones, which nobody loads."""
+    names = (path.relative_to(model) for path in model.rglob("*") if path.is_file())
+    return sorted(name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))

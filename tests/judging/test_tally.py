@@ -1,0 +1,57 @@
+"""Counts over output rows: rates by hand, with intervals over what is independent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from reasrm.judging.tally import Tally
+from reasrm.metrics.intervals import bootstrap_ratio, wilson
+
+
+def line(verdicts: str, correct: bool | None = None, group: str | None = None) -> dict[str, Any]:
+    """An output row judged in both orders; `?` is unreadable. Verdicts are in the row's own frame."""
+    judgments = [
+        {
+            "order": order,
+            "verdict": None if said == "?" else said,
+            "status": "no_verdict" if said == "?" else "ok",
+        }
+        for order, said in zip(("AB", "BA"), verdicts, strict=True)
+    ]
+    row: dict[str, Any] = {
+        "status": "ok",
+        "consistent": len(set(verdicts)) == 1,
+        "judgments": judgments,
+        "correct": correct,
+    }
+    return row if group is None else {**row, "group": group}
+
+
+def test_the_judgments_of_a_row_are_no_independent_trials() -> None:
+    tally = Tally()
+    for verdicts in ("AB", "AB", "BA", "AB"):  # the first shown, twice, or the second, twice
+        tally.add(line(verdicts))
+    assert tally.summary()["position_a_rate"] == replace(wilson(3, 4), n=8).as_dict()
+    tally.add(line("AA"))
+    tally.add(line("B?"))
+    tally.add(line("??"))
+    parts = [(2.0, 2.0)] * 3 + [(0.0, 2.0), (1.0, 2.0), (0.0, 1.0)]
+    assert tally.summary()["position_a_rate"] == replace(bootstrap_ratio(parts, 0), n=11).as_dict()
+
+
+def test_rows_of_a_group_are_no_independent_trials() -> None:
+    tally = Tally()
+    for right in (True, True, False):
+        tally.add(line("AA", right))
+    tally.add(line("?A"))
+    assert tally.summary()["accuracy"] == wilson(2, 3).as_dict()
+    for right in (True, False, True):
+        tally.add(line("AA", right, "item"))
+    parts = [(0.0, 1.0), (1.0, 1.0), (1.0, 1.0), (2.0, 3.0)]
+    assert tally.summary()["accuracy"] == replace(bootstrap_ratio(parts, 0), n=6).as_dict()
+
+
+def test_nothing_out_of_nothing_is_null() -> None:
+    summary = Tally().summary()
+    assert summary["accuracy"] is summary["position_a_rate"] is summary["consistency"] is None
