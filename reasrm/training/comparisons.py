@@ -35,14 +35,16 @@ from reasrm.training.models import BaseModel
 __all__ = [
     "ComparisonEncoder",
     "EncodedComparisons",
+    "Orders",
     "Overlap",
     "Prompt",
     "overlap",
     "read_comparisons",
     "read_judgment",
+    "shown_in_epoch",
 ]
 
-Orders = Literal["random", "both", "given"]
+Orders = Literal["random", "each_epoch", "both", "given"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Prompt:
 
 @dataclass(slots=True)
 class EncodedComparisons:
-    """What became of all rows of some files. With both orders the two prompts of a pair stand together."""
+    """What became of all rows of some files. With both orders, or one drawn each epoch, a pair's two stand together."""
 
     prompts: list[Prompt] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
@@ -172,9 +174,14 @@ class ComparisonEncoder:
         comparison = row.compare() if isinstance(row, PreferencePair) else row
         assert isinstance(comparison, Comparison)  # noqa: S101 - `_unusable` has looked
         given = self._orders == "given" and isinstance(row, Comparison)
-        if self._orders == "both":
+        if self._orders in ("both", "each_epoch"):
             return comparison, comparison.swap()
         return (comparison if given else comparison.present(self._seed),)
+
+
+def shown_in_epoch(comparison: Comparison, seed: int, epoch: int) -> Comparison:
+    """Return a comparison in the order that id, seed and epoch draw; in epoch 0 the one that is drawn once for all."""
+    return comparison.present(derive_seed(seed, "order", epoch) if epoch else seed)
 
 
 def read_comparisons(
