@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo check test lint bench soak sandbox-judge reproduce critiques-page clean
+.PHONY: demo check test lint bench bench-gpu soak sandbox-judge reproduce critiques-page clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into $(VENV): a minute or two, once"
@@ -39,6 +39,10 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+# Every path that has never run on a GPU, ten minutes at most; the last line is JSON. On a CPU: tiny shapes.
+bench-gpu: $(STAMP)
+	$(BIN)/python -m benchmarks.gpu
 
 # Before a release: the same faults at large counts.
 soak: $(STAMP)

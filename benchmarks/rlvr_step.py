@@ -34,11 +34,43 @@ SHAPES: dict[str, dict[str, int]] = {
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
     },
+    "20m": {
+        "hidden_size": 512,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "vocab_size": 4096,
+    },
+    "100m": {
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 10,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 4,
+        "vocab_size": 16384,
+    },
+    "200m": {
+        "hidden_size": 1024,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 14,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 4,
+        "vocab_size": 32768,
+    },
     "0.5b": {
         "hidden_size": 896,
         "intermediate_size": 4864,
         "num_hidden_layers": 24,
         "num_attention_heads": 14,
+        "num_key_value_heads": 2,
+        "vocab_size": 151936,
+    },
+    "1.5b": {
+        "hidden_size": 1536,
+        "intermediate_size": 8960,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 12,
         "num_key_value_heads": 2,
         "vocab_size": 151936,
     },
@@ -53,20 +85,28 @@ SHAPES: dict[str, dict[str, int]] = {
 }
 
 
-def build_model(shape: str, folder: Path, dtype: torch.dtype) -> None:
-    """Write a model of random weights, with the tokenizer of the embedded judge."""
+def build_model(shape: str, folder: Path, dtype: torch.dtype, ends_in: int | None = None) -> None:
+    """Write a model of random weights, with the tokenizer of the embedded judge.
+
+    Args:
+        shape: One of `SHAPES`.
+        folder: Where to.
+        dtype: Of the weights.
+        ends_in: One token of so many ends an answer, so that lengths differ; None: only the tokenizer's own end.
+    """
     tokenizer = AutoTokenizer.from_pretrained(Path(reasrm.__file__).parent / "sandbox_judge" / "model")
     config = Qwen2Config(
         **{"vocab_size": len(tokenizer), **SHAPES[shape]},
         max_position_embeddings=8192,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        tie_word_embeddings=shape == "0.5b",
+        tie_word_embeddings=shape in ("0.5b", "1.5b"),
     )
     torch.manual_seed(0)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
         model = Qwen2ForCausalLM(config).to(dtype)
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    ends = {tokenizer.eos_token_id, *(range(0, config.vocab_size, ends_in) if ends_in else ())}
+    model.generation_config.eos_token_id = sorted(ends)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

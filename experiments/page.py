@@ -9,6 +9,8 @@ from typing import Any
 
 from experiments.arms import MODES, SPLITS
 from experiments.claims import Claim, difference, spread
+from experiments.corrections import corrected
+from experiments.primary import load_primary, primary_section
 from experiments.process_page import process_section
 from reasrm.files import replacing
 
@@ -48,12 +50,19 @@ STRONG_CLAIMS = (
 )
 
 
-def write_page(path: Path, tables: Mapping[str, dict[str, Any]]) -> None:
+def write_page(
+    path: Path,
+    tables: Mapping[str, dict[str, Any]],
+    numbers: Sequence[int] = (0, 1, 2, 3, 4),
+    primary: Mapping[str, dict[str, Any]] | None = None,
+) -> None:
     """Write the page; what a person wrote about a table stands in `NAME_notes.md` beside this file.
 
     Args:
         path: The page.
         tables: By name: `code`, `date`, `rows`, and `seeds`, one dict of arms per seed.
+        numbers: What the seeds are, in their order.
+        primary: Tables of the same form for the seeds of the primary claims; none before they have run.
     """
     parts = [_HEAD]
     for name, table in tables.items():
@@ -65,8 +74,9 @@ def write_page(path: Path, tables: Mapping[str, dict[str, Any]]) -> None:
         notes = Path(__file__).parent / f"{name}_notes.md"
         if notes.exists():
             parts.append(notes.read_text())
+    parts.append(primary_section(load_primary(), primary or {}))
     with replacing(path) as stream:
-        stream.write("\n".join(parts).encode())
+        stream.write(corrected("\n".join(parts), numbers).encode())
 
 
 _HEAD = """# Reproduction in kind, in the embedded world

@@ -9,7 +9,7 @@ from typing import Any
 from experiments.arms import MODES, SPLITS
 from experiments.claims import Claim, difference, spread
 
-__all__ = ["process_section"]
+__all__ = ["measures", "process_section"]
 
 _Seed = dict[str, Any]
 _OUTCOME, _ALL, _QUARTER = "outcome only", "F1 on all rows", "F1 on 25 %"
@@ -82,7 +82,7 @@ def _claims(seeds: Sequence[_Seed]) -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for text, ours, theirs in CLAIMS:
-        for name, measure in _measures().items():
+        for name, measure in measures().items():
             for mode in MODES:
                 claim = Claim([measure(seed, ours, mode) - measure(seed, theirs, mode) for seed in seeds])
                 lines.append(f"| {text} | {name} | {mode} | {claim.text} |")
@@ -93,7 +93,9 @@ def _claims(seeds: Sequence[_Seed]) -> str:
     return "\n".join(lines)
 
 
-def _measures() -> dict[str, Callable[[_Seed, str, str], float]]:
+def measures() -> dict[str, Callable[[_Seed, str, str], float]]:
+    """Return what claims are about, each a function of a seed's arms, an arm and a mode; more is better."""
+
     def accuracy(split: str) -> Callable[[_Seed, str, str], float]:
         return lambda seed, arm, mode: difference(seed[arm], None, f"{mode} {split}")
 
@@ -115,7 +117,7 @@ def _recovered(seeds: Sequence[_Seed]) -> str:
         "| what | mode | outcome → all rows | by 25 % alone | with the MetaRM | above half [95 %] | per seed | |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for name, measure in _measures().items():
+    for name, measure in measures().items():
         for mode in MODES:
             whole = [measure(s, _ALL, mode) - measure(s, _OUTCOME, mode) for s in seeds]
             gained = {

@@ -1,7 +1,7 @@
 """The papers' claims in kind, on the embedded world: what each stage adds, over several seeds, with a base for each.
 
     python -m experiments.reproduce --output runs/reproduce [--seeds 0 1 2 3 4] [--rows 1000] [--page FILE.md]
-        [--only main strong process]
+        [--only main strong process] [--primary]
 
 Arms: the base · answer-only SFT · reasoning SFT · the same SFT continued to the budget of the last arm · RL from the
 base (cold start) · cold start with a format reward · reasoning SFT and then RL. A second table has a world with a
@@ -9,8 +9,9 @@ strong shortcut; a third is about rewards on the critique (`process.py`). Stages
 cached by a hash of config and code; a stopped program goes on by the same command. Updates are fixed, not seconds;
 traces are capped. Every test row is judged once per mode, in an order drawn by its id. A claim is the difference of
 two arms on the same test rows, one number per seed, with a 95 % t-interval over seeds; it holds where the interval
-excludes 0. Each table is kept with the hash of the code that it was made by; the page is written anew each time from
-the tables there are.
+excludes 0; the page says which of them survive a correction for so many (`corrections.py`). `--primary` runs the
+seeds and tables of the claims that were written down before (`primary_claims.yaml`), nothing else. Each table is kept
+with the hash of the code that it was made by; the page is written anew each time from the tables there are.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import orjson
 
 from experiments.arms import Bench, Lab, code_hash
 from experiments.page import write_page
+from experiments.primary import load_primary
 from experiments.process import careless, run_process
 from reasrm.cli.console import chatter_to_stderr, note
 from reasrm.cli.sandbox import load_demo_config
@@ -104,28 +106,46 @@ def main() -> None:
     parser.add_argument("--config", type=Path)
     parser.add_argument("--page", type=Path, help="where to write the page")
     parser.add_argument("--only", choices=TABLES, nargs="+", default=TABLES, help="make these tables only")
+    parser.add_argument(
+        "--primary", action="store_true", help="run the primary claims' seeds and tables instead"
+    )
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
+    primary = load_primary()
+    prefix, seeds, tables = "table", arguments.seeds, list(arguments.only)
+    if arguments.primary:
+        prefix, seeds = "primary", primary.seeds
+        tables = sorted({claim.table for claim in primary.claims})
     with chatter_to_stderr():
-        for table in arguments.only:
-            seeds = [
-                _seed(table, load_demo_config(arguments.config, seed), arguments.output, arguments.rows)
-                for seed in arguments.seeds
-            ]
-            kept = {
-                "code": code_hash(),
-                "date": dt.date.today().isoformat(),
-                "rows": arguments.rows,
-                "seeds": seeds,
-            }
-            write_json_atomic(arguments.output / f"table-{table}.json", kept)
+        for table in tables:
+            _make(table, seeds, arguments, arguments.output / f"{prefix}-{table}.json")
     if arguments.page:
-        files = {table: arguments.output / f"table-{table}.json" for table in TABLES}
-        write_page(arguments.page, {t: orjson.loads(f.read_bytes()) for t, f in files.items() if f.exists()})
+        found, confirming = _tables(arguments.output, "table"), _tables(arguments.output, "primary")
+        numbers = next((kept["numbers"] for kept in found.values() if "numbers" in kept), arguments.seeds)
+        write_page(arguments.page, found, numbers, confirming)
         note(f"the page is {arguments.page}")
-    print(
-        json.dumps({"output": str(arguments.output), "seeds": arguments.seeds, "page": str(arguments.page)})
-    )
+    print(json.dumps({"output": str(arguments.output), "seeds": seeds, "page": str(arguments.page)}))
+
+
+def _make(table: str, seeds: list[int], arguments: argparse.Namespace, path: Path) -> None:
+    """Run what a table lacks, and keep it."""
+    arms = [
+        _seed(table, load_demo_config(arguments.config, seed), arguments.output, arguments.rows)
+        for seed in seeds
+    ]
+    kept = {
+        "code": code_hash(),
+        "date": dt.date.today().isoformat(),
+        "rows": arguments.rows,
+        "numbers": seeds,
+        "seeds": arms,
+    }
+    write_json_atomic(path, kept)
+
+
+def _tables(folder: Path, prefix: str) -> dict[str, Any]:
+    files = {table: folder / f"{prefix}-{table}.json" for table in TABLES}
+    return {table: orjson.loads(file.read_bytes()) for table, file in files.items() if file.exists()}
 
 
 def _seed(table: str, config: DemoConfig, root: Path, rows: int) -> dict[str, Any]:

@@ -59,7 +59,11 @@ BY_SIZE = {
     "r1-distill-qwen/rlvr-32b.yaml": (32, 8e-7),
 }
 RM_NLHF = "r1-distill-qwen/rlvr-7b-rm-nlhf.yaml"
-OTHERS = {"qwen2.5/rlvr-7b-lora-1gpu.yaml", "sandbox/rlvr.yaml", "sandbox/rlvr-metarm.yaml", RM_NLHF}
+R1_REWARD = "r1-distill-qwen/rlvr-7b-r1-reward.yaml"
+OTHERS = {
+    *("qwen2.5/rlvr-7b-lora-1gpu.yaml", "sandbox/rlvr.yaml", "sandbox/rlvr-metarm.yaml"),
+    *(RM_NLHF, R1_REWARD),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +134,22 @@ def test_a_generation_batch_divides_as_trl_and_checkpoints_want(name: str, model
     assert steps == (8 if name in BY_SIZE else 4)
     assert args.save_steps % steps == 0
     assert args.generation_batch_size == args.steps_per_generation * processes
+
+
+def test_r1_reward_trains_as_released() -> None:
+    from reasrm.training.rlvr_config import load_rlvr_stage
+
+    path = CONFIGS / R1_REWARD
+    processes = num_processes(launch_line(path))
+    stage = load_rlvr_stage(path)
+    (ladder,) = stage.rewards.parts.values()
+    assert (ladder.kind, ladder.format_weight, ladder.consistency_weight) == ("consistency_ladder", 0.5, 0.5)
+    assert (stage.advantages.kind, stage.advantages.outlier_sigma) == ("whitened", 3)
+    assert (stage.pre_clip.low, stage.pre_clip.high) == (1e-3, 1e3)
+    args = stage.trainer
+    assert args["per_device_train_batch_size"] * args["gradient_accumulation_steps"] * processes == 128
+    assert (args["generation_batch_size"], args["learning_rate"], args["beta"]) == (256, 3e-7, 1e-3)
+    assert args["save_steps"] % (256 // 128) == 0
 
 
 def test_rm_nlhf_trains_as_released() -> None:

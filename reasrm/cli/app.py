@@ -124,10 +124,9 @@ def distill_command(
     with guarded():
         from reasrm.cli.distill import run_distill
 
-        named = flags.as_override(columns, "columns")
         run_distill(
             config,
-            [*(overrides or ()), *named],
+            [*(overrides or ()), *flags.as_override(columns, "columns")],
             dry_run=dry_run,
             restart=restart,
             retry_errors=retry_errors,
@@ -238,15 +237,53 @@ def export_command(
 
 @app.command("specs")
 def specs_command(
-    name: Annotated[str | None, typer.Argument(help="A spec to show as JSON; none lists them.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A spec to show, or: test SPEC FILE.")] = None,
+    spec: Annotated[str | None, typer.Argument(help="After 'test': the spec, its name or file.")] = None,
+    answers: Annotated[
+        Path | None, typer.Argument(help="After that: answers, JSONL or a text with lines of ==== between.")
+    ] = None,
     quiet: flags.Quiet = False,
 ) -> None:
-    """List the judge specs that ship with the package, or show one. Example: reasrm specs rm-r1."""
+    """List the judge specs that ship with the package, show one, or try a grammar on answers.
+
+    Example: reasrm specs rm-r1, or reasrm specs test rm-r1 answers.txt.
+    """
     set_quiet(quiet)
     with guarded():
-        from reasrm.cli.data import show_specs
+        from reasrm.cli import shipped
 
-        show_specs(name)
+        if spec is None and name != "test":
+            shipped.show_specs(name)
+        elif name == "test" and spec is not None and answers is not None:
+            shipped.try_spec(spec, answers)
+        else:
+            raise typer.BadParameter("say one spec to show, or: test SPEC FILE")
+
+
+@app.command("configs")
+def configs_command(
+    name: Annotated[
+        str | None, typer.Argument(help="A config to print, such as sandbox/sft; none lists them.")
+    ] = None,
+    copy: Annotated[
+        Path | None, typer.Option("--copy", help="Copy all of them into this new folder.")
+    ] = None,
+    quiet: flags.Quiet = False,
+) -> None:
+    """List the configs that ship with the package, print one, or copy all.
+
+    Example: reasrm configs sandbox/sft, or reasrm configs --copy configs.
+    """
+    set_quiet(quiet)
+    with guarded():
+        from reasrm.cli import shipped
+
+        if copy is not None and name is not None:
+            raise typer.BadParameter("--copy copies all configs; leave the name out")
+        if copy is not None:
+            shipped.copy_configs(copy)
+        else:
+            shipped.show_configs(name)
 
 
 @app.command("demo")

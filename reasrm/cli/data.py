@@ -1,19 +1,17 @@
-"""`reasrm data …` and `reasrm specs`: what can be read, and reading it."""
+"""`reasrm data …`: what can be read, and reading it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from reasrm.cli.console import note, print_summary
 from reasrm.errors import ConfigError
-from reasrm.protocol.spec import builtin_specs, load_spec
 from reasrm.sources import SOURCES, Source, get
 from reasrm.sources.importing import import_pairs
 from reasrm.tables import given_columns
 
-__all__ = ["list_sources", "run_import", "show_specs"]
+__all__ = ["list_sources", "run_import"]
 
 
 def run_import(
@@ -74,16 +72,3 @@ def list_sources() -> None:
         if not source.verified:
             print(f"    column names not confirmed: {', '.join(source.assumed)}")
     print_summary({"command": "data sources", "sources": [source.name for source in SOURCES]})
-
-
-def show_specs(name: str | None) -> None:
-    """List the built-in specs, or show one whole."""
-    if name is not None:
-        spec = load_spec(name)
-        shown: dict[str, Any] = spec.model_dump(mode="json")
-        print_summary({"command": "specs", "hash": spec.hash, "spec": shown})
-        return
-    specs = [load_spec(known) for known in builtin_specs()]
-    for spec in specs:
-        print(f"{spec.name} ({spec.protocol}, {spec.hash}): {spec.description}")
-    print_summary({"command": "specs", "specs": {spec.name: spec.hash for spec in specs}})

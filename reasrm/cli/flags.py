@@ -201,15 +201,6 @@ class JudgingFlags:
     quiet: Quiet = False
 
 
-def as_override(columns: str | None, key: str) -> list[str]:
-    """Return what `--columns` says as an override of a config's key."""
-    if columns is None:
-        return []
-    from reasrm.tables import given_columns
-
-    return [f"{key}={json.dumps(given_columns(columns))}"]
-
-
 def read_headers(texts: Sequence[str] | None) -> dict[str, str]:
     """Return what `--header NAME=VALUE` gives.
 
@@ -223,6 +214,15 @@ def read_headers(texts: Sequence[str] | None) -> dict[str, str]:
             raise ConfigError(f"--header number {number} holds no '='", remedy="write --header NAME=VALUE")
         headers[name.strip()] = value
     return headers
+
+
+def as_override(columns: str | None, key: str) -> list[str]:
+    """Return what `--columns` says as an override of a config's key."""
+    if columns is None:
+        return []
+    from reasrm.tables import given_columns
+
+    return [f"{key}={json.dumps(given_columns(columns))}"]
 
 
 _DEFAULT = RowLimits()

@@ -30,7 +30,8 @@ class CritiqueSection(Config):
         model: Backend of a model extractor or matcher: folder, hub id, `openai:MODEL@URL`.
         encoder: Sentence-transformers folder or hub id; for `token_embeddings` that of a model.
         encoder_revision: Branch, tag or commit of a hub id.
-        max_tokens: Room for a reply of the model, thinking included; None is the asker's default.
+        max_tokens: Room for a reply of the model, thinking included; None is the asker's default, 1024, which is
+            tight for a model that reasons first: give it 4096.
         cache: Folder where the model's replies are kept; without it they live as long as the process.
     """
 

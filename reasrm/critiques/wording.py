@@ -2,11 +2,12 @@
 
 The list is ours, small and open to be read: qualities and deeds that praise, qualities and deeds that fault, words
 that turn what follows round. A word counts by its form (`useful`, `usefully`, but not `uses`, which shares its
-stem). A stance word is turned by every negation among the three content words before it; words such as `lacks` fault by
-themselves and turn what follows too, unless they are negated (`does not lack clarity` praises). A span of text is
-for its side if more words praise than fault, against it if fewer; a draw goes to the first one (`fails to tell
-the story in a clear way`). A wish faults, whatever else is said (`could have been more detailed`). Where none of these
-speaks, deeds do: `meets the request` praises, `does not mention` and `only repeats` fault.
+stem), comparatives among them (`clearer`, `the weakest`; `longer` and `simpler` are neither). A stance word is
+turned by every negation among the three content words before it; words such as `lacks` fault by themselves and turn
+what follows too, unless they are negated (`does not lack clarity` praises). A span of text is for its side if more
+words praise than fault, against it if fewer; a draw goes to the first one (`fails to tell the story in a clear
+way`). A wish faults, whatever else is said (`could have been more detailed`). Where none of these speaks, deeds do:
+`meets the request` praises, `does not mention` and `only repeats` fault.
 """
 
 from __future__ import annotations
@@ -33,6 +34,12 @@ respectful rich right robust safe skillful solid sound specific straightforward 
 superb superior thorough thoughtful understandable useful valid valuable vivid accuracy clarity coherence completeness
 consistency correctness efficiency originality precision relevance
 """
+# Qualities of both lists that take endings; the other words speak only when they are compared (`deeper`, `wordier`).
+_COMPARED = """
+clear clumsy easy friendly great lazy messy nice polite poor rich rude safe shallow sloppy sound strong vague weak
+"""
+_ONLY_COMPARED = "clean crisp deep fresh full lively neat sharp smart smooth tight warm wise"
+_ONLY_COMPARED_BAD = "bland choppy clunky dry dull flat harsh muddy risky rough wordy"
 _PRAISES = (
     "advantage benefit convince enhance excel practical prefer proper satisfy strength succeed win winner"
 )
@@ -73,7 +80,8 @@ _REACH = 3
 _DEGREES = {"clearly", "completely", "perfectly", "strongly"}
 _WISH = re.compile(
     r"\b(?:could|should|might|would)(?:\s(?:also|perhaps|potentially|further|still))*\s"
-    r"(?:have|benefit|further|improve|be\s(?:a\sbit|better|clarified|clearer|enhanced|expanded|further|improved|more))\b"
+    r"(?:have|benefit|further|improve|be\s(?:(?:a\sbit|better|clarified|enhanced|expanded|further|improved|more)"
+    r"|(?:(?:even|much)\s)?(?:cleaner|clearer|deeper|fuller|richer|safer|sharper|smoother|stronger|tighter)))\b"
     r"|\b(?:room\sfor|needs?|requires?)\s(?:\w+\s)?improvement\b"
     r"|\btoo\s(?:brief|broad|casual|complex|few|formal|general|generic|informal|little|long|many|much|narrow|short|simple"
     r"|simplistic|technical|vague|verbose|wordy)\b"
@@ -100,7 +108,10 @@ irrelevant relevance relevant unrelated
 polite rude
 """
 
-_VERDICTS = "best better choose choice inferior lose loser prefer preferable preferred superior win winner worse worst"
+_VERDICTS = """
+best better choose choice inferior lose loser prefer preferable preferred stronger strongest superior weaker weakest
+win winner worse worst
+"""
 _STOP = """
 a about above additionally after again all also although am among an and another any are as at be because been before
 being below between both but by can consequently conversely could did do does doing done down during each either even
@@ -223,8 +234,8 @@ def _signs(words: list[str], praise: str, fault: str) -> list[int]:
 def _lists() -> dict[str, frozenset[str]]:
     both, turn = _forms(_FAULTS_AND_TURNS), frozenset(_TURNS.split())
     return {
-        "for": _qualities(_GOOD) | _forms(_PRAISES),
-        "against": _qualities(_BAD) | _forms(_FAULTS) | both,
+        "for": _qualities(_GOOD) | _forms(_PRAISES) | _compared(_ONLY_COMPARED),
+        "against": _qualities(_BAD) | _forms(_FAULTS) | _compared(_ONLY_COMPARED_BAD) | both,
         "fault and turn": both,
         "deed": _forms(_DEEDS),
         "plain deed": _forms(_PLAIN_DEEDS),
@@ -245,12 +256,24 @@ def _topics() -> dict[str, str]:
 
 
 def _qualities(words: str) -> frozenset[str]:
-    """Return adjectives and nouns with their adverbs, their nouns in -ness and, of nouns in -y, their plurals."""
+    """Return adjectives and nouns with their adverbs, degrees and nouns in -ness and, of nouns in -y, their plurals."""
     return frozenset(form for word in words.split() for form in _quality(word))
+
+
+def _compared(words: str) -> frozenset[str]:
+    """Return comparatives and superlatives."""
+    return frozenset(form for word in words.split() for form in _endings(word))
+
+
+def _endings(word: str) -> tuple[str, str]:
+    base = f"{word[:-1]}i" if word.endswith("y") else word.removesuffix("e")
+    return f"{base}er", f"{base}est"
 
 
 def _quality(word: str) -> Iterator[str]:
     yield from (word, f"{word}ly", f"{word}ness", f"{word}ally")
+    if word in _COMPARED.split():
+        yield from _endings(word)
     if word.endswith("le"):
         yield f"{word[:-1]}y"
     if word.endswith("y"):

@@ -6,7 +6,7 @@ second epoch would repeat the first. Here the order of an epoch depends on seed 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -27,6 +27,8 @@ class ComparisonSampler(Sampler[int]):
         group_size: Rollouts of each prompt.
         repeats: How often a batch is yielded.
         seed: Of the shuffling.
+        choose: Of the prompts that stand together, which one an epoch shows, from number of the unit and epoch; by
+            default all of them.
     """
 
     def __init__(
@@ -38,10 +40,13 @@ class ComparisonSampler(Sampler[int]):
         group_size: int,
         repeats: int,
         seed: int,
+        choose: Callable[[int, int], int] | None = None,
     ) -> None:
         self._units = num_prompts // unit
         self._unit = unit
-        self._per_batch = prompts_per_batch // unit
+        self._shown = unit if choose is None else 1
+        self._choose = choose
+        self._per_batch = prompts_per_batch // self._shown
         self._group_size = group_size
         self._repeats = repeats
         self._seed = seed
@@ -58,14 +63,17 @@ class ComparisonSampler(Sampler[int]):
             batch = [
                 unit * self._unit + place
                 for unit in order[start : start + self._per_batch]
-                for place in range(self._unit)
+                for place in self._places(unit)
             ]
             for _ in range(self._repeats):
                 for row in batch:
                     yield from [row] * self._group_size
 
+    def _places(self, unit: int) -> Sequence[int]:
+        return range(self._unit) if self._choose is None else (self._choose(unit, self._epoch),)
+
     def __len__(self) -> int:
-        prompts = self._num_batches * self._per_batch * self._unit
+        prompts = self._num_batches * self._per_batch * self._shown
         return prompts * self._group_size * self._repeats
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -35,14 +35,16 @@ from reasrm.training.models import BaseModel
 __all__ = [
     "ComparisonEncoder",
     "EncodedComparisons",
+    "Orders",
     "Overlap",
     "Prompt",
     "overlap",
     "read_comparisons",
     "read_judgment",
+    "shown_in_epoch",
 ]
 
-Orders = Literal["random", "both", "given"]
+Orders = Literal["random", "each_epoch", "both", "given"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Prompt:
 
 @dataclass(slots=True)
 class EncodedComparisons:
-    """What became of all rows of some files. With both orders the two prompts of a pair stand together."""
+    """What became of all rows of some files. With both orders, or one drawn each epoch, a pair's two stand together."""
 
     prompts: list[Prompt] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
@@ -172,9 +174,14 @@ class ComparisonEncoder:
         comparison = row.compare() if isinstance(row, PreferencePair) else row
         assert isinstance(comparison, Comparison)  # noqa: S101 - `_unusable` has looked
         given = self._orders == "given" and isinstance(row, Comparison)
-        if self._orders == "both":
+        if self._orders in ("both", "each_epoch"):
             return comparison, comparison.swap()
         return (comparison if given else comparison.present(self._seed),)
+
+
+def shown_in_epoch(comparison: Comparison, seed: int, epoch: int) -> Comparison:
+    """Return a comparison in the order that id, seed and epoch draw; in epoch 0 the one that is drawn once for all."""
+    return comparison.present(derive_seed(seed, "order", epoch) if epoch else seed)
 
 
 def read_comparisons(
@@ -182,8 +189,8 @@ def read_comparisons(
     encoder: ComparisonEncoder,
     *,
     limit: int | None = None,
-    columns: Columns | None = None,
     draw: int | None = None,
+    columns: Columns | None = None,
     progress: Callable[[int], None] = lambda number: None,
 ) -> EncodedComparisons:
     """Read and encode the pairs of some files, in order.
@@ -192,8 +199,8 @@ def read_comparisons(
         files: Of any schema that `reasrm judge` reads.
         encoder: Pairs to prompts.
         limit: Take at most this many rows.
-        columns: Field → the column that holds it.
         draw: Seed by which these are drawn from all rows, by their ids; None takes the first ones.
+        columns: Field → the column that holds it.
         progress: Called with the number of rows taken, after each.
 
     Raises:
@@ -202,9 +209,9 @@ def read_comparisons(
     """
     found = EncodedComparisons()
     seen: dict[str, str] = {}
-    rows = _rows(files, limit if draw is None else None, columns)
-    if limit is not None and draw is not None:
-        rows = _drawn(rows, limit, draw)
+    rows = (
+        _rows(files, limit, columns) if limit is None or draw is None else _drawn(files, limit, draw, columns)
+    )
     for number, (place, row) in enumerate(rows, 1):
         if isinstance(row, Dropped):
             found.dropped.append(row)
@@ -237,7 +244,7 @@ def _rows(
 
 
 def _drawn(
-    rows: Iterable[tuple[str, Row | Dropped]], limit: int, seed: int
+    files: Sequence[str], limit: int, seed: int, columns: Columns | None
 ) -> Iterator[tuple[str, Row | Dropped]]:
     """Yield a sample of the rows, in their order. Which rows depends on the seed and the ids, not on the order."""
 
@@ -245,7 +252,7 @@ def _drawn(
         number, (place, row) = item
         return derive_seed(seed, "sample", row.id or place), number
 
-    chosen = heapq.nsmallest(limit, enumerate(rows), key=key)
+    chosen = heapq.nsmallest(limit, enumerate(_rows(files, None, columns)), key=key)
     yield from (item for _, item in sorted(chosen, key=lambda item: item[0]))
 
 

@@ -30,6 +30,7 @@ from reasrm.rewards.build import RewardFunction
 from reasrm.runs import write_best
 from reasrm.training.batches import ComparisonSampler
 from reasrm.training.checkpoints import SafeCheckpoints
+from reasrm.training.comparisons import shown_in_epoch
 from reasrm.training.guards import GuardedSteps
 from reasrm.training.meta_reward import MetaReward
 from reasrm.training.rlvr_config import RLVRStage
@@ -105,9 +106,10 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
                 place="trainer",
                 remedy="double trainer.generation_batch_size or trainer.gradient_accumulation_steps",
             )
-        if len(self._train_keys) < groups:
+        available = len(self._train_keys) // (2 if self._redraws else 1)
+        if available < groups:
             raise ConfigError(
-                f"a generation batch takes {groups} prompts, and there are {len(self._train_keys)}",
+                f"a generation batch takes {groups} prompts, and there are {available}",
                 place="data.train",
                 remedy="give more pairs, or set trainer.generation_batch_size lower",
             )
@@ -129,6 +131,16 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
         return 2 if self.stage.data.orders == "both" else 1
 
     @property
+    def _redraws(self) -> bool:
+        """Whether both orders of a pair are at hand, of which each epoch shows one."""
+        return self.stage.data.orders == "each_epoch"
+
+    def _order_of_epoch(self, pair: int, epoch: int) -> int:
+        """Return which of a pair's two prompts an epoch shows."""
+        first = self.policy.prompts[self._train_keys[2 * pair]].comparison
+        return int(shown_in_epoch(first, self.stage.seed, epoch).order != first.order)
+
+    @property
     def _prompts_per_batch(self) -> int:
         return int(self.args.generation_batch_size or 0) // self.num_generations
 
@@ -142,11 +154,12 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
     def _get_train_sampler(self, dataset: Any = None) -> ComparisonSampler:
         return ComparisonSampler(
             len(self._train_keys),
-            unit=self._unit,
+            unit=2 if self._redraws else self._unit,
             prompts_per_batch=self._prompts_per_batch,
             group_size=self.num_generations,
             repeats=self._generate_every,
             seed=self.args.seed,
+            choose=self._order_of_epoch if self._redraws else None,
         )
 
     # Loss

@@ -71,6 +71,12 @@ class Comparisons:
 
     train: EncodedComparisons
     validation: dict[str, EncodedComparisons]
+    redraws: bool = False
+
+    @property
+    def num_prompts(self) -> int:
+        """Prompts of an epoch."""
+        return len(self.train.prompts) // (2 if self.redraws else 1)
 
     def overlaps(self) -> dict[str, Overlap]:
         """Return what each validation split has in common with the training rows."""
@@ -79,7 +85,7 @@ class Comparisons:
     def to_json(self) -> dict[str, Any]:
         """Return the counts that the run keeps."""
         return {
-            "rows": len(self.train.prompts),
+            "rows": self.num_prompts,
             "dropped": self.train.reasons,
             "targets": self.train.targets,
             "lengths": {"prompt": describe_numbers(self.train.lengths())},
@@ -98,22 +104,29 @@ def encode_data(setup: Setup, listener: Listener | None = None) -> Comparisons:
     """
     listener = listener or Listener()
     stage = setup.stage
+    if stage.rewards.combine.kind == "group_zscore" and stage.advantages.kind in ("group", "whitened"):
+        listener.say(
+            f"warning: rewards.combine group_zscore and advantages {stage.advantages.kind} both divide by a "
+            "spread: in groups that are all right a tiny extra counts as much as right against "
+            "wrong; use advantages.kind: mean_only"
+        )
     listener.say(f"encoding {', '.join(stage.data.train)}")
     encoder = _encoder(setup, stage.data.orders)
     train = read_comparisons(
         stage.data.train, encoder, limit=stage.data.limit, columns=stage.data.columns, progress=listener.rows
     )
+    redraws = stage.data.orders == "each_epoch"
     section = stage.validation
     if section is None:
-        return Comparisons(train, {})
+        return Comparisons(train, {}, redraws)
     encoder = _encoder(setup, section.orders)
     splits = {
         name: read_comparisons(
-            files, encoder, limit=section.limit, columns=stage.data.columns, draw=stage.seed
+            files, encoder, limit=section.limit, draw=stage.seed, columns=stage.data.columns
         )
         for name, files in section.splits.items()
     }
-    data = Comparisons(train, splits)
+    data = Comparisons(train, splits, redraws)
     if stage.selection is not None and not section.allow_training_rows:
         _refuse_training_rows(data, stage.selection)
     return data
@@ -157,7 +170,7 @@ def plan(setup: Setup, data: Comparisons) -> dict[str, Any]:
         **data.to_json(),
         "max_prompt_tokens": setup.max_prompt_tokens,
         "max_completion_tokens": args.max_completion_length,
-        "batches": rollout_batches(len(data.train.prompts), args, lengths),
+        "batches": rollout_batches(data.num_prompts, args, lengths),
         "parameters": {"total": parameters.total, "trained": parameters.trained},
         "dtype": str(dtype).removeprefix("torch."),
         "memory_gib": memory,

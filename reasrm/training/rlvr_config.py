@@ -80,15 +80,17 @@ class ComparisonSection(Config):
     Args:
         train: Files of preference pairs or labelled comparisons, of any schema that `reasrm judge` reads.
         columns: Field → the column, or path into one, that holds it in these files and those of `validation`.
-        orders: `random`: one order per pair, drawn from its id and the seed; `both`: each order is a prompt, and both
-            are in one batch; `given`: the order of the row, which a preference pair does not have.
+        orders: `random`: one order per pair, drawn from its id and the seed; `each_epoch`: the same in the first epoch,
+            drawn anew from id, seed and epoch in every other, so that no order can be learned by heart; `both`: each
+            order is a prompt, and both are in one batch; `given`: the order of the row, which a preference pair does
+            not have.
         max_prompt_tokens: Longest prompt. A longer one is dropped and counted, never cut.
         limit: Read at most this many rows.
     """
 
     train: tuple[str, ...] = Field(min_length=1)
     columns: ColumnMap = Field(default_factory=dict)
-    orders: Literal["random", "both", "given"] = "random"
+    orders: Literal["random", "each_epoch", "both", "given"] = "random"
     max_prompt_tokens: int = Field(default=4096, gt=0)
     limit: int | None = Field(default=None, gt=0)
 
@@ -318,6 +320,10 @@ class RLVRStage(Stage):
         self._check_alarms()
         if self.rollouts.refill and self.data.orders == "both":
             raise ValueError("rollouts.refill would tear the two orders of a pair apart; use one of the two")
+        if self.rollouts.refill and self.data.orders == "each_epoch":
+            raise ValueError(
+                "rollouts.refill takes prompts of other rows whatever the epoch's order; use data.orders: random"
+            )
         if self.rollouts.refill and self.trainer.get("use_vllm"):
             raise ValueError("rollouts.refill draws through transformers only; leave use_vllm or refill out")
         return self

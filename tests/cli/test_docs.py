@@ -26,6 +26,7 @@ VERBS = [
         "data curate",
         "data sources",
         "specs",
+        "configs",
         "demo",
         "env",
         "sft",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reasrm.critiques import core_arguments
-from reasrm.critiques.wording import content_stems, is_verdict_only, stance_of
+from reasrm.critiques.wording import content_stems, is_verdict_only, stance_of, topic_key
 
 
 def told(text: str, **how: object) -> list[str]:
@@ -163,6 +163,40 @@ def test_repeats_are_dropped_and_the_other_stance_is_none() -> None:
 )
 def test_stances(text: str, stance: str | None) -> None:
     assert stance_of(text) == stance
+
+
+@pytest.mark.parametrize(
+    ("text", "stance"),
+    [
+        ("a clearer account", "for"),
+        ("stronger", "for"),
+        ("the strongest of both", "for"),
+        ("richer in examples", "for"),
+        ("much deeper analysis", "for"),
+        ("the friendliest tone", "for"),
+        ("weaker", "against"),
+        ("vaguer than the other", "against"),
+        ("the laziest reading", "against"),
+        ("wordier", "against"),
+        ("no clearer than the question", "against"),
+        ("not weaker", "for"),
+        ("could be clearer", "against"),
+        ("would be even stronger with sources", "against"),
+        ("deep water", None),
+        ("dry land", None),
+        ("longer and simpler", None),
+        ("under the ladder", None),
+        ("an interest in forest fires", None),
+    ],
+)
+def test_comparatives_and_superlatives(text: str, stance: str | None) -> None:
+    assert stance_of(text) == stance
+
+
+def test_a_comparative_is_of_the_quality_it_compares() -> None:
+    assert topic_key("clearer") == topic_key("unclear") == topic_key("clarity")
+    assert is_verdict_only("Overall, the response is stronger")
+    assert not is_verdict_only("the response is clearer")
 
 
 def test_content_words_are_stems_without_function_words() -> None:

@@ -114,9 +114,10 @@ def test_the_page_says_what_a_reward_on_the_critique_adds(measured: tuple[Lab, d
     for claim in process_page.CLAIMS:
         assert text.count(f"| {claim[0]} |") == 8
     lost = 100 * result["cells"]["sampled hard"]["right"].count("0") / 24
-    assert f"hard accuracy | sampled | {lost:+.1f} [{lost:+.1f}, {lost:+.1f}]" in text
+    assert f"| {lost:+.1f} ({lost:+.1f}) | {lost:+.1f} [{lost:+.1f}, {lost:+.1f}] |" in text
     # The MetaRM's arm equals outcome only: it recovers nothing, which is half of the difference below half of it.
-    assert f"| hard accuracy | sampled | {lost:+.1f} | +0.0 | +0.0 | {-lost / 2:+.1f}" in text
+    assert f"| hard accuracy | sampled | {lost:+.1f} | +0.0 | +0.0 |" in text
+    assert f"| {-lost / 2:+.1f} [{-lost / 2:+.1f}, {-lost / 2:+.1f}] | **reversed** |" in text
 
 
 @pytest.mark.soak

@@ -17,6 +17,7 @@ from reasrm.errors import ConfigError, InputError
 from reasrm.records import Order
 from reasrm.requests import SamplingParams
 from reasrm.training.batches import ComparisonSampler, replacements
+from reasrm.training.comparisons import shown_in_epoch
 from reasrm.training.judge_grpo import JudgeGRPOTrainer
 from reasrm.training.rlvr import Comparisons, encode_data, plan, set_up, train
 from reasrm.training.rlvr_config import load_rlvr_stage
@@ -357,6 +358,71 @@ def test_a_plan_counts_as_the_trainer_does(tmp_path: Path) -> None:
     assert (planned["steps_per_epoch"], planned["total_steps"]) == (2, 4)
     said = train(setup.stage, str(config), tmp_path / "run")
     assert said["steps"] == 4
+
+
+def test_an_order_may_be_drawn_anew_each_epoch(tmp_path: Path) -> None:
+    config = write_rlvr_stage(tmp_path)
+    anew = rlvr_trainer(config, tmp_path / "anew", "data.orders=each_epoch")
+    once = rlvr_trainer(config, tmp_path / "once")
+
+    def shown(trainer: JudgeGRPOTrainer, epoch: int) -> dict[str, str]:
+        sampler = trainer._get_train_sampler()
+        sampler.set_epoch(epoch)
+        keys = [trainer._train_keys[row] for row in sampler]
+        assert len(keys) == len(sampler) == 8 * 4
+        assert all(len(set(keys[start : start + 4])) == 1 for start in range(0, len(keys), 4))
+        return dict(key.split("|") for key in keys)
+
+    drawn = [shown(anew, epoch) for epoch in range(24)]
+    assert drawn[0] == shown(once, 0) == shown(once, 5)  # the first epoch is that of `random`
+    for epoch, orders in enumerate(drawn):
+        assert orders == {
+            row: str(shown_in_epoch(anew.policy.prompts[f"{row}|AB"].comparison, 0, epoch).order)
+            for row in orders
+        }
+    assert all(
+        len({orders[row] for orders in drawn}) == 2 for row in drawn[0]
+    )  # each pair in both orders, in time
+    assert all(set(orders.values()) == {"AB", "BA"} for orders in drawn)
+    # Another process, another day: an epoch's orders come from ids, seed and epoch alone.
+    assert shown(rlvr_trainer(config, tmp_path / "again", "data.orders=each_epoch"), 7) == drawn[7]
+    assert shown(rlvr_trainer(config, tmp_path / "other", "data.orders=each_epoch", "seed=1"), 0) != drawn[0]
+
+
+def test_a_plan_counts_one_prompt_per_pair_and_epoch(tmp_path: Path) -> None:
+    config = write_rlvr_stage(tmp_path)
+
+    def planned(orders: str) -> dict[str, Any]:
+        stage = load_rlvr_stage(config, [f"data.orders={orders}"])
+        setup = set_up(stage, str(config), tmp_path / "out")
+        return plan(setup, encode_data(setup))
+
+    once, anew, both = map(planned, ("random", "each_epoch", "both"))
+    assert (once["rows"], anew["rows"], both["rows"]) == (8, 8, 16)
+    assert anew["batches"]["steps_per_epoch"] == once["batches"]["steps_per_epoch"]
+    assert anew["targets"] == {"A": 8, "B": 8}
+    with pytest.raises(ConfigError, match="refill"):
+        load_rlvr_stage(config, ["data.orders=each_epoch", "rollouts.refill=1"])
+
+
+@pytest.mark.parametrize(
+    ("combine", "advantages", "warned"),
+    [
+        ("group_zscore", "group", True),
+        ("group_zscore", "whitened", True),
+        ("group_zscore", "mean_only", False),
+        ("weighted_sum", "group", False),
+    ],
+)
+def test_a_spread_that_is_divided_out_twice_is_warned_of(
+    tmp_path: Path, combine: str, advantages: str, warned: bool
+) -> None:
+    config = write_rlvr_stage(tmp_path)
+    words = [f"rewards.combine.kind={combine}", f"advantages.kind={advantages}"]
+    setup = set_up(load_rlvr_stage(config, words), str(config), tmp_path / "out")
+    said: list[str] = []
+    encode_data(setup, Listener(say=said.append))
+    assert any("group_zscore" in line for line in said) is warned
 
 
 def test_rows_of_validation_are_drawn_and_not_the_first(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ class Stopped(Exception):
     """A training was stopped by the test."""
 
 
-@pytest.mark.parametrize("kind", ["all", "adapters"])
+@pytest.mark.parametrize("kind", ["all", "adapters", "orders drawn anew"])
 def test_an_interrupted_run_ends_with_the_same_bits(tmp_path: Path, kind: str) -> None:
     """Stopped in its second epoch: weights, logs, alarms, samples, canary and the choice are those of a whole run."""
     write_rlvr_stage(tmp_path, pairs=[preference(n) for n in range(20, 23)])
@@ -178,6 +178,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(tmp_path: Path, kind: str) -
         tmp_path,
         pairs=[preference(n) for n in range(4)],  # an epoch lasts four steps
         lora={"r": 4} if kind == "adapters" else None,
+        data={"orders": "each_epoch" if kind == "orders drawn anew" else "random"},
         validation={"splits": {"held_out": str(tmp_path / "held-out.jsonl")}, "every": 2},
         selection={},
         watch={"samples_every": 2, "canary": {"rows": 1, "every": 3}},
@@ -202,7 +203,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(tmp_path: Path, kind: str) -
     folders = [tmp_path / name / "checkpoints" for name in ("whole", "cut")]
     found = [sorted(path.name for path in folder.iterdir()) for folder in folders]
     assert found[0] == found[1] == ["checkpoint-2", "checkpoint-6", "checkpoint-8"]
-    file = "model.safetensors" if kind == "all" else "adapter_model.safetensors"
+    file = "adapter_model.safetensors" if kind == "adapters" else "model.safetensors"
     for name in found[0]:
         files = {path.suffix for path in (folders[1] / name).iterdir()}
         assert files <= {".json", ".safetensors", ".jinja", ".md"}
