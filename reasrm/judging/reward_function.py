@@ -44,6 +44,7 @@ from reasrm.judging.tournaments import (
     round_robin,
 )
 from reasrm.sources.fields import conversation, describe, messages, shared
+from reasrm.sources.tools import CALL_ROLES, RESULT_ROLES
 
 __all__ = ["Anchor", "JudgeReward", "Scale", "Scheme", "Unreadable", "as_reward"]
 
@@ -221,7 +222,7 @@ class JudgeReward:
             place = f"prompt {n} of the batch"
             extra = shared({column: columns[column][n] for column in used}, place)
             row = {"prompt": prompt}
-            turns = self._readable(prompt, partial(conversation, row, "prompt", place))
+            turns = self._readable(prompt, partial(_words, row, place))
             contexts.append(None if turns is None else Context(turns, **extra))
         anchors = self._anchors(prompts, contexts, columns)
         rollouts: list[_Rollout | None] = []
@@ -376,6 +377,19 @@ def _pairing(group: _Group, match: Match) -> Pairing | None:
         return Pairing(group.context, first, group.players[match.second], match.meeting)
     anchor = group.anchors[match.first]
     return None if anchor is None else Pairing(group.context, first, anchor)
+
+
+def _words(row: Mapping[str, Any], place: str) -> Any:
+    """Return the turns of a prompt; a tool's call or result is more than text here, whatever files make of it."""
+    prompt = row["prompt"]
+    for message in prompt if isinstance(prompt, list) else ():
+        if isinstance(message, dict) and (
+            message.get("tool_calls")
+            or message.get("function_call")
+            or message.get("role") in (*RESULT_ROLES, *CALL_ROLES)
+        ):
+            raise RowError("holds a tool call or its result", code="not_text", place=place)
+    return conversation(row, "prompt", place)
 
 
 def _last_words(turns: Sequence[Any], place: str) -> str:

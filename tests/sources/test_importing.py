@@ -246,8 +246,10 @@ def test_every_example_goes_through_the_import(tmp_path: Path, source: Any) -> N
     check_sums(report)
     assert report.files[0].sources == [source.name]
     scored = ("prometheus-absolute", "helpsteer2-ratings", "feedback-collection", "beavertails")
-    assert report.kept == {"rm-bench": 9, **dict.fromkeys(scored, 0)}.get(source.name, 1)
-    assert report.dropped == ({"pointwise": 1} if source.name in scored else {})
+    no_pairs = {**dict.fromkeys(scored, "pointwise"), "alpaca-eval": "no_label", "rmb-bon": "listwise"}
+    reason = no_pairs.get(source.name)
+    assert report.kept == {"rm-bench": 9}.get(source.name, 0 if reason else 1)
+    assert report.dropped == ({reason: 1} if reason else {})
     again = list(read_file(report.output))
     assert [(item.source, item.error) for item in again] == [("trl", None)] * report.kept
 
