@@ -80,14 +80,17 @@ def evidence_table(findings: Findings) -> str:
 
 
 def judged_rows(output: Path, pairs: Mapping[str, PreferencePair], count: int) -> Iterator[str]:
-    """Yield judged rows as a person reads them, the first of the file by id."""
+    """Yield judgments as a person reads them, as they were shown: up to half of them wrong, both orders by turns."""
     lines = sorted(read_records(output), key=lambda line: str(line["id"]))
-    for line in lines[:count]:
-        yield _judged_row(line, pairs[line["id"]])
+    right = [line for line in lines if line["correct"]]
+    wrong = [line for line in lines if not line["correct"]][: count // 2]
+    for number, line in enumerate((*wrong, *right[: count - len(wrong)])):
+        mistaken = [judgment for judgment in line["judgments"] if judgment["verdict"] != "A"]
+        judgment = mistaken[0] if mistaken else line["judgments"][number % len(line["judgments"])]
+        yield _judged_row(line, judgment, pairs[line["id"]])
 
 
-def _judged_row(line: Mapping[str, Any], pair: PreferencePair) -> str:
-    judgment = line["judgments"][0]
+def _judged_row(line: Mapping[str, Any], judgment: Mapping[str, Any], pair: PreferencePair) -> str:
     as_in_row = judgment["order"] == Order.AB
     shown = pair.compare() if as_in_row else pair.compare().swap()
     own = None if judgment["verdict"] is None else Verdict(judgment["verdict"])

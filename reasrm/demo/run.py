@@ -148,7 +148,7 @@ def _last_stage(config: DemoConfig, output: Path) -> tuple[Path, str]:
 def _tell(config: DemoConfig, measured: list[Measured], tests: Mapping[Split, Path]) -> None:
     """Say what came out: judged rows, what the base could see, the table and what its columns mean."""
     shown = measured[-len(tests)]
-    note(f"\n{_SHOWN} judged rows of the split {shown.split}\n")
+    note(f"\n{_SHOWN} judged rows of the split {shown.split}, wrong ones first\n")
     for text in judged_rows(shown.folder / "judgments.jsonl", read_pairs(tests[shown.split]), _SHOWN):
         note(text + "\n")
     note(
