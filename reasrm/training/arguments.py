@@ -71,16 +71,15 @@ def _check_deepspeed(value: Any, place: str) -> None:
 
 
 def _check_trackers(value: str | list[str] | None, place: str) -> None:
-    from transformers.integrations import get_available_reporting_integrations
-    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+    from transformers import integrations
+    from transformers.integrations import integration_utils
 
     names = [value] if isinstance(value, str) else value or []
+    there = integrations.get_available_reporting_integrations()
+    there += ["flyte"] if integration_utils.is_flytekit_available() else []  # which transformers forgets
     for name in names if value not in ("none", "all", ["none"], ["all"]) else ():
-        expect_word(name, tuple(INTEGRATION_TO_CALLBACK), f"{place}: trainer.report_to")
-        if name not in (
-            *get_available_reporting_integrations(),
-            "flyte",
-        ):  # flyte is not on the list of transformers
+        expect_word(name, tuple(integration_utils.INTEGRATION_TO_CALLBACK), f"{place}: trainer.report_to")
+        if name not in there:
             raise EnvironmentProblem(
                 f"trainer.report_to: {name}, which is not installed",
                 place=place,
