@@ -7,7 +7,6 @@ asked and not there (a GPU, bfloat16, a package) is refused before anything is l
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.extras import require
 from reasrm.training.config import SFTStage, Stage
+from reasrm.training.ranges import expect_word
 
 __all__ = ["build_arguments", "check_machine", "sft_arguments", "uses_deepspeed", "weights_dtype"]
 
@@ -71,15 +71,19 @@ def _check_deepspeed(value: Any, place: str) -> None:
 
 
 def _check_trackers(value: str | list[str] | None, place: str) -> None:
+    from transformers import integrations
+    from transformers.integrations import integration_utils
+
     names = [value] if isinstance(value, str) else value or []
-    modules = {"wandb": "wandb", "tensorboard": "tensorboard", "mlflow": "mlflow", "trackio": "trackio"}
-    for name in names:
-        module = modules.get(name)
-        if module is not None and importlib.util.find_spec(module) is None:
+    there = integrations.get_available_reporting_integrations()
+    there += ["flyte"] if integration_utils.is_flytekit_available() else []  # which transformers forgets
+    for name in names if value not in ("none", "all", ["none"], ["all"]) else ():
+        expect_word(name, tuple(integration_utils.INTEGRATION_TO_CALLBACK), f"{place}: trainer.report_to")
+        if name not in there:
             raise EnvironmentProblem(
                 f"trainer.report_to: {name}, which is not installed",
                 place=place,
-                remedy=f"install it with: pip install {module}",
+                remedy=f"install it with: pip install {name.replace('_', '-')}, or leave it out",
             )
 
 

@@ -242,12 +242,19 @@ def test_what_is_asked_and_not_there_is_refused(
     assert words in str(caught.value)
 
 
-def test_a_missing_tracker_is_named(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from reasrm.training import arguments
+@pytest.mark.parametrize("tracker", ["wandb", "clearml", "dvclive"])
+def test_a_missing_tracker_is_named(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracker: str
+) -> None:
+    monkeypatch.setattr("transformers.integrations.get_available_reporting_integrations", list)
+    with pytest.raises(EnvironmentProblem, match=f"pip install {tracker}"):
+        trainer_for(config, tmp_path, f"trainer.report_to=[{tracker}]")
 
-    monkeypatch.setattr(arguments.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(EnvironmentProblem, match="pip install wandb"):
-        trainer_for(config, tmp_path, "trainer.report_to=[wandb]")
+
+@pytest.mark.parametrize("value", ["nope", "[nope]", "[none, wandbb]", "[tensorbord]"])
+def test_a_tracker_that_nobody_knows_is_refused(config: Path, tmp_path: Path, value: str) -> None:
+    with pytest.raises(ConfigError, match=r"trainer\.report_to"):
+        trainer_for(config, tmp_path, f"trainer.report_to={value}")
 
 
 def weights_of(checkpoint: str) -> bytes:
