@@ -51,9 +51,11 @@ _NEGATIONS = frozenset(("not", "cannot", "never", "hardly", "no"))
 _DENIALS = _NEGATIONS.union(_DENYING.split())
 _OPINIONS = frozenset(_HOLDING.split())
 _CONDITIONS = frozenset(("if", "unless"))
-_TAKING_BACK = _CONDITIONS.union("or only provided assuming".split())  # directly behind a phrase
+_TAKING_BACK = _CONDITIONS.union(["or", "only", "provided", "assuming"])  # directly behind a phrase
 _ABOUT_IT = frozenset(("is", "was", "would"))  # there, the phrase is what is spoken of
-_REPORTS = frozenset("argues claims thinks believes says insists write print output".split())  # a colon belongs to these
+_REPORTS = frozenset(
+    ["argues", "claims", "thinks", "believes", "says", "insists", "write", "print", "output"]
+)  # a colon belongs to these
 _HANGING = frozenset(("that", "whether", "nor", "neither", "either", "or"))  # more of the clause is to come
 _OPEN = _HANGING | _LEADS  # no sentence ends behind one of these
 _WINDOW = 4  # words between `I`, a denial and the opinion it denies
