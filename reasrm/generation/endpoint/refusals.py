@@ -115,7 +115,7 @@ class Refusal:
             return False
         if self._has(_FILTER_CODES):
             return True
-        about_input = self.status != 403 or "input" in self.reason
+        about_input = self.status != 403 or "input" in self.reason.casefold()
         return about_input and _FILTER.search(self.reason) is not None
 
     @property
