@@ -65,7 +65,7 @@ SourceName = Annotated[str, Option("--source", help="The rows' schema; auto reco
 CoerceScalars = Annotated[
     bool, Option("--coerce-scalars", help="Read true or 7 as the texts 'True' and '7'.")
 ]
-Seed = Annotated[int, Option("--seed", help="Root of every draw.")]
+Seed = Annotated[int, Option("--seed", min=-(2**63), max=2**63 - 1, help="Root of every draw.")]
 SandboxConfig = Annotated[
     Path | None, Option("--config", help="A sandbox configuration, YAML; see configs/sandbox/.")
 ]
@@ -145,13 +145,13 @@ class JudgingFlags:
     orders: Annotated[OrdersChoice, Option(help="Show both orders, the given, or a drawn one.")] = (
         OrdersChoice.both
     )
-    votes: Annotated[int, Option(min=1, help="Samples per order.")] = 1
+    votes: Annotated[int, Option(min=1, max=10_000, help="Samples per order.")] = 1
     verdict_policy: Annotated[
         PolicyChoice, Option(help="Read strictly, or as the suite's own script does.")
     ] = PolicyChoice.strict
-    temperature: Annotated[float | None, Option(min=0.0, help="Default: the spec's.")] = None
+    temperature: Annotated[float | None, Option(min=0.0, max=100.0, help="Default: the spec's.")] = None
     top_p: Annotated[float | None, Option(min=1e-6, max=1.0, help="Default: the spec's.")] = None
-    max_tokens: Annotated[int | None, Option(min=1, help="Default: the spec's.")] = None
+    max_tokens: Annotated[int | None, Option(min=1, max=2**31 - 1, help="Default: the spec's.")] = None
     rubrics: Annotated[Path | None, Option(help="JSONL of rubrics by id.")] = None
     limit: Annotated[int | None, Option(min=1, help="Judge at most this many rows.")] = None
     seed: Seed = 0

@@ -6,12 +6,16 @@ So one counts only
 - at the beginning of the text, a line, a sentence or a clause (behind a comma, colon, dash, bracket or quotation
   mark), or directly behind a word that leads to a clause: `that`, `so`, `therefore`, `believe`, `but`, … (`_LEADS`).
   Behind any other word it is a part of something else: `Output (a) or Output (b) is better`;
-- in a clause without a denial or doubt before it: not, n't, neither, nor, whether, might, … (`_DENIALS`). A comma or a
+- in a clause without a denial or doubt before it: not, n't, neither, nor, whether, might, disagree, hard (to say),
+  suppose, … (`_DENIALS`). A comma or a
   conjunction directly before the phrase begins another clause, save where the comma only sets a remark apart
   (`not clear that, all in all, Output (a) is better`); an opinion that the judge denies to hold (`I do not think`)
   reaches to the next comma with a conjunction;
-- in a sentence without `if` or `unless` before it, and not directly before `if`, `unless` or `or`;
-- not as somebody else's opinion: `Assistant (a) thinks that Output (a) is better`;
+- in a sentence without `if` or `unless` before it, and not directly before `if`, `unless`, `or`, `only`, `provided`;
+- not as what the sentence speaks of (`that Output (a) is better is not true`), save for a reason (`the reason why
+  Output (a) is better is …`);
+- not as somebody else's opinion or order: `Assistant (a) thinks that Output (a) is better`, `it claims: Output …`,
+  `I was told to say …`;
 - in a sentence that is no question. A question mark behind a quotation mark is the quoted text's own.
 
 The words are English ones. Phrases of another language are found as well; only what denies them is not known.
@@ -34,7 +38,9 @@ _LEADING = (
 )
 _DENYING = (
     "neither nor none nothing nobody whether doubt doubtful deny denies unclear unsure uncertain impossible debatable "
-    "false wrong incorrect untrue might may could perhaps maybe possibly argues claims thinks believes says insists"
+    "false wrong incorrect untrue might may could perhaps maybe possibly argues claims thinks believes says insists "
+    "disagree dispute reject refuse decline mistake mistaken hard difficult premature far lack lacks little "
+    "insufficient fail fails failed suppose supposing assume assuming imagine pretend rather told asked asks wants"
 )
 _HOLDING = (
     "think believe say claim conclude agree argue find feel see mean assert suggest hold decide judge know"
@@ -45,6 +51,11 @@ _NEGATIONS = frozenset(("not", "cannot", "never", "hardly", "no"))
 _DENIALS = _NEGATIONS.union(_DENYING.split())
 _OPINIONS = frozenset(_HOLDING.split())
 _CONDITIONS = frozenset(("if", "unless"))
+_TAKING_BACK = _CONDITIONS.union(["or", "only", "provided", "assuming"])  # directly behind a phrase
+_ABOUT_IT = frozenset(("is", "was", "would"))  # there, the phrase is what is spoken of
+_REPORTS = frozenset(
+    ["argues", "claims", "thinks", "believes", "says", "insists", "write", "print", "output"]
+)  # a colon belongs to these
 _HANGING = frozenset(("that", "whether", "nor", "neither", "either", "or"))  # more of the clause is to come
 _OPEN = _HANGING | _LEADS  # no sentence ends behind one of these
 _WINDOW = 4  # words between `I`, a denial and the opinion it denies
@@ -70,7 +81,7 @@ def find_phrases(phrases: Iterable[str], text: str) -> tuple[list[str], list[str
         elif kind == "word":
             sentence.word(written.replace("\u2019", "'"))
         elif kind == "pause":
-            sentence.pause()
+            sentence.pause(written)
         elif kind == "bracket":
             sentence.fresh, sentence.last = False, ""
         elif kind == "quote":  # a question mark behind it is not the judge's
@@ -90,6 +101,7 @@ class _Sentence:
     Args:
         waiting: Phrases that are said unless it turns out to be a question.
         fresh: Whether the last of them ends here.
+        reasoned: Whether the last phrase follows `why`, so that what is said of it gives the reason.
         last: The word before, empty at the beginning of a clause.
         denied: Whether something in this clause denies it.
         aside: Whether a comma has set a remark apart inside this clause.
@@ -101,6 +113,7 @@ class _Sentence:
 
     waiting: list[str] = field(default_factory=list)
     fresh: bool = False
+    reasoned: bool = False
     last: str = ""
     denied: bool = False
     aside: bool = False
@@ -116,11 +129,11 @@ class _Sentence:
         self.fresh = begins and not (denied or self.disowned or self.condition)
         if self.fresh:
             self.waiting.append(phrase)
-        self.last = phrase
+        self.reasoned, self.last = self.last == "why", phrase
 
     def word(self, word: str) -> None:
         """Go on behind a word."""
-        if self.fresh and (word in _CONDITIONS or word == "or"):
+        if self.fresh and (word in _TAKING_BACK or (word in _ABOUT_IT and not self.reasoned)):
             self.waiting.pop()
         self.fresh = False
         self._opinion(word)
@@ -142,9 +155,9 @@ class _Sentence:
         elif word in _COORDINATORS and not self.last:
             self.disowned = False
 
-    def pause(self) -> None:
+    def pause(self, mark: str) -> None:
         """Go on behind a comma, a colon or a dash."""
-        hanging = self.last in _HANGING
+        hanging = self.last in _HANGING or (mark == ":" and self.last in _REPORTS)
         self.denied &= hanging or self.aside
         self.aside, self.fresh, self.last = hanging, False, ""
 

@@ -71,7 +71,7 @@ class MessageTemplate(Config):
 class SamplingDefaults(Config):
     """How the judge samples unless told otherwise."""
 
-    temperature: float = Field(default=0.0, ge=0)
+    temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     top_p: float = Field(default=1.0, gt=0, le=1)
     max_tokens: int = Field(default=4096, gt=0)
 

@@ -215,3 +215,22 @@ def test_usage_errors_exit_2_and_quiet_silences_stderr(tmp_path):
     missing = run(*args, "--spec", "mt-bench")
     assert missing.returncode == 3
     assert missing.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--temperature", "inf"),
+        ("--temperature", "nan"),
+        ("--seed", "9" * 20),
+        ("--max-tokens", "9" * 20),
+        ("--votes", "9" * 20),
+    ],
+)
+def test_a_number_that_no_manifest_can_hold_is_a_usage_error(tmp_path, flag, value):
+    output = tmp_path / "judged.jsonl"
+    rows = write_rows(tmp_path / "rows.jsonl", 1)
+    args = ("judge", "--judge", "replay", "--spec", "mt-bench", "--input", rows, "--output", output)
+    result = run(*args, flag, value)
+    assert (result.returncode, summary(result)["exit_code"]) == (2, 2)
+    assert not output.exists()

@@ -100,6 +100,7 @@ FILTERED = [
         403,
         {"error": {"code": 403, "message": "requires moderation and your input was flagged", "metadata": {}}},
     ),
+    (403, {"error": {"message": "Input was blocked by moderation"}}),
 ]
 NEITHER = [
     (400, {"error": {"message": "messages: roles must alternate"}}),

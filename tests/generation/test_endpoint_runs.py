@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 import threading
@@ -18,6 +19,7 @@ import pytest
 from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.generation.endpoint import EndpointBackend
 from reasrm.generation.endpoint.keys import Secrets, find_key, read_address
+from reasrm.generation.endpoint.refusals import read_refusal
 from reasrm.requests import Completion, PromptMessage, Request, Span
 from tests.fakes import Endpoint, Reply, ask, chat, echo, refuse
 
@@ -330,6 +332,28 @@ def test_no_spelling_of_the_key_is_passed_on(spelling: str) -> None:
     assert "0123" not in cleaned
     assert cleaned.startswith("before ")
     assert cleaned.endswith(" after")
+
+
+@pytest.mark.parametrize("body", ["{}", "<html><body>{}</body></html>", '{{"error": {{"message": "{}"}}}}'])
+@pytest.mark.parametrize("shape", ["cut", "folded", "marked"])
+def test_no_part_of_a_key_is_left_where_a_message_was_cut_or_folded(body: str, shape: str) -> None:
+    key = "sk-ALPHA-SECRET-98765"
+    told = {
+        "cut": "x" * 484 + " " + key,
+        "folded": key[:8] + "  " + key[8:],
+        "marked": key[:8] + "<b>" + key[8:],
+    }
+    refusal = read_refusal(400, body.format(told[shape]).encode())
+    cleaned = Secrets([key]).clean(refusal.reason)
+    if shape != "marked" or "html" in body:
+        assert "ALPHA" not in cleaned
+        assert "SECRET" not in cleaned
+
+
+def test_a_message_cut_inside_a_code_holds_no_part_of_a_key() -> None:
+    key = "sk-ALPHA-SECRET-98765"
+    refusal = read_refusal(400, json.dumps({"error": {"code": "x" * 65 + key}}).encode())
+    assert "alpha" not in Secrets([key]).clean(refusal.reason).lower()
 
 
 def test_a_placeholder_for_a_key_is_a_word_like_any_other() -> None:

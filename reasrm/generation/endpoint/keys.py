@@ -34,6 +34,7 @@ __all__ = [
 NO_KEY = "no-key-needed"
 _OPENAI = "https://api.openai.com/v1"
 _LONGEST_SHOWN = 24
+_LONG = 8  # characters from which on parts of a secret are looked for, too
 _SECRET_NAME = re.compile(
     r"key|token|secret|sig(?:nature)?$|passw|pwd|auth|credential|^code$|^sas$", re.IGNORECASE
 )
@@ -65,16 +66,30 @@ class Secrets:
 
     def __init__(self, values: Iterable[str]) -> None:
         found = sorted(set(values), key=len, reverse=True)
+        self._found = [v for v in found if len(v) >= _LONG]
         self._told = _pattern([v for v in found if len(v) >= (12 if v.isalpha() else 4)])
         self._sure = _pattern([v for v in found if _is_no_chance(v)])
 
     def clean(self, text: str) -> str:
-        """Return a message with every spelling of every secret replaced: plain, repr, URL, JSON, HTML."""
-        return text if self._told is None else self._told.sub("[key]", text)
+        """Return a message with every spelling of every secret replaced: plain, repr, URL, JSON, HTML, folded, cut."""
+        text = text if self._told is None else self._told.sub("[key]", text)
+        return self._without_heads(text) if "\N{HORIZONTAL ELLIPSIS}" in text else text
 
     def clean_answer(self, text: str) -> str:
         """Return what a model wrote, likewise."""
         return text if self._sure is None else self._sure.sub("[key]", text)
+
+    def _without_heads(self, text: str) -> str:
+        """Return a message without the beginning of a secret that was left where the message was cut."""
+        pieces = text.split("\N{HORIZONTAL ELLIPSIS}")
+        for secret in self._found:
+            for n, piece in enumerate(pieces[:-1]):
+                head = next(
+                    (k for k in range(len(secret), 3, -1) if piece[-k:].casefold() == secret[:k].casefold()),
+                    0,
+                )
+                pieces[n] = f"{piece[:-head]}[key]" if head else piece
+        return "\N{HORIZONTAL ELLIPSIS}".join(pieces)
 
 
 def _is_no_chance(secret: str) -> bool:
@@ -87,7 +102,8 @@ def _pattern(secrets: Sequence[str]) -> re.Pattern[str] | None:
 
 
 def _any_spelling(secret: str) -> str:
-    return "".join(map(_character, secret))
+    fold = r"\s*" if len(secret) >= _LONG else ""  # mark-up and line ends come back as spaces
+    return fold.join(map(_character, secret))
 
 
 def _character(character: str) -> str:

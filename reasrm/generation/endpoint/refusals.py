@@ -115,7 +115,7 @@ class Refusal:
             return False
         if self._has(_FILTER_CODES):
             return True
-        about_input = self.status != 403 or "input" in self.reason
+        about_input = self.status != 403 or "input" in self.reason.casefold()
         return about_input and _FILTER.search(self.reason) is not None
 
     @property
@@ -194,7 +194,7 @@ def _refusal(status: int, value: Any, body: bytes) -> Refusal:
     codes, places = set[str](), set[str]()
     for name, child in _fields(value):
         if name in _CODES and isinstance(child, str | int) and not isinstance(child, bool):
-            codes.add(str(child)[:80].lower())
+            codes.add(one_line(str(child), 80).lower())
         elif name in _PLACES:
             places.update(_place(child))
     if not reason:
