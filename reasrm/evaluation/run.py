@@ -90,6 +90,13 @@ def evaluate(
 
     def scanned(scan: Scan) -> None:
         _check_source(suite, scan.source, rows)
+        for path, sha256 in zip(rows.paths, scan.sha256, strict=True):
+            if sha256 in judge.learned_from:
+                _LOG.warning(
+                    "warning: %s is the file %s that the judge was trained with: the score is no test",
+                    path,
+                    judge.learned_from[sha256],
+                )
         if caller.on_scan is not None:
             caller.on_scan(scan)
 
@@ -106,7 +113,7 @@ def evaluate(
     if batch.signum is not None or not batch.tally.rows:
         return Evaluation({}, batch, folder)
     outcomes = sorted((from_row(line) for line in read_records(batch.output)), key=lambda outcome: outcome.id)
-    result = _result(suite, judge, outcomes, batch, options)
+    result = _result(suite, judge, rows, outcomes, batch, options)
     if result["score"] is None and not any(outcome.target is not None for outcome in outcomes):
         raise InputError(
             f"no row has a label that the suite {suite.name!r} scores",
@@ -199,7 +206,12 @@ def _make(folder: Path) -> None:
 
 
 def _result(
-    suite: Suite, judge: Judge, outcomes: list[RowOutcome], batch: BatchResult, options: JudgingOptions
+    suite: Suite,
+    judge: Judge,
+    rows: JudgeInput,
+    outcomes: list[RowOutcome],
+    batch: BatchResult,
+    options: JudgingOptions,
 ) -> dict[str, Any]:
     sha256 = batch.scan.sha256
     result = suite.score(outcomes, seed=options.seed).as_dict()
@@ -223,6 +235,7 @@ def _result(
         },
         "replayed": "+".join(sorted(batch.scan.recorded)) if options.recorded_only else None,
         "data_sha256": sha256[0] if len(sha256) == 1 else digest(sha256, length=64),
+        "inputs": [{"path": str(path), "sha256": sha} for path, sha in zip(rows.paths, sha256, strict=True)],
         "source": batch.scan.source,
         "seed": options.seed,
         "sampling": {

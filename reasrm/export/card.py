@@ -15,14 +15,13 @@ from typing import Any
 import orjson
 
 from reasrm.errors import InputError
+from reasrm.export.overlaps import as_code, describe_overlaps
 from reasrm.export.source import Provenance, Source
 from reasrm.files import display_name
 from reasrm.protocol.spec import JudgeSpec
 
 __all__ = ["Evaluation", "check_measured", "read_results", "render_card"]
 
-_LONGEST = 200
-_INERT = frozenset("`|\\<>")
 _RECIPE = ("lora", "trainer", "checkpoints")
 _BIAS = {"position_a_rate": "position-A rate", "consistency": "consistency"}
 _MISSING = "not measured"
@@ -96,7 +95,7 @@ def render_card(
     """
     lines = [
         *_header(source),
-        f"# Judge {_code(name)}",
+        f"# Judge {as_code(name)}",
         "",
         "A language model that reads a prompt and responses, reasons in writing, and ends with a verdict. Exported "
         f"by `reasrm` {identity['library']['version']}; `judge.json` holds how it is asked and read.",
@@ -107,7 +106,7 @@ def render_card(
         *_metrics(evaluations),
         *_critiques(evaluations),
         *_bias(evaluations),
-        *_contamination(source.provenance, evaluations),
+        *describe_overlaps(source.provenance, [evaluation.result for evaluation in evaluations]),
         *_comparison(identity),
         *_usage(),
     ]
@@ -129,17 +128,17 @@ def _header(source: Source) -> list[str]:
 def _facts(source: Source, identity: Mapping[str, Any]) -> list[str]:
     base, spec, known = source.base, source.spec, source.provenance
     rows = {
-        "base model": _code(base["name"]),
-        "base revision": _code(base["revision"] or "-"),
-        "base fingerprint": _code(base["fingerprint"] or "-"),
-        "protocol": f"{spec.protocol}, spec {_code(spec.name)}, hash {_code(spec.hash)}",
+        "base model": as_code(base["name"]),
+        "base revision": as_code(base["revision"] or "-"),
+        "base fingerprint": as_code(base["fingerprint"] or "-"),
+        "protocol": f"{spec.protocol}, spec {as_code(spec.name)}, hash {as_code(spec.hash)}",
         "weights": f"{identity['dtype']}, "
         + ("adapter merged" if identity["merged_adapter"] else "all weights as trained")
-        + f", SHA-256 {_code(identity['weights_sha256'])}",
+        + f", SHA-256 {as_code(identity['weights_sha256'])}",
     }
     if known is not None:
-        rows["trained by"] = f"stage {_code(known.stage)}, step {known.step}, seed {known.manifest['seed']}"
-        rows["code version"] = _code(known.manifest.get("git_commit") or "-")
+        rows["trained by"] = f"stage {as_code(known.stage)}, step {known.step}, seed {known.manifest['seed']}"
+        rows["code version"] = as_code(known.manifest.get("git_commit") or "-")
     return [*_table(("what", "value"), rows.items()), ""]
 
 
@@ -148,7 +147,9 @@ def _data(known: Provenance | None) -> list[str]:
     if known is None:
         return [*lines, "Unknown: the model was not exported from a run.", ""]
     inputs = known.manifest["inputs"].items()
-    files = [(_code(name), _code(Path(file["path"]).name), _code(file["sha256"])) for name, file in inputs]
+    files = [
+        (as_code(name), as_code(Path(file["path"]).name), as_code(file["sha256"])) for name, file in inputs
+    ]
     lines += [*_table(("used for", "file", "SHA-256"), files), ""]
     counts = known.data
     if "rows" in counts:
@@ -157,7 +158,7 @@ def _data(known: Provenance | None) -> list[str]:
             ("Validation", counts.get("validation_rows", 0), counts.get("validation_dropped")),
         ):
             reasons = (
-                ", ".join(f"{number} {_code(code)}" for code, number in (dropped or {}).items()) or "none"
+                ", ".join(f"{number} {as_code(code)}" for code, number in (dropped or {}).items()) or "none"
             )
             lines.append(f"- {what}: {rows} rows used, dropped: {reasons}")
         lines.append("")
@@ -175,7 +176,7 @@ def _recipe(known: Provenance | None) -> list[str]:
     versions = known.manifest["versions"]
     return [
         *lines,
-        f"Stage {_code(known.stage)}, {known.step} optimizer steps. `trainer` holds TRL's own argument names.",
+        f"Stage {as_code(known.stage)}, {known.step} optimizer steps. `trainer` holds TRL's own argument names.",
         "",
         *_json_block({**shown, "versions": versions}),
         "",
@@ -193,13 +194,13 @@ def _metrics(evaluations: Sequence[Evaluation]) -> list[str]:
         metrics, policy = result["metrics"], result.get("policy") or {}
         rows.append(
             (
-                _code(result.get("suite")),
+                as_code(result.get("suite")),
                 _estimate(metrics.get("score")),
                 str(result.get("num_rows", "-")),
                 _estimate(metrics.get("coverage")),
-                f"{_code(policy.get('orders'))} × {_code(policy.get('votes'))}",
-                _code(Path(str(result["judge"].get("name"))).name),
-                _code(result.get("data_sha256")),
+                f"{as_code(policy.get('orders'))} × {as_code(policy.get('votes'))}",
+                as_code(Path(str(result["judge"].get("name"))).name),
+                as_code(result.get("data_sha256")),
             )
         )
     return [*lines, *_table(columns, rows), ""]
@@ -224,9 +225,9 @@ def _critiques(evaluations: Sequence[Evaluation]) -> list[str]:
         how = (result.get("policy") or {}).get("critiques") or {}
         rows.append(
             (
-                _code(result.get("suite")),
+                as_code(result.get("suite")),
                 *(_estimate(result["metrics"].get(name)) for name in names),
-                f"{_code(how.get('extractor'))}, {_code(how.get('similarity'))}",
+                f"{as_code(how.get('extractor'))}, {as_code(how.get('similarity'))}",
             )
         )
     return [*lines, *_table(("suite", "inconsistency", "F1", "coverage", "extractor, similarity"), rows), ""]
@@ -243,41 +244,10 @@ def _bias(evaluations: Sequence[Evaluation]) -> list[str]:
     if not evaluations:
         return [*lines, *(f"- {word}: {_MISSING}" for word in _BIAS.values()), ""]
     rows = [
-        (_code(e.result.get("suite")), *(_estimate(e.result["metrics"].get(name)) for name in _BIAS))
+        (as_code(e.result.get("suite")), *(_estimate(e.result["metrics"].get(name)) for name in _BIAS))
         for e in evaluations
     ]
     return [*lines, *_table(("suite", *_BIAS.values()), rows), ""]
-
-
-def _contamination(known: Provenance | None, evaluations: Sequence[Evaluation]) -> list[str]:
-    """Say which rows were learned from and measured on, as far as hashes of files and counts of the run tell."""
-    lines = ["## Contamination check", ""]
-    inputs = {} if known is None else known.manifest["inputs"]
-    trained = {file["sha256"]: name for name, file in inputs.items() if name.startswith("train")}
-    for name, file in inputs.items():
-        if name.startswith("validation") and file["sha256"] in trained:
-            lines.append(f"- {_code(name)} is the same file as {_code(trained[file['sha256']])}")
-    shared = {} if known is None else known.data.get("validation_overlap") or {}
-    if isinstance(shared, int):
-        lines.append(f"- validation: {shared} rows have the prompt of a training row")
-    else:
-        for name, counts in shared.items():
-            rows, prompts = counts["rows"], counts["prompts"]
-            split = f"- validation split {_code(name)}"
-            lines.append(f"{split}: {rows} rows are training rows, {prompts} have the prompt of one")
-    used = {file["sha256"]: name for name, file in inputs.items()}
-    for evaluation in evaluations:
-        name = used.get(evaluation.result.get("data_sha256"))
-        if name is not None:
-            lines.append(
-                f"- suite {_code(evaluation.result.get('suite'))} was measured on the file of {_code(name)}"
-            )
-    return [
-        *lines,
-        *([""] if len(lines) > 2 else []),
-        "Not run: whether training rows overlap with the rows of a benchmark is unknown.",
-        "",
-    ]
 
 
 def _comparison(identity: Mapping[str, Any]) -> list[str]:
@@ -346,7 +316,7 @@ def _estimate(value: Any) -> str:
     low, high = value.get("ci_low"), value.get("ci_high")
     if not isinstance(low, int | float) or not isinstance(high, int | float):
         return f"{value['value']:.3f}"
-    return f"{value['value']:.3f} [{low:.3f}, {high:.3f}], n = {_code(value.get('n'))}"
+    return f"{value['value']:.3f} [{low:.3f}, {high:.3f}], n = {as_code(value.get('n'))}"
 
 
 def _table(columns: Sequence[str], rows: Any) -> Iterator[str]:
@@ -354,14 +324,6 @@ def _table(columns: Sequence[str], rows: Any) -> Iterator[str]:
     yield f"|{' --- |' * len(columns)}"
     for row in rows:
         yield f"| {' | '.join(row)} |"
-
-
-def _code(value: Any) -> str:
-    """Return somebody's text as inline code that it cannot leave."""
-    text = str(value if value is not None else "-")
-    text = text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
-    shown = "".join(c if c.isprintable() and c not in _INERT else f"\\u{ord(c):04x}" for c in text)
-    return f"`{shown.strip() or '-'}`"
 
 
 def _quoted(value: Any) -> str:

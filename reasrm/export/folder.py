@@ -307,7 +307,16 @@ def _identity(
     known = source.provenance
     trained = None
     if known is not None:
-        trained = {"stage": known.stage, "step": known.step, "seed": known.manifest["seed"]}
+        trained = {
+            "stage": known.stage,
+            "step": known.step,
+            "seed": known.manifest["seed"],
+            "inputs": {
+                name: file["sha256"]
+                for name, file in known.manifest["inputs"].items()
+                if name.startswith(("train", "validation"))
+            },
+        }
     return {
         "format_version": FORMAT_VERSION,
         "library": {"name": "reasrm", "version": __version__},

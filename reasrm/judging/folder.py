@@ -13,7 +13,7 @@ from reasrm.config import read_yaml
 from reasrm.errors import InputError
 from reasrm.files import file_sha256, remembered_sha256
 
-__all__ = ["check_files", "hash_model", "refuse_changed"]
+__all__ = ["check_files", "hash_model", "learned_from", "refuse_changed"]
 
 _LOG = logging.getLogger("reasrm")
 
@@ -63,6 +63,14 @@ def check_files(folder: Path) -> tuple[str, ...]:
     if isinstance(files, dict):
         changes += [f"model/{name} was added" for name in _file_names(model) if name not in expected]
     return tuple(changes)
+
+
+def learned_from(folder: Path) -> dict[str, str]:
+    """Return the files that a judge learned from or was chosen by: SHA-256 → what its run calls them."""
+    identity = read_yaml(folder / "judge.json")
+    trained = identity.get("trained") if isinstance(identity, dict) else None
+    inputs = trained.get("inputs") if isinstance(trained, dict) else None
+    return {str(sha256): str(name) for name, sha256 in inputs.items()} if isinstance(inputs, dict) else {}
 
 
 def refuse_changed(folder: Path, changes: Collection[str]) -> None:

@@ -16,7 +16,7 @@ from reasrm.errors import ConfigError, InputError, ReasrmError, RowError
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import BackendOptions, open_backend
 from reasrm.judging.aggregate import RowResult, aggregate, flagged_fields, rule_status
-from reasrm.judging.folder import check_files, refuse_changed
+from reasrm.judging.folder import check_files, learned_from, refuse_changed
 from reasrm.judging.plan import Ask, JudgingOptions, check_options, plan_row
 from reasrm.protocol.parsing import Policy, parse
 from reasrm.protocol.prompts import check_spec, warn_of_codes
@@ -63,6 +63,7 @@ class Judge:
         policy: How verdicts are read: `strict`, or `upstream` as the suite's own script does.
         name: What results call the model; by default what the backend calls it.
         changed: What is not as it was exported, of a judge folder that was opened all the same.
+        learned_from: SHA-256 of the files that a judge folder was trained with → what its run calls them.
     """
 
     spec: JudgeSpec
@@ -70,6 +71,7 @@ class Judge:
     policy: Policy = "strict"
     name: str | None = None
     changed: tuple[str, ...] = ()
+    learned_from: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_spec(self.spec)
@@ -319,7 +321,16 @@ def open_judge(
             changed = tuple(dict.fromkeys((*changed, *edited)))
         backend = open_backend(str(folder / "model"), **backend_options)
         own_name = name if folder == _EMBEDDED else None
-        return _opened(Judge(spec=chosen, backend=backend, policy=policy, name=own_name, changed=changed))
+        return _opened(
+            Judge(
+                spec=chosen,
+                backend=backend,
+                policy=policy,
+                name=own_name,
+                changed=changed,
+                learned_from=learned_from(folder),
+            )
+        )
     if (folder / "checkpoints").is_dir() and (folder / "manifest.json").is_file():
         raise ConfigError(
             "is the run folder of a training",

@@ -11,12 +11,14 @@ from reasrm.evaluation.published import rewardbench_outcomes
 from reasrm.evaluation.run import evaluate
 from reasrm.evaluation.suites import SUITES, get_suite
 from reasrm.evaluation.table import render_table
+from reasrm.files import file_sha256
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
 from reasrm.metrics.rewardbench import ROWS
 from reasrm.protocol.spec import load_spec
 from reasrm.requests import Request
+from tests.commands import write_rows
 from tests.fakes import FakeBackend
 
 
@@ -58,3 +60,20 @@ def test_published_accuracies_must_be_whole_rows(tmp_path):
         rewardbench_outcomes(path)
     path.write_text("[1]")
     assert rewardbench_outcomes(path) is None
+
+
+def test_a_file_that_the_judge_learned_from_is_named_at_the_start(tmp_path, caplog):
+    path = write_rows(tmp_path / "rows.jsonl", 3)
+    other = write_rows(tmp_path / "other.jsonl", 2)
+    other.write_text(other.read_text().replace('"id": "q', '"id": "other'))
+    judge = Judge(
+        spec=load_spec("mt-bench"),
+        backend=FakeBackend(longer_wins),
+        learned_from={file_sha256(path): "train:0"},
+    )
+    for paths, named in (([path], 1), ([other, path], 1), ([other], 0)):
+        caplog.clear()
+        rows, folder = JudgeInput(paths), tmp_path / f"out-{len(paths)}-{named}"
+        result = evaluate(get_suite("pairs"), judge, rows, folder, JudgingOptions()).result
+        assert sum("train:0" in record.getMessage() for record in caplog.records) == named
+        assert [file["sha256"] for file in result["inputs"]] == [file_sha256(each) for each in paths]

@@ -14,6 +14,7 @@ import yaml
 from reasrm.errors import InputError
 from reasrm.export.card import read_results, render_card
 from reasrm.export.source import Provenance, Source, from_run
+from reasrm.files import file_sha256
 from reasrm.generation.checkpoint import Checkpoint
 from tests.export.runs import SPEC, make_run
 
@@ -116,7 +117,7 @@ def test_what_nobody_measured_is_said_to_be_missing():
     text = card()
     assert "Not measured: no results" in text
     assert "- position-A rate: not measured" in text
-    assert re.search(r"## Contamination check\n\nNot run", text)
+    assert "Other benchmarks: not compared." in text.split("## Contamination check")[1]
     bare = card(provenance=None)
     assert bare.count("Unknown: the model was not exported from a run.") == 2
 
@@ -252,8 +253,29 @@ def test_rows_that_were_learned_from_and_measured_on_are_named(tmp_path):
         "split `held`: 50 rows are training rows, 50 have the prompt of one",
         "split `more`: 0 rows are training rows, 3 have the prompt of one",
         "suite `pairs` was measured on the file of",
-        "Not run",
+        "suite `llmbar`: whether its rows share prompts with training rows is unknown",
     ):
         assert words in section
-    assert "llmbar" not in section
     assert "is the same file" not in card().split("## Contamination check")[1]
+
+
+def test_prompts_that_a_suite_shares_with_training_rows_are_counted_while_the_files_are_at_hand(tmp_path):
+    def write(name: str, *prompts: str) -> dict[str, str]:
+        path = tmp_path / name
+        rows = ({"prompt": prompt, "response_a": "x", "response_b": name, "label": "A"} for prompt in prompts)
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return {"path": str(path), "sha256": file_sha256(path)}
+
+    known = source().provenance
+    assert known is not None
+    learned = write("learned.jsonl", "one", "two", "three")
+    known = replace(known, manifest={**known.manifest, "inputs": {"train:0": learned}}, config={})
+    first, second = write("first.jsonl", "TWO ", "four"), write("second.jsonl", "three", "five", "six")
+    result = write_result(tmp_path / "r", inputs=[first, second])
+    section = card(result, provenance=known).split("## Contamination check")[1]
+    assert "suite `pairs`: 2 of 5 prompts are prompts of training rows" in section
+    same = write_result(tmp_path / "s", inputs=[first, learned])
+    assert "measured on the file of `train:0`" in card(same, provenance=known)
+    Path(learned["path"]).write_text("another")
+    assert "2 of 5" not in card(result, provenance=known)
+    assert "whether its rows share prompts with training rows is unknown" in card(result, provenance=known)

@@ -284,7 +284,8 @@ def test_the_folder_opens_as_a_judge_with_the_runs_spec(full_run, tmp_path):
     identity = json.loads((tmp_path / "judge" / "judge.json").read_text())
     assert identity["spec_hash"] == judge.spec.hash == said["spec_hash"]
     assert identity["weights_sha256"] == said["weights_sha256"]
-    assert identity["trained"] == {"stage": "sft", "step": 7, "seed": 5}
+    assert {**identity["trained"], "inputs": 0} == {"stage": "sft", "step": 7, "seed": 5, "inputs": 0}
+    assert set(identity["trained"]["inputs"]) <= {"train:0", "validation:0"}
     assert identity["base"]["name"] == "base"
     assert str(full_run) not in (tmp_path / "judge" / "judge.json").read_text()
 
