@@ -349,8 +349,8 @@ def test_rows_come_back_from_a_file_as_they_went_in(tmp_path: Path, source: str 
         assert isinstance(back, PreferencePair)
         expected: dict[str, Any] = {**row.shared_fields(), "chosen": row.chosen, "rejected": row.rejected}
         expected |= {"id": f"{number}"}
-        if source is not None:
-            expected["meta"] = {**row.meta, "source": source}
+        named = {} if source is None else {"source": source}
+        expected["meta"] = {k: v for k, v in {**row.meta, **named}.items() if v is not None}  # null is absent
         assert back == PreferencePair(**expected)
         assert rules_of(back) == rules_of(row)
         assert back.present(0).critique == PreferencePair(**expected).present(0).critique
