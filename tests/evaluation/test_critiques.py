@@ -197,7 +197,7 @@ def test_rows_without_critiques_give_what_they_gave(tmp_path: Path) -> None:
         (tmp_path / "asked/out/result.json").read_text().replace(f"{tmp_path}/asked/", f"{tmp_path}/without/")
     )
     assert (out / "result.json").read_text() == there
-    assert "critique" not in (out / "result.json").read_text()
+    assert "critique" not in there.replace(str(tmp_path), "")
     assert with_them.pop("critique_subsets")
     assert with_them["policy"].pop("critiques")
     for name in [name for name in with_them["metrics"] if "critique" in name or name == "inconsistency"]:
