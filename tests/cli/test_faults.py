@@ -147,6 +147,7 @@ def mend_and_pipe_until_done(tmp_path: Path, kills: int, count: int) -> None:
     assert summary(result)["rows"] == count
 
 
+@pytest.mark.slow
 def test_f1_kills_between_mended_rows_and_pipes(tmp_path):
     mend_and_pipe_until_done(tmp_path, kills=3, count=60)
 
@@ -183,6 +184,7 @@ def test_what_comes_through_a_pipe_is_judged_and_continued(tmp_path, how):
     assert manifest["identity"]["input_sha256"] == [hashlib.sha256(rows.read_bytes()).hexdigest()]
 
 
+@pytest.mark.slow
 def test_every_verb_that_reads_rows_twice_takes_a_pipe(tmp_path):
     rows = write_rows(tmp_path / "rows.jsonl", 4, critique="Response A is right. Response B is wrong.")
     curation = tmp_path / "curate.yaml"

@@ -129,6 +129,7 @@ def test_every_odd_reply_in_one_run_has_its_fate_and_no_key_is_told(tmp_path: Pa
             assert spoilt(text) == []
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_stopped_only_at_the_same_server(tmp_path: Path) -> None:
     rows, output = write_rows(tmp_path / "rows.jsonl", 12), tmp_path / "out.jsonl"
     num_good = 10
@@ -166,6 +167,7 @@ def test_a_run_goes_on_where_it_stopped_only_at_the_same_server(tmp_path: Path) 
     assert sorted(row["id"] for row in rows_of(output)) == sorted(f"q{n}" for n in range(12))
 
 
+@pytest.mark.slow
 def test_a_manifest_from_before_addresses_were_kept_goes_on_with_a_notice(tmp_path: Path) -> None:
     rows, output = write_rows(tmp_path / "rows.jsonl", 2), tmp_path / "out.jsonl"
     with Endpoint(decide) as endpoint:
@@ -192,6 +194,7 @@ def test_a_key_that_cannot_be_sent_ends_before_the_first_call(key: str, tmp_path
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_distill_calls_a_refusal_refused(tmp_path: Path) -> None:
     replies = {
         0: chat(None, refusal="I would rather not judge."),

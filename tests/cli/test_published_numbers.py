@@ -125,6 +125,7 @@ def test_alpaca_eval_from_its_probabilities(tmp_path, real_data, model, score, d
     assert 0.5 < min(sure) < max(sure) <= 1
 
 
+@pytest.mark.slow
 def test_rewardbench_whole_from_its_parquet_by_two_baselines(tmp_path, real_data):
     rows = real_data / "rewardbench" / "filtered-00000-of-00001.parquet"
     said = summary(run("data", "import", "--input", rows, "--output", tmp_path / "pairs.jsonl"))

@@ -53,6 +53,7 @@ def test_refusals(words: list[str], code: int, said: str) -> None:
     assert summary(done)["exit_code"] == code
 
 
+@pytest.mark.slow
 def test_a_spec_is_shown_for_people_and_for_programs() -> None:
     for name in builtin_specs():
         shown = run("specs", name)

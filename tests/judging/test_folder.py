@@ -114,6 +114,7 @@ def test_a_hash_of_a_file_elsewhere_is_refused(folder: Path) -> None:
         open_judge(str(folder), allow_changed=True)
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_4_or_says_it_in_every_row(folder: Path, tmp_path: Path) -> None:
     flip_a_bit(folder)
     rows, output = write_rows(tmp_path / "rows.jsonl", 1), tmp_path / "out.jsonl"

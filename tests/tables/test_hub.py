@@ -145,6 +145,7 @@ def judge(env: dict[str, str], rows: str, output: Path) -> tuple[int, dict[str, 
     return done.returncode, json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_a_hub_set_gives_the_rows_of_its_files_at_one_commit(tmp_path: Path, hub: dict[str, str]) -> None:
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     judge(hub, str(tmp_path / "rows.jsonl"), tmp_path / "local.jsonl")

@@ -164,6 +164,7 @@ def losses(config: Path, folder: Path, *overrides: str) -> list[float]:
     return seen
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_losses(config: Path, tmp_path: Path) -> None:
     settings = ("trainer.per_device_train_batch_size=2", "lora.r=2", "lora.dropout=0.1")
     first = losses(config, tmp_path, *settings)
@@ -265,6 +266,7 @@ class Stopped(Exception):
     """A training was stopped by the test."""
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_with_the_same_bits(config: Path, tmp_path: Path) -> None:
     settings = ["trainer.per_device_train_batch_size=2", "trainer.max_steps=6", "trainer.save_steps=2"]
     stage = load_sft_stage(config, settings)

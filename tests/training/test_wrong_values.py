@@ -17,6 +17,7 @@ EVERYWHERE = (
 
 @pytest.mark.parametrize("stage", ["sft", "metarm"])
 @pytest.mark.parametrize("value", EVERYWHERE, ids=lambda value: value[:40])
+@pytest.mark.slow
 def test_a_value_that_no_stage_can_use_is_refused(stage: str, value: str) -> None:
     sets = ("--set", f"model.path={MODEL}", "--set", f"data.train={ROOT / 'README.md'}", "--set", value)
     said = here(stage, "--config", ROOT / "configs" / "sandbox" / f"{stage}.yaml", *sets, "--dry-run")
