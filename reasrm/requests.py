@@ -82,6 +82,7 @@ class Request:
             untrusted spans.
         template_options: Variables of the chat template, such as `enable_thinking`.
         thinking_start: Strings that open thinking, so that a backend that sees the prompt can tell how it ends.
+        group: Requests that follow each other with one group are of use only together: all are sent, or none.
     """
 
     id: str
@@ -91,6 +92,7 @@ class Request:
     structural: tuple[str, ...] = ()
     template_options: Mapping[str, TemplateOption] = field(default_factory=dict)
     thinking_start: tuple[str, ...] = THINKING_START
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,8 @@ class Completion:
         reasoning: Thinking that an endpoint returns apart from the text. Never read for a verdict.
         error: What went wrong, or why there is no text.
         attempts: Calls made, ≥ 1.
+        wasted: Prompt and completion tokens of those that brought no answer and may have been billed; None where nobody
+            counted.
         decision: A replayed verdict, in the order shown.
         scores: Replayed or predicted scores, one per response shown.
         thinking_open: Whether the prompt ended inside thinking, so that the text begins there.
@@ -123,6 +127,7 @@ class Completion:
     reasoning: str | None = None
     error: str | None = None
     attempts: int = 1
+    wasted: tuple[tuple[int | None, int | None], ...] = ()
     decision: Verdict | None = None
     scores: tuple[float, ...] | None = None
     thinking_open: bool = False

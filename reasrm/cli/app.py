@@ -15,6 +15,7 @@ from reasrm.cli.data_verbs import data_app
 from reasrm.cli.flags import JudgingFlags, takes_judging_flags
 from reasrm.cli.metarm_verbs import metarm_app
 from reasrm.cli.sandbox_verbs import sandbox_app
+from reasrm.cli.summary import start_clock
 
 app = typer.Typer(
     help="Judges that reason in writing and end with a verdict: judge files with them, measure them. "
@@ -32,6 +33,7 @@ app.add_typer(sandbox_app, name="sandbox")
 
 def main() -> None:
     """Run the command line. Usage errors, too, end with a JSON object on stdout."""
+    start_clock()
     try:
         app()
     except SystemExit as end:

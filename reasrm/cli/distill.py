@@ -9,8 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from reasrm.cli.console import chatter_to_stderr, exit_with, note, print_summary, progress_bar
+from reasrm.cli.console import chatter_to_stderr, finish, note, print_summary, progress_bar
 from reasrm.cli.judging import StopNotice
+from reasrm.cli.summary import progress
 from reasrm.config import load_config, parse_config
 from reasrm.distillation.config import DistillConfig, TeacherSection
 from reasrm.distillation.ledger import Ledger
@@ -169,6 +170,8 @@ def _finish(result: DistillResult) -> None:
     """Print the summary and end with its exit code."""
     summary: dict[str, Any] = {"command": "distill", "output": str(result.files.folder)}
     summary |= {"answers": result.progress.answers, "errors": result.progress.errors}
+    done = result.progress
+    summary["progress"] = progress("comparisons", done.total, done.settled, done.errors)
     code = 0
     if result.ledger is not None:
         summary |= _summarise(result, result.ledger)
@@ -185,9 +188,7 @@ def _finish(result: DistillResult) -> None:
         code = 128 + (result.signum or 2)
         summary["interrupted"] = True
         note(f"stopped after {result.progress.answers} answers; the same command continues")
-    print_summary(summary)
-    if code:
-        exit_with(code)
+    finish(summary, code)
 
 
 def _summarise(result: DistillResult, ledger: Ledger) -> dict[str, Any]:

@@ -9,14 +9,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasrm.cli.console import exit_with, judging_progress, note, now_and_then, print_summary
-from reasrm.cli.flags import JudgingFlags, read_headers
+from reasrm.cli.console import finish, judging_progress, note, now_and_then, print_summary
+from reasrm.cli.flags import JudgingFlags, budget_of, read_headers
+from reasrm.cli.summary import progress
 from reasrm.config import load_config
 from reasrm.durable import ResumeState, read_records
 from reasrm.errors import ConfigError
 from reasrm.evaluation.run import evaluate, evaluate_published
 from reasrm.evaluation.suites import get_suite
-from reasrm.evaluation.table import format_estimate, render_table
+from reasrm.evaluation.table import format_estimate, format_headline, render_table
 from reasrm.judging.batch import BatchResult, RunControl, first_unreadable, judge_file
 from reasrm.judging.inputs import JudgeInput, Scan, load_rubrics
 from reasrm.judging.judge import Judge, open_judge
@@ -163,6 +164,7 @@ def run_control(flags: JudgingFlags, on_progress: Callable[[Tally], None]) -> Ru
         restart=flags.restart,
         retry_errors=flags.retry_errors,
         strict=flags.strict,
+        budget=budget_of(flags.price, flags.budget, flags.budget_tokens, "judge"),
         max_unreadable=flags.max_unreadable,
         secret_codes=flags.secret_codes,
         allow_other_server=flags.allow_other_server,
@@ -230,7 +232,7 @@ class StopNotice:
     def __call__(self, signum: int) -> None:
         """Speak; called from the signal handler."""
         if self._heard:
-            print_summary({"interrupted": True, "exit_code": 128 + signum})
+            print_summary({"interrupted": True}, 128 + signum)
         else:
             note("stopping: waiting up to 30 s for answers in flight; once more to end at once")
         self._heard = True
@@ -239,17 +241,9 @@ class StopNotice:
 def _note_outcome(result: BatchResult) -> None:
     """Say in one line what came out, and why rows are unreadable or failed."""
     tally = result.tally
-    said = tally.summary()
-    parts = [
-        f"{tally.rows} rows judged",
-        f"coverage {said['coverage']:.3f}" if tally.coverage is not None else "",
-    ]
-    parts += [
-        f"{name.replace('_', ' ')} {format_estimate(said[name])}"
-        for name in ("accuracy", "consistency")
-        if said[name] is not None
-    ]
-    note(", ".join(part for part in parts if part))
+    consistency = tally.summary()["consistency"]
+    also = "" if consistency is None else f", consistency {format_estimate(consistency)}"
+    note(f"{tally.rows} rows judged{also}")
     unread = [f"{count} {name}" for name, count in tally.parses.most_common() if name != "ok"]
     if unread:
         note(f"unreadable judgments: {', '.join(unread)} of {tally.parses.total()}")
@@ -266,11 +260,17 @@ def _finish(flags: JudgingFlags, result: BatchResult, summary: dict[str, Any]) -
     """Print the summary and end with the exit code that `interface.md` gives it."""
     tally = result.tally
     _note_outcome(result)
+    summary |= result.cost
+    summary["progress"] = progress("rows", tally.total, tally.rows + tally.errors, tally.errors)
     code = 0
     if result.signum is not None:
         code = 128 + result.signum
         summary["interrupted"] = True
         note(f"stopped after {tally.rows + tally.errors} of {tally.total} rows; the same command continues")
+    elif result.budget is not None:
+        code = 3
+        summary["stopped"] = "budget"
+        note(f"stopped: {result.budget}")
     elif result.unreadable is not None:
         code = 3
         summary["stopped"] = "max_unreadable"
@@ -290,9 +290,8 @@ def _finish(flags: JudgingFlags, result: BatchResult, summary: dict[str, Any]) -
         note(f"coverage {tally.coverage:.4f} is below --min-coverage {flags.min_coverage:g}")
     if tally.errors and result.signum is None:
         summary["errors_file"] = str(result.errors)
-    print_summary(summary)
-    if code:
-        exit_with(code)
+    note(format_headline(tally.headline()))
+    finish(summary, code)
 
 
 def nothing_readable(result: BatchResult) -> str | None:

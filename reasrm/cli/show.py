@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from reasrm.cli.console import note, print_summary
+from reasrm.cli.summary import progress
 from reasrm.errors import ConfigError
 from reasrm.files import replacing
 from reasrm.judging.inputs import JudgeInput
@@ -53,7 +54,12 @@ def run_show(
     rows = JudgeInput(inputs, source=source) if inputs else None
     summary: dict[str, Any] = {"command": "show", "file": str(path)}
     if output is not None:
-        summary |= {"output": str(output), "judgments": _write_table(path, kinds, ids, output)}
+        count = _write_table(path, kinds, ids, output)
+        summary |= {
+            "output": str(output),
+            "progress": progress("judgments", count, count),
+            "judgments": count,
+        }
         print_summary(summary)
         return
     lines = list(find_judged(path, kinds, ids, limit))
@@ -66,7 +72,7 @@ def run_show(
         note(f"the first {limit} rows that fit; --limit shows more")
     if shown and rows is None:
         note("pass --input ROWS to see prompts and responses, too")
-    print_summary({**summary, "shown": len(shown)})
+    print_summary({**summary, "progress": progress("rows", len(shown), len(shown)), "shown": len(shown)})
 
 
 def _describe(judged: JudgedRow, whole: bool) -> Iterator[str]:

@@ -110,7 +110,7 @@ def evaluate(
     own = replace(caller, on_scan=scanned, on_start=started)
     output = folder / "judgments.jsonl"
     batch = judge_file(judge, rows, output, options, own, identity={"suite": suite.name})
-    if batch.signum is not None or not batch.tally.rows:
+    if not batch.is_whole or not batch.tally.rows:
         return Evaluation({}, batch, folder)
     outcomes = sorted((from_row(line) for line in read_records(batch.output)), key=lambda outcome: outcome.id)
     result = _result(suite, judge, rows, outcomes, batch, options)
@@ -169,6 +169,7 @@ def evaluate_published(suite: Suite, path: Path, folder: Path, *, seed: int = 0)
         return None
     result = suite.score(outcomes, seed=seed).as_dict()
     result |= {
+        "headline": None,
         "num_errors": 0,
         "parse_status": {},
         "judge": {"name": "replay"},
@@ -226,6 +227,7 @@ def _result(
     }
     return {
         **result,
+        "headline": tally.headline(),
         "num_errors": tally.errors,
         "parse_status": dict(sorted(tally.parses.items())),
         "judge": {

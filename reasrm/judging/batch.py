@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from reasrm.durable import (
 )
 from reasrm.errors import ConfigError
 from reasrm.generation.base import keep_provenance
+from reasrm.generation.budget import Budget, BudgetReached, Meter
 from reasrm.judging.aggregate import RowResult
 from reasrm.judging.inputs import InputRow, JudgeInput, Scan
 from reasrm.judging.judge import Judge, JudgeSession, RowFailure
@@ -51,6 +52,8 @@ class BatchResult:
         signum: The signal that stopped the run early, or None.
         unreadable: What one judgment said that could not be read, if the run ended for too many of these.
         server: Where a model that others serve answered, what it called itself and what it does not take.
+        cost: What asking took, earlier runs included, as `Meter.summary` gives it.
+        budget: Why nobody is asked any more although rows are left, or None.
     """
 
     output: Path
@@ -61,6 +64,13 @@ class BatchResult:
     signum: int | None = None
     unreadable: str | None = None
     server: Mapping[str, Any] | None = None
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    budget: str | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no signal and no budget stopped the run."""
+        return self.signum is None and self.budget is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +81,7 @@ class RunControl:
         restart: Move an earlier output aside and begin anew.
         retry_errors: Try rows again that an earlier run put into the error file.
         strict: Refuse a damaged output or a changed input instead of repairing or taking it over.
+        budget: What asking may cost, earlier runs included. Rows that do not fit stay unasked.
         max_unreadable: Ask no more once so many judgments of the output could not be read; None for any number.
         secret_codes: Draw a secret for the codes of section markers, unless the options bring one. The run's manifest
             keeps it, so that the run goes on with the same prompts.
@@ -86,6 +97,7 @@ class RunControl:
     restart: bool = False
     retry_errors: bool = False
     strict: bool = False
+    budget: Budget = field(default_factory=Budget)
     max_unreadable: int | None = None
     secret_codes: bool = False
     allow_other_server: bool = False
@@ -153,11 +165,16 @@ def judge_file(
             tally.add(line)
             unread = first_unreadable(line) or unread
         tally.resumed = tally.rows + tally.errors
+        meter, reached = Meter(control.budget, journal), None
+        judge = replace(judge, backend=meter.of("judge", judge.backend))
         with Interruption(control.drain_s, control.on_stop) as interruption, suppress(DrainExpired):
             run = _Run(judge, options, journal, tally, interruption, control)
             run.mind_unreadable(unread)
-            run.judge_rows(rows)
-        if not interruption.stopping and run.unreadable is None:
+            try:
+                run.judge_rows(rows)
+            except BudgetReached as error:
+                reached = str(error)
+        if not interruption.stopping and run.unreadable is None and reached is None:
             settled = min(tally.rows + tally.errors, scan.num_items)  # more, where a limit was lowered
             check_all_done(rows.paths, scan.num_items, run.num_read)
             check_all_done(rows.paths, scan.num_items, settled)
@@ -170,6 +187,8 @@ def judge_file(
             signum=interruption.signum,
             unreadable=run.unreadable,
             server=journal.notes.get("judge"),
+            cost=meter.summary(),
+            budget=reached,
         )
 
 

@@ -108,6 +108,7 @@ def plan_row(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[Ask]:
                 structural=spec.structural,
                 template_options=spec.template_options,
                 thinking_start=spec.grammar.thinking_start,
+                group=row.id,
             )
             asks.append(Ask(request, view.order, vote, view.response, view.shown))
     if not asks:

@@ -309,7 +309,7 @@ class _Pool:
                 self.in_flight.discard(call)
 
     def _abandon(self, call: Call) -> Outcome:
-        call.is_abandoned = True
+        call.abandon()
         self.in_flight.discard(call)
         self._num_threads -= 1  # its thread ends when the call does
         return call.give_up("down", f"no whole answer within {self._backend.timeout_s:g} s")

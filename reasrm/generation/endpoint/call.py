@@ -58,6 +58,7 @@ class Call:
         self.num_calls = 0
         self._num_failed = 0  # what counts against the attempts
         self._num_redirects = 0
+        self._wasted: tuple[tuple[int | None, int | None], ...] = ()
         self._without: frozenset[str] = frozenset()  # what is left out of this request on trial
         self._backend = backend
 
@@ -72,14 +73,21 @@ class Call:
                 reply = backend.client.post(backend.name, body)
                 outcome = self._read(reply, body, left_out)
             except UnusableAnswerError as error:
+                self._wasted += (error.usage,) if any(error.usage) else ()
                 outcome = self._fail_or_wait("row", str(error), Refusal(200, one_line(str(error))))
             except LostError as error:
+                self._wasted += () if error.unreachable else ((None, None),)
                 kind: Kind = "unreachable" if error.unreachable else "down" if error.again else "row"
                 outcome = self._fail_or_wait(
                     kind, str(error), Refusal(0, one_line(str(error))), again=error.again
                 )
             if outcome is not None:
                 return outcome
+
+    def abandon(self) -> None:
+        """Wait no longer for a call that may be billed all the same."""
+        self.is_abandoned = True
+        self._wasted += ((None, None),)
 
     def give_up(
         self, kind: Kind, reason: str, refusal: Refusal | None = None, finish_reason: str = "error"
@@ -91,6 +99,7 @@ class Call:
             finish_reason=finish_reason,
             error=f"request {self.request.id!r}: {self._backend.secrets.clean(reason)} (after {calls})",
             attempts=max(self.num_calls, 1),
+            wasted=self._wasted,
         )
         return Outcome(kind, completion, refusal, began=self.started)
 
@@ -115,6 +124,7 @@ class Call:
         said = completion.error
         if completion.finish_reason == "error":
             said = said or "no answer"
+            self._wasted += ((completion.num_prompt_tokens, completion.num_tokens),)
             return self.give_up("row", said, Refusal(200, said.partition("; it said")[0]))
         completion = replace(
             completion,
@@ -122,6 +132,7 @@ class Call:
             reasoning=completion.reasoning and backend.secrets.clean_answer(completion.reasoning),
             error=None if said is None else clean(said),
             attempts=self.num_calls,
+            wasted=self._wasted,
         )
         return Outcome("answer", completion, began=self.started)
 
@@ -137,7 +148,11 @@ class Call:
                 f"withheld by the endpoint's content filter: {self._backend.secrets.clean(refusal.reason)}"
             )
             withheld = Completion(
-                self.request.id, finish_reason="content_filter", error=error, attempts=self.num_calls
+                self.request.id,
+                finish_reason="content_filter",
+                error=error,
+                attempts=self.num_calls,
+                wasted=self._wasted,
             )
             return Outcome("answer", withheld, refusal, began=self.started)
         if status in (401, 402, 403, 407) or own.is_out_of_quota:

@@ -32,7 +32,9 @@ _THINKING = ("thinking", "reasoning", "redacted_thinking", "reasoning_content", 
 
 
 class UnusableAnswerError(Exception):
-    """A 200 that holds no answer; it may come when asked again."""
+    """A 200 that holds no answer; it may come when asked again. `usage` is what it says of its tokens."""
+
+    usage: tuple[int | None, int | None] = (None, None)
 
 
 class RefusedError(Exception):
@@ -72,12 +74,13 @@ def read_reply(body: bytes, request_id: str) -> tuple[Completion, Mapping[str, A
         raise UnusableAnswerError(f"status 200, but no answer in the body: {excerpt(body)}")
     usage = payload.get("usage")
     usage = usage if isinstance(usage, Mapping) else {}
-    completion = Completion(
-        request_id,
-        num_tokens=_count(usage.get("completion_tokens")),
-        num_prompt_tokens=_count(usage.get("prompt_tokens")),
-    )
-    return _end(_with_text(completion, message, body), choice, message), payload
+    prompt, generated = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    completion = Completion(request_id, num_tokens=generated, num_prompt_tokens=prompt)
+    try:
+        return _end(_with_text(completion, message, body), choice, message), payload
+    except UnusableAnswerError as error:
+        error.usage = (prompt, generated)
+        raise
 
 
 def _with_text(completion: Completion, message: Mapping[str, Any], body: bytes) -> Completion:
