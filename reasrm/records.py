@@ -327,6 +327,7 @@ class Judgment:
         finish_reason: As the backend said.
         thinking_open: Whether the prompt had opened the thinking in which the text begins.
         credited: What the script of a recorded text's own suite took it for.
+        prompt_hash: Of the messages that the judge was asked with; None where a recording answered.
     """
 
     status: ParseStatus
@@ -347,6 +348,7 @@ class Judgment:
     finish_reason: str | None = None
     thinking_open: bool = False
     credited: Credited | None = None
+    prompt_hash: str | None = None
 
     def swap(self) -> Judgment:
         """Return the judgment with its verdict and scores mapped to the other order."""

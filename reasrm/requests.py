@@ -82,7 +82,7 @@ class Request:
             untrusted spans.
         template_options: Variables of the chat template, such as `enable_thinking`.
         thinking_start: Strings that open thinking, so that a backend that sees the prompt can tell how it ends.
-        group: Requests that follow each other with one group are of use only together: all are sent, or none.
+        together: This one and as many after it as make this number are of use only together: all are sent, or none.
     """
 
     id: str
@@ -92,7 +92,7 @@ class Request:
     structural: tuple[str, ...] = ()
     template_options: Mapping[str, TemplateOption] = field(default_factory=dict)
     thinking_start: tuple[str, ...] = THINKING_START
-    group: str | None = None
+    together: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,9 @@ def distill_command(
         bool, typer.Option("--restart", help="Move earlier answers aside and begin anew.")
     ] = False,
     allow_other_server: flags.AllowOtherServer = False,
+    price: flags.PricePerMillion = None,
+    budget: flags.BudgetMoney = None,
+    budget_tokens: flags.BudgetTokens = None,
     quiet: flags.Quiet = False,
 ) -> None:
     """Let teachers judge pairs; keep what reaches the label as SFT rows, with a ledger. Run again to continue.
@@ -128,7 +131,11 @@ def distill_command(
 
         run_distill(
             config,
-            [*(overrides or ()), *flags.as_override(columns, "columns")],
+            [
+                *(overrides or ()),
+                *flags.as_override(columns, "columns"),
+                *flags.budget_overrides(price, budget, budget_tokens),
+            ],
             dry_run=dry_run,
             restart=restart,
             retry_errors=retry_errors,
@@ -330,6 +337,13 @@ def show_command(
     whole: Annotated[
         bool, typer.Option("--whole", help="Show all that the judge wrote, not its critique alone.")
     ] = False,
+    prompt: Annotated[
+        bool,
+        typer.Option("--prompt", help="Show what the judge was asked, built anew and checked by its hash."),
+    ] = False,
+    rubrics: Annotated[
+        Path | None, typer.Option("--rubrics", help="The rubrics that were judged with, for --prompt.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", help="Write all that fit to a .csv or .parquet, a line per judgment."),
@@ -354,6 +368,8 @@ def show_command(
             limit=limit,
             whole=whole,
             output=output,
+            prompt=prompt,
+            rubrics=rubrics,
         )
 
 

@@ -45,6 +45,7 @@ __all__ = [
     "StageConfig",
     "as_override",
     "budget_of",
+    "budget_overrides",
     "read_headers",
     "reads_rows",
     "takes_judging_flags",
@@ -252,6 +253,16 @@ def budget_of(price: str | None, money: float | None, tokens: int | None, *asked
 
     prices = {} if price is None else dict.fromkeys(asked, Price.parse(price))
     return Budget(prices=prices, money=money, tokens=tokens)
+
+
+def budget_overrides(price: str | None, money: float | None, tokens: int | None) -> list[str]:
+    """Return what the three flags say as overrides of a config's keys."""
+    from reasrm.generation.budget import Price
+
+    said = None if price is None else Price.parse(price)
+    pair = [] if said is None else [f"price=[{said.prompt!r}, {said.completion!r}]"]
+    limits = {"budget": money, "budget_tokens": tokens}
+    return [*pair, *(f"{key}={value!r}" for key, value in limits.items() if value is not None)]
 
 
 def as_override(columns: str | None, key: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -31,7 +31,15 @@ from reasrm.tables import given_columns
 if TYPE_CHECKING:
     from reasrm.evaluation.critiques import CritiqueEvaluation
 
-__all__ = ["nothing_readable", "open_judging", "run_control", "run_eval", "run_judge", "shortened"]
+__all__ = [
+    "note_cost",
+    "nothing_readable",
+    "open_judging",
+    "run_control",
+    "run_eval",
+    "run_judge",
+    "shortened",
+]
 
 _SHOWN = 500
 
@@ -256,11 +264,24 @@ def _note_outcome(result: BatchResult) -> None:
         )
 
 
+def note_cost(said: Mapping[str, Any]) -> None:
+    """Say what asking took, one line for everyone who was asked, and what it cost."""
+    for name, spent in said["cost"].items():
+        uncounted = f" ({spent['uncounted']:,} answers not counted)" if spent["uncounted"] else ""
+        note(
+            f"{name}: {spent['calls']:,} calls, {spent['prompt_tokens']:,} prompt and "
+            f"{spent['completion_tokens']:,} completion tokens{uncounted}"
+        )
+    if said["money"] is not None:
+        note(f"cost: {said['money']:.6g}")
+
+
 def _finish(flags: JudgingFlags, result: BatchResult, summary: dict[str, Any]) -> None:
     """Print the summary and end with the exit code that `interface.md` gives it."""
     tally = result.tally
     _note_outcome(result)
     summary |= result.cost
+    note_cost(result.cost)
     summary["progress"] = progress("rows", tally.total, tally.rows + tally.errors, tally.errors)
     code = 0
     if result.signum is not None:

@@ -237,7 +237,7 @@ def _result(
         },
         "replayed": "+".join(sorted(batch.scan.recorded)) if options.recorded_only else None,
         "data_sha256": sha256[0] if len(sha256) == 1 else digest(sha256, length=64),
-        "inputs": [{"path": str(path), "sha256": sha} for path, sha in zip(rows.paths, sha256, strict=True)],
+        "inputs": rows.described(batch.scan),
         "source": batch.scan.source,
         "seed": options.seed,
         "sampling": {

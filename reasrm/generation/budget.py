@@ -1,13 +1,14 @@
 """What asking costs, and where it ends: tokens of every answer, prices, and a budget that a run does not exceed.
 
 `Meter.of` wraps a backend. A request is sent only if everything spent and everything in flight fits the budget with it,
-each request in flight at its worst: a token per byte of the prompt, and `max_tokens`. Requests of one `group` are sent
-together or not at all. Where one does not fit, answers under way are waited for, which cost less than their worst; when
-nothing is in flight and the next group still does not fit, `BudgetReached` ends the run.
+each request in flight at its worst: a token per byte of the prompt, and `max_tokens`. Requests that are of use only
+together are sent together or not at all. Where they do not fit, answers under way are waited for, which cost less than
+their worst; when nothing is in flight and the next ones still do not fit, `BudgetReached` ends the run.
 
 What was spent stands in the run's manifest (`notes.cost`), with a bound on what is spent after it was written, so that
 a killed process has never spent more than its manifest says: what it had in flight then counts at its worst. A call
-that the server refused costs nothing; calls that were made again count when their request ends.
+that a server refused costs nothing; calls that were made again count when their request ends, and what a server adds to
+prompts is known from its first answers on.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import reduce
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from reasrm.durable import DurableMap
@@ -226,11 +227,11 @@ class Meter:
             0, max(self._excess.prompt, over.prompt), max(self._excess.completion, over.completion)
         )
 
-    def give_up(self) -> None:
-        """Count what is still in flight at its worst: nobody will learn what it took. Write everything down."""
+    def give_up(self, *, is_free: bool = False) -> None:
+        """Count what is still in flight at its worst, as nobody will learn what it took, and write everything down."""
         for name, worst, _ in self._in_flight.values():
             self._spent[name].calls += worst.calls
-            self._spent[name].count_at_most(worst)
+            self._spent[name].count_at_most(Worst() if is_free else worst)
         self._in_flight, self._bound = {}, {}
         self._flying = dict.fromkeys(self._flying, Worst())
         self._write({})
@@ -327,20 +328,18 @@ class _Metered:
                 if not meter.admit(self._name, first):
                     raise meter.reached(self._name, first)
                 source = chain(first, admitted())
+        except ReasrmError:  # the backend drained what was under way; what is left was refused
+            meter.give_up(is_free=True)
+            raise
         finally:
             meter.give_up()
 
 
 def _groups(requests: Iterable[Request]) -> Iterator[list[Request]]:
-    """Yield requests that follow each other and belong to one group, together."""
-    group: list[Request] = []
-    for request in requests:
-        if group and (request.group is None or request.group != group[0].group):
-            yield group
-            group = []
-        group.append(request)
-    if group:
-        yield group
+    """Yield requests that are of use only together, in lists."""
+    source = iter(requests)
+    for request in source:
+        yield [request, *islice(source, request.together - 1)]
 
 
 def _count(spent: Spent, completion: Completion, worst: Worst) -> None:

@@ -98,7 +98,7 @@ def _judgment_json(judgment: Judgment) -> dict[str, Any]:
     fields["thinking_open"] = fields["thinking_open"] or None
     optional = (
         *("response", "shown", "score", "scores", "ranking", "reasoning", "detail"),
-        *("thinking_open", "credited"),
+        *("thinking_open", "credited", "prompt_hash"),
     )
     line: dict[str, Any] = {
         "order": judgment.order.value,

@@ -165,6 +165,9 @@ def judge_file(
             tally.add(line)
             unread = first_unreadable(line) or unread
         tally.resumed = tally.rows + tally.errors
+        note = {"spec": judge.spec.model_dump(mode="json"), "inputs": rows.described(scan)}
+        if journal.notes.get("asked") != note:
+            journal.annotate("asked", note)
         meter, reached = Meter(control.budget, journal), None
         judge = replace(judge, backend=meter.of("judge", judge.backend))
         with Interruption(control.drain_s, control.on_stop) as interruption, suppress(DrainExpired):

@@ -148,6 +148,13 @@ class JudgeInput:
             **({"columns": self._columns} if self._columns else {}),
         }
 
+    def described(self, scan: Scan) -> list[dict[str, str]]:
+        """Return path and SHA-256 of each file, as results name them."""
+        return [
+            {"path": str(path), "sha256": sha256}
+            for path, sha256 in zip(self.paths, scan.sha256, strict=True)
+        ]
+
     def scan(self) -> Scan:
         """Validate every row, count, and find repeated ids.
 

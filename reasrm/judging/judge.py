@@ -15,6 +15,7 @@ from reasrm.durable import IdIndex
 from reasrm.errors import ConfigError, InputError, ReasrmError, RowError
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import BackendOptions, open_backend
+from reasrm.hashing import prompt_hash
 from reasrm.judging.aggregate import RowResult, aggregate, flagged_fields, rule_status
 from reasrm.judging.folder import check_files, learned_from, refuse_changed
 from reasrm.judging.plan import Ask, JudgingOptions, check_options, plan_row
@@ -225,7 +226,14 @@ class JudgeSession:
             judgment = _unshuffle(judgment, ask.shown)
         elif ask.order is Order.BA:
             judgment = judgment.swap()
-        return replace(judgment, order=ask.order, vote=ask.vote, response=ask.response, shown=ask.shown)
+        return replace(
+            judgment,
+            order=ask.order,
+            vote=ask.vote,
+            response=ask.response,
+            shown=ask.shown,
+            prompt_hash=None if self.options.recorded_only else prompt_hash(ask.request.messages),
+        )
 
 
 def _guarded(row: Row, step: Callable[[], _Outcome]) -> _Outcome | RowFailure:

@@ -108,7 +108,6 @@ def plan_row(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[Ask]:
                 structural=spec.structural,
                 template_options=spec.template_options,
                 thinking_start=spec.grammar.thinking_start,
-                group=row.id,
             )
             asks.append(Ask(request, view.order, vote, view.response, view.shown))
     if not asks:
@@ -118,7 +117,8 @@ def plan_row(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[Ask]:
             place=row.id,
             remedy="give a file with recorded judgments, --judge replay:FILE, or a judge that answers",
         )
-    return asks
+    first = replace(asks[0], request=replace(asks[0].request, together=len(asks)))
+    return [first, *asks[1:]]
 
 
 def _recording(row: Row, order: Order, vote: int) -> Recorded | None:

@@ -68,8 +68,7 @@ class Here:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
         self.code, self.stderr = 0, ""
         self._capfd = capfd
-        for place in ("reasrm.cli.console.exit_with", "reasrm.cli.critiques.exit_with"):
-            monkeypatch.setattr(place, self._exit)
+        monkeypatch.setattr("reasrm.cli.console.exit_with", self._exit)
 
     def __call__(self, *words: str | Path) -> dict[str, Any]:
         """Run a command to its end; return its summary."""

@@ -206,7 +206,7 @@ def test_bad_rows_are_named_and_the_others_scored(
     pairs = write_lines(tmp_path / "pairs.jsonl", [pair_to_json(pair) for pair in world_pairs(2)])
     output = tmp_path / "out.jsonl"
     ended: list[int] = []
-    monkeypatch.setattr("reasrm.cli.metarm.exit_with", ended.append)
+    monkeypatch.setattr("reasrm.cli.console.exit_with", ended.append)
     told, _ = reasrm(
         "metarm", "score", "--metarm", trained, "--input", path, "--pairs", pairs, "--output", output
     )
