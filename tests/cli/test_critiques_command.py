@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from reasrm.cli.app import app
-from tests.commands import ROOT, rows_of, start, summary, write_rows
+from tests.commands import ROOT, rows_of, start, summary, timeless, write_rows
 from tests.commands import here as run
 from tests.fakes import Endpoint, Reply, chat, refuse
 from tests.scorers.critic import answer, critique_of, user_text
@@ -319,7 +319,7 @@ def test_scores_of_judged_rows_by_hand(tmp_path: Path, here: Here) -> None:
         "q4 has no reference and does not count"
     )
     lines = output.read_bytes()
-    assert here(*args) == said
+    assert timeless(here(*args)) == timeless(said)
     assert output.read_bytes() == lines
 
     extracted = tmp_path / "reference.jsonl"

@@ -20,7 +20,7 @@ from reasrm.errors import ConfigError
 from reasrm.judging.judge import open_judge
 from reasrm.protocol.spec import load_spec
 from reasrm.world.pairs import World
-from tests.commands import ROOT, rows_of, summary
+from tests.commands import ENVELOPE, ROOT, rows_of, summary
 from tests.commands import here as run
 from tests.refusals import refused
 
@@ -41,7 +41,8 @@ def demo(tmp_path_factory):
 def test_every_stage_leaves_what_the_next_one_reads(demo):
     folder, result = demo
     said = summary(result)
-    assert said == json.loads((folder / "summary.json").read_bytes())
+    assert set(said) >= ENVELOPE
+    assert said.items() >= json.loads((folder / "summary.json").read_bytes()).items()
     assert {(row["judge"], row["split"]) for row in said["results"]} == {
         (judge, split) for judge in ("base", "SFT", "SFT+RLVR") for split in ("iid", "ood", "hard")
     }

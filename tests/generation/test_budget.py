@@ -145,7 +145,9 @@ def test_a_killed_process_never_spent_more_than_its_manifest_says(tmp_path: Path
     assert worst_seen <= 4 * 4 * WORST  # and not much more
 
 
-def test_what_is_abandoned_counts_at_its_worst_and_what_a_dead_server_had_counts_nothing(tmp_path: Path) -> None:
+def test_what_is_abandoned_counts_at_its_worst_and_what_a_dead_server_had_counts_nothing(
+    tmp_path: Path,
+) -> None:
     with started(tmp_path / "out") as journal:
         meter = Meter(Budget(), journal)
         stream = meter.of("judge", Fake(width=3, num_prompt_tokens=9, num_tokens=1)).generate(requests(9))
@@ -162,7 +164,10 @@ def test_what_is_abandoned_counts_at_its_worst_and_what_a_dead_server_had_counts
 @pytest.mark.parametrize(
     ("answer", "tokens"),
     [
-        ({"num_tokens": None, "num_prompt_tokens": None, "text": "four"}, 42 + 5),  # a token per byte, and the end
+        (
+            {"num_tokens": None, "num_prompt_tokens": None, "text": "four"},
+            42 + 5,
+        ),  # a token per byte, and the end
         ({"num_tokens": None, "num_prompt_tokens": None, "text": "x" * 99}, 42 + 8),
         ({"num_tokens": None, "num_prompt_tokens": None, "finish_reason": "error"}, 0),
         ({"num_tokens": None, "num_prompt_tokens": 7, "finish_reason": "too_long"}, 0),
