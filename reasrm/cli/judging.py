@@ -281,6 +281,7 @@ def _finish(flags: JudgingFlags, result: BatchResult, summary: dict[str, Any]) -
     tally = result.tally
     _note_outcome(result)
     summary |= result.cost
+    summary["cost"] |= summary.get("critique_costs", {})
     note_cost(result.cost)
     summary["progress"] = progress("rows", tally.total, tally.rows + tally.errors, tally.errors)
     code = 0

@@ -404,3 +404,20 @@ def test_template_options_go_along_as_servers_know_them() -> None:
     by_text = {call["messages"][-1]["content"]: call for call in endpoint.calls}
     assert by_text["q1"]["chat_template_kwargs"] == {"enable_thinking": False, "effort": "low"}
     assert "chat_template_kwargs" not in by_text["q2"]
+
+
+def test_calls_that_brought_no_answer_say_what_they_took() -> None:
+    """A call without usage is unknown where the server may have answered it, and nothing where it refused."""
+    broken = chat("half", finish_reason="abort")
+    replies = iter([broken, refuse(429, "later", **{"Retry-After": "0"}), echo])
+
+    def answer(payload: dict[str, Any]) -> Reply:
+        reply = next(replies)
+        return reply(payload) if callable(reply) else reply
+
+    with Endpoint(answer) as endpoint:
+        (found,) = complete(endpoint, ask("q"))
+    assert (found.attempts, found.wasted, found.num_prompt_tokens) == (3, ((7, 3),), 7)
+    with Endpoint(fault_rate=1.0, faults=("timeout",)) as endpoint:
+        (found,) = complete(endpoint, ask("q"), timeout_s=0.05, attempts=1)
+    assert (found.finish_reason, found.wasted) == ("error", ((None, None),))
