@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.cli.test_distill_command import RIGHT, WRONG, write_config
-from tests.commands import decide, here, rows_of, send, start, summary, write_rows
+from tests.commands import ROOT, decide, here, rows_of, send, start, summary, write_rows
 from tests.fakes import Endpoint, Reply, chat
 
 PRICE = ("--price", "1000,10000")  # an answer of 7 and 3 tokens costs 7 + 30 thousandths
@@ -130,6 +132,18 @@ def test_distillation_keeps_to_its_budget(tmp_path: Path) -> None:
     assert {name: cost["calls"] for name, cost in said["cost"].items()} == {"teacher": 12, "repair": 6}
     assert said["money"] == pytest.approx(18 * 710e-6)
     assert len(rows_of(tmp_path / "out" / "sft.jsonl")) == 6
+
+
+def test_the_documented_command_keeps_to_its_budget(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "judging.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```sh\n(reasrm judge [^`]*--budget[^`]*)```", text)
+    rows = write_rows(tmp_path / "rows.jsonl", 4)
+    with Endpoint(lambda payload: costly(decide(payload, "<answer>[[{}]]</answer>"))) as endpoint:
+        line = block.replace("\\\n", " ").replace("http://localhost:8000/v1", endpoint.base_url)
+        line = line.replace("rows.jsonl", str(rows)).replace("judged.jsonl", str(tmp_path / "judged.jsonl"))
+        result = here(*shlex.split(line)[1:])
+    assert result.returncode == 0, result.stderr
+    assert summary(result)["money"] == pytest.approx(8 * (700 * 0.15 + 10 * 0.6) / 1e6)
 
 
 @pytest.mark.slow
