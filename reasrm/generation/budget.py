@@ -131,7 +131,16 @@ class Worst(NamedTuple):
 
     def plus(self, other: Worst, times: int = 1) -> Worst:
         """Return both together, or the difference with `times=-1`."""
-        return Worst(*(a + times * b for a, b in zip(self, other, strict=True)))
+        calls, prompt, completion = other
+        return Worst(
+            self.calls + times * calls, self.prompt + times * prompt, self.completion + times * completion
+        )
+
+    def covers(self, other: Worst) -> bool:
+        """Whether the other has no more requests and no more tokens of either kind."""
+        return (
+            self.calls >= other.calls and self.prompt >= other.prompt and self.completion >= other.completion
+        )
 
     def money(self, price: Price) -> float:
         """Return what these cost."""
@@ -158,14 +167,11 @@ class Meter:
         for name, said in recorded.get("open", {}).items():  # of a process that did not come to its end
             self._spent[name].calls += said["calls"]
             self._spent[name].count_at_most(Worst(**said))
-        self._in_flight: dict[
-            str, tuple[str, Worst, Worst]
-        ] = {}  # request id → who, the worst, its part of excess
-        self._flying: dict[str, Worst] = {}  # who → all of these together
+        # Request id → who is asked, the worst, and how much of that is `_excess`.
+        self._in_flight: dict[str, tuple[str, Worst, Worst]] = {}
+        self._flying: dict[str, Worst] = {}  # who → all in flight
         self._bound: dict[str, Worst] = {}  # who → what the manifest vouches for
-        self._excess = (
-            Worst()
-        )  # tokens beyond the worst case: servers add some, and may be told to write more
+        self._excess = Worst()  # beyond the worst case: servers add to prompts, and may be told to write more
 
     def of(self, name: str, backend: Backend) -> Backend:
         """Return the backend, metered; one that replays costs nothing and stays as it is.
@@ -196,20 +202,16 @@ class Meter:
         """Take some requests as in flight, if their worst case fits."""
         worst = [self._worst(request) for request in group]
         flying = {**self._flying, name: reduce(Worst.plus, worst, self._flying[name])}
-        total = {who: self._spent[who].at_most().plus(flying[who]) for who in flying}
+        total = {who: spent.at_most().plus(flying.get(who, Worst())) for who, spent in self._spent.items()}
         if not self._fits(total):
             return False
         self._flying = flying
         self._in_flight |= {
             request.id: (name, w, self._excess) for request, w in zip(group, worst, strict=True)
         }
-        if any(
-            part > bound
-            for who in total
-            for part, bound in zip(total[who], self._bound.get(who, Worst()), strict=True)
-        ):
+        if any(not self._bound.get(who, Worst()).covers(most) for who, most in total.items()):
             # As much room again as is in flight, so that the manifest is not written for every answer.
-            self._bound = {who: total[who].plus(flying[who]) for who in total}
+            self._bound = {who: most.plus(flying.get(who, Worst())) for who, most in total.items()}
             self._write({who: w.plus(w)._asdict() for who, w in flying.items() if w.calls})
         return True
 
@@ -218,14 +220,9 @@ class Meter:
         name, worst, known = self._in_flight.pop(completion.request_id)
         self._flying[name] = self._flying[name].plus(worst, -1)
         _count(self._spent[name], completion, worst)
-        over = (
-            Worst(0, completion.num_prompt_tokens or 0, completion.num_tokens or 0)
-            .plus(worst, -1)
-            .plus(known)
-        )
-        self._excess = Worst(
-            0, max(self._excess.prompt, over.prompt), max(self._excess.completion, over.completion)
-        )
+        took = Worst(0, completion.num_prompt_tokens or 0, completion.num_tokens or 0)
+        over = took.plus(worst, -1).plus(known)
+        self._excess = Worst(0, *map(max, self._excess[1:], over[1:]))
 
     def give_up(self, *, is_free: bool = False) -> None:
         """Count what is still in flight at its worst, as nobody will learn what it took, and write everything down."""
