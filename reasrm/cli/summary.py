@@ -42,7 +42,7 @@ def complete(summary: Mapping[str, Any], code: int = 0) -> dict[str, Any]:
         code: The exit code that the process is about to end with.
     """
     code = summary.get("exit_code", code)
-    verb = summary.get("command") or verb_of(sys.argv[1:])
+    verb = summary["command"] if "command" in summary else verb_of(sys.argv[1:])
     common: dict[str, Any] = {
         "verb": verb,
         "command": verb,
