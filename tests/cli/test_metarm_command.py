@@ -117,6 +117,7 @@ def test_judgments_get_the_numbers_that_the_model_gives(
         "3",
     ]
     told, _ = reasrm("metarm", "score", "--metarm", trained, *words, "--bonus-scale", "published")
+    assert set(told) >= ENVELOPE
     assert (told["command"], told["rows"], told["scored"], told["errors"]) == ("metarm score", 32, 31, 0)
     assert told["statuses"] == {"ok": 31, "no_critique": 1}
     scores = {row["id"]: row for row in rows_of(output)}
