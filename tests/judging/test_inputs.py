@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from reasrm.errors import ConfigError, InputError
-from reasrm.judging.inputs import JudgeInput, load_rubrics
+from reasrm.judging.inputs import JudgeInput
 from reasrm.records import Order, Recorded
+from reasrm.sources.rubric_lines import load_rubrics
 from tests.refusals import refused
 
 
