@@ -1,0 +1,81 @@
+"""Everything that code can find wrong with a rubric before a judge is asked: its grammar, leaks, repeats, conflicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from reasrm.config import Config
+from reasrm.criteria.alike import ALIKE, relations
+from reasrm.criteria.leaks import LEAKS, leaks
+from reasrm.rubric import Rubric
+
+__all__ = ["FAULTS", "ChecksSection", "Fault", "check_rubric"]
+
+FAULTS = ("no_criteria", "too_many", "too_long", *LEAKS, "duplicate", "conflict")
+"""Reasons, in the order in which they are found."""
+
+
+class ChecksSection(Config):
+    """What a rubric may hold, as a section of a config file.
+
+    Args:
+        most: Criteria of one rubric.
+        longest_words: Words of one criterion.
+        leak_ngram: Words in a row that it may not share with a response alone.
+        alike: The least similarity of two criteria that repeat or contradict each other.
+    """
+
+    most: Annotated[int, Field(ge=1)] = 12
+    longest_words: Annotated[int, Field(ge=1)] = 40
+    leak_ngram: Annotated[int, Field(ge=2)] = 4
+    alike: Annotated[float, Field(gt=0, le=1)] = ALIKE
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong.
+
+    Args:
+        reason: One of `FAULTS`.
+        criterion: Which criterion, from 0; None for the rubric as a whole.
+        found: The words or the count that show it.
+    """
+
+    reason: str
+    criterion: int | None
+    found: str
+
+
+def check_rubric(
+    rubric: Rubric, request: str, responses: Sequence[str] = (), section: ChecksSection | None = None
+) -> tuple[Fault, ...]:
+    """Return all faults of a rubric, those of the whole first, then by criterion.
+
+    Args:
+        rubric: Free text has no criteria, which is a fault.
+        request: All texts of the request.
+        responses: What its author saw.
+        section: Limits.
+    """
+    limits = section or ChecksSection()
+    if not rubric.criteria:
+        return (Fault("no_criteria", None, (rubric.text or "")[:80]),)
+    return tuple(_faults(rubric, request, responses, limits))
+
+
+def _faults(rubric: Rubric, request: str, responses: Sequence[str], limits: ChecksSection) -> Iterator[Fault]:
+    texts = [criterion.text for criterion in rubric.criteria]
+    if len(texts) > limits.most:
+        yield Fault("too_many", None, str(len(texts)))
+    leaky = leaks(texts, request, responses, ngram=limits.leak_ngram)
+    alike = relations(rubric.criteria[: limits.most], alike=limits.alike)
+    for n, text in enumerate(texts):
+        length = len(text.split())
+        if length > limits.longest_words:
+            yield Fault("too_long", n, str(length))
+        yield from (Fault(leak.reason, n, leak.found) for leak in leaky[n])
+        yield from (Fault(one.kind, n, texts[one.first]) for one in alike if one.second == n)
