@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasrm.rubric import Criterion, Rubric, cdrrm_criteria
@@ -59,6 +59,7 @@ RUBRICS = st.lists(CRITERIA, min_size=1, max_size=4).map(lambda criteria: Rubric
 KINDS = ["hard_rule", "principle", None]
 
 
+@settings(max_examples=50)
 @given(RUBRICS)
 def test_reading_is_the_inverse_of_rendering(rubric):
     assert Rubric.read(rubric.render()) == rubric

@@ -11,7 +11,7 @@ from pydantic import Field
 from reasrm.config import Config
 from reasrm.criteria.alike import ALIKE, relations
 from reasrm.criteria.leaks import LEAKS, leaks
-from reasrm.rubric import Rubric
+from reasrm.rubric import Criterion, Rubric
 
 __all__ = ["FAULTS", "ChecksSection", "Fault", "check_rubric"]
 
@@ -67,11 +67,20 @@ def check_rubric(
     return tuple(_faults(rubric, request, responses, limits))
 
 
+def _shown(criterion: Criterion) -> str:
+    """Return every text of a criterion that a judge would read."""
+    return " | ".join(
+        text for text in (criterion.text, criterion.name, criterion.category, *criterion.choices) if text
+    )
+
+
 def _faults(rubric: Rubric, request: str, responses: Sequence[str], limits: ChecksSection) -> Iterator[Fault]:
     texts = [criterion.text for criterion in rubric.criteria]
     if len(texts) > limits.most:
         yield Fault("too_many", None, str(len(texts)))
-    leaky = leaks(texts, request, responses, ngram=limits.leak_ngram)
+    leaky = leaks(
+        [_shown(criterion) for criterion in rubric.criteria], request, responses, ngram=limits.leak_ngram
+    )
     alike = relations(rubric.criteria[: limits.most], alike=limits.alike)
     for n, text in enumerate(texts):
         length = len(text.split())

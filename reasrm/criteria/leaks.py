@@ -83,7 +83,7 @@ class _Text:
 
     def __init__(self, text: str, ngram: int) -> None:
         words = words_of(text)
-        self.text = text
+        self.text, self.folded = text, text.casefold()
         self.words = frozenset(words)
         self.runs = [" ".join(words[n : n + ngram]) for n in range(len(words) - ngram + 1)]
         self.run_set = frozenset(self.runs)
@@ -92,7 +92,7 @@ class _Text:
         self.tokens = frozenset(_token(found) for found in _TOKEN.finditer(text))
 
     def has(self, phrase: str) -> bool:
-        return phrase.casefold() in self.text.casefold()
+        return phrase.casefold() in self.folded
 
 
 def _span(criterion: _Text, asked: _Text, said: Sequence[_Text]) -> str | None:
@@ -127,10 +127,15 @@ def _names(text: str) -> Iterator[str]:
     """Yield words with a capital: any inside a sentence, at its beginning those with a second capital or a digit."""
     for found in _TOKEN.finditer(text):
         token = _token(found)
-        before = text[: found.start()].rstrip(" \t\"'“(")
+        before = _before(text, found.start()).rstrip(" \t\"'“(")
         inside = bool(before) and before[-1] not in _SENTENCE_END
         if token[0].isupper() and (inside or any(c.isupper() or c.isdigit() for c in token[1:])):
             yield token
+
+
+def _before(text: str, end: int) -> str:
+    """Return the last characters before a place, few enough that a long text costs no more than its length."""
+    return text[max(0, end - 80) : end]
 
 
 def _token(found: re.Match[str]) -> str:
@@ -139,7 +144,7 @@ def _token(found: re.Match[str]) -> str:
 
 def _position(criterion: _Text, asked: _Text, said: Sequence[_Text]) -> str | None:
     for side, found in names_in(criterion.text).mentions(criterion.text):
-        phrase = criterion.text[: found.end()].split()[-2:]  # `option B` may be the request's own
+        phrase = _before(criterion.text, found.end()).split()[-2:]  # `option B` may be the request's own
         if side is not None and not (len(phrase) == 2 and asked.has(" ".join(phrase))):
             return found[0].strip()
     return _unless_asked(_LABEL, criterion, asked)

@@ -17,6 +17,8 @@ from statistics import StatisticsError, correlation, pstdev
 from typing import TypeAlias
 
 from reasrm.criteria.alike import ALIKE, relations
+from reasrm.criteria.checks import Fault
+from reasrm.criteria.leaks import LEAKS
 from reasrm.criteria.verify import Effect
 from reasrm.critiques.matching import assign
 from reasrm.critiques.similarity import Similarity, checked, stem_overlap
@@ -31,6 +33,7 @@ __all__ = [
     "discrimination",
     "effect_shares",
     "gap_closed",
+    "leak_rate",
     "lean",
     "leans",
     "order_effect",
@@ -112,8 +115,21 @@ def leans(rubrics: Sequence[Sequence[Lean | None]], seed: int = 0) -> dict[str, 
 
 
 def share(counts: Iterable[tuple[float, float]], seed: int = 0) -> Estimate:
-    """Return the ratio of sums over rubrics: criteria with something (a leak, say), and all of its criteria."""
+    """Return the ratio of two sums over rubrics: criteria with something, and all criteria that count."""
     return bootstrap_ratio([(float(some), float(every)) for some, every in counts], seed)
+
+
+def leak_rate(checked: Sequence[tuple[Rubric, Sequence[Fault]]], seed: int = 0) -> Estimate:
+    """Return the share of criteria with a leak.
+
+    Args:
+        checked: Rubrics and what `check_rubric` found in each.
+        seed: Of the bootstrap.
+    """
+    leaky = ({fault.criterion for fault in faults if fault.reason in LEAKS} for _, faults in checked)
+    return share(
+        ((len(some), len(one.criteria)) for some, (one, _) in zip(leaky, checked, strict=True)), seed
+    )
 
 
 def sizes(rubrics: Sequence[Rubric], *, alike: float = ALIKE, seed: int = 0) -> dict[str, Estimate]:

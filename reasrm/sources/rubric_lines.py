@@ -38,8 +38,8 @@ class RubricLine:
         id: Of the row it is for; of a line without one, made of its request and its text.
         rubric: Criteria, or free text.
         prompt_hash: Of the request it is for (`hashing.prompt_hash`), where known.
-        condition: What whoever wrote it saw; a rubric of a pair is for no other pair.
-        order: The order in which a pair was seen; None where it had none.
+        condition: Whether it is for any responses to its request, or for the pair that its writer saw and no other.
+        order: The order in which a pair was shown to its writer; None where it had none.
         saw_label: Whether whoever wrote it knew which response is preferred.
         provenance: Author or writer, prompt, seed, step, `pairs` (ids of the rows that were seen), verification.
     """

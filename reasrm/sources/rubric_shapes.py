@@ -26,7 +26,7 @@ from reasrm.sources.fields import RowData
 __all__ = ["RUBRIC_SHAPES", "Condition", "RubricShape", "rubric_shape"]
 
 Condition = Literal["prompt", "pair"]
-"""What whoever wrote a rubric saw: the request alone, or responses to it as well."""
+"""What a rubric is for: any responses to its request, or only the pair that whoever wrote it saw (CDRRM)."""
 
 _NUMBERED = re.compile(r"\s*(?:[0-9]+[.)]|[-*])\s*")
 _IMPORTANCE = re.compile(r"(.*)\(importance:\s*([0-9]{1,3})\s*/\s*100\)\W*", re.I)
@@ -45,7 +45,7 @@ class RubricShape:
         read: Turns a row into a rubric; the second argument is the row's place, for errors.
         prompt: The column of the request.
         ids: Columns that name a row, first match wins.
-        condition: What the author saw.
+        condition: What the rubrics are for.
         saw_label: Whether the author knew which response is preferred; True, too, where labels were at hand and the
             set does not say.
         verified: Whether the owner's code or description was at hand.
@@ -291,7 +291,6 @@ RUBRIC_SHAPES: tuple[RubricShape, ...] = (
         read=_auto_rubric,
         prompt="input",
         ids=("unique_id",),
-        condition="pair",
         saw_label=True,
     ),
     RubricShape(
@@ -315,7 +314,6 @@ RUBRIC_SHAPES: tuple[RubricShape, ...] = (
         url=f"{_HUB}/JunkaiZ/Rubrics",
         recognises=_has("rubrics", "criterion"),
         read=_chasing_the_tail,
-        condition="pair",
         verified=True,
     ),
     RubricShape(
@@ -323,7 +321,6 @@ RUBRIC_SHAPES: tuple[RubricShape, ...] = (
         url=f"{_HUB}/viswavi/wildchecklists",
         recognises=_columns("requirements", "prompt"),
         read=_wildchecklists,
-        condition="pair",
     ),
     RubricShape(
         name="tinker",
@@ -346,7 +343,6 @@ RUBRIC_SHAPES: tuple[RubricShape, ...] = (
         read=_openrubrics,
         prompt="instruction",
         ids=("pair_id", "id"),
-        condition="pair",
         saw_label=True,
     ),
 )

@@ -106,3 +106,21 @@ def test_limits_are_inclusive():
 def test_free_text_has_no_criteria():
     assert check_rubric(Rubric(text="Be kind."), REQUEST) == (Fault("no_criteria", None, "Be kind."),)
     assert reasons(Rubric()) == [("no_criteria", None)]
+
+
+def test_what_a_criterion_says_beside_its_text_may_leak_too():
+    hidden = [
+        Criterion(None, "Is right.", name="Paris"),
+        Criterion(None, "Is useful.", choices=("no", "as Response A")),
+        Criterion(None, "Is brief.", category="the chosen response"),
+    ]
+    assert reasons(Rubric(tuple(hidden))) == [("leak_name", 0), ("position", 1), ("position", 2)]
+
+
+@pytest.mark.parametrize(
+    "piece", ["option B ", "Paris ", "is not kind, ", "the other response ", "1,", "A", "-"]
+)
+def test_a_hostile_rubric_costs_no_more_than_its_length(piece):
+    long = piece * (30_000 // len(piece))
+    check_rubric(Rubric(said(long, "Is kind.")), f"Compare option B. {long}", [long, long])
+    assert check_rubric(Rubric(said(*["Is kind."] * 3000)), REQUEST)[0] == Fault("too_many", None, "3000")

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from reasrm.criteria import metrics
+from reasrm.criteria.checks import check_rubric
 from reasrm.criteria.metrics import Discrimination, discrimination, gap_closed, lean, leans, order_effect
 from reasrm.metrics.intervals import Estimate
 from reasrm.rubric import Criterion, Rubric
@@ -98,6 +99,12 @@ def test_a_share_rests_on_rubrics_and_not_on_criteria():
     found = metrics.share([(1, 4), (0, 1)])
     assert (found.value, found.n) == (0.2, 2)
     assert metrics.share([]).value is None
+
+
+def test_leak_rate_counts_a_criterion_once():
+    leaky = rubric("Names Paris, as Response A does.", "Is kind.", "Is kind to Paris.")
+    checked = [(one, check_rubric(one, "Where?", ["In Paris."])) for one in (leaky, rubric("Is kind."))]
+    assert metrics.leak_rate(checked).value == 2 / 4
 
 
 def test_precision_and_recall_match_one_to_one():

@@ -114,6 +114,19 @@ def test_a_rubric_file_with_another_row_is_refused_by_place(tmp_path, row):
         load_rubrics(write(tmp_path / "rubrics.jsonl", row))
 
 
+def test_a_public_rubric_joins_by_prompt_where_none_has_the_rows_id(tmp_path):
+    rows = write(tmp_path / "rows.jsonl", pair("a", prompt="p"), pair("b", prompt="p"), pair("c", prompt="q"))
+    public = {
+        "prompt": [{"role": "user", "content": "p"}],
+        "rubrics": [{"criterion": "Is kind.", "points": -2}],
+    }
+    rubrics = load_rubrics(write(tmp_path / "r.jsonl", public, {"id": "b", "rubric": "own"}))
+    joined = JudgeInput([rows], rubrics=rubrics)
+    assert joined.scan().num_rubrics == 2
+    shown = [item.row.rubric and item.row.rubric.render() for item in joined]
+    assert shown == ["1. Is kind. [Criterion] (weight -2)", "own", None]
+
+
 def test_nothing_to_judge_is_an_error(tmp_path):
     with refused(ConfigError, "--input"):
         JudgeInput([])

@@ -80,6 +80,14 @@ def test_a_line_by_hand():
     }
 
 
+def test_the_documented_line():
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    documented = json.loads(page.partition("## Rubrics")[2].partition("```json\n")[2].partition("\n```")[0])
+    one = read_rubric_line(documented, "data.md:1")
+    assert one.to_json() == documented
+    assert one.rubric.criteria[0].choices == ("no", "vaguely", "exactly")
+
+
 def test_what_a_person_may_write():
     bare = read_rubric_line({"id": "q", "criteria": [{"text": "Is kind."}]}, "f:1")
     assert bare == line(rubric=Rubric((Criterion(None, "Is kind."),)))

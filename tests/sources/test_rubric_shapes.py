@@ -255,6 +255,10 @@ def test_whose_author_knew_the_label():
     }
 
 
+def test_what_a_rubric_is_for():
+    assert {shape.name for shape in RUBRIC_SHAPES if shape.condition == "pair"} == {"cdrrm", "cdrrm-lists"}
+
+
 def test_pitfalls_keep_their_sign():
     """RubricHub's exporter clamps weights at 0, which drops them."""
     assert [c.weight for c in read_rubric_line(row("rubrichub"), "f:1").rubric.criteria] == [5, -3]
