@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
@@ -13,10 +13,21 @@ from reasrm.criteria.alike import ALIKE, relations
 from reasrm.criteria.leaks import LEAKS, leaks
 from reasrm.rubric import Criterion, Rubric
 
-__all__ = ["FAULTS", "ChecksSection", "Fault", "check_rubric"]
+__all__ = ["FAULTS", "ChecksSection", "Fault", "Lean", "check_marks", "check_rubric", "lean"]
 
-FAULTS = ("no_criteria", "too_many", "too_long", *LEAKS, "duplicate", "conflict")
-"""Reasons, in the order in which they are found."""
+FAULTS = (
+    "no_criteria",
+    "too_many",
+    "too_long",
+    *LEAKS,
+    "duplicate",
+    "conflict",
+    "misaligned",
+    "not_discriminative",
+)
+"""Reasons: those of `check_rubric` in the order in which it finds them, then those of `check_marks`."""
+Lean: TypeAlias = int
+"""Which response of a pair a criterion prefers: 1 the better one, -1 the worse one, 0 neither."""
 
 
 class ChecksSection(Config):
@@ -65,6 +76,37 @@ def check_rubric(
     if not rubric.criteria:
         return (Fault("no_criteria", None, (rubric.text or "")[:80]),)
     return tuple(_faults(rubric, request, responses, limits))
+
+
+def check_marks(
+    rubric: Rubric, chosen: Sequence[float | None], rejected: Sequence[float | None]
+) -> tuple[Fault, ...]:
+    """Return the criteria that prefer the worse response (`misaligned`, as in RRD) or neither (`not_discriminative`).
+
+    Args:
+        rubric: Whose criteria the marks are for.
+        chosen: What the better response got on each, higher where it has what the criterion names; None where nobody
+            could tell, and then nothing is said of the criterion.
+        rejected: What the worse response got.
+    """
+    reasons = {-1: "misaligned", 0: "not_discriminative"}
+    marked = zip(rubric.criteria, chosen, rejected, strict=True)
+    return tuple(
+        Fault(reasons[found], n, f"{good:g} for the better response, {bad:g} for the worse")
+        for n, (criterion, good, bad) in enumerate(marked)
+        if (found := lean(good, bad, criterion.weight)) in reasons and good is not None and bad is not None
+    )
+
+
+def lean(chosen: float | None, rejected: float | None, weight: float | None = None) -> Lean | None:
+    """Return which response a criterion prefers by its marks; None if one is missing.
+
+    A negative criterion prefers the response that lacks what it names.
+    """
+    if chosen is None or rejected is None:
+        return None
+    found = (chosen > rejected) - (chosen < rejected)
+    return -found if (weight or 0) < 0 else found
 
 
 def _shown(criterion: Criterion) -> str:

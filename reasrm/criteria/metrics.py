@@ -17,7 +17,7 @@ from statistics import StatisticsError, correlation, pstdev
 from typing import TypeAlias
 
 from reasrm.criteria.alike import ALIKE, relations
-from reasrm.criteria.checks import Fault
+from reasrm.criteria.checks import Fault, Lean
 from reasrm.criteria.leaks import LEAKS
 from reasrm.criteria.verify import Effect
 from reasrm.critiques.matching import assign
@@ -28,13 +28,11 @@ from reasrm.rubric import Rubric
 __all__ = [
     "Credit",
     "Discrimination",
-    "Lean",
     "against_gold",
     "discrimination",
     "effect_shares",
     "gap_closed",
     "leak_rate",
-    "lean",
     "leans",
     "order_effect",
     "order_stability",
@@ -44,8 +42,6 @@ __all__ = [
 
 Credit: TypeAlias = float | None
 """Whether a judge was right (1 or 0; between them over several judgments of a row), None if nobody can tell."""
-Lean: TypeAlias = int
-"""Which response of a pair a criterion prefers: 1 the better one, -1 the worse one, 0 neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +82,6 @@ def discrimination(
     except StatisticsError:
         r = None
     return Discrimination(pstdev(xs) if xs else None, r, len(xs), len(xs) / len(marks) if marks else None)
-
-
-def lean(chosen: float | None, rejected: float | None, weight: float | None = None) -> Lean | None:
-    """Return which response a criterion prefers by its marks; None if one is missing.
-
-    A negative criterion prefers the response that lacks what it names.
-    """
-    if chosen is None or rejected is None:
-        return None
-    found = (chosen > rejected) - (chosen < rejected)
-    return -found if (weight or 0) < 0 else found
 
 
 def leans(rubrics: Sequence[Sequence[Lean | None]], seed: int = 0) -> dict[str, Estimate]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reasrm.criteria.alike import polarity, relations, similarity
-from reasrm.criteria.checks import FAULTS, ChecksSection, Fault, check_rubric
+from reasrm.criteria.checks import FAULTS, ChecksSection, Fault, check_marks, check_rubric
 from reasrm.rubric import Criterion, Rubric
 
 
@@ -124,3 +124,13 @@ def test_a_hostile_rubric_costs_no_more_than_its_length(piece):
     long = piece * (30_000 // len(piece))
     check_rubric(Rubric(said(long, "Is kind.")), f"Compare option B. {long}", [long, long])
     assert check_rubric(Rubric(said(*["Is kind."] * 3000)), REQUEST)[0] == Fault("too_many", None, "3000")
+
+
+def test_criteria_that_prefer_the_worse_response_or_neither():
+    criteria = said("Is kind.", "Is long.", "Rhymes.", "Rambles.", "Is odd.", weights=(None, None, 2, -1, 1))
+    found = check_marks(Rubric(criteria), [1, 0, 1, 0, None], [0, 1, 1, 1, 1])
+    assert [(fault.reason, fault.criterion) for fault in found] == [
+        ("misaligned", 1),
+        ("not_discriminative", 2),
+    ]
+    assert found[0].found == "0 for the better response, 1 for the worse"

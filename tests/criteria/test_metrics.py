@@ -7,8 +7,8 @@ import math
 import pytest
 
 from reasrm.criteria import metrics
-from reasrm.criteria.checks import check_rubric
-from reasrm.criteria.metrics import Discrimination, discrimination, gap_closed, lean, leans, order_effect
+from reasrm.criteria.checks import check_rubric, lean
+from reasrm.criteria.metrics import Discrimination, discrimination, gap_closed, leans, order_effect
 from reasrm.metrics.intervals import Estimate
 from reasrm.rubric import Criterion, Rubric
 
