@@ -16,7 +16,7 @@ __all__ = [
     "derive_seed",
     "digest",
     "pair_content_id",
-    "prompt_hash",
+    "request_hash",
     "section_code",
 ]
 
@@ -37,7 +37,7 @@ def section_code(*texts: str) -> str:
     return hashlib.sha256(joined).hexdigest()[:32]
 
 
-def prompt_hash(prompt: Conversation) -> str:
+def request_hash(prompt: Conversation) -> str:
     """Return the name of a request: 16 hex digits of its roles and texts, whatever the responses and labels."""
     return digest([[m.role, m.content] for m in prompt])
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from reasrm.errors import InputError, RowError
-from reasrm.hashing import digest, prompt_hash
+from reasrm.hashing import digest, request_hash
 from reasrm.records import Order, Row
 from reasrm.rubric import Rubric
 from reasrm.sources import fields
@@ -37,7 +37,7 @@ class RubricLine:
     Args:
         id: Of the row it is for; of a line without one, made of its request and its text.
         rubric: Criteria, or free text.
-        prompt_hash: Of the request it is for (`hashing.prompt_hash`), where known.
+        prompt_hash: Of the request it is for (`hashing.request_hash`), where known.
         condition: Whether it is for any responses to its request, or for the pair that its writer saw and no other.
         order: The order in which a pair was shown to its writer; None where it had none.
         saw_label: Whether whoever wrote it knew which response is preferred.
@@ -71,7 +71,9 @@ class RubricLine:
             return False
         pairs = self.provenance.get("pairs")
         ids = {self.id, *(pairs if isinstance(pairs, list) else [])}
-        return row.id in ids or (self.prompt_hash is not None and self.prompt_hash == prompt_hash(row.prompt))
+        return row.id in ids or (
+            self.prompt_hash is not None and self.prompt_hash == request_hash(row.prompt)
+        )
 
 
 def read_rubric_line(row: RowData, place: str) -> RubricLine:
@@ -127,7 +129,7 @@ def _own(row: RowData, place: str) -> RubricLine:
 def _request(row: RowData, key: str, place: str) -> str | None:
     if row.get(key) is None:
         return None
-    return prompt_hash(with_front(row, fields.conversation(row, key, place), place))
+    return request_hash(with_front(row, fields.conversation(row, key, place), place))
 
 
 def _derived(request: str | None, rubric: Rubric) -> str:
@@ -158,7 +160,7 @@ class Rubrics:
         line = self.by_id.get(row.id)
         if line is not None or not self._by_request:
             return line
-        found = self._by_request.get(prompt_hash(row.prompt), [])
+        found = self._by_request.get(request_hash(row.prompt), [])
         if len({one.rubric for one in found}) > 1:
             raise InputError(
                 f"the rubrics {', '.join(repr(one.id) for one in found[:_NAMED])} are all for the request of row "

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasrm.errors import InputError, RowError
-from reasrm.hashing import prompt_hash
+from reasrm.hashing import request_hash
 from reasrm.records import Comparison, Message, Order, Row
 from reasrm.rubric import Criterion, Rubric
 from reasrm.sources.rubric_lines import RubricLine, Rubrics, label_sightings, load_rubrics, read_rubric_line
@@ -92,7 +92,7 @@ def test_what_a_person_may_write():
     bare = read_rubric_line({"id": "q", "criteria": [{"text": "Is kind."}]}, "f:1")
     assert bare == line(rubric=Rubric((Criterion(None, "Is kind."),)))
     by_prompt = read_rubric_line({"prompt": "p", "rubric": "Be kind."}, "f:1")
-    assert (by_prompt.rubric, by_prompt.prompt_hash) == (Rubric(text="Be kind."), prompt_hash(asked("p")))
+    assert (by_prompt.rubric, by_prompt.prompt_hash) == (Rubric(text="Be kind."), request_hash(asked("p")))
     source = read_rubric_line({"id": "q", "criteria": [{"text": "x", "source": "pair 7"}]}, "f:1")
     assert source.rubric.criteria[0].source == "pair 7"
     assert source.to_json()["criteria"] == [{"text": "x", "source": "pair 7"}]
@@ -127,7 +127,7 @@ def test_a_slip_of_the_pen_is_named_by_place_field_and_value(row, named):
 
 
 def test_a_row_gets_the_rubric_of_its_id_before_that_of_its_request():
-    book = Rubrics([line("a"), line("b", rubric=SHORT, prompt_hash=prompt_hash(asked("p")))])
+    book = Rubrics([line("a"), line("b", rubric=SHORT, prompt_hash=request_hash(asked("p")))])
     assert [
         found and found.id for found in map(book.find, (judged("a"), judged("c"), judged("d", "other")))
     ] == [
@@ -137,13 +137,13 @@ def test_a_row_gets_the_rubric_of_its_id_before_that_of_its_request():
 
 
 def test_a_rubric_of_a_pair_is_for_no_other_pair():
-    of_pair = line("a", condition="pair", prompt_hash=prompt_hash(asked("p")))
+    of_pair = line("a", condition="pair", prompt_hash=request_hash(asked("p")))
     assert Rubrics([of_pair]).find(judged("a")) == of_pair
     assert Rubrics([of_pair]).find(judged("b")) is None
 
 
 def test_two_rubrics_of_one_request_are_refused_where_a_row_would_have_to_choose():
-    request = prompt_hash(asked("p"))
+    request = request_hash(asked("p"))
     book = Rubrics([line("a", prompt_hash=request), line("b", prompt_hash=request, rubric=SHORT)])
     assert book.find(judged("b")).id == "b"
     with refused(InputError, "'a'", "'b'", "'c'"):
@@ -186,7 +186,7 @@ def test_the_place_of_a_bad_line_in_a_file(tmp_path):
 
 
 def test_what_decides_a_rubric_is_its_identity():
-    request = prompt_hash(asked("p"))
+    request = request_hash(asked("p"))
     book = Rubrics([line("a")])
     assert book.identity == [("a", "1. Is kind. [Principle]")]
     others = [line("a", rubric=SHORT), line("a", prompt_hash=request), line("b")]
@@ -203,7 +203,7 @@ def sightings(lines: list[RubricLine], *rows: Row) -> list[tuple[str, str]]:
 
 
 def test_whose_labels_were_seen():
-    request = prompt_hash(asked("p"))
+    request = request_hash(asked("p"))
     rows = (judged("a"), judged("b"), judged("c", "other"))
     assert sightings([line("a"), line("b", prompt_hash=request)], *rows) == []
     assert sightings([line("a", saw_label=True)], *rows) == [("a", "a")]
@@ -222,5 +222,5 @@ def test_a_merged_rubric_saw_the_labels_of_all_its_pairs():
 
 
 def test_the_name_of_a_request_hangs_on_roles_and_texts_alone():
-    assert prompt_hash(asked("p")) == hashlib.sha256(b'[["user","p"]]').hexdigest()[:16]
-    assert prompt_hash(asked("p")) != prompt_hash((Message("system", "p"),))
+    assert request_hash(asked("p")) == hashlib.sha256(b'[["user","p"]]').hexdigest()[:16]
+    assert request_hash(asked("p")) != request_hash((Message("system", "p"),))

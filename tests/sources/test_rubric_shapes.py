@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reasrm.errors import RowError
-from reasrm.hashing import prompt_hash
+from reasrm.hashing import request_hash
 from reasrm.records import Message
 from reasrm.rubric import Criterion, Rubric
 from reasrm.sources.rubric_lines import read_rubric_line
@@ -231,7 +231,7 @@ def test_a_row_is_recognised_by_its_keys_and_read(name):
     assert shape.name == name.split()[0]
     line = read_rubric_line(given, "f.jsonl:1")
     assert line.rubric == rubric
-    assert line.prompt_hash == prompt_hash((Message("user", ASKED),))
+    assert line.prompt_hash == request_hash((Message("user", ASKED),))
     assert own_id in (None, line.id)
     assert line.provenance["source"] == shape.name
     assert (line.provenance.get("schema") == "unverified") is not shape.verified
@@ -286,7 +286,7 @@ def test_json_inside_a_string_and_tags_inside_strings():
 def test_a_system_prompt_is_part_of_the_request():
     turns = (Message("system", "You are a pharmacist."), Message("user", ASKED))
     line = read_rubric_line(row("oumi", system_prompt="You are a pharmacist."), "f:1")
-    assert line.prompt_hash == prompt_hash(turns)
+    assert line.prompt_hash == request_hash(turns)
 
 
 @pytest.mark.parametrize(
