@@ -20,12 +20,16 @@ __all__ = [
     "bad_label",
     "choice",
     "describe",
+    "flag",
     "integer",
     "missing",
+    "number",
+    "one_of",
     "optional_text",
     "required",
     "row_id",
     "text",
+    "words",
     "wrong_type",
 ]
 
@@ -137,3 +141,41 @@ def row_id(row: RowData, keys: Sequence[str], place: str) -> str | None:
             remedy="give the row an id, or drop the field to have one derived from the content",
         )
     return None
+
+
+def _named(key: str, within: str) -> str:
+    return f"{within}.{key}" if within else key
+
+
+def words(row: RowData, key: str, place: str, within: str = "") -> str:
+    """Return a string that says something; `within` is where the row, if it is an object of one, stands in it."""
+    value = row.get(key)
+    if isinstance(value, str) and value.strip():
+        return value
+    raise wrong_type(_named(key, within), "a string that is not blank", value, place)
+
+
+def number(row: RowData, key: str, place: str, within: str = "") -> float | None:
+    """Return a number, None where it is absent; neither text nor boolean is one."""
+    value = row.get(key)
+    if value is None or type(value) in (int, float):
+        return value
+    raise wrong_type(_named(key, within), "a number", value, place)
+
+
+def flag(row: RowData, key: str, place: str, within: str = "") -> bool:
+    """Return a boolean, False where it is absent."""
+    value = row.get(key, False)
+    if type(value) is bool:
+        return value
+    raise wrong_type(_named(key, within), "a boolean", value, place)
+
+
+def one_of(
+    row: RowData, key: str, allowed: Sequence[str], place: str, within: str = "", *, optional: bool = False
+) -> Any:
+    """Return one of several strings; None where it is absent and may be."""
+    value = row.get(key)
+    if (isinstance(value, str) and value in allowed) or (value is None and optional):
+        return value
+    raise wrong_type(_named(key, within), " or ".join(map(repr, allowed)), value, place)

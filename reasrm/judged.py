@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Final, TypeVar, get_args
 
 from reasrm.errors import RowError
-from reasrm.fields import RowData, describe, integer, optional_text, required, text, wrong_type
+from reasrm.fields import RowData, describe, integer, number, optional_text, required, text, wrong_type
 from reasrm.records import Credited, Judgment, Order, ParseStatus, RowStatus, Verdict, Winner
 
 __all__ = ["JudgedRow", "Label", "is_judged", "judgment_id", "read_judged", "read_judgments"]
@@ -133,11 +133,11 @@ def read_judged(row: RowData, place: str | None = None) -> JudgedRow:
         id=text(row, "id", place),
         status=status,
         verdict=_winner(row, status is RowStatus.OK, place),
-        confidence=_number(row, "confidence", place),
+        confidence=number(row, "confidence", place),
         consistent=_flag(row, "consistent", place),
         correct=_flag(row, "correct", place),
         label=_label(row, place),
-        score=_number(row, "score", place),
+        score=number(row, "score", place),
         scores=scores,
         ranking=_list(row, "ranking", (int,), "integers", place),
         **{key: optional_text(row, key, place) for key in ("subset", "group", "language")},
@@ -176,7 +176,7 @@ def _judgment(item: RowData, place: str) -> Judgment:
     return Judgment(
         status=status,
         verdict=None if winner is None else Verdict(winner, strength),
-        score=_number(item, "score", place),
+        score=number(item, "score", place),
         scores=_list(item, "scores", (int, float), "numbers", place),
         ranking=_list(item, "ranking", (int,), "integers", place),
         **{key: optional_text(item, key, place) for key in ("critique", "rubric", "reasoning", "detail")},
@@ -221,14 +221,6 @@ def _label(row: RowData, place: str) -> Label | None:
     if value is not None and value not in get_args(Winner) and type(value) not in (int, float):
         raise _bad("label", value, [*get_args(Winner), "a number", "a list of indices", "null"], place)
     found: Label | None = value
-    return found
-
-
-def _number(record: RowData, key: str, place: str) -> float | None:
-    value = record.get(key)
-    if value is not None and type(value) not in (int, float):
-        raise wrong_type(key, "a number", value, place)
-    found: float | None = value
     return found
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal, Protocol, Self, TypeVar
 
+from reasrm.rubric import Criterion, Rubric
+
 __all__ = [
     "CandidateSet",
     "Comparison",
@@ -119,33 +121,6 @@ class Verdict:
     def swap(self) -> Self:
         """Return the same opinion about the responses in the other order."""
         return replace(self, winner=_SWAPPED[self.winner])
-
-
-@dataclass(frozen=True, slots=True)
-class Criterion:
-    """One line of a rubric: an explicit checkable constraint (hard rule) or an implicit quality (principle)."""
-
-    kind: Literal["hard_rule", "principle"]
-    text: str
-    weight: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rubric:
-    """Criteria to judge by, structured or as free text."""
-
-    criteria: tuple[Criterion, ...] = ()
-    text: str | None = None
-
-    def render(self) -> str:
-        """Return the rubric as the numbered list a judge reads; free text comes back as it is."""
-        if self.text is not None:
-            return self.text
-        tags = {"hard_rule": "[Hard Rule]", "principle": "[Principle]"}
-        return "\n".join(
-            f"{n}. {c.text} {tags[c.kind]}" + (f" (weight {c.weight:g})" if c.weight is not None else "")
-            for n, c in enumerate(self.criteria, 1)
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,16 @@ from reasrm.fields import (
     bad_label,
     choice,
     describe,
+    flag,
     integer,
     missing,
+    number,
+    one_of,
     optional_text,
     required,
     row_id,
     text,
+    words,
     wrong_type,
 )
 from reasrm.records import Conversation, CoreArgument, Criterion, Critique, Message, Rubric
@@ -34,18 +38,23 @@ __all__ = [
     "bad_label",
     "choice",
     "conversation",
+    "criteria",
     "describe",
+    "flag",
     "integer",
     "is_tool_use",
     "last_response",
     "messages",
     "missing",
+    "number",
+    "one_of",
     "optional_text",
     "required",
     "response",
     "row_id",
     "shared",
     "text",
+    "words",
     "wrong_type",
 ]
 
@@ -181,21 +190,28 @@ def _rubric(row: RowData, key: str, place: str) -> Rubric:
     if isinstance(value, list) and value and all(isinstance(line, str) for line in value):
         return Rubric(text="\n".join(f"{n}. {line}" for n, line in enumerate(value, 1)))
     if isinstance(value, dict) and isinstance(value.get("criteria"), list) and value["criteria"]:
-        return Rubric(
-            criteria=tuple(
-                _criterion(item, f"{key}.criteria[{n}]", place) for n, item in enumerate(value["criteria"])
-            )
-        )
+        return Rubric(criteria(value["criteria"], f"{key}.criteria", place))
     raise wrong_type(key, "a string, a list of strings or an object {criteria: [...]}", value, place)
+
+
+def criteria(values: Sequence[Any], where: str, place: str) -> tuple[Criterion, ...]:
+    """Return criteria as `Criterion.to_json` writes them; only the text is required."""
+    return tuple(_criterion(value, f"{where}[{n}]", place) for n, value in enumerate(values))
 
 
 def _criterion(value: Any, where: str, place: str) -> Criterion:
     item = _object(value, where, place)
-    kind = _one_of(item, "kind", ("hard_rule", "principle"), where, place)
-    weight = item.get("weight")
-    if weight is not None and type(weight) not in (int, float):
-        raise wrong_type(f"{where}.weight", "a number", weight, place)
-    return Criterion(kind=kind, text=_inner_text(item, where, place), weight=weight)
+    choices = item.get("choices")
+    if choices is not None and not (isinstance(choices, list) and all(isinstance(c, str) for c in choices)):
+        raise wrong_type(f"{where}.choices", "a list of strings, worst to best", choices, place)
+    return Criterion(
+        kind=one_of(item, "kind", ("hard_rule", "principle"), place, where, optional=True),
+        text=words(item, "text", place, where),
+        weight=number(item, "weight", place, where),
+        choices=tuple(choices or ()),
+        veto=flag(item, "veto", place, where),
+        **{key: optional_text(item, key, f"{place}: {where}") for key in ("name", "category", "source")},
+    )
 
 
 def _critique(row: RowData, key: str, place: str) -> Critique:
@@ -216,14 +232,11 @@ def _critique(row: RowData, key: str, place: str) -> Critique:
 
 def _argument(value: Any, where: str, place: str) -> CoreArgument:
     item = _object(value, where, place)
-    fatal = item.get("fatal", False)
-    if type(fatal) is not bool:
-        raise wrong_type(f"{where}.fatal", "a boolean", fatal, place)
     return CoreArgument(
-        about=_one_of(item, "about", ("A", "B"), where, place),
-        stance=_one_of(item, "stance", ("for", "against"), where, place),
+        about=one_of(item, "about", ("A", "B"), place, where),
+        stance=one_of(item, "stance", ("for", "against"), place, where),
         text=_inner_text(item, where, place),
-        fatal=fatal,
+        fatal=flag(item, "fatal", place, where),
     )
 
 
@@ -242,13 +255,6 @@ def _inner_text(item: RowData, where: str, place: str) -> str:
     if isinstance(value, str) and value:
         return value
     raise wrong_type(f"{where}.text", "a non-empty string", value, place)
-
-
-def _one_of(item: RowData, key: str, allowed: Sequence[str], where: str, place: str) -> Any:
-    value = item.get(key)
-    if isinstance(value, str) and value in allowed:
-        return value
-    raise wrong_type(f"{where}.{key}", " or ".join(map(repr, allowed)), value, place)
 
 
 _READERS = {"rubric": _rubric, "critique": _critique, "meta": _meta}
