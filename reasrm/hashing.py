@@ -20,6 +20,7 @@ __all__ = [
     "digest",
     "pair_content_id",
     "prompt_hash",
+    "request_hash",
     "section_code",
 ]
 
@@ -48,6 +49,11 @@ def section_code(*texts: str) -> str:
     """Return the code of the markers around somebody's texts: 128 bits made of them, so that none can hold it."""
     joined = "\x00".join(texts).encode("utf-8", "surrogatepass")
     return hashlib.sha256(joined).hexdigest()[:32]
+
+
+def request_hash(prompt: Conversation) -> str:
+    """Return the name of a request: 16 hex digits of its roles and texts, whatever the responses and labels."""
+    return digest([[m.role, m.content] for m in prompt])
 
 
 def content_id(prompt: Conversation, responses: Sequence[str]) -> str:

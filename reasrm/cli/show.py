@@ -14,11 +14,12 @@ from reasrm.cli.console import finish, note, print_summary
 from reasrm.cli.summary import progress
 from reasrm.errors import ConfigError
 from reasrm.files import replacing
-from reasrm.judging.inputs import JudgeInput, load_rubrics
+from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.look import AskedPrompt, AskedRun, JudgedRow, find_judged, join_inputs, judged_file
 from reasrm.pipes import settled
 from reasrm.printable import one_line, printable
 from reasrm.records import CandidateSet, Comparison, Conversation, PreferencePair, Row
+from reasrm.sources.rubric_lines import load_rubrics
 
 __all__ = ["run_show"]
 
