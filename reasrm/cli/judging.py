@@ -18,7 +18,7 @@ from reasrm.errors import ConfigError
 from reasrm.evaluation.run import evaluate, evaluate_published
 from reasrm.evaluation.suites import get_suite
 from reasrm.evaluation.table import format_estimate, format_headline, render_table
-from reasrm.judging.batch import BatchResult, RunControl, first_unreadable, judge_file
+from reasrm.judging.batch import BatchResult, JudgeControl, first_unreadable, judge_file
 from reasrm.judging.inputs import JudgeInput, Scan
 from reasrm.judging.judge import Judge, open_judge
 from reasrm.judging.plan import JudgingOptions, plan_row
@@ -167,9 +167,9 @@ def open_judging(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, 
     return judge, options, rows
 
 
-def run_control(flags: JudgingFlags, on_progress: Callable[[Tally], None]) -> RunControl:
+def run_control(flags: JudgingFlags, on_progress: Callable[[Tally], None]) -> JudgeControl:
     """Return what the flags say about earlier output, with messages for people."""
-    return RunControl(
+    return JudgeControl(
         restart=flags.restart,
         retry_errors=flags.retry_errors,
         strict=flags.strict,

@@ -16,9 +16,10 @@ from reasrm.durable import ResumeState, read_records
 from reasrm.errors import ConfigError, EnvironmentProblem, InputError
 from reasrm.evaluation.suites import Suite
 from reasrm.files import write_json_atomic
+from reasrm.generation.run import RunControl
 from reasrm.hashing import digest
 from reasrm.judged import read_judged
-from reasrm.judging.batch import BatchResult, RunControl, judge_file
+from reasrm.judging.batch import BatchResult, judge_file
 from reasrm.judging.inputs import JudgeInput, Scan
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
@@ -235,7 +236,7 @@ def _result(
         "judge": {
             **judge.label,
             "fingerprint": judge.backend.identity.get("fingerprint"),
-            **({} if batch.server is None else {"server": dict(batch.server)}),
+            **({"server": dict(batch.servers["judge"])} if batch.servers else {}),
         },
         "replayed": "+".join(sorted(batch.scan.recorded)) if options.recorded_only else None,
         "data_sha256": sha256[0] if len(sha256) == 1 else digest(sha256, length=64),

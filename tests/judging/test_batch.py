@@ -13,7 +13,7 @@ from reasrm.evaluation.run import evaluate
 from reasrm.evaluation.suites import get_suite
 from reasrm.generation.replay import ReplayBackend
 from reasrm.jsonl import RowLimits, set_limits
-from reasrm.judging.batch import RunControl, judge_file
+from reasrm.judging.batch import JudgeControl, judge_file
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
@@ -29,7 +29,7 @@ def judge(spec: str = "mt-bench", **backend: Any) -> Judge:
 
 
 def run(rows: Path, output: Path, who: Judge | None = None, **more: Any):
-    return judge_file(who or judge(), JudgeInput([rows]), output, control=RunControl(**more))
+    return judge_file(who or judge(), JudgeInput([rows]), output, control=JudgeControl(**more))
 
 
 def test_a_mended_line_and_added_rows_are_judged_without_the_others(tmp_path):
@@ -173,7 +173,7 @@ def test_an_earlier_result_does_not_outlive_its_judgments(tmp_path):
         evaluate(get_suite("pairs"), judge("arena-hard"), *arguments)
     assert (folder / "result.json").exists(), "a refusal touches nothing"
     with pytest.raises(OSError, match="as planned"):
-        evaluate(get_suite("pairs"), judge(dies_at="q0|AB|0|0"), *arguments, RunControl(restart=True))
+        evaluate(get_suite("pairs"), judge(dies_at="q0|AB|0|0"), *arguments, JudgeControl(restart=True))
     assert not (folder / "result.json").exists()
 
 
