@@ -33,6 +33,7 @@ from reasrm.judging.batch import naming_old_codes
 from reasrm.judging.inputs import InputRow, Scan
 from reasrm.records import Comparison, Order, PreferencePair
 from reasrm.requests import Completion, Request
+from reasrm.runs.origin import checks_of, write_origin
 
 __all__ = ["Control", "DistillResult", "Progress", "distil"]
 
@@ -152,6 +153,9 @@ def distil(setup: Setup, control: Control | None = None) -> DistillResult:
         ledger, num_rows = None, 0
         if finished:
             ledger, num_rows = assemble(setup, plan, run.slots, files)
+            paths = zip(setup.rows.paths, scan.sha256, strict=True)
+            checks = [check for path, sha256 in paths for check in checks_of(path, sha256)]
+            write_origin(files.folder, [files.sft.name], checks)
         return DistillResult(
             files=files,
             errors=journal.errors_path,
