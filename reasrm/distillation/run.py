@@ -31,6 +31,7 @@ from reasrm.generation.base import keep_provenance
 from reasrm.hashing import derive_seed, digest
 from reasrm.judging.batch import naming_old_codes
 from reasrm.judging.inputs import InputRow, Scan
+from reasrm.judging.plan import check_shown
 from reasrm.records import Comparison, Order, PreferencePair
 from reasrm.requests import Completion, Request
 from reasrm.runs.origin import checks_of, write_origin
@@ -128,6 +129,7 @@ def distil(setup: Setup, control: Control | None = None) -> DistillResult:
         scan = setup.rows.scan()
         if control.on_scan is not None:
             control.on_scan(scan)
+        check_shown(setup.spec, scan, str(setup.rows.paths[0]))
         plan, invalid = make_plan(setup)
         check_all_done(setup.rows.paths, scan.num_items, plan.num_rows)
         with naming_old_codes(setup.spec):
