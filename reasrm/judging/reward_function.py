@@ -134,9 +134,11 @@ class JudgeReward:
         cache_size: int = 100_000,
         name: str = "judge",
     ) -> None:
-        _refuse_unknown(scheme=(scheme, Scheme), scale=(scale, Scale), unreadable=(unreadable, Unreadable))
+        _refuse_unknown("scheme", scheme, Scheme)
+        _refuse_unknown("scale", scale, Scale)
+        _refuse_unknown("unreadable", unreadable, Unreadable)
         for column in shown:
-            _refuse_unknown(shown=(column, _Shown))
+            _refuse_unknown("shown", column, _Shown)
         if scheme == "anchor" and anchor is None and anchor_column in shown:
             raise ConfigError(
                 f"the column {anchor_column!r} is both the anchor and shown to the judge",
@@ -187,7 +189,8 @@ class JudgeReward:
         results = _exchange(size, lambda: self._judge(rollouts, rank, size))
         found = {place: result for part in results for place, result in part.items()}
         mine = [found.get(start + n, (None, 0)) for n in range(len(completions))]
-        rewards = [self._scaled(reward) for reward, _ in mine]
+        factor, shift = (1, 0) if self._scale == "win_rate" else (2, -1)
+        rewards = [None if reward is None else factor * reward + shift for reward, _ in mine]
         if log_metric is not None:
             for metric, value in self._metrics(mine).items():
                 log_metric(f"{self.__name__}/{metric}", value)
@@ -305,16 +308,11 @@ class JudgeReward:
         return _Group(context, tuple(players), player_of, anchors)
 
     def _tournament(self, group: _Group) -> Tournament:
-        if self._scheme == "anchor":
-            return against_anchor(len(group.players))
-        if self._scheme == "round_robin":
-            return round_robin(len(group.players))
+        if self._scheme not in _BRACKETS:
+            return {"anchor": against_anchor, "round_robin": round_robin}[self._scheme](len(group.players))
         seed = derive_seed(self.referee.options.seed, "coin", digest([group.context, group.players]))
         coin = random.Random(seed) if self._unreadable == "coin" else None
         return _BRACKETS[self._scheme](len(group.players), coin)
-
-    def _scaled(self, reward: Outcome) -> Outcome:
-        return reward if reward is None or self._scale == "win_rate" else 2 * reward - 1
 
     def _metrics(self, mine: Sequence[tuple[Outcome, int]]) -> dict[str, float]:
         """Return numbers of the matches judged here and of this process's completions; no rate over nothing."""
@@ -336,13 +334,12 @@ class JudgeReward:
 as_reward = JudgeReward
 
 
-def _refuse_unknown(**options: tuple[str, Any]) -> None:
-    """Refuse values that are not on their option's list, each given with its `Literal`."""
-    for what, (value, allowed) in options.items():
-        if value not in get_args(allowed):
-            close = nearest(value, get_args(allowed))
-            hint = f"did you mean {close!r}?" if close else f"use one of {', '.join(get_args(allowed))}"
-            raise ConfigError(f"no such {what}: {value!r}", remedy=hint)
+def _refuse_unknown(what: str, value: str, literal: Any) -> None:
+    allowed = get_args(literal)
+    if value not in allowed:
+        close = nearest(value, allowed)
+        hint = f"did you mean {close!r}?" if close else f"use one of {', '.join(allowed)}"
+        raise ConfigError(f"no such {what}: {value!r}", remedy=hint)
 
 
 def _turns(prompt: Any, place: str) -> Conversation:
