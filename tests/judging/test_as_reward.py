@@ -335,6 +335,8 @@ try:
 except Exception as error:
     said["error"] = f"{type(error).__name__}: {error}"
 print(json.dumps(said))
+dist.barrier()
+dist.destroy_process_group()
 """
 
 
