@@ -281,21 +281,14 @@ class PromptEncoder(TextEncoder):
         texts: list[str] = []
         for message in messages:
             content = ""
-            for index, span in enumerate(message.spans):
-                text = span.text
-                if span.trusted:
-                    content += text
-                    continue
-                begin, end = 0, len(text)
-                if not content.strip():
-                    begin = end - len(text.lstrip())
-                if not any(later.text.strip() for later in message.spans[index + 1 :]):
-                    end = max(begin, len(text.rstrip()))
-                content += text[:begin]
-                if begin < end:
-                    content += self._placeholder.format(len(texts))
-                    texts.append(text[begin:end])
-                content += text[end:]
+            said = [n for n, span in enumerate(message.spans) if span.text.strip()] or [0]
+            for n, span in enumerate(message.spans):
+                text = "" if span.trusted else span.text
+                text = text.lstrip() if n <= said[0] else text
+                text = text.rstrip() if n >= said[-1] else text
+                before, _, after = span.text.partition(text) if text else (span.text, "", "")
+                content += before + (self._placeholder.format(len(texts)) if text else "") + after
+                texts += [text] if text else []
             chat.append({"role": message.role, "content": content})
         return chat, texts
 
