@@ -25,7 +25,7 @@ demo: $(STAMP)
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 2 -q -m 'not slow and not soak' --slow-from 2
+	$(BIN)/python -m pytest -n 2 -q -m 'not slow and not soak' --slow-from 1
 
 # Before a change lands: every test but the soak; `make lint` beside it.
 test: $(STAMP)

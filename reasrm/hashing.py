@@ -10,7 +10,15 @@ import orjson
 
 from reasrm.records import Conversation
 
-__all__ = ["canonical_json", "content_id", "derive_seed", "digest", "pair_content_id", "section_code"]
+__all__ = [
+    "canonical_json",
+    "content_id",
+    "derive_seed",
+    "digest",
+    "pair_content_id",
+    "request_hash",
+    "section_code",
+]
 
 
 def canonical_json(value: Any) -> bytes:
@@ -27,6 +35,11 @@ def section_code(*texts: str) -> str:
     """Return the code of the markers around somebody's texts: 128 bits made of them, so that none can hold it."""
     joined = "\x00".join(texts).encode("utf-8", "surrogatepass")
     return hashlib.sha256(joined).hexdigest()[:32]
+
+
+def request_hash(prompt: Conversation) -> str:
+    """Return the name of a request: 16 hex digits of its roles and texts, whatever the responses and labels."""
+    return digest([[m.role, m.content] for m in prompt])
 
 
 def content_id(prompt: Conversation, responses: Sequence[str]) -> str:

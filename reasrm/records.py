@@ -11,7 +11,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self, TypeVar
+
+from reasrm.rubric import Criterion, Rubric
 
 __all__ = [
     "CandidateSet",
@@ -69,15 +71,28 @@ class RowStatus(StrEnum):
     DEGENERATE = "degenerate"
 
 
+class _Swappable(Protocol):
+    """What speaks of two responses by their places."""
+
+    def swap(self) -> Self: ...
+
+
+SwappableT = TypeVar("SwappableT", bound=_Swappable)
+
+
 class Order(StrEnum):
     """Which of the row's own responses was shown first: `AB` as in the row, `BA` the other way round."""
 
     AB = "AB"
     BA = "BA"
 
-    def swap(self) -> Order:
+    def swap(self) -> Self:
         """Return the other order."""
-        return Order.BA if self is Order.AB else Order.AB
+        return type(self)("BA" if self is Order.AB else "AB")
+
+    def seen(self, thing: SwappableT) -> SwappableT:
+        """Return what is said of a row's own responses as it is said of the responses shown; or back again."""
+        return thing if self is Order.AB else thing.swap()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,36 +118,9 @@ class Verdict:
     winner: Winner
     strength: int | None = None
 
-    def swap(self) -> Verdict:
+    def swap(self) -> Self:
         """Return the same opinion about the responses in the other order."""
         return replace(self, winner=_SWAPPED[self.winner])
-
-
-@dataclass(frozen=True, slots=True)
-class Criterion:
-    """One line of a rubric: an explicit checkable constraint (hard rule) or an implicit quality (principle)."""
-
-    kind: Literal["hard_rule", "principle"]
-    text: str
-    weight: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rubric:
-    """Criteria to judge by, structured or as free text."""
-
-    criteria: tuple[Criterion, ...] = ()
-    text: str | None = None
-
-    def render(self) -> str:
-        """Return the rubric as the numbered list a judge reads; free text comes back as it is."""
-        if self.text is not None:
-            return self.text
-        tags = {"hard_rule": "[Hard Rule]", "principle": "[Principle]"}
-        return "\n".join(
-            f"{n}. {c.text} {tags[c.kind]}" + (f" (weight {c.weight:g})" if c.weight is not None else "")
-            for n, c in enumerate(self.criteria, 1)
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +132,7 @@ class CoreArgument:
     text: str
     fatal: bool = False
 
-    def swap(self) -> CoreArgument:
+    def swap(self) -> Self:
         """Return the same argument with the responses in the other order."""
         return replace(self, about="B" if self.about == "A" else "A")
 
@@ -156,7 +144,7 @@ class Critique:
     arguments: tuple[CoreArgument, ...] = ()
     text: str | None = None
 
-    def swap(self) -> Critique:
+    def swap(self) -> Self:
         """Map the arguments to the other order. Free text names the responses itself and cannot be mapped."""
         return replace(self, arguments=tuple(argument.swap() for argument in self.arguments))
 
@@ -348,7 +336,12 @@ class Judgment:
     thinking_open: bool = False
     credited: Credited | None = None
 
-    def swap(self) -> Judgment:
+    @property
+    def winner(self) -> Winner | None:
+        """Who won, by the verdict; None without one."""
+        return None if self.verdict is None else self.verdict.winner
+
+    def swap(self) -> Self:
         """Return the judgment with its verdict and scores mapped to the other order."""
         return replace(
             self,

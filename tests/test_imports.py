@@ -10,11 +10,12 @@ import pytest
 LIGHT = """
 import importlib, pkgutil, sys
 import reasrm
-for room in ("durable", "runs", "protocol", "sources", "metrics", "world", "curation", "rewards", "critiques"):
+ROOMS = "durable runs protocol sources metrics world curation rewards critiques criteria"
+for room in ROOMS.split():
     package = importlib.import_module(f"reasrm.{room}")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"reasrm.{room}.{module.name}")
-for name in ("errors", "records", "requests", "hashing", "jsonl", "config", "extras", "overlaps"):
+for name in ("errors", "records", "rubric", "requests", "hashing", "jsonl", "config", "extras", "overlaps"):
     importlib.import_module(f"reasrm.{name}")
 """
 CHECK = """

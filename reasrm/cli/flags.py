@@ -152,7 +152,9 @@ class JudgingFlags:
     temperature: Annotated[float | None, Option(min=0.0, max=100.0, help="Default: the spec's.")] = None
     top_p: Annotated[float | None, Option(min=1e-6, max=1.0, help="Default: the spec's.")] = None
     max_tokens: Annotated[int | None, Option(min=1, max=2**31 - 1, help="Default: the spec's.")] = None
-    rubrics: Annotated[Path | None, Option(help="JSONL of rubrics by id.")] = None
+    rubrics: Annotated[Path | None, Option(help="Rubrics by row id or prompt: JSONL, or a public set.")] = (
+        None
+    )
     limit: Annotated[int | None, Option(min=1, help="Judge at most this many rows.")] = None
     seed: Seed = 0
     retry_errors: Annotated[bool, Option("--retry-errors", help="Try the rows of the error file again.")] = (

@@ -18,13 +18,14 @@ from reasrm.evaluation.run import evaluate, evaluate_published
 from reasrm.evaluation.suites import get_suite
 from reasrm.evaluation.table import format_estimate, render_table
 from reasrm.judging.batch import BatchResult, RunControl, first_unreadable, judge_file
-from reasrm.judging.inputs import JudgeInput, Scan, load_rubrics
+from reasrm.judging.inputs import JudgeInput, Scan
 from reasrm.judging.judge import Judge, open_judge
 from reasrm.judging.plan import JudgingOptions, check_shown, plan_row
 from reasrm.judging.tally import Tally
 from reasrm.pipes import refuse_stream, settled
 from reasrm.printable import one_line
 from reasrm.sources.recorded import read_recordings
+from reasrm.sources.rubric_lines import load_rubrics
 from reasrm.tables import given_columns
 
 if TYPE_CHECKING:

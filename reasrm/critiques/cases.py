@@ -158,14 +158,11 @@ def _reference_text(comparison: Comparison) -> CritiqueText | None:
     critique = comparison.critique
     if critique is None or critique.arguments or not critique.text or critique.text.isspace():
         return None
-    own = comparison if comparison.order is Order.AB else comparison.swap()
-    return CritiqueText(_shown(own), critique.text)
+    return CritiqueText(_shown(comparison.order.seen(comparison)), critique.text)
 
 
 def _as_shown(arguments: Arguments | None, order: Order) -> Arguments | None:
-    if arguments is None or order is Order.AB:
-        return arguments
-    return tuple(argument.swap() for argument in arguments)
+    return None if arguments is None else tuple(map(order.seen, arguments))
 
 
 def _shown(comparison: Comparison) -> Comparison:

@@ -122,6 +122,11 @@ class Names:
         """Tell whether the clause begins with a name."""
         return self.pattern.match(clause) is not None
 
+    def mentions(self, clause: str) -> Iterator[tuple[Side | None, re.Match[str]]]:
+        """Yield the names in a clause and the side of each, None where it means both."""
+        for match in self._found(clause):
+            yield None if match.lastgroup in _ALL_OF_TWO else _side(match), match
+
     def _found(self, clause: str) -> Iterator[re.Match[str]]:
         """Yield the names; a second letter (`A and B`) is one only after a first."""
         end = -_LONGEST_JOIN

@@ -20,7 +20,16 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from rouge_score.tokenizers import DefaultTokenizer
 
-__all__ = ["Stance", "content_stems", "is_verdict_only", "stance_of", "stem", "topic_key", "words_of"]
+__all__ = [
+    "Stance",
+    "content_stems",
+    "is_negated",
+    "is_verdict_only",
+    "stance_of",
+    "stem",
+    "topic_key",
+    "words_of",
+]
 
 Stance = Literal["for", "against"]
 
@@ -192,6 +201,12 @@ def stance_of(text: str, *, deeds: bool = True) -> Stance | None:
     if not signs:
         return None
     return "for" if (sum(signs) or signs[0]) > 0 else "against"
+
+
+def is_negated(text: str) -> bool:
+    """Tell whether an odd number of words turn the text round (`avoids`, `not`, `without`)."""
+    plain, turns = _NO_STANCE.sub(" ", _spelled(text)), _lists()["turn"]
+    return sum(word in turns for word in _WORD.findall(plain)) % 2 == 1
 
 
 def is_verdict_only(text: str) -> bool:

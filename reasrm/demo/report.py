@@ -9,7 +9,8 @@ from typing import Any
 
 from reasrm.durable import read_records
 from reasrm.evaluation.table import format_estimate, render_rows
-from reasrm.records import Critique, Order, PreferencePair, Verdict
+from reasrm.judged import read_judged
+from reasrm.records import Critique, Judgment, PreferencePair
 from reasrm.sandbox.measure import Findings
 from reasrm.world.config import Split
 
@@ -81,24 +82,22 @@ def evidence_table(findings: Findings) -> str:
 
 def judged_rows(output: Path, pairs: Mapping[str, PreferencePair], count: int) -> Iterator[str]:
     """Yield judgments as a person reads them, as they were shown: up to half of them wrong, both orders by turns."""
-    lines = sorted(read_records(output), key=lambda line: str(line["id"]))
-    right = [line for line in lines if line["correct"]]
-    wrong = [line for line in lines if not line["correct"]][: count // 2]
-    for number, line in enumerate((*wrong, *right[: count - len(wrong)])):
-        mistaken = [judgment for judgment in line["judgments"] if judgment["verdict"] != "A"]
-        judgment = mistaken[0] if mistaken else line["judgments"][number % len(line["judgments"])]
-        yield _judged_row(line, judgment, pairs[line["id"]])
+    rows = sorted(map(read_judged, read_records(output)), key=lambda row: row.id)
+    right = [row for row in rows if row.correct]
+    wrong = [row for row in rows if not row.correct][: count // 2]
+    for number, row in enumerate((*wrong, *right[: count - len(wrong)])):
+        mistaken = [judgment for judgment in row.judgments if not row.is_right(judgment)]
+        judgment = mistaken[0] if mistaken else row.judgments[number % len(row.judgments)]
+        yield _judged_row(judgment, pairs[row.id])
 
 
-def _judged_row(line: Mapping[str, Any], judgment: Mapping[str, Any], pair: PreferencePair) -> str:
-    as_in_row = judgment["order"] == Order.AB
-    shown = pair.compare() if as_in_row else pair.compare().swap()
-    own = None if judgment["verdict"] is None else Verdict(judgment["verdict"])
-    verdict = own if own is None or as_in_row else own.swap()
+def _judged_row(judgment: Judgment, pair: PreferencePair) -> str:
+    shown = judgment.order.seen(pair.compare())
+    verdict = judgment.order.seen(judgment).verdict
     gold = "; ".join(f"against {a.about}, {a.text}" for a in (shown.critique or Critique()).arguments)
-    text = "\n".join(f"    {part}" for part in judgment["text"].splitlines())
+    text = "\n".join(f"    {part}" for part in judgment.text.splitlines())
     return (
-        f"{line['id']}  {pair.prompt[0].content}\n"
+        f"{pair.id}  {pair.prompt[0].content}\n"
         f"  A: {shown.response_a}\n"
         f"  B: {shown.response_b}\n"
         f"  the judge writes:\n{text}\n"

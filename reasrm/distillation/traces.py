@@ -26,7 +26,7 @@ __all__ = ["check_thinking", "completion_text", "make_row", "read_written", "rea
 def shown(row: PreferencePair | Comparison, order: Order) -> Comparison:
     """Return a row as one order shows it, target included."""
     comparison = row.compare() if isinstance(row, PreferencePair) else row
-    return comparison if order is Order.AB else comparison.swap()
+    return order.seen(comparison)
 
 
 def check_thinking(spec: JudgeSpec, thinking: Thinking) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from reasrm.durable import DuplicateCheck, hash_id
 from reasrm.errors import InputError, RowError
+from reasrm.judged import judgment_id, read_judgments
 from reasrm.judging.inputs import JudgeInput
 from reasrm.protocol.grammar import Grammar
 from reasrm.protocol.spec import load_spec
@@ -24,7 +25,7 @@ from reasrm.tables import RawRow, content_sha256, read_rows
 
 __all__ = [
     "FileScan",
-    "Judgment",
+    "Writer",
     "Written",
     "arguments_json",
     "extracted",
@@ -34,13 +35,12 @@ __all__ = [
     "written",
 ]
 
-_NO_PAIR = ("ranking", "score", "response", "shown")
 _UNSUPPORTED = "that is not of a pair has no sides for a critique to speak of"
 
 
 @dataclass(frozen=True, slots=True)
-class Judgment:
-    """One judgment of a judged row.
+class Writer:
+    """The judgment of a judged row in which a critique stands.
 
     Args:
         row: The row's id.
@@ -89,7 +89,7 @@ class Written(NamedTuple):
     digest: bytes
     comparison: Comparison | None = None
     critique: Critique | None = None
-    judgment: Judgment | None = None
+    judgment: Writer | None = None
     error: RowError | None = None
 
 
@@ -210,35 +210,30 @@ def _of_judged(path: Path, name: str) -> Iterator[Written]:
 def _judgments(row: Mapping[str, Any], raw: RawRow, name: str, grammar: Grammar) -> Iterator[Written]:
     place = raw.place
     row_id, subset = fields.text(row, "id", place), fields.optional_text(row, "subset", place)
-    items = fields.required(row, "judgments", place)
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise fields.wrong_type("judgments", "a list of objects", items, place)
-    if not items:  # the row was settled without asking the judge
+    judgments = read_judgments(row, place)
+    if not judgments:  # the row was settled without asking the judge
         yield Written(row_id, place, raw.digest)
-    for item in items:
-        if any(item.get(key) is not None for key in _NO_PAIR):
+    for judgment, item in zip(judgments, row["judgments"], strict=False):
+        if judgment.response or judgment.shown or judgment.ranking or judgment.score is not None:
             raise RowError(f"a judgment {_UNSUPPORTED}", code="unsupported", place=place)
-        order = fields.text(item, "order", place)
-        if order not in Order.__members__:
-            raise fields.wrong_type("order", "'AB' or 'BA'", order, place)
         said = fields.optional_text(item, name, place)
         # The critique that a grammar marks was read after the thinking already.
         if name != "critique":
-            said = after_thinking(grammar, said or "", thinking_open=item.get("thinking_open") is True)
+            said = after_thinking(grammar, said or "", thinking_open=judgment.thinking_open)
         text = (said or "").strip()
-        judgment = Judgment(
+        writer = Writer(
             row=row_id,
-            order=Order(order),
-            vote=fields.integer(item, "vote", place),
-            verdict=item.get("verdict"),
+            order=judgment.order,
+            vote=judgment.vote,
+            verdict=judgment.winner,
             label=row.get("label"),
-            is_written=bool(item.get("text")) or said is not None,
+            is_written=bool(judgment.text) or said is not None,
             subset=subset,
         )
         shown = Comparison(id=row_id, prompt=(), response_a="", response_b="", order=judgment.order)
-        own_id = f"{row_id}/{order}/{judgment.vote}"
+        own_id = judgment_id(row_id, judgment.order, judgment.vote)
         critique = Critique(text=text) if text else None
-        yield Written(own_id, place, raw.digest, shown, critique, judgment)
+        yield Written(own_id, place, raw.digest, shown, critique, writer)
 
 
 def _of_rows(path: Path, source: str, name: str) -> Iterator[Written]:

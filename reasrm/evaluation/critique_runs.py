@@ -286,8 +286,8 @@ def _read_all(batch: Sequence[Written], read: FileReader) -> list[_Line]:
         if isinstance(arguments, Failure):
             lines.append(arguments)
             continue
-        exchanged = item.comparison is not None and item.comparison.order is Order.BA
-        own = [argument.swap() for argument in arguments] if exchanged else arguments
+        order = Order.AB if item.comparison is None else item.comparison.order
+        own = list(map(order.seen, arguments))
         lines.append({"arguments": arguments_json(own)})
     return lines
 
@@ -305,7 +305,7 @@ def _score_all(
         elif not item.judgment.is_written:
             lines[n] = _line(item, None, "not_written")
         else:
-            shown = row.swap() if item.judgment.order is Order.BA else row
+            shown = item.judgment.order.seen(row)
             cases[n] = CritiqueCase(shown, item.critique.text if item.critique else None)
     wanted = dict(zip(cases, references([case.comparison for case in cases.values()]), strict=True))
     for n, arguments in wanted.items():

@@ -22,12 +22,13 @@ from reasrm.critiques import CritiqueCase, CritiqueScorer, CritiqueScores, Criti
 from reasrm.durable import read_records
 from reasrm.files import replacing
 from reasrm.generation.resolve import open_backend
+from reasrm.judged import JudgedRow, read_judged
 from reasrm.judging.inputs import JudgeInput
 from reasrm.metrics.critiques import LEAST_F1, CritiqueOutcome, critique_metrics, critique_subsets
 from reasrm.metrics.intervals import Estimate
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.protocol.thinking import after_thinking
-from reasrm.records import Comparison, Order, ParseStatus, PreferencePair, Row
+from reasrm.records import Comparison, Judgment, ParseStatus, PreferencePair, Row
 from reasrm.scorers.critiques import BuiltScorer, build_critique_scorer
 from reasrm.strictjson import dumps
 
@@ -176,7 +177,7 @@ class _Case:
     comparison: Comparison
     text: str | None
     right: bool | None
-    judgment: Mapping[str, Any]
+    judgment: Judgment
 
     def outcome(self, scores: CritiqueScores | None) -> CritiqueOutcome:
         return CritiqueOutcome(
@@ -190,8 +191,8 @@ class _Case:
         """Return the line that a person reads: A and B are the responses as the judge saw them."""
         line = {
             "id": self.comparison.id,
-            "order": self.judgment["order"],
-            "vote": self.judgment["vote"],
+            "order": self.judgment.order.value,
+            "vote": self.judgment.vote,
             "right": self.right,
             "scores": None,
             "critique": self.text,
@@ -216,23 +217,20 @@ class _Case:
 
 
 def _cases(rows: JudgeInput, judgments: Path, spec: JudgeSpec) -> Iterator[_Case]:
-    for own, line in _with_reference(rows, read_records(judgments)):
-        for judgment in line["judgments"]:
-            shown = own if judgment["order"] == Order.AB else own.swap()
-            right = None if line["label"] is None else judgment["verdict"] == line["label"]
-            yield _Case(shown, _written(spec, judgment), right, judgment)
+    for own, judged in _with_reference(rows, map(read_judged, read_records(judgments))):
+        for judgment in judged.judgments:
+            shown = judgment.order.seen(own)
+            yield _Case(shown, _written(spec, judgment), judged.is_right(judgment), judgment)
 
 
-def _with_reference(
-    rows: JudgeInput, lines: Iterator[Mapping[str, Any]]
-) -> Iterator[tuple[Comparison, Mapping[str, Any]]]:
+def _with_reference(rows: JudgeInput, lines: Iterator[JudgedRow]) -> Iterator[tuple[Comparison, JudgedRow]]:
     """Join judged rows with their input by id. Both come in nearly the same order, so few rows wait in memory."""
     items = iter(rows)
     waiting: dict[str, Comparison | None] = {}
     for line in lines:
-        while line["id"] not in waiting and (item := next(items, None)) is not None:
+        while line.id not in waiting and (item := next(items, None)) is not None:
             waiting[item.id] = _referenced(item.row)
-        own = waiting.pop(line["id"], None)
+        own = waiting.pop(line.id, None)
         if own is not None:
             yield own, line
 
@@ -245,12 +243,11 @@ def _referenced(row: Row | None) -> Comparison | None:
     return pair if isinstance(pair, Comparison) else None
 
 
-def _written(spec: JudgeSpec, judgment: Mapping[str, Any]) -> str | None:
+def _written(spec: JudgeSpec, judgment: Judgment) -> str | None:
     """Return the judge's critique, empty if it wrote none, None if it never came to writing."""
-    status, text = ParseStatus(judgment["status"]), str(judgment["text"])
+    status, text = judgment.status, judgment.text
     if status in _NOT_WRITTEN or (status is ParseStatus.OK and not text):
         return None
     if spec.grammar.critique is not None:
-        return judgment["critique"] or ""
-    opened = bool(judgment.get("thinking_open"))
-    return (after_thinking(spec.grammar, text, thinking_open=opened) or "").strip()
+        return judgment.critique or ""
+    return (after_thinking(spec.grammar, text, thinking_open=judgment.thinking_open) or "").strip()

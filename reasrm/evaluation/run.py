@@ -17,6 +17,7 @@ from reasrm.errors import ConfigError, EnvironmentProblem, InputError
 from reasrm.evaluation.suites import Suite
 from reasrm.files import write_json_atomic
 from reasrm.hashing import digest
+from reasrm.judged import read_judged
 from reasrm.judging.batch import BatchResult, RunControl, judge_file
 from reasrm.judging.inputs import JudgeInput, Scan
 from reasrm.judging.judge import Judge
@@ -112,7 +113,8 @@ def evaluate(
     batch = judge_file(judge, rows, output, options, own, identity={"suite": suite.name})
     if batch.signum is not None or not batch.tally.rows:
         return Evaluation({}, batch, folder)
-    outcomes = sorted((from_row(line) for line in read_records(batch.output)), key=lambda outcome: outcome.id)
+    judged = map(read_judged, read_records(batch.output))
+    outcomes = sorted(map(from_row, judged), key=lambda outcome: outcome.id)
     result = _result(suite, judge, rows, outcomes, batch, options)
     if result["score"] is None and not any(outcome.target is not None for outcome in outcomes):
         raise InputError(

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from statistics import fmean
 from typing import Any, TypeVar
 
+from reasrm.judged import JudgedRow, Label
 from reasrm.protocol.escaping import find_structural, holds_control
 from reasrm.records import (
     CandidateSet,
@@ -28,7 +29,6 @@ from reasrm.records import (
 __all__ = ["RowResult", "aggregate", "flagged_fields", "label_of", "rule_status"]
 
 VoteT = TypeVar("VoteT")
-Label = Winner | int | float | list[int] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,66 +61,25 @@ class RowResult:
     judgments: tuple[Judgment, ...] = ()
     flagged: tuple[str, ...] = ()
 
+    def judged(self, *, judge: Mapping[str, Any], seed: int) -> JudgedRow:
+        """Return the row as `reasrm judge` writes it."""
+        shared = {name: getattr(self.row, name) for name in ("id", "subset", "group", "language", "meta")}
+        own = {key.name: getattr(self, key.name) for key in fields(self) if key.name != "row"}
+        return JudgedRow(**shared, **own, label=label_of(self.row), judge=judge, seed=seed)
+
     def to_json(self, *, judge: Mapping[str, Any], seed: int) -> dict[str, Any]:
         """Return the output line of `reasrm judge`. The same judgments give the same bytes."""
-        line: dict[str, Any] = {
-            "id": self.row.id,
-            "verdict": self.verdict,
-            "status": self.status.value,
-            "confidence": self.confidence,
-            "consistent": self.consistent,
-            "correct": self.correct,
-            "label": label_of(self.row),
-        }
-        for name in ("score", "scores", "ranking"):
-            value = getattr(self, name)
-            if value is not None:
-                line[name] = list(value) if isinstance(value, tuple) else value
-        for name in ("subset", "group", "language"):
-            value = getattr(self.row, name)
-            if value is not None:
-                line[name] = value
-        if self.flagged:
-            line["flagged"] = list(self.flagged)
-        if self.row.meta:
-            line["meta"] = dict(self.row.meta)
-        line["judgments"] = [_judgment_json(judgment) for judgment in self.judgments]
-        line["judge"] = dict(judge)
-        line["seed"] = seed
-        return line
+        return self.judged(judge=judge, seed=seed).to_json()
 
 
-def _judgment_json(judgment: Judgment) -> dict[str, Any]:
-    fields = asdict(judgment)
-    verdict = fields.pop("verdict")
-    fields["response"] = fields["response"] or None
-    fields["shown"] = fields["shown"] or None
-    fields["thinking_open"] = fields["thinking_open"] or None
-    optional = (
-        *("response", "shown", "score", "scores", "ranking", "reasoning", "detail"),
-        *("thinking_open", "credited"),
-    )
-    line: dict[str, Any] = {
-        "order": judgment.order.value,
-        "vote": judgment.vote,
-        "verdict": None if verdict is None else verdict["winner"],
-        "status": judgment.status.value,
-    }
-    if verdict is not None and verdict["strength"] is not None:
-        line["strength"] = verdict["strength"]
-    line |= {name: fields[name] for name in optional if fields[name] is not None}
-    line |= {name: fields[name] for name in ("critique", "rubric", "text", "num_tokens", "finish_reason")}
-    return line
-
-
-def label_of(row: Row) -> Label:
+def label_of(row: Row) -> Label | None:
     """Return the gold label in the row's own terms."""
     if isinstance(row, PreferencePair):
         return "A"
     if isinstance(row, Comparison):
         return None if row.target is None else row.target.winner
     if isinstance(row, CandidateSet):
-        return list(row.label) if isinstance(row.label, tuple) else row.label
+        return row.label
     return None
 
 
@@ -282,7 +241,7 @@ def _ranked(
         return replace(tie, ranking=ranking, correct=None if label is None else label == "tie")
     verdict: Winner | None = None
     if isinstance(row, CandidateSet):
-        gold = label[0] if isinstance(label, list) else label
+        gold = label[0] if isinstance(label, tuple) else label
         correct = None if gold is None else best[0] == gold
     else:
         verdict = "A" if best[0] == 0 else "B"

@@ -18,12 +18,12 @@ from reasrm.errors import ConfigError, InputError, RowError
 from reasrm.hashing import digest
 from reasrm.judging.aggregate import label_of, rule_status
 from reasrm.pipes import settled
-from reasrm.records import Order, Recorded, Row, RowStatus, Rubric
+from reasrm.records import Order, Recorded, Row, RowStatus
 from reasrm.sources import Source, read_file
-from reasrm.sources.fields import shared, text
-from reasrm.tables import Columns, TruncatedInput, content_sha256, read_rows
+from reasrm.sources.rubric_lines import Rubrics
+from reasrm.tables import Columns, TruncatedInput, content_sha256
 
-__all__ = ["InputRow", "JudgeInput", "Scan", "load_rubrics"]
+__all__ = ["InputRow", "JudgeInput", "Scan"]
 
 Dedupe = Literal["refuse", "first"]
 _REPORT_EVERY = 500_000
@@ -101,7 +101,7 @@ class JudgeInput:
         coerce_scalars: Read booleans and numbers as texts where a text is expected.
         dedupe: What to do with a repeated id: `refuse`, or keep the `first` where the content is equal.
         limit: Judge at most this many rows.
-        rubrics: Rubrics by row id, overriding the rows' own where they have one.
+        rubrics: Rubrics by row id or request, overriding the rows' own where they have one.
         recordings: Recorded answers by row id, instead of the rows' own.
         columns: Field → the column, or path into one, that holds it.
         on_lines: Called during `scan`, now and then, with the lines validated so far.
@@ -115,7 +115,7 @@ class JudgeInput:
         coerce_scalars: bool = False,
         dedupe: Dedupe = "refuse",
         limit: int | None = None,
-        rubrics: Mapping[str, Rubric] | None = None,
+        rubrics: Rubrics | None = None,
         recordings: Recordings | None = None,
         columns: Columns | None = None,
         on_lines: Callable[[int], None] | None = None,
@@ -139,7 +139,7 @@ class JudgeInput:
 
         A limit may be raised, and coercion and deduplication only make rows usable that were not: a run continues.
         """
-        rubrics = sorted((row_id, rubric.render()) for row_id, rubric in (self._rubrics or {}).items())
+        rubrics = [] if self._rubrics is None else self._rubrics.identity
         recordings = sorted(
             (row_id, [(order.value, list(votes)) for order, votes in sorted(recorded.items())])
             for row_id, recorded in (self._recordings or {}).items()
@@ -185,7 +185,9 @@ class JudgeInput:
                 remedy="see docs/data.md for the rows that are read; name columns with --columns field=column,…",
             )
         if self._rubrics is not None and not scan.num_rubrics:
-            raise InputError("no row has an id that the rubrics name", remedy="check the ids of both files")
+            raise InputError(
+                "no row has an id or a prompt that the rubrics name", remedy="check the ids of both files"
+            )
         if self._recordings is not None and not scan.recorded:
             raise InputError(
                 "no row has an id that the recordings name", remedy="check the ids of both files"
@@ -200,7 +202,7 @@ class JudgeInput:
         scan.num_critiques += row.critique is not None
         scan.num_identical += status is RowStatus.IDENTICAL
         scan.num_degenerate += status is RowStatus.DEGENERATE
-        scan.num_rubrics += self._rubrics is not None and row.id in self._rubrics
+        scan.num_rubrics += self._rubrics is not None and self._rubrics.find(row) is not None
         row = self._enrich(row)
         scan.shown.update(name for name in ("rubric", "principle") if getattr(row, name) is not None)
         for votes in row.recorded.values():
@@ -254,7 +256,8 @@ class JudgeInput:
     def _enrich(self, row: Row) -> Row:
         """Join what other files say of a row. Given recordings replace the rows' own altogether: one judge, not two."""
         if self._rubrics is not None:
-            row = replace(row, rubric=self._rubrics.get(row.id, row.rubric))
+            line = self._rubrics.find(row)
+            row = row if line is None else replace(row, rubric=line.rubric)
         if self._recordings is not None:
             row = replace(row, recorded=self._recordings.get(row.id, {}))
         return row
@@ -305,21 +308,3 @@ def _count_invalid(scan: Scan, error: RowError | None) -> None:
         scan.invalid[error.code] += 1
         if len(scan.examples) < _MAX_EXAMPLES:
             scan.examples.append(str(error))
-
-
-def load_rubrics(path: Path) -> dict[str, Rubric]:
-    """Read a file of rubrics: rows with `id` and `criteria` (or a free-text `rubric`).
-
-    Raises:
-        InputError: A row is not a rubric; the message names it.
-    """
-    rubrics: dict[str, Rubric] = {}
-    for raw in read_rows(path):
-        if raw.data is None:
-            raise raw.error or InputError("is not a row", place=raw.place)
-        value = {"criteria": raw.data["criteria"]} if "criteria" in raw.data else raw.data.get("rubric")
-        fields = shared({"rubric": value}, raw.place)
-        if "rubric" not in fields:
-            raise InputError("has neither 'criteria' nor 'rubric'", place=raw.place)
-        rubrics[text(raw.data, "id", raw.place)] = fields["rubric"]
-    return rubrics

@@ -22,7 +22,7 @@ from reasrm.protocol.parsing import Policy, parse
 from reasrm.protocol.prompts import check_spec, warn_of_codes
 from reasrm.protocol.spec import JudgeSpec, load_spec
 from reasrm.protocol.upstream import upstream_rule
-from reasrm.records import Judgment, Order, Row, RowStatus
+from reasrm.records import Judgment, Row, RowStatus
 from reasrm.requests import Completion, Request, SamplingParams
 from reasrm.sources import detect, read_row
 from reasrm.tables import without_nulls
@@ -221,10 +221,7 @@ class JudgeSession:
         judgment = parse(
             self.judge.spec, completion, policy=self.judge.policy, num_candidates=max(len(ask.shown), 2)
         )
-        if ask.shown:
-            judgment = _unshuffle(judgment, ask.shown)
-        elif ask.order is Order.BA:
-            judgment = judgment.swap()
+        judgment = _unshuffle(judgment, ask.shown) if ask.shown else ask.order.seen(judgment)
         return replace(judgment, order=ask.order, vote=ask.vote, response=ask.response, shown=ask.shown)
 
 

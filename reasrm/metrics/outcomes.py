@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from operator import itemgetter
+from typing import Any, Literal
 
-from reasrm.errors import RowError
-from reasrm.records import Order, ParseStatus, RowStatus, Winner
+from reasrm.judged import JudgedRow
+from reasrm.records import Judgment, Order, ParseStatus, RowStatus, Winner
 
 __all__ = ["Reading", "RowOutcome", "by_subset", "from_row", "majority"]
 
 Reading = Literal["A", "B", "tie", "split", "unreadable"]
 Label = int | float | tuple[int, ...]
-_WINNERS: Mapping[str, Winner] = {"A": "A", "B": "B", "tie": "tie"}
-_Status = TypeVar("_Status", RowStatus, ParseStatus)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,104 +102,36 @@ def by_subset(rows: Iterable[RowOutcome]) -> dict[str, list[RowOutcome]]:
     return {name: found[name] for name in sorted(found)}
 
 
-def from_row(row: Mapping[str, Any], place: str | None = None) -> RowOutcome:
-    """Read a row that `reasrm judge` wrote.
-
-    Args:
-        row: The JSON object.
-        place: `file:line`, for errors; the row's id if not given.
-
-    Raises:
-        RowError: A field is missing, a value is none of the known ones, or a verdict contradicts its status.
-    """
-    place = place or f"row {row.get('id')!r}"
-    status = _status(RowStatus, row, place)
-    judgments: Sequence[Mapping[str, Any]] = row.get("judgments") or ()
-    parses = tuple(_status(ParseStatus, judgment, place) for judgment in judgments)
-    label = row.get("label")
-    target = _winner(label, "label", place) if isinstance(label, str) else None
+def from_row(row: JudgedRow) -> RowOutcome:
+    """Reduce a judged row."""
+    sided = row.label if isinstance(row.label, str) else None
     return RowOutcome(
-        id=str(_required(row, "id", place)),
-        target=target,
-        status=status,
-        verdict=_verdict(row, ok=status is RowStatus.OK, place=place),
-        by_order=_by_order(judgments, parses, place),
-        parses=parses,
-        subset=row.get("subset"),
-        group=row.get("group"),
-        meta=row.get("meta") or {},
-        score=row.get("score"),
-        label=_label(label, place),
-        ranking=None if row.get("ranking") is None else tuple(row["ranking"]),
-        scores=None if row.get("scores") is None else tuple(row["scores"]),
+        id=row.id,
+        target=sided,
+        status=row.status,
+        verdict=row.verdict,
+        by_order=_by_order(row.judgments),
+        parses=tuple(judgment.status for judgment in row.judgments),
+        subset=row.subset,
+        group=row.group,
+        meta=row.meta,
+        score=row.score,
+        label=None if isinstance(row.label, str) else row.label,
+        ranking=row.ranking,
+        scores=row.scores,
     )
 
 
-def _by_order(
-    judgments: Sequence[Mapping[str, Any]], parses: Sequence[ParseStatus], place: str
-) -> dict[Order, tuple[Winner | None, ...]]:
-    found: defaultdict[Order, dict[tuple[int, int], Winner | None]] = defaultdict(dict)
-    for n, (judgment, parse) in enumerate(zip(judgments, parses, strict=True)):
-        verdict = _verdict(judgment, ok=parse is ParseStatus.OK, place=place)
-        if parse is ParseStatus.OK and verdict is None:  # read, but a score or ranking: no order to speak of
+def _by_order(judgments: Sequence[Judgment]) -> dict[Order, tuple[Winner | None, ...]]:
+    found: defaultdict[Order, list[tuple[int, Winner | None]]] = defaultdict(list)
+    for judgment in judgments:
+        if (
+            judgment.winner is None and judgment.status is ParseStatus.OK
+        ):  # a score or ranking: no order to speak of
             return {}
-        order = _required(judgment, "order", place)
-        if order not in list(Order):
-            raise _bad("order", order, [str(o) for o in Order], place)
-        found[Order(order)][judgment.get("vote") or 0, n] = verdict
-    return {order: tuple(votes[key] for key in sorted(votes)) for order, votes in sorted(found.items())}
-
-
-def _verdict(record: Mapping[str, Any], *, ok: bool, place: str) -> Winner | None:
-    verdict = record.get("verdict")
-    if verdict is None:
-        return None
-    if not ok:
-        raise RowError(
-            f"verdict {verdict!r} beside status {record.get('status')!r}",
-            code="contradiction",
-            place=place,
-            remedy="only a row or judgment with status 'ok' has a verdict; judge the row again",
-        )
-    return _winner(verdict, "verdict", place)
-
-
-def _winner(value: object, name: str, place: str) -> Winner:
-    winner = _WINNERS.get(value) if isinstance(value, str) else None
-    if winner is None:
-        raise _bad(name, value, list(_WINNERS), place)
-    return winner
-
-
-def _label(value: object, place: str) -> Label | None:
-    if value is None or isinstance(value, str):
-        return None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    if isinstance(value, list) and all(type(item) is int for item in value):
-        return tuple(value)
-    raise _bad("label", value, [*_WINNERS, "a number", "a list of indices", "null"], place)
-
-
-def _status(kind: type[_Status], record: Mapping[str, Any], place: str) -> _Status:
-    value = _required(record, "status", place)
-    if value not in list(kind):
-        raise _bad("status", value, [str(status) for status in kind], place)
-    return kind(value)
-
-
-def _required(record: Mapping[str, Any], name: str, place: str) -> Any:
-    if name not in record:
-        raise RowError(
-            f"field {name!r} is missing",
-            code="missing_field",
-            place=place,
-            remedy="give rows as `reasrm judge` writes them",
-        )
-    return record[name]
-
-
-def _bad(name: str, value: object, known: Sequence[str], place: str) -> RowError:
-    return RowError(
-        f"field {name!r} is {value!r}", code="bad_value", place=place, remedy=f"known are {', '.join(known)}"
-    )
+        found[judgment.order].append((judgment.vote, judgment.winner))
+    return {
+        order: tuple(winner for _, winner in sorted(found[order], key=itemgetter(0)))
+        for order in Order
+        if order in found
+    }

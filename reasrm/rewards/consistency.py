@@ -142,6 +142,4 @@ def pair_consistency(section: PairConsistencyPart) -> Part:
 def _underlying(rollout: Rollout) -> Winner | None:
     """Return the verdict's winner in the row's own order."""
     verdict = rollout.judgment.verdict
-    if verdict is None:
-        return None
-    return verdict.winner if rollout.comparison.order is Order.AB else verdict.swap().winner
+    return None if verdict is None else rollout.comparison.order.seen(verdict).winner

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from reasrm.durable import read_records
+from reasrm.judged import read_judged
 from reasrm.metrics.intervals import Estimate, bootstrap_ratio
-from reasrm.records import Comparison, Critique, PreferencePair
+from reasrm.records import Comparison, Critique, Judgment, PreferencePair
 from reasrm.world.critiques import Clause, argument_f1, core_arguments, read_clauses
 from reasrm.world.pairs import rules_of
 
@@ -66,14 +67,14 @@ class _Row:
 
 def measure_file(output: Path, pairs: Mapping[str, PreferencePair], seed: int = 0) -> Findings:
     """Measure a file that `judge` or `eval` wrote, given the pairs by id."""
-    return measure(((pairs[line["id"]], line["judgments"]) for line in read_records(output)), seed)
+    return measure(((pairs[row.id], row.judgments) for row in map(read_judged, read_records(output))), seed)
 
 
-def measure(judged: Iterable[tuple[PreferencePair, Iterable[Mapping[str, Any]]]], seed: int = 0) -> Findings:
+def measure(judged: Iterable[tuple[PreferencePair, Iterable[Judgment]]], seed: int = 0) -> Findings:
     """Measure judgments of world pairs.
 
     Args:
-        judged: A pair and its judgments as written: `order`, `verdict` (in the pair's own order), `critique`.
+        judged: A pair and its judgments.
         seed: Of the bootstrap; intervals resample rows.
     """
     rows: dict[str, list[_Row]] = defaultdict(list)
@@ -82,20 +83,20 @@ def measure(judged: Iterable[tuple[PreferencePair, Iterable[Mapping[str, Any]]]]
         row = _Row()
         rows[pair.subset or "all"].append(row)
         for judgment in judgments:
-            comparison = pair.compare() if judgment["order"] == "AB" else pair.compare().swap()
-            written = read_clauses(judgment["critique"] or "")
+            comparison = judgment.order.seen(pair.compare())
+            written = read_clauses(judgment.critique or "")
             for kind, gold, given in _evidence(comparison, written):
                 evidence[kind].append((gold, given))
             f1 = argument_f1(core_arguments(written), (comparison.critique or Critique()).arguments)
-            right = judgment["verdict"] == "A"
+            right = judgment.winner == "A"
             favoured = "A" if pair.meta["shortcut"] == "chosen" else "B"
             row.judged += 1
             row.exact += f1 == 1
             row.f1 += f1
-            row.readable += judgment["verdict"] is not None
+            row.readable += judgment.winner is not None
             row.right += right
             row.inconsistent += right and f1 < _LENIENT
-            row.shortcut += judgment["verdict"] == favoured
+            row.shortcut += judgment.winner == favoured
     ratios = {
         "inconsistency": ("inconsistent", "right"),
         "exact_critiques": ("exact", "judged"),

@@ -1,7 +1,6 @@
-"""Reading one field of a foreign row: its value as it is, or an error naming key, expectation and finding.
+"""Reading what rows of many schemas share: conversations, responses, and the optional fields of any row.
 
-Every dataset reader uses these functions, so a wrong type or label fails in the same words everywhere and
-nothing is coerced on the way. Optional fields that are null count as absent; required ones do not.
+Every dataset reader uses these functions, and those of `reasrm.fields` through this module.
 """
 
 from __future__ import annotations
@@ -9,10 +8,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from reasrm.errors import RowError
-from reasrm.records import Conversation, CoreArgument, Criterion, Critique, Message, Rubric, Verdict
+from reasrm.fields import (
+    WINNERS,
+    RowData,
+    bad_label,
+    choice,
+    describe,
+    flag,
+    integer,
+    missing,
+    number,
+    one_of,
+    optional_text,
+    required,
+    row_id,
+    text,
+    words,
+    wrong_type,
+)
+from reasrm.records import Conversation, CoreArgument, Criterion, Critique, Message, Rubric
 from reasrm.sources import tools
 
 __all__ = [
@@ -23,136 +38,32 @@ __all__ = [
     "bad_label",
     "choice",
     "conversation",
+    "criteria",
     "describe",
+    "flag",
     "integer",
     "is_tool_use",
     "last_response",
     "messages",
     "missing",
+    "number",
+    "one_of",
     "optional_text",
     "required",
     "response",
     "row_id",
     "shared",
     "text",
+    "words",
     "wrong_type",
 ]
 
-RowData = Mapping[str, Any]
-WINNERS: Mapping[int | str, Verdict] = {"A": Verdict("A"), "B": Verdict("B"), "tie": Verdict("tie")}
-
 SYSTEM = ("system", "system_prompt")
 """Columns that hold a system turn apart from the prompt."""
-_ABSENT = object()
 _SPECIAL = frozenset({"tool_calls", "function_call", "from"})
 _TOOL_ROLES = tools.RESULT_ROLES | tools.CALL_ROLES
 _SPEAKERS = {"human": "user", "gpt": "assistant", "bot": "assistant", "chatgpt": "assistant"}
 OPTIONAL = frozenset({"principle", "reference", "subset", "group", "language", "rubric", "critique", "meta"})
-
-
-def describe(value: Any) -> str:
-    """Return a JSON value's type and, where short, the value itself."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return f"the boolean {str(value).lower()}"
-    if isinstance(value, int | float):
-        return f"the number {value}"
-    if isinstance(value, str):
-        return f"the string {value!r}" if len(value) <= 40 else f"a string of {len(value)} characters"
-    if isinstance(value, list):
-        return f"a list of {len(value)}"
-    return f"an object with the keys {', '.join(map(repr, list(value)[:6]))}" if value else "an empty object"
-
-
-def missing(row: RowData, key: str, place: str) -> RowError:
-    """Return the error for an absent required field."""
-    return RowError(
-        f"field {key!r} is missing; the row has {', '.join(map(repr, list(row)[:12])) or 'no keys'}",
-        code="missing_field",
-        place=place,
-    )
-
-
-def wrong_type(key: str, expected: str, value: Any, place: str) -> RowError:
-    """Return the error for a value of the wrong type. Scalars where text belongs can be read on request."""
-    scalar = expected == "a string" and isinstance(value, bool | int | float)
-    return RowError(
-        f"field {key!r} must be {expected}, found {describe(value)}",
-        code="wrong_type",
-        place=place,
-        remedy="fix the row, or pass --coerce-scalars to read such values as text" if scalar else None,
-    )
-
-
-def bad_label(key: str, value: Any, accepted: str, place: str) -> RowError:
-    """Return the error for a label that the source does not define."""
-    return RowError(
-        f"field {key!r} is {describe(value)}, which is no label of this source ({accepted})",
-        code="bad_label",
-        place=place,
-    )
-
-
-def required(row: RowData, key: str, place: str) -> Any:
-    """Return a required field's value, whatever its type."""
-    value = row.get(key, _ABSENT)
-    if value is _ABSENT:
-        raise missing(row, key, place)
-    return value
-
-
-def text(row: RowData, key: str, place: str) -> str:
-    """Return a required string."""
-    value = row.get(key)
-    if type(value) is str:
-        return value
-    raise wrong_type(key, "a string", required(row, key, place), place)
-
-
-def optional_text(row: RowData, key: str, place: str) -> str | None:
-    """Return a string, or None where the field is absent or null."""
-    return None if row.get(key) is None else text(row, key, place)
-
-
-def integer(row: RowData, key: str, place: str) -> int:
-    """Return a required integer; booleans are not integers."""
-    value = required(row, key, place)
-    if type(value) is int:
-        return value
-    raise wrong_type(key, "an integer", value, place)
-
-
-def choice(row: RowData, key: str, place: str, labels: Mapping[int | str, Verdict]) -> Verdict:
-    """Return the verdict that a required label stands for.
-
-    A label must be equal in value and in type: `true` is not 1, `"1"` is not 1.
-    """
-    value = required(row, key, place)
-    verdict = labels.get(value) if type(value) in (str, int) else None
-    if verdict is not None:
-        return verdict
-    table = ", ".join(f"{orjson.dumps(label).decode()} → {v.winner}" for label, v in labels.items())
-    raise bad_label(key, value, f"label map: {table}", place)
-
-
-def row_id(row: RowData, keys: Sequence[str], place: str) -> str | None:
-    """Return the first of `keys` that the row has, as a string; None where it has none of them, or nulls."""
-    for key in keys:
-        value = row.get(key)
-        if value is None:
-            continue
-        if type(value) is str and value:
-            return value
-        if type(value) is int:
-            return str(value)
-        raise RowError(
-            f"field {key!r} must be a non-empty string or an integer, found {describe(value)}",
-            code="bad_id",
-            place=place,
-            remedy="give the row an id, or drop the field to have one derived from the content",
-        )
-    return None
 
 
 def conversation(row: RowData, key: str, place: str) -> Conversation:
@@ -279,21 +190,28 @@ def _rubric(row: RowData, key: str, place: str) -> Rubric:
     if isinstance(value, list) and value and all(isinstance(line, str) for line in value):
         return Rubric(text="\n".join(f"{n}. {line}" for n, line in enumerate(value, 1)))
     if isinstance(value, dict) and isinstance(value.get("criteria"), list) and value["criteria"]:
-        return Rubric(
-            criteria=tuple(
-                _criterion(item, f"{key}.criteria[{n}]", place) for n, item in enumerate(value["criteria"])
-            )
-        )
+        return Rubric(criteria(value["criteria"], f"{key}.criteria", place))
     raise wrong_type(key, "a string, a list of strings or an object {criteria: [...]}", value, place)
+
+
+def criteria(values: Sequence[Any], where: str, place: str) -> tuple[Criterion, ...]:
+    """Return criteria as `Criterion.to_json` writes them; only the text is required."""
+    return tuple(_criterion(value, f"{where}[{n}]", place) for n, value in enumerate(values))
 
 
 def _criterion(value: Any, where: str, place: str) -> Criterion:
     item = _object(value, where, place)
-    kind = _one_of(item, "kind", ("hard_rule", "principle"), where, place)
-    weight = item.get("weight")
-    if weight is not None and type(weight) not in (int, float):
-        raise wrong_type(f"{where}.weight", "a number", weight, place)
-    return Criterion(kind=kind, text=_inner_text(item, where, place), weight=weight)
+    choices = item.get("choices")
+    if choices is not None and not (isinstance(choices, list) and all(isinstance(c, str) for c in choices)):
+        raise wrong_type(f"{where}.choices", "a list of strings, worst to best", choices, place)
+    return Criterion(
+        kind=one_of(item, "kind", ("hard_rule", "principle"), place, where, optional=True),
+        text=words(item, "text", place, where),
+        weight=number(item, "weight", place, where),
+        choices=tuple(choices or ()),
+        veto=flag(item, "veto", place, where),
+        **{key: optional_text(item, key, f"{place}: {where}") for key in ("name", "category", "source")},
+    )
 
 
 def _critique(row: RowData, key: str, place: str) -> Critique:
@@ -314,14 +232,11 @@ def _critique(row: RowData, key: str, place: str) -> Critique:
 
 def _argument(value: Any, where: str, place: str) -> CoreArgument:
     item = _object(value, where, place)
-    fatal = item.get("fatal", False)
-    if type(fatal) is not bool:
-        raise wrong_type(f"{where}.fatal", "a boolean", fatal, place)
     return CoreArgument(
-        about=_one_of(item, "about", ("A", "B"), where, place),
-        stance=_one_of(item, "stance", ("for", "against"), where, place),
+        about=one_of(item, "about", ("A", "B"), place, where),
+        stance=one_of(item, "stance", ("for", "against"), place, where),
         text=_inner_text(item, where, place),
-        fatal=fatal,
+        fatal=flag(item, "fatal", place, where),
     )
 
 
@@ -340,13 +255,6 @@ def _inner_text(item: RowData, where: str, place: str) -> str:
     if isinstance(value, str) and value:
         return value
     raise wrong_type(f"{where}.text", "a non-empty string", value, place)
-
-
-def _one_of(item: RowData, key: str, allowed: Sequence[str], where: str, place: str) -> Any:
-    value = item.get(key)
-    if isinstance(value, str) and value in allowed:
-        return value
-    raise wrong_type(f"{where}.{key}", " or ".join(map(repr, allowed)), value, place)
 
 
 _READERS = {"rubric": _rubric, "critique": _critique, "meta": _meta}

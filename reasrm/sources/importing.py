@@ -321,14 +321,7 @@ def _critique_json(critique: Critique) -> str | dict[str, Any]:
 
 
 def _rubric_json(rubric: Rubric) -> str | dict[str, Any]:
-    if rubric.text is not None:
-        return rubric.text
-    return {
-        "criteria": [
-            {"kind": c.kind, "text": c.text} | ({} if c.weight is None else {"weight": c.weight})
-            for c in rubric.criteria
-        ]
-    }
+    return rubric.text if rubric.text is not None else {"criteria": [c.to_json() for c in rubric.criteria]}
 
 
 def _refuse_overwriting(inputs: Sequence[Path], outputs: Sequence[Path]) -> None:

@@ -2,16 +2,14 @@
 
 A rubric whose lines all end with [Hard Rule] or [Principle] is read as criteria, any other as text. The column names
 come from the code of three users; the files were not seen. Rows without responses train rubric writers and are no
-comparisons.
+comparisons (`rubric_shapes` reads them).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Literal
 
-from reasrm.records import Criterion, Row, Rubric, Verdict
+from reasrm.records import Row, Rubric, Verdict
 from reasrm.sources import fields
 from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
@@ -26,11 +24,10 @@ _LABELS: Mapping[int | str, Verdict] = {
     "a": Verdict("A"),
     "b": Verdict("B"),
 }
-_ITEM = re.compile(r"\s*(?:\d+[.)]|[-*])\s*(.+?)\s*\[(hard rule|principle)\]\W*", re.I)
-_KINDS: Mapping[str, Literal["hard_rule", "principle"]] = {"hard rule": "hard_rule", "principle": "principle"}
 
 
 def _read(row: RowData, place: str) -> tuple[Row, ...]:
+    text = fields.text(row, "rubric", place)
     rest = {key: value for key, value in row.items() if key != "rubric"}
     return (
         comparison(
@@ -40,16 +37,10 @@ def _read(row: RowData, place: str) -> tuple[Row, ...]:
             (fields.text(row, "response_a", place), fields.text(row, "response_b", place)),
             fields.choice(row, "winner", place, _LABELS),
             meta={"pair_id": row["pair_id"]} if row.get("pair_id") is not None else None,
-            rubric=_rubric(fields.text(row, "rubric", place)),
+            rubric=Rubric.read(text) or Rubric(text=text),
             subset=fields.optional_text(row, "source", place),
         ),
     )
-
-
-def _rubric(text: str) -> Rubric:
-    items = [_ITEM.fullmatch(line) for line in text.splitlines() if line.strip()]
-    criteria = tuple(Criterion(_KINDS[item[2].lower()], item[1]) for item in items if item)
-    return Rubric(criteria=criteria) if criteria and len(criteria) == len(items) else Rubric(text=text)
 
 
 SOURCE = Source(

@@ -8,15 +8,15 @@ was shown; our own output states verdicts in the row's frame, so they are mapped
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from reasrm.errors import InputError, RowError
-from reasrm.records import Credited, Order, Recorded, Verdict
+from reasrm.judged import is_judged, read_judgments
+from reasrm.records import Judgment, Order, Recorded, Verdict
 from reasrm.sources import detect, fields
 from reasrm.sources.base import RowIds, SourceRow
-from reasrm.sources.fields import WINNERS, RowData
+from reasrm.sources.fields import RowData
 from reasrm.tables import RawRow, read_rows
 
 __all__ = ["Recordings", "read_recordings"]
@@ -81,10 +81,7 @@ def _read(raw: RawRow, ids: RowIds) -> Iterator[tuple[str, Recordings]]:
 def _own_or_pandalm(row: RowData) -> Callable[[RowData, str], Recordings] | None:
     if any(key in row for key in _RESULT_KEYS):
         return _pandalm
-    judgments = row.get("judgments")
-    if isinstance(judgments, list) and all(isinstance(item, dict) and "order" in item for item in judgments):
-        return _own
-    return None
+    return _own if is_judged(row) else None
 
 
 def _id(row: RowData, place: str) -> str:
@@ -104,76 +101,35 @@ def _pandalm(row: RowData, place: str) -> Recordings:
 
 def _own(row: RowData, place: str) -> Recordings:
     votes: dict[Order, list[tuple[int, Recorded]]] = {}
-    for n, item in enumerate(row["judgments"]):
-        if not isinstance(item["order"], str) or item["order"] not in Order.__members__:
-            raise fields.wrong_type(f"judgments[{n}].order", "'AB' or 'BA'", item["order"], place)
-        if item.get("response"):
-            raise RowError(
-                "pointwise judgments of several responses cannot be replayed", code="unsupported", place=place
-            )
-        order = Order(item["order"])
-        votes.setdefault(order, []).append((fields.integer(item, "vote", place), _vote(item, order, place)))
+    for judgment in read_judgments(row, place):
+        votes.setdefault(judgment.order, []).append((judgment.vote, _vote(judgment, place)))
     return {
         order: tuple(recorded for _, recorded in sorted(found, key=lambda pair: pair[0]))
         for order, found in votes.items()
     }
 
 
-def _vote(item: RowData, order: Order, place: str) -> Recorded:
-    """Read one judgment as its text, else its score, else its verdict in the order shown."""
-    how = _how(item, place)
-    if item.get("text"):
-        return Recorded("text", text=fields.text(item, "text", place), shown=_shown(item, place), **how)
-    if item.get("ranking") is not None:
+def _vote(judgment: Judgment, place: str) -> Recorded:
+    """Return one judgment as its text, else its score, else its verdict in the order shown."""
+    if judgment.response:
+        raise RowError(
+            "pointwise judgments of several responses cannot be replayed", code="unsupported", place=place
+        )
+    if judgment.ranking is not None and not judgment.text:
         raise RowError(
             "a ranking without its text cannot be replayed: the order shown is not recorded",
             code="unsupported",
             place=place,
         )
-    scores = _scores(item, place)
-    if scores is not None:
-        shown = scores if order is Order.AB else scores[::-1]
-        return Recorded("score", scores=shown, **how)
-    verdict = None
-    if item.get("verdict") is not None:
-        verdict = replace(fields.choice(item, "verdict", place, WINNERS), strength=_strength(item, place))
-        verdict = verdict.swap() if order is Order.BA else verdict
-    return Recorded("decision", decision=verdict, **how)
-
-
-def _how(item: RowData, place: str) -> dict[str, Any]:
-    """Return what reading needs to know of a judgment beside what it says."""
-    opened, credited = item.get("thinking_open"), item.get("credited")
-    if opened not in (None, True, False):
-        raise fields.wrong_type("judgments[].thinking_open", "true or false", opened, place)
-    if credited not in (None, *get_args(Credited)):
-        raise fields.wrong_type("judgments[].credited", "'A', 'B', 'tie' or 'none'", credited, place)
-    return {
-        "finish_reason": fields.optional_text(item, "finish_reason", place) or "stop",
-        "thinking_open": opened is True,
-        "credited": credited,
+    how: dict[str, Any] = {
+        "finish_reason": judgment.finish_reason or "stop",
+        "thinking_open": judgment.thinking_open,
+        "credited": judgment.credited,
     }
-
-
-def _shown(item: RowData, place: str) -> tuple[int, ...]:
-    """Return the order in which a list was shown; empty for other judgments."""
-    value: Any = item.get("shown") or []
-    if not isinstance(value, list) or not all(type(n) is int for n in value):
-        raise fields.wrong_type("judgments[].shown", "a list of integers", value, place)
-    return tuple(value)
-
-
-def _scores(item: RowData, place: str) -> tuple[float, ...] | None:
-    """Return one score per response, in the row's own order, where the judgment has scores."""
-    values: Any = item.get("scores")
-    if values is None and item.get("score") is not None:
-        values = [item["score"]]
-    if values is None:
-        return None
-    if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
-        raise fields.wrong_type("judgments[].scores", "a list of numbers", values, place)
-    return tuple(map(float, values))
-
-
-def _strength(item: RowData, place: str) -> int | None:
-    return None if item.get("strength") is None else fields.integer(item, "strength", place)
+    if judgment.text:
+        return Recorded("text", text=judgment.text, shown=judgment.shown, **how)
+    said = judgment.order.seen(judgment)
+    scores = said.scores if said.score is None or said.scores is not None else (said.score,)
+    if scores is not None:
+        return Recorded("score", scores=tuple(map(float, scores)), **how)
+    return Recorded("decision", decision=said.verdict, **how)

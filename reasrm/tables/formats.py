@@ -155,7 +155,9 @@ _NUMBERS = re.compile(
     r"(_|$)"
 )
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][-+]?[0-9]+)?")
-_LISTS = frozenset({"responses", "meta", "rubric", "critique", "criteria", "arguments", "judgments", "judge"})
+_LISTS = frozenset(
+    {"responses", "meta", "rubric", "critique", "criteria", "provenance", "arguments", "judgments", "judge"}
+)
 
 
 def _cell(column: str, text: str) -> Any:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from reasrm.errors import InputError, RowError
+from reasrm.judged import is_judged, judgment_id, read_judgments
 from reasrm.judging.inputs import JudgeInput
 from reasrm.pipes import settled
 from reasrm.records import Comparison, Critique, Order, PreferencePair
 from reasrm.sources import fields
 from reasrm.tables import RawRow, read_rows
-from reasrm.training.metarm_rows import shown
 
 __all__ = ["Critiqued", "Critiques", "critiques_of"]
 
@@ -92,7 +92,7 @@ class _OwnCritiques:
     def count(self) -> int:
         for path in self.paths:
             first = next(iter(read_rows(path)), None)
-            if first is not None and first.data is not None and _is_judged(first):
+            if first is not None and first.data is not None and is_judged(first.data):
                 raise InputError(
                     "holds judgments, and not what was judged",
                     place=first.place,
@@ -172,7 +172,7 @@ class _Judged:
     def _judgments(self, raw: RawRow) -> Iterator[Critiqued]:
         if raw.data is None:
             raise raw.error or RowError("is not a row", code="bad_json", place=raw.place)
-        if not _is_judged(raw):
+        if not is_judged(raw.data):
             raise RowError("holds no judgments", code="no_judgments", place=raw.place)
         row_id = fields.text(raw.data, "id", raw.place)
         pair = self._rows.get(row_id)
@@ -185,27 +185,17 @@ class _Judged:
             )
         if isinstance(pair, RowError):
             raise pair
-        found = []
-        for item in raw.data["judgments"]:
-            order = _order(item, raw.place)
-            vote = fields.integer(item, "vote", raw.place)
-            text = fields.optional_text(item, "critique", raw.place)
-            name = f"{row_id}|{order}|{vote}"
-            found.append(
-                Critiqued(name, row_id, raw.place, raw.digest, order, vote, shown(pair, order), text or None)
+        for said in read_judgments(raw.data, raw.place):
+            yield Critiqued(
+                judgment_id(row_id, said.order, said.vote),
+                row_id,
+                raw.place,
+                raw.digest,
+                said.order,
+                said.vote,
+                said.order.seen(pair),
+                said.critique or None,
             )
-        yield from found
-
-
-def _order(item: Any, place: str) -> Order:
-    if not isinstance(item["order"], str) or item["order"] not in Order.__members__:
-        raise fields.wrong_type("judgments[].order", "'AB' or 'BA'", item["order"], place)
-    return Order(item["order"])
-
-
-def _is_judged(raw: RawRow) -> bool:
-    judgments = (raw.data or {}).get("judgments")
-    return isinstance(judgments, list) and all(isinstance(j, dict) and "order" in j for j in judgments)
 
 
 def _as_comparison(row: Any, place: str) -> Comparison:

@@ -34,7 +34,6 @@ __all__ = [
     "draw_judgments",
     "read_comparisons",
     "read_judgments",
-    "shown",
     "summarise",
 ]
 
@@ -113,11 +112,6 @@ def _as_comparison(row: Row) -> Comparison:
     found = row.compare() if isinstance(row, PreferencePair) else row
     assert isinstance(found, Comparison)  # noqa: S101 - `_unusable` has looked
     return found
-
-
-def shown(comparison: Comparison, order: Order) -> Comparison:
-    """Return a comparison in the order in which a judge saw it."""
-    return comparison if order is Order.AB else comparison.swap()
 
 
 # The judgments

@@ -165,6 +165,7 @@ def score_file(
             "metarm": metarm.identity,
             "input_sha256": [content_sha256(path) for path in critiques.paths],
             "bonus_scale": bonus_scale,
+            "ids": "row/order/vote",
             "reasrm": __version__,
         }
         state = journal.start(identity, restart=control.restart, retry_errors=control.retry_errors)

@@ -38,7 +38,6 @@ from reasrm.training.metarm_rows import (
     draw_judgments,
     read_comparisons,
     read_judgments,
-    shown,
     summarise,
 )
 from reasrm.training.metarm_setup import Setup, plan, set_up
@@ -100,7 +99,7 @@ def encode(setup: Setup, data: Comparisons, lessons: Sequence[Lesson], targets: 
     stage, examples = setup.stage, []
     for lesson in lessons:
         try:
-            row = setup.encoder.encode(shown(data.rows[lesson.id], lesson.order), lesson.critique)
+            row = setup.encoder.encode(lesson.order.seen(data.rows[lesson.id]), lesson.critique)
         except (RowError, InputError):
             targets.left_out["not_encodable"] += 1
             continue

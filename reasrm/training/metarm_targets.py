@@ -33,7 +33,7 @@ from reasrm.rewards.outcome import is_right
 from reasrm.runs.identity import read_json
 from reasrm.strictjson import dumps
 from reasrm.training.metarm_config import MetaRMStage
-from reasrm.training.metarm_rows import Comparisons, Judgments, shown
+from reasrm.training.metarm_rows import Comparisons, Judgments
 
 __all__ = ["Lesson", "Targets", "make_targets", "read_targets", "wait_for_targets", "write_targets"]
 
@@ -121,7 +121,7 @@ def make_targets(
         RewardProblem: A part threw; the row is named.
     """
     rollouts = (
-        (vote, _read(spec, shown(comparison, order), recorded, vote))
+        (vote, _read(spec, order.seen(comparison), recorded, vote))
         for row_id, comparison in comparisons.rows.items()
         for order, votes in sorted(judgments.get(row_id, {}).items())
         for vote, recorded in enumerate(votes)

@@ -95,7 +95,7 @@ def _consistency(rollouts: Sequence[Rollout], prefix: str) -> dict[str, float]:
     for rollout in rollouts:
         verdict = rollout.judgment.verdict
         if verdict is not None:
-            own = verdict if rollout.comparison.order == "AB" else verdict.swap()
+            own = rollout.comparison.order.seen(verdict)
             winners.setdefault(rollout.comparison.id, []).append(own.winner)
     both = [pair for pair in winners.values() if len(pair) == 2]
     return {f"{prefix}/consistency": sum(a == b for a, b in both) / len(both)} if both else {}

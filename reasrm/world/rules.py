@@ -33,7 +33,7 @@ PRINCIPLES = ("merry", "plain", "warm")
 NONE = "none"
 _VALUES = {"count": NUMBERS, "include": TOPIC_OF, "avoid": TOPICS, "end": CLOSINGS}
 _RUBRIC_LINE = re.compile(
-    r"(?P<number>[0-9]+)\. (?P<words>[a-z ]+) \[(?P<kind>Hard Rule|Principle)\] \(weight (?P<weight>[12])\)"
+    r"(?P<number>[0-9]+)\. (?P<words>[a-z ]+) \[(?P<kind>Hard Rule|Principle)\](?: \(weight (?P<weight>[12])\))?"
 )
 
 
@@ -150,7 +150,10 @@ def rubric_of(rules: Sequence[Rule]) -> Rubric:
 
 
 def read_rubric(text: str) -> tuple[Rule, ...]:
-    """Read a rendered rubric back: the inverse of `rubric_of(rules).render()`. Empty if it is not one."""
+    """Read a rendered rubric back: the inverse of `rubric_of(rules).render()`. Empty if it is not one.
+
+    A line without a weight has weight 1: rubrics written by contrast have none.
+    """
     rules = []
     for number, line in enumerate(text.splitlines(), 1):
         match = _RUBRIC_LINE.fullmatch(line)
@@ -159,5 +162,5 @@ def read_rubric(text: str) -> tuple[Rule, ...]:
             return ()
         if rule.is_hard is not (match["kind"] == "Hard Rule"):
             return ()
-        rules.append(Rule(rule.kind, rule.value, int(match["weight"])))
+        rules.append(Rule(rule.kind, rule.value, int(match["weight"] or 1)))
     return tuple(rules)

@@ -435,7 +435,7 @@ def test_lines_that_are_no_rows_are_errors(tmp_path: Path, here: Here) -> None:
     assert here.code == 3
     assert (said["extracted"], said["failed"], said["total"]) == (2, 3, 5)
     errors = {row["id"]: row["code"] for row in rows_of(Path(said["errors_file"]))}
-    assert errors == {"line:judged.jsonl:2": "bad_json", "bad": "wrong_type", "single": "unsupported"}
+    assert errors == {"line:judged.jsonl:2": "bad_json", "bad": "bad_value", "single": "unsupported"}
     path.write_text(path.read_text() + json.dumps(JUDGED[0]) + "\n")
     here("critiques", "extract", "--input", path, "--output", tmp_path / "other.jsonl")
     assert (here.code, "q0/AB/0" in here.stderr) == (4, True)

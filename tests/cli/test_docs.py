@@ -92,6 +92,7 @@ def test_the_readmes_row_is_what_the_embedded_judge_writes(tmp_path):
 (SNIPPET,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "said"),
     [

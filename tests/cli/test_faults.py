@@ -157,6 +157,7 @@ def test_f1_soak_twenty_kills_between_mended_rows_and_pipes(tmp_path):
     mend_and_pipe_until_done(tmp_path, kills=20, count=1500)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["-", "/dev/stdin", "fifo"])
 def test_what_comes_through_a_pipe_is_judged_and_continued(tmp_path, how):
     rows, output, fifo = (

@@ -125,7 +125,7 @@ def test_judgments_get_the_numbers_that_the_model_gives(
     total = 0.0
     for row in rows_of(judged):
         for judgment in row["judgments"]:
-            found = scores[f"{row['id']}|{judgment['order']}|{judgment['vote']}"]
+            found = scores[f"{row['id']}/{judgment['order']}/{judgment['vote']}"]
             assert (found["row"], found["order"], found["vote"]) == (
                 row["id"],
                 judgment["order"],

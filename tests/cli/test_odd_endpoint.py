@@ -70,6 +70,7 @@ def spoilt(text: str) -> list[str]:
     return [secret for secret in secrets if secret.lower() in text.lower()]
 
 
+@pytest.mark.slow
 def test_every_odd_reply_in_one_run_has_its_fate_and_no_key_is_told(tmp_path: Path) -> None:
     seen: Counter[str] = Counter()
 

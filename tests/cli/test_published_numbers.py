@@ -108,6 +108,7 @@ def test_rewardbench_sections_of_rm_r1_to_the_last_digit(tmp_path, real_data):
     assert found["metrics"]["micro_average"]["value"] == published["absoluate_Result"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "score", "discrete"), [("falcon-7b-instruct", 2.1466, 1.9876), ("NullModel", 76.9198, 83.9752)]
 )

@@ -19,6 +19,7 @@ CONFIGS = sorted(
 )
 
 
+@pytest.mark.slow
 def test_configs_are_listed_printed_and_copied(tmp_path: Path) -> None:
     listed = run("configs")
     assert summary(listed)["configs"] == CONFIGS
@@ -65,6 +66,7 @@ def test_a_spec_is_shown_for_people_and_for_programs() -> None:
     assert "'A>>B' → A" in menu
 
 
+@pytest.mark.slow
 def test_a_grammar_is_tried_on_answers(tmp_path: Path) -> None:
     texts = ["<eval>B cites more.</eval>\n<answer>[[A]]</answer>", "no idea", "<answer>[[C]]</answer>"]
     plain, lines = tmp_path / "answers.txt", tmp_path / "answers.jsonl"
@@ -92,6 +94,7 @@ def test_files_without_answers_are_refused(tmp_path: Path, name: str, text: str,
     assert place in done.stderr
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_every_config_once(tmp_path: Path) -> None:
     """Some seconds: the wheel is built by the project's own backend, from a copy of what it needs."""
     for name in ("pyproject.toml", "README.md", "LICENSE"):

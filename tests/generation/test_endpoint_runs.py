@@ -266,6 +266,7 @@ def raw_server(head: bytes, drip: bytes, pause_s: float) -> Iterator[str]:
         listener.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("head", "drip", "pause_s", "named"),
     [

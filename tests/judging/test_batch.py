@@ -14,13 +14,14 @@ from reasrm.evaluation.suites import get_suite
 from reasrm.generation.replay import ReplayBackend
 from reasrm.jsonl import RowLimits, set_limits
 from reasrm.judging.batch import RunControl, judge_file
-from reasrm.judging.inputs import JudgeInput, load_rubrics
+from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
 from reasrm.protocol.prompts import never_shown
 from reasrm.protocol.spec import load_spec
 from reasrm.requests import Request
 from reasrm.sources.recorded import read_recordings
+from reasrm.sources.rubric_lines import load_rubrics
 from tests.commands import here, rows_of, summary, write_rows
 from tests.fakes import FakeBackend
 from tests.refusals import refused

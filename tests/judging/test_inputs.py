@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from reasrm.errors import ConfigError, InputError
-from reasrm.judging.inputs import JudgeInput, load_rubrics
+from reasrm.judging.inputs import JudgeInput
 from reasrm.records import Order, Recorded
+from reasrm.sources.rubric_lines import load_rubrics
 from tests.refusals import refused
 
 
@@ -111,6 +112,19 @@ def test_rubrics_and_recordings_join_by_id(tmp_path):
 def test_a_rubric_file_with_another_row_is_refused_by_place(tmp_path, row):
     with refused(InputError, "rubrics.jsonl:1", remedy=False):
         load_rubrics(write(tmp_path / "rubrics.jsonl", row))
+
+
+def test_a_public_rubric_joins_by_prompt_where_none_has_the_rows_id(tmp_path):
+    rows = write(tmp_path / "rows.jsonl", pair("a", prompt="p"), pair("b", prompt="p"), pair("c", prompt="q"))
+    public = {
+        "prompt": [{"role": "user", "content": "p"}],
+        "rubrics": [{"criterion": "Is kind.", "points": -2}],
+    }
+    rubrics = load_rubrics(write(tmp_path / "r.jsonl", public, {"id": "b", "rubric": "own"}))
+    joined = JudgeInput([rows], rubrics=rubrics)
+    assert joined.scan().num_rubrics == 2
+    shown = [item.row.rubric and item.row.rubric.render() for item in joined]
+    assert shown == ["1. Is kind. [Criterion] (weight -2)", "own", None]
 
 
 def test_nothing_to_judge_is_an_error(tmp_path):

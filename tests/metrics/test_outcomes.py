@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from reasrm.errors import RowError
+from reasrm.judged import read_judged
 from reasrm.metrics.outcomes import RowOutcome, by_subset, from_row, majority
 from reasrm.records import Order, ParseStatus, RowStatus
 
@@ -30,7 +31,7 @@ JUDGED: dict[str, Any] = {
 
 
 def test_from_row_sorts_votes_and_keeps_the_unreadable() -> None:
-    row = from_row(JUDGED)
+    row = from_row(read_judged(JUDGED))
     assert row == RowOutcome(
         id="q17",
         target="B",
@@ -48,18 +49,20 @@ def test_from_row_sorts_votes_and_keeps_the_unreadable() -> None:
 
 def test_a_scored_pair_has_a_verdict_and_no_orders() -> None:
     row = from_row(
-        {
-            "id": "s",
-            "verdict": "B",
-            "status": "ok",
-            "label": "A",
-            "scores": [1.0, 2.0],
-            "ranking": [1, 0],
-            "judgments": [
-                {"order": "AB", "vote": 0, "verdict": None, "status": "ok", "score": 1.0},
-                {"order": "AB", "vote": 0, "verdict": None, "status": "ok", "score": 2.0, "response": 1},
-            ],
-        }
+        read_judged(
+            {
+                "id": "s",
+                "verdict": "B",
+                "status": "ok",
+                "label": "A",
+                "scores": [1.0, 2.0],
+                "ranking": [1, 0],
+                "judgments": [
+                    {"order": "AB", "vote": 0, "verdict": None, "status": "ok", "score": 1.0},
+                    {"order": "AB", "vote": 0, "verdict": None, "status": "ok", "score": 2.0, "response": 1},
+                ],
+            }
+        )
     )
     assert row.by_order == {}
     assert row.ranking == (1, 0)
@@ -68,7 +71,9 @@ def test_a_scored_pair_has_a_verdict_and_no_orders() -> None:
 
 
 def test_a_row_that_was_not_asked_is_unreadable_in_every_order() -> None:
-    row = from_row({"id": "i", "verdict": None, "status": "identical", "label": "A", "judgments": []})
+    row = from_row(
+        read_judged({"id": "i", "verdict": None, "status": "identical", "label": "A", "judgments": []})
+    )
     assert row.reading == "unreadable"
     assert [row.game(order) for order in Order] == ["unreadable", "unreadable"]
     assert row.games == ("unreadable",)
@@ -86,7 +91,7 @@ def test_a_row_that_was_not_asked_is_unreadable_in_every_order() -> None:
     ],
 )
 def test_labels(label: object, target: object, kept: object) -> None:
-    row = from_row({"id": "x", "verdict": None, "status": "no_verdict", "label": label})
+    row = from_row(read_judged({"id": "x", "verdict": None, "status": "no_verdict", "label": label}))
     assert (row.target, row.label) == (target, kept)
 
 
@@ -105,15 +110,15 @@ def test_labels(label: object, target: object, kept: object) -> None:
 )
 def test_contradictory_rows_are_refused(change: dict[str, Any], code: str) -> None:
     with pytest.raises(RowError) as caught:
-        from_row(JUDGED | change, "out.jsonl:3")
+        read_judged(JUDGED | change, "out.jsonl:3")
     assert caught.value.code == code
-    assert caught.value.place == "out.jsonl:3"
+    assert (caught.value.place or "").startswith("out.jsonl:3")
 
 
 @pytest.mark.parametrize("name", ["id", "status"])
 def test_missing_fields_are_named(name: str) -> None:
     with pytest.raises(RowError, match=f"'{name}' is missing"):
-        from_row({key: value for key, value in JUDGED.items() if key != name})
+        read_judged({key: value for key, value in JUDGED.items() if key != name})
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ def test_golden_hashes() -> None:
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=40)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     name=st.sampled_from(PAIRWISE),

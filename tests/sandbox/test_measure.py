@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from reasrm.errors import InputError
-from reasrm.records import CoreArgument, Critique, Message, PreferencePair
+from reasrm.records import (
+    CoreArgument,
+    Critique,
+    Judgment,
+    Message,
+    Order,
+    ParseStatus,
+    PreferencePair,
+    Verdict,
+    Winner,
+)
 from reasrm.sandbox.measure import Findings, measure, measure_file
 from reasrm.sandbox.teacher import TeacherConfig
 from reasrm.world.pairs import World
@@ -29,8 +39,10 @@ def row(
     )
 
 
-def said(order: str, verdict: str | None, critique: str | None) -> dict[str, Any]:
-    return {"order": order, "verdict": verdict, "critique": critique}
+def said(order: str, winner: Winner | None, critique: str | None) -> Judgment:
+    verdict = None if winner is None else Verdict(winner)
+    status = ParseStatus.OK if verdict else ParseStatus.NO_VERDICT
+    return Judgment(status, verdict, critique=critique, order=Order(order))
 
 
 FIRST = row(

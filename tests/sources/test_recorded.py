@@ -95,15 +95,15 @@ def test_our_output_prefers_texts_then_scores(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"verdict": "C"}, "label map"),
+        ({"verdict": "C"}, "'verdict'"),
         ({"thinking_open": "yes"}, "true or false"),
-        ({"credited": "C"}, "'A', 'B', 'tie' or 'none'"),
-        ({"order": "XY"}, "'AB' or 'BA'"),
-        ({"order": []}, "'AB' or 'BA'"),
+        ({"credited": "C"}, "known are A, B, tie, none"),
+        ({"order": "XY"}, "known are AB, BA"),
+        ({"order": []}, "known are AB, BA"),
         ({"vote": True}, "'vote' must be an integer"),
         ({"text": 3}, "'text' must be a string"),
         ({"scores": [True]}, "a list of numbers"),
-        ({"ranking": [1, 0]}, "cannot be replayed"),
+        ({"verdict": None, "ranking": [1, 0]}, "cannot be replayed"),
         ({"response": 1}, "cannot be replayed"),
     ],
 )

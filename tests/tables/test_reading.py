@@ -247,6 +247,7 @@ def test_files_that_are_not_what_they_seem(tmp_path: Path, name: str, content: b
         list(read_rows(tmp_path / name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["parquet", "arrow", "jsonl.zst", "jsonl.xz", "jsonl.bz2", "csv.zst", "parquet.gz"]
 )

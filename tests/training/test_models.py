@@ -32,6 +32,7 @@ def test_a_run_stands_for_its_last_checkpoint(runs: Path) -> None:
     assert opened(runs / "whole") == str(runs / "whole" / "checkpoints" / "checkpoint-1")
 
 
+@pytest.mark.slow
 def test_a_judge_folder_stands_for_its_model(tmp_path: Path, runs: Path) -> None:
     (tmp_path / "judge.json").write_text("{}")
     (tmp_path / "model").symlink_to(runs / "model")

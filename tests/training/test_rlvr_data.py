@@ -483,6 +483,7 @@ def test_rows_that_are_learned_from_choose_no_checkpoint_unasked(tmp_path: Path)
     encoded(config, leaky(config, "held", [preference(20)]), "selection={}")
 
 
+@pytest.mark.slow
 def test_rows_that_share_a_prompt_are_named_and_not_refused(tmp_path: Path) -> None:
     other = labelled(3, id="o3", response_a="perhaps", response_b="never")
     config = write_rlvr_stage(tmp_path, pairs=TRAINED)

@@ -27,6 +27,8 @@ from reasrm.training.sft import (
 from tests.commands import rows_of
 from tests.training.stages import SPEC, sft_row, write_rows, write_stage
 
+pytestmark = pytest.mark.slow
+
 Step = tuple[float, dict[str, torch.Tensor]]
 
 

@@ -161,10 +161,22 @@ LINE = "1. include owl [Hard Rule] (weight 2)"
     [
         *("", "Be kind.", "\n", f"\n{LINE}", f"{LINE}\n\n", f"{LINE} ", LINE.replace("1.", "2.")),
         *(LINE.replace("Hard Rule", "Principle"), "1. warm [Hard Rule] (weight 1)", LINE.replace("2)", "3)")),
-        *(LINE.replace("owl", "fig"), LINE.replace(" (weight 2)", ""), f"{LINE}\n{LINE}", f"{LINE}\nwarm"),
+        *(
+            LINE.replace("owl", "fig"),
+            LINE.replace(" (weight", " (weight "),
+            f"{LINE}\n{LINE}",
+            f"{LINE}\nwarm",
+        ),
         *(f"{LINE}\n2. must warm [Principle] (weight 1)", "1. must include owl [Hard Rule] (weight 1)"),
         *(LINE.replace("1.", "١."), LINE.replace("2)", "2.0)")),
     ],
 )
 def test_what_is_no_rubric(text: str) -> None:
     assert read_rubric(text) == ()
+
+
+def test_a_line_without_a_weight_weighs_one() -> None:
+    assert read_rubric("1. warm [Principle]\n2. include owl [Hard Rule] (weight 2)") == (
+        Rule("warm"),
+        Rule("include", "owl", 2),
+    )
