@@ -218,6 +218,9 @@ def export_command(
     device: Annotated[
         str, typer.Option("--device", help="Where models are compared: auto, cpu, cuda.")
     ] = "auto",
+    license: Annotated[
+        str | None, typer.Option("--license", help="For the model card, as the Hub spells it: apache-2.0.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing judge folder.")] = False,
     quiet: flags.Quiet = False,
 ) -> None:
@@ -240,6 +243,7 @@ def export_command(
             results=results or (),
             dtype=dtype,
             device=device,
+            license=license,
             force=force,
         )
 

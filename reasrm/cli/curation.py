@@ -31,6 +31,7 @@ from reasrm.curation import (
     OverlapFound,
     curate,
 )
+from reasrm.curation.checks import benchmark_name, keep_checks
 from reasrm.errors import ConfigError, InputError
 from reasrm.hashing import digest
 from reasrm.judging.batch import judge_file
@@ -157,6 +158,7 @@ def _curate(
         **({} if judge.num_errors is None else {"judge_errors": judge.num_errors}),
         **curated.report,
     }
+    curated.files += keep_checks(config, report, folder.work)
     folder.publish(curated.files, report)
     return {**report, "files": curated.files}
 
@@ -200,7 +202,7 @@ def read_benchmarks(sections: Sequence[BenchmarkSection]) -> Iterator[BenchmarkP
     """
     for section in sections:
         path = Path(section.input)
-        name = section.name or path.name.partition(".")[0]
+        name = benchmark_name(section)
         num_read = num_bad = 0
         for item in read_file(path, section.source, columns=section.columns):
             num_bad += item.error is not None

@@ -21,7 +21,7 @@ from reasrm.evaluation.table import format_estimate, format_headline, render_tab
 from reasrm.judging.batch import BatchResult, JudgeControl, first_unreadable, judge_file
 from reasrm.judging.inputs import JudgeInput, Scan
 from reasrm.judging.judge import Judge, open_judge
-from reasrm.judging.plan import JudgingOptions, plan_row
+from reasrm.judging.plan import JudgingOptions, check_shown, plan_row
 from reasrm.judging.tally import Tally
 from reasrm.pipes import refuse_stream, settled
 from reasrm.printable import one_line
@@ -188,6 +188,7 @@ def _dry_run(command: str, judge: Judge, options: JudgingOptions, rows: JudgeInp
     """Validate the whole input and show what the first row's judge would read."""
     scan = rows.scan()
     _note_scan(scan)
+    check_shown(judge.spec, scan, str(rows.paths[0]))
     first = next((item.row for item in rows if item.row is not None), None)
     asks = [] if first is None else plan_row(judge.spec, first, options)
     for message in asks[0].request.messages if asks else ():
@@ -202,6 +203,7 @@ def _dry_run(command: str, judge: Judge, options: JudgingOptions, rows: JudgeInp
         "identical": scan.num_identical,
         "degenerate": scan.num_degenerate,
         "source": scan.source,
+        **_rubric_counts(scan),
         "prompts_per_row": len(asks),
         "spec": judge.spec.name,
         "spec_hash": judge.spec.hash,
@@ -209,11 +211,18 @@ def _dry_run(command: str, judge: Judge, options: JudgingOptions, rows: JudgeInp
     print_summary(summary)
 
 
+def _rubric_counts(scan: Scan) -> dict[str, Any]:
+    """Return how many rows of the input have a rubric and how many have none, where any has."""
+    have = scan.shown["rubric"]
+    return {"rubrics": {"with": have, "without": scan.num_rows - have}} if have else {}
+
+
 def _note_scan(scan: Scan) -> None:
     note(
         f"input: {scan.num_rows} rows ({scan.source}), {scan.num_labelled} labelled, "
         f"{scan.num_identical} with identical and {scan.num_degenerate} with empty responses, "
         f"{scan.num_invalid} invalid"
+        + (f", {scan.shown['rubric']} with a rubric" if scan.shown["rubric"] else "")
     )
     for reason, count in scan.invalid.most_common():
         note(f"  invalid: {count} × {reason}")
@@ -281,6 +290,7 @@ def _finish(flags: JudgingFlags, result: BatchResult, summary: dict[str, Any]) -
     """Print the summary and end with the exit code that `interface.md` gives it."""
     tally = result.tally
     _note_outcome(result)
+    summary |= _rubric_counts(result.scan)
     summary |= result.cost
     summary["cost"] |= summary.get("critique_costs", {})
     note_cost(result.cost)

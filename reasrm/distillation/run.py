@@ -32,8 +32,10 @@ from reasrm.generation.budget import BudgetReached, Meter
 from reasrm.hashing import derive_seed, digest
 from reasrm.judging.batch import naming_old_codes
 from reasrm.judging.inputs import InputRow, Scan
+from reasrm.judging.plan import check_shown
 from reasrm.records import Comparison, Order, PreferencePair
 from reasrm.requests import Completion, Request
+from reasrm.runs.origin import checks_of, write_origin
 
 __all__ = ["Control", "DistillResult", "Progress", "distil"]
 
@@ -132,6 +134,7 @@ def distil(setup: Setup, control: Control | None = None) -> DistillResult:
         scan = setup.rows.scan()
         if control.on_scan is not None:
             control.on_scan(scan)
+        check_shown(setup.spec, scan, str(setup.rows.paths[0]))
         plan, invalid = make_plan(setup)
         check_all_done(setup.rows.paths, scan.num_items, plan.num_rows)
         with naming_old_codes(setup.spec):
@@ -161,6 +164,9 @@ def distil(setup: Setup, control: Control | None = None) -> DistillResult:
         ledger, num_rows = None, 0
         if finished:
             ledger, num_rows = assemble(setup, plan, run.slots, files)
+            paths = zip(setup.rows.paths, scan.sha256, strict=True)
+            checks = [check for path, sha256 in paths for check in checks_of(path, sha256)]
+            write_origin(files.folder, [files.sft.name], checks)
         return DistillResult(
             files=files,
             errors=journal.errors_path,

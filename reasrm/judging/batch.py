@@ -20,7 +20,7 @@ from reasrm.generation.run import DurableRun, RunControl, RunEnd
 from reasrm.judging.aggregate import RowResult
 from reasrm.judging.inputs import InputRow, JudgeInput, Scan
 from reasrm.judging.judge import Judge, JudgeSession, RowFailure
-from reasrm.judging.plan import JudgingOptions, check_options
+from reasrm.judging.plan import JudgingOptions, check_options, check_shown
 from reasrm.judging.tally import Tally
 from reasrm.protocol.prompts import OLD_SPEC, made_with_old_codes
 from reasrm.protocol.spec import JudgeSpec
@@ -100,6 +100,7 @@ def judge_file(
             kept = None if control.restart else run.journal.identity.get("code_secret")
             options = replace(options, code_secret=kept or secrets.token_hex(16))
         check_options(judge.spec, options)
+        check_shown(judge.spec, scan, str(rows.paths[0]))
         whole = _identity(judge, scan, options, {**rows.identity, **(identity or {})})
         with naming_old_codes(judge.spec):
             asked = run.start(whole, rows.contents, {"judge": judge.backend})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 from contextlib import contextmanager
@@ -70,8 +71,12 @@ def test_the_demos_traces_are_those_of_its_distill_config(demo, tmp_path):
 def test_the_card_of_the_demos_judge_gives_its_numbers(demo):
     folder, _ = demo
     card = (folder / "judge" / "README.md").read_text()
-    assert "pairs" in card
-    assert "sandbox" in card
+    for line in ("| `sft` | run `sft`, step 4, seed 0 |", "| `rlvr` | run `rlvr`, step 2, seed 0 |"):
+        assert f"\n{line}" in card
+    assert re.search(r"^Made from: `base-\w+` → `sft` on 16 rows → `rlvr` on 16 rows\.$", card, re.MULTILINE)
+    for split in ("iid", "ood", "hard"):
+        assert f"\n| `pairs` on `{split}.jsonl` (" in card
+    assert "{}" not in card
 
 
 def test_a_finished_demo_is_not_done_again(demo):
