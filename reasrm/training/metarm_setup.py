@@ -52,23 +52,9 @@ class Setup(Checked):
     reward: RewardFunction
 
     @property
-    def auto_class(self) -> str:
-        """What the base is loaded by."""
-        return (
-            "AutoModelForCausalLM"
-            if self.card.readout == "likelihood"
-            else "AutoModelForSequenceClassification"
-        )
-
-    @property
     def adapters(self) -> Any | None:
         """The config of the adapters for peft, or None."""
-        return adapter_config(self.stage.lora, self.task)
-
-    @property
-    def task(self) -> str:
-        """What the model is for, as peft names it."""
-        return "CAUSAL_LM" if self.card.readout == "likelihood" else "SEQ_CLS"
+        return adapter_config(self.stage.lora, self.card.task)
 
 
 def set_up(stage: MetaRMStage, place: str, output_dir: Path) -> Setup:
@@ -113,7 +99,7 @@ def set_up(stage: MetaRMStage, place: str, output_dir: Path) -> Setup:
     encoder = MetaEncoder(base.tokenizer, spec, card.form, card.max_tokens)
     arguments = _arguments(stage, output_dir, place)
     setup = Setup(stage, spec, base, arguments, card, encoder, reward)
-    check_adapters(base.config, stage.lora, place, setup.auto_class, setup.task)
+    check_adapters(base.config, stage.lora, place, card.auto_class, card.task)
     return setup
 
 
@@ -160,7 +146,7 @@ def plan(setup: Setup, data: Comparisons) -> dict[str, Any]:
     each = stage.rollouts.per_row * (2 if stage.data.orders == "both" else 1)
     members = setup.card.members
     config.num_labels = 1
-    one = count_parameters(config, setup.adapters, setup.auto_class)
+    one = count_parameters(config, setup.adapters, setup.card.auto_class)
     longest = max(lengths.values(), default=setup.card.max_tokens)
     memory = estimate_memory(one, config, args, dtype, longest)
     return {
