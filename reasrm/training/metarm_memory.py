@@ -98,8 +98,8 @@ def beside(policy: dict[str, float], metarm: dict[str, float]) -> dict[str, floa
     the same time, and the total counts the larger.
     """
     passing = sum(metarm[name] for name in ("gradients", "activations", "bucket"))
-    there = metarm["total"] - passing
-    other = max(policy["activations"], policy.get("rollouts", 0.0))
+    staying = ("weights", "optimizer", "reference", "libraries")
+    other = policy["total"] - sum(policy.get(name, 0.0) for name in staying)
     parts = {name: size for name, size in policy.items() if name != "total"}
-    total = policy["total"] + there + max(passing - other, 0.0)
+    total = policy["total"] + metarm["total"] - passing + max(passing - other, 0.0)
     return {**parts, "metarm": metarm["total"], "total": round(total, 3)}

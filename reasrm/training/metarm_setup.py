@@ -52,6 +52,11 @@ class Setup(Checked):
     reward: RewardFunction
 
     @property
+    def auto_class(self) -> str:
+        """What the base is loaded by."""
+        return self.card.auto_class
+
+    @property
     def adapters(self) -> Any | None:
         """The config of the adapters for peft, or None."""
         return adapter_config(self.stage.lora, self.card.task)
@@ -146,7 +151,7 @@ def plan(setup: Setup, data: Comparisons) -> dict[str, Any]:
     each = stage.rollouts.per_row * (2 if stage.data.orders == "both" else 1)
     members = setup.card.members
     config.num_labels = 1
-    one = count_parameters(config, setup.adapters, setup.card.auto_class)
+    one = count_parameters(config, setup.adapters, setup.auto_class)
     longest = max(lengths.values(), default=setup.card.max_tokens)
     memory = estimate_memory(one, config, args, dtype, longest)
     return {
@@ -166,8 +171,22 @@ def plan(setup: Setup, data: Comparisons) -> dict[str, Any]:
         "batches": _batches(rows * each, args),
         "parameters": {"total": one.total * members, "trained": one.trained * members},
         "dtype": str(dtype).removeprefix("torch."),
-        "memory_gib": {name: round(size * members, 3) for name, size in memory.items()},
+        "memory_gib": _memory(memory, one.trained, setup),
     }
+
+
+def _memory(one: dict[str, float], trained: int, setup: Setup) -> dict[str, float]:
+    """Return the memory in GiB of all members, and of the buckets in which their gradients are summed."""
+    members, args = setup.card.members, setup.arguments
+    # Adapters are float32; DDP copies all gradients into buckets, DeepSpeed some of them into two.
+    width = 4 if setup.stage.lora is not None else setup.dtype.itemsize
+    copied = trained * members
+    if uses_deepspeed(args):
+        most = args.deepspeed_plugin.deepspeed_config["zero_optimization"].get("reduce_bucket_size", "auto")
+        copied = 2 * min(copied, int(5e8 if most == "auto" else most))
+    bucket = round(copied * width / 2**30, 3) if args.world_size > 1 else 0.0
+    gib = {name: round(size * members, 3) for name, size in one.items()}
+    return {**gib, "bucket": bucket, "total": round(gib["total"] + bucket, 3)}
 
 
 def _lengths(setup: Setup, data: Comparisons) -> tuple[dict[str, int], int]:
