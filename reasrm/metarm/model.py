@@ -26,11 +26,12 @@ from torch import nn
 from reasrm.config import parse_config
 from reasrm.errors import ConfigError, InputError, InternalError
 from reasrm.files import write_json_atomic
+from reasrm.generation.adapters import merged_weights
 from reasrm.generation.checkpoint import Checkpoint
 from reasrm.hashing import derive_seed
 from reasrm.metarm.card import CARD, MetaCard
 from reasrm.metarm.inputs import Encoded, MetaEncoder
-from reasrm.metarm.precision import ExactLinear, exact_head, merged_state, read_head
+from reasrm.metarm.precision import ExactLinear, exact_head, read_head
 from reasrm.strictjson import parse_object
 
 __all__ = ["Batch", "Member", "MetaRM", "collate", "find_folder", "read_card"]
@@ -281,7 +282,8 @@ class MetaRM(nn.Module):
             part = folder / f"member-{number}"
             backbone = member.backbone
             if hasattr(backbone, "merge_and_unload"):
-                backbone.get_base_model().save_pretrained(part, state_dict=merged_state(backbone))
+                state = {name: weight.cpu() for name, weight in merged_weights(backbone)}
+                backbone.get_base_model().save_pretrained(part, state_dict=state)
             else:
                 backbone.save_pretrained(part)
             self.tokenizer.save_pretrained(part)

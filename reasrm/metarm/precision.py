@@ -1,12 +1,11 @@
-"""What of a MetaRM is float32 whatever its body is in: the head, and the sums that merge adapters.
+"""The head of a MetaRM, float32 whatever the body is in.
 
-A regression head begins at random and learns with small steps, and its output is compared with targets 0.5 apart: in
-bfloat16 a score near 1 moves in steps of 1/128. A merge in bfloat16 rounds twice, the change and the sum.
+It begins at random and learns in small steps, and what it says is compared with targets 0.5 apart: in bfloat16 a score
+near 1 moves in steps of 1/128.
 """
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-__all__ = ["ExactLinear", "exact_head", "merged_state", "read_head"]
+__all__ = ["ExactLinear", "exact_head", "read_head"]
 
 
 class ExactLinear(nn.Linear):
@@ -56,28 +55,3 @@ def read_head(classifier: Any, folder: Path) -> None:
 def _heads(classifier: Any) -> dict[str, nn.Module]:
     body = classifier.base_model
     return {name: child for name, child in classifier.named_children() if child is not body}
-
-
-def merged_state(adapted: Any) -> dict[str, torch.Tensor]:
-    """Return the weights of the plain model that a model with adapters computes, each in its own number format.
-
-    Adapters are added in float32, layer by layer on a copy, and rounded once; the model stays as it is.
-
-    Args:
-        adapted: peft's wrapper with one adapter.
-    """
-    from peft.tuners.lora import LoraLayer
-
-    plain = adapted.get_base_model()
-    state: dict[str, torch.Tensor] = {}
-    for name, weight in plain.state_dict().items():
-        if ".lora_" not in name and ".original_module." not in name:
-            state[name.replace(".base_layer.", ".").replace(".modules_to_save.default.", ".")] = weight
-    for name, layer in plain.named_modules():
-        if isinstance(layer, LoraLayer):
-            exact: Any = copy.deepcopy(layer)
-            exact.float().merge()
-            for leaf, weight in exact.get_base_layer().state_dict().items():
-                whole = f"{name}.{leaf}"
-                state[whole] = weight.to(state[whole].dtype).cpu()
-    return state

@@ -20,7 +20,7 @@ from reasrm.training.planning import Parameters, count_parameters, estimate_memo
 from reasrm.training.rlvr_config import MetaRewardSection
 from reasrm.training.rlvr_setup import member_config, metarm_dtype, recomputes
 
-__all__ = ["beside", "logits_bytes", "plan_metarm"]
+__all__ = ["beside", "plan_metarm"]
 
 _GIB = 2**30
 
@@ -46,7 +46,7 @@ def plan_metarm(
     own.bf16, own.fp16 = dtype == torch.bfloat16, False
     rows = min(longest, card.max_tokens)
     activations = estimate_memory(one, config, own, dtype, rows)["activations"] * _GIB
-    activations += logits_bytes(card, config, dtype, section.batch_size * min(longest_critique, rows))
+    activations += _logits_bytes(card, config, dtype, section.batch_size * min(longest_critique, rows))
     learns = section.mode == "online"
     parts = _parts(one, dtype, activations if learns else 0.0, learns=learns)
     if not learns or arguments.world_size == 1:
@@ -81,7 +81,7 @@ def _parts(one: Parameters, dtype: torch.dtype, activations: float, *, learns: b
     }
 
 
-def logits_bytes(card: MetaCard, config: Any, dtype: torch.dtype, tokens: int) -> float:
+def _logits_bytes(card: MetaCard, config: Any, dtype: torch.dtype, tokens: int) -> float:
     """Return what the readout `likelihood` keeps for the critique's tokens: logits and gradients, each in two formats.
 
     The other readout has one number per token.
