@@ -186,7 +186,8 @@ def _memory(one: dict[str, float], trained: int, setup: Setup) -> dict[str, floa
         copied = 2 * min(copied, int(5e8 if most == "auto" else most))
     bucket = round(copied * width / 2**30, 3) if args.world_size > 1 else 0.0
     gib = {name: round(size * members, 3) for name, size in one.items()}
-    return {**gib, "bucket": bucket, "total": round(gib["total"] + bucket, 3)}
+    total = round(gib.pop("total") + bucket, 3)
+    return {**gib, "bucket": bucket, "total": total}
 
 
 def _lengths(setup: Setup, data: Comparisons) -> tuple[dict[str, int], int]:

@@ -363,6 +363,11 @@ def test_a_plan_needs_no_weights(config: Path, tmp_path: Path, capfd: Any) -> No
     )
     told = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert (told["dry_run"], told["rows"]) == (True, 8)
+    meta = told["metarm"]
+    assert (meta["mode"], meta["dtype"], meta["lora"]) == ("online", "float32", False)
+    assert meta["parameters"]["trained"] == meta["parameters"]["total"] > 0
+    assert told["memory_gib"]["metarm"] == meta["memory_gib"]["total"]
+    assert list(told["memory_gib"])[-1] == "total"
     assert not (tmp_path / "run").exists()
 
 
@@ -383,6 +388,8 @@ WRONG = {
     ),
     "spec=mt-bench": ("metarm: spec 'mt-bench' marks no critique", "such as rm-nlhf"),
     "metarm.bonus_scale=half": ("metarm.bonus_scale", "use one of published, calibrated"),
+    "metarm.lora={target_modules: [q_prj]}": ("metarm: lora.target_modules", "did you mean 'q_proj'?"),
+    "metarm.lora={dropout: 0.1}": ("metarm.lora.dropout is 0.1",),
     "metarm.learning_rat=1": ("did you mean 'learning_rate'?",),
     "critique=null": ("rewards.parts.critique scores critiques",),
 }
