@@ -181,7 +181,7 @@ def _memory(one: dict[str, float], trained: int, setup: Setup) -> dict[str, floa
     # Adapters are float32; DDP copies all gradients into buckets, DeepSpeed some of them into two.
     width = 4 if setup.stage.lora is not None else setup.dtype.itemsize
     copied = trained * members
-    if uses_deepspeed(args):
+    if args.deepspeed_plugin is not None:
         most = args.deepspeed_plugin.deepspeed_config["zero_optimization"].get("reduce_bucket_size", "auto")
         copied = 2 * min(copied, int(5e8 if most == "auto" else most))
     bucket = round(copied * width / 2**30, 3) if args.world_size > 1 else 0.0

@@ -69,6 +69,7 @@ def test_all_weights_in_float32_need_what_no_gpu_has(seven: Path) -> None:
     assert memory["total"] == pytest.approx(sum(v for k, v in memory.items() if k != "total"), abs=0.01)
 
 
+@pytest.mark.slow
 def test_adapters_over_a_frozen_bfloat16_body_fit_beside_a_policy(seven: Path) -> None:
     told = plan(seven, lora={"r": 32, "alpha": 64})
     assert (told["dtype"], told["lora"]) == ("bfloat16", True)  # `auto`, on a GPU
