@@ -272,6 +272,9 @@ def _describe_rlvr(plan: Mapping[str, Any]) -> None:
         f"{batch['total_steps']:,} in all"
     )
     describe_size(plan)
+    if "metarm" in plan:
+        note(f"the MetaRM beside it, {plan['metarm']['mode']}:")
+        describe_size(plan["metarm"])
 
 
 def describe_size(plan: Mapping[str, Any]) -> None:
