@@ -107,6 +107,7 @@ class Completion:
         num_prompt_tokens: Prompt tokens, where known.
         reasoning: Thinking that an endpoint returns apart from the text. Never read for a verdict.
         error: What went wrong, or why there is no text.
+        error_code: With `error` as finish reason: `call_failed`, or `refused` by an endpoint that answers others.
         attempts: Calls made, ≥ 1.
         decision: A replayed verdict, in the order shown.
         scores: Replayed or predicted scores, one per response shown.
@@ -122,6 +123,7 @@ class Completion:
     num_prompt_tokens: int | None = None
     reasoning: str | None = None
     error: str | None = None
+    error_code: str = "call_failed"
     attempts: int = 1
     decision: Verdict | None = None
     scores: tuple[float, ...] | None = None

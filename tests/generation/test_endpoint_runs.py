@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import socket
@@ -18,6 +19,7 @@ import pytest
 
 from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.generation.endpoint import EndpointBackend
+from reasrm.generation.endpoint.bodies import one_line
 from reasrm.generation.endpoint.keys import Secrets, find_key, read_address
 from reasrm.generation.endpoint.refusals import read_refusal
 from reasrm.requests import Completion, PromptMessage, Request, Span
@@ -334,6 +336,70 @@ def test_no_spelling_of_the_key_is_passed_on(spelling: str) -> None:
     assert cleaned.endswith(" after")
 
 
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+ENCODED = {
+    "base64": _base64(KEY),
+    "basic": f"Basic {_base64(f'user:{KEY}')}",
+    "basic, another length": _base64(f"me:{KEY}"),
+    "inside": _base64(f'{{"key": "{KEY}", "n": 1}}'),
+    "url-safe": base64.urlsafe_b64encode(KEY.encode()).decode().rstrip("="),
+    "in lines": base64.encodebytes(f"{'x' * 40}{KEY}".encode()).decode(),
+    "in JSON": json.dumps(_base64(KEY)).replace("/", "\\/"),
+    "quoted": quote(_base64(KEY), safe=""),
+    "hex": KEY.encode().hex(),
+    "HEX": KEY.encode().hex(" ").upper(),
+    "colons": KEY.encode().hex(":"),
+    "0x": ", ".join(f"0x{byte:02x}" for byte in KEY.encode()),
+    "bytes": str(list(KEY.encode())),
+    "twice": _base64(KEY * 2),
+}
+
+
+@pytest.mark.parametrize("written", ENCODED.values(), ids=ENCODED.keys())
+def test_no_encoding_of_the_key_is_passed_on(written: str) -> None:
+    secrets = Secrets([KEY])
+    for cleaned in (
+        secrets.clean(f"before {written} after"),
+        secrets.clean_answer(f"before {written} after"),
+    ):
+        assert "[key]" in cleaned
+        assert cleaned.startswith("before ")
+        assert cleaned.endswith(" after")
+        for inside in (*(_base64("x" * n + KEY)[4:-4] for n in range(3)), KEY.encode().hex()):
+            assert not any(inside[n : n + 6] in cleaned for n in range(len(inside) - 6))
+
+
+def test_a_message_cut_inside_an_encoded_key_holds_no_part_of_it() -> None:
+    said = one_line("x" * 480 + " " + _base64(KEY))
+    assert _base64(KEY)[:6] not in Secrets([KEY]).clean(said)
+
+
+def test_text_that_looks_encoded_stays() -> None:
+    text = f"{_base64('nothing secret here at all')} {b'nothing'.hex()} [1, 2, 3] 0x3f"
+    for clean in (Secrets([KEY]).clean, Secrets([KEY]).clean_answer):
+        assert clean(text) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("Bearer tok-ALPHA-12345678", "no such token: tok-ALPHA-12345678"),
+        (f"Basic {_base64('me:hush-ALPHA-99')}", "wrong password hush-ALPHA-99"),
+        ("sid=ALPHA123456; theme=dark", "unknown session ALPHA123456"),
+        ("Bearer tok-ALPHA-12345678", _base64("tok-ALPHA-12345678")),
+    ],
+)
+def test_the_secret_part_of_a_header_is_a_secret_by_itself(value: str, told: str) -> None:
+    cleaned = Secrets([value]).clean(told)
+    assert "[key]" in cleaned
+    assert "ALPHA" not in cleaned
+    assert _base64("tok-ALPHA-12345678")[4:12] not in cleaned
+    assert Secrets([value]).clean("a dark theme for the Bearer") == "a dark theme for the Bearer"
+
+
 @pytest.mark.parametrize("body", ["{}", "<html><body>{}</body></html>", '{{"error": {{"message": "{}"}}}}'])
 @pytest.mark.parametrize("shape", ["cut", "folded", "marked"])
 def test_no_part_of_a_key_is_left_where_a_message_was_cut_or_folded(body: str, shape: str) -> None:
@@ -369,7 +435,7 @@ def test_a_server_that_repeats_key_and_headers_leaks_nothing(
     caplog.set_level(logging.DEBUG)
 
     def answer(payload: dict[str, Any]) -> Reply:
-        said = f"{endpoint.headers[-1]} {quote(KEY)}"
+        said = f"{endpoint.headers[-1]} {quote(KEY)} {_base64(f'me:{KEY}')} {KEY.encode().hex()}"
         body = chat(said, reasoning_content=said).body
         assert isinstance(body, dict)
         return Reply(200, {**body, "model": said}) if status == 200 else refuse(status, said)
@@ -385,6 +451,8 @@ def test_a_server_that_repeats_key_and_headers_leaks_nothing(
         assert "[key]" in seen
         assert "FAKE" not in text
         assert "hush" not in text
+        assert _base64(f"me:{KEY}")[4:16] not in text
+        assert KEY.encode().hex() not in text
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", " \t\r\n"])
@@ -552,3 +620,50 @@ def test_a_prompt_made_of_error_messages_decides_nothing() -> None:
         request: Request = ask("q1", evil)
         (completion,) = backend.generate([request])
     assert (completion.finish_reason, len(endpoint.calls)) == ("error", 1)
+
+
+def refusing(*texts: str, reply: Reply) -> Callable[[dict[str, Any]], Reply]:
+    """Return an endpoint that answers all but some requests."""
+    return lambda payload: reply if payload["messages"][0]["content"] in texts else echo(payload)
+
+
+@pytest.mark.parametrize("refused", [("q0",), ("q3",), ("q0", "q4", "q8"), ("q8",)])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        refuse(403, "Forbidden: this request was not let through"),
+        Reply(403, b"<html><body>Attention required! You have been blocked.</body></html>"),
+    ],
+    ids=["words", "firewall"],
+)
+def test_a_403_of_some_rows_is_theirs_and_the_others_are_answered(
+    reply: Reply, refused: tuple[str, ...]
+) -> None:
+    with Endpoint(refusing(*refused, reply=reply)) as endpoint:
+        completions = {c.request_id: c for c in run(endpoint, 9, concurrency=2)}
+    assert {name for name, c in completions.items() if c.finish_reason == "error"} == set(refused)
+    assert {c.error_code for c in completions.values() if c.finish_reason == "error"} == {"refused"}
+    assert len(completions) == len(endpoint.calls) == 9
+    assert "403" in (completions[refused[0]].error or "")
+
+
+def test_a_403_of_every_row_stops_however_other_failures_are_mixed_in() -> None:
+    calls = count()
+    replies = (refuse(403, "no"), refuse(500, "oops"))
+
+    def answer(payload: dict[str, Any]) -> Reply:
+        return echo(payload) if payload["messages"][0]["content"] == "q0" else replies[next(calls) % 2]
+
+    found: list[Completion] = []
+    with Endpoint(answer) as endpoint, pytest.raises(EnvironmentProblem):
+        run(endpoint, 300, found=found, concurrency=2, attempts=1)
+    assert [c.text for c in found] == ["echo q0"]
+    assert len(endpoint.calls) <= 12
+
+
+@pytest.mark.parametrize("num", [1, 5])
+def test_a_403_before_any_answer_is_the_keys(num: int) -> None:
+    found: list[Completion] = []
+    with Endpoint(lambda _: refuse(403, "no access")) as endpoint, pytest.raises(ConfigError, match="key"):
+        run(endpoint, num, found=found, concurrency=2)
+    assert (found, len(endpoint.calls)) == ([], num)

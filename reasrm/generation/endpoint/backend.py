@@ -97,7 +97,7 @@ class EndpointBackend:
             )
         self.terms = Terms(model, address)
         self._address, self._concurrency, self._follow_redirects = address, concurrency, follow_redirects
-        self._patience = Patience(self.base_url, max(2 * concurrency, _FEWEST))
+        self._patience = Patience(self.base_url, max(2 * concurrency, _FEWEST), self._reason_to_stop)
         self._halt = threading.Event()
         self._lock = threading.Lock()
         self._client: Client | None = None
@@ -166,7 +166,7 @@ class EndpointBackend:
                     raise _Stopped(self._reason_to_stop(outcome))
                 try:
                     released = self._patience.take(outcome)
-                except EnvironmentProblem as error:
+                except ReasrmError as error:
                     raise _Stopped(error) from None
                 yield from released
             yield from self._patience.end()
