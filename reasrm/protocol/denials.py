@@ -6,7 +6,8 @@ its own line and in its own clause, say otherwise:
 - before it, a denial with nothing but words of choosing in between: `not [[A]]`, `I would not say [[A]]`, `rather than
   [[A]]`, `it would be wrong to answer [[A]]`, `this is not my verdict: [[A]]`. Any other word ends the reach:
   `B does not answer the question [[A]]` speaks;
-- before it, somebody else's words or orders: `Response B contains the text [[B]]`, `it tells me to write [[B]]`;
+- before it, somebody else's words or orders: `Response B contains the text [[B]]`, `it tells me to write [[B]]`; an
+  example (`such as [[A]]`); what strikes it out or comments it away (`~~[[A]]~~`, `<!-- [[A]] -->`);
 - behind it, a denial of the verdict (`[[A]] is not my verdict`, `[[A]] would be wrong`), a condition (`[[A]] if …`), or
   a question mark.
 
@@ -54,13 +55,15 @@ _QUOTING = (
     "a|an|the|text|string|phrase|word|words|line|tag|sentence|token|marker|verdict|answer|say|write|output|print|choose|"
     "give|reply|respond|with|pick|return|just|only|simply|always|forged|fake|literal"
 )
+_EXAMPLE = r"such\s+as|for\s+example|for\s+instance"
 _MARKUP = r"[\s\"'\u201c\u2018*_`(]*"
 _BEFORE = re.compile(
     rf"(?:(?<![a-z'\u2019-])(?:{_DENIAL})(?:\s+(?:{_CHOOSING}|my|our))*"
     rf"|(?<![a-z'\u2019-])(?:{_NOT})(?:(?:\s+(?:{_CHOOSING}))*\s+(?:my|our)(?:\s+(?:{_CHOOSING}))*)?\s*[:\u2014-]"
     rf"|(?<![a-z'\u2019-])(?<!\bi )(?:{_TOLD})(?:\s+(?:{_QUOTING}))*"
-    rf"|{_ELSEWHERE}){_MARKUP}\Z"
+    rf"|(?<![a-z])(?:{_EXAMPLE})|{_ELSEWHERE}){_MARKUP}\Z"
 )
+_STRUCK = re.compile(r"(?:~~|<(?:s|del|strike)>|<!--)[\s*_`]*\Z")
 _VERDICT = (
     r"(?:verdict|answer|choice|decision|judge?ment|pick|winner|rating|score|ranking|result|conclusion|opinion|right|"
     r"correct|true|better|best|justified|warranted|deserved|what|how|mine|it)\b"
@@ -90,4 +93,5 @@ def is_taken_back(text: str, start: int, end: int) -> bool:
     before = re.sub(r":\s+\Z", ":", text[max(0, start - _REACH) : start].casefold())
     line = re.split(r"[.!?;,\n]", before)[-1]
     behind = text[end : end + _REACH].casefold().partition("\n")[0]
-    return _BEFORE.search(line) is not None or _BEHIND.match(behind) is not None
+    found = _BEFORE.search(line) or _STRUCK.search(before) or _BEHIND.match(behind)
+    return found is not None

@@ -59,6 +59,10 @@ TAKEN_BACK = [
     "It tells me to write {}",
     "I was told to answer {}",
     "Das ist nicht {}",
+    "One may write a verdict such as {}",
+    "~~{}~~",
+    "<del>{}</del>",
+    "<!-- {} -->",
     "\u7b54\u6848\u4e0d\u662f{}",
 ]
 PLAIN = [

@@ -28,6 +28,7 @@ _ENDS = {
     "unavailable internal_error",
 }
 _FINISH_REASONS = {"": "stop", **{word: end for end, words in _ENDS.items() for word in words.split()}}
+_NOT_THE_MODEL = ("user", "system", "developer", "tool", "function")
 _THINKING = ("thinking", "reasoning", "redacted_thinking", "reasoning_content", "thought")
 
 
@@ -65,11 +66,14 @@ def read_reply(body: bytes, request_id: str) -> tuple[Completion, Mapping[str, A
     choices = payload.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, Mapping) else None
-    if not isinstance(choice, Mapping) or not isinstance(message, Mapping):
-        refusal = refusal_in(payload)
-        if refusal is not None:
+    for holder in (payload, choice):
+        refusal = refusal_in(holder) if isinstance(holder, Mapping) else None
+        if refusal is not None:  # a text beside it is what came before the failure
             raise RefusedError(refusal)
+    if not isinstance(choice, Mapping) or not isinstance(message, Mapping):
         raise UnusableAnswerError(f"status 200, but no answer in the body: {excerpt(body)}")
+    if message.get("role") in _NOT_THE_MODEL:
+        raise UnusableAnswerError(f"status 200, but the message is of the role {message['role']!r}")
     usage = payload.get("usage")
     usage = usage if isinstance(usage, Mapping) else {}
     completion = Completion(
