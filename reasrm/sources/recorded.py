@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 from reasrm.errors import InputError, RowError
 from reasrm.records import Credited, Order, Recorded, Verdict
+from reasrm.requests import how_it_ended
 from reasrm.sources import detect, fields
 from reasrm.sources.base import RowIds, SourceRow
 from reasrm.sources.fields import WINNERS, RowData
@@ -130,15 +131,19 @@ def _vote(item: RowData, order: Order, place: str) -> Recorded:
             code="unsupported",
             place=place,
         )
-    scores = _scores(item, place)
+    scores = _scores(item, place) if _was_read(item) else None
     if scores is not None:
         shown = scores if order is Order.AB else scores[::-1]
         return Recorded("score", scores=shown, **how)
     verdict = None
-    if item.get("verdict") is not None:
+    if item.get("verdict") is not None and _was_read(item):
         verdict = replace(fields.choice(item, "verdict", place, WINNERS), strength=_strength(item, place))
         verdict = verdict.swap() if order is Order.BA else verdict
     return Recorded("decision", decision=verdict, **how)
+
+
+def _was_read(item: RowData) -> bool:
+    return item.get("status") in (None, "ok")
 
 
 def _how(item: RowData, place: str) -> dict[str, Any]:
@@ -149,10 +154,21 @@ def _how(item: RowData, place: str) -> dict[str, Any]:
     if credited not in (None, *get_args(Credited)):
         raise fields.wrong_type("judgments[].credited", "'A', 'B', 'tie' or 'none'", credited, place)
     return {
-        "finish_reason": fields.optional_text(item, "finish_reason", place) or "stop",
+        "finish_reason": _finish_reason(item, place),
         "thinking_open": opened is True,
         "credited": credited,
     }
+
+
+def _finish_reason(item: RowData, place: str) -> str:
+    """Return how the answer ended, in our words: other programs' files have their servers' words."""
+    word = fields.optional_text(item, "finish_reason", place)
+    end = word if word == "too_long" else how_it_ended(word)
+    if end is None:
+        raise fields.wrong_type(
+            "judgments[].finish_reason", "'stop', 'length' or another word for an end", word, place
+        )
+    return "error" if end == "broken" else end
 
 
 def _shown(item: RowData, place: str) -> tuple[int, ...]:

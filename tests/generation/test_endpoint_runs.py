@@ -390,6 +390,8 @@ def test_text_that_looks_encoded_stays() -> None:
         (f"Basic {_base64('me:hush-ALPHA-99')}", "wrong password hush-ALPHA-99"),
         ("sid=ALPHA123456; theme=dark", "unknown session ALPHA123456"),
         ("Bearer tok-ALPHA-12345678", _base64("tok-ALPHA-12345678")),
+        ('"tok-ALPHA-12345678"', "no such key: tok-ALPHA-12345678"),
+        ("token='tok-ALPHA-12345678'", "no such key: tok-ALPHA-12345678"),
     ],
 )
 def test_the_secret_part_of_a_header_is_a_secret_by_itself(value: str, told: str) -> None:
@@ -524,11 +526,15 @@ def test_an_address_may_have_a_query_and_calls_more_headers_and_fields() -> None
         {"headers": {"x": "env:NO_SUCH_NAME"}},
         {"headers": ["x"]},
         {"timeout_s": float("nan")},
+        {"extra_body": {"user": KEY}},
+        {"extra_body": {"auth": [{"basic": base64.b64encode(f"me:{KEY}".encode()).decode()}]}},
+        {"model": f"judge-{KEY}"},
     ],
 )
 def test_unusable_options_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
-        EndpointBackend("m", "http://h/v1", **options)
+    with pytest.raises(ConfigError) as caught:
+        EndpointBackend(**{"model": "m", "base_url": "http://h/v1", **options})
+    assert "FAKE" not in str(caught.value)
 
 
 def test_a_proxy_is_used_or_named(monkeypatch: pytest.MonkeyPatch) -> None:

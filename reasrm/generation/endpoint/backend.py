@@ -91,10 +91,12 @@ class EndpointBackend:
         known = [] if self._key == NO_KEY else [self._key]
         self.secrets = Secrets([*known, *self._headers.values(), *(() if proxy is None else (proxy[1],))])
         self.base_url = address.shown
-        if self.secrets.clean_answer(self.base_url) != self.base_url:
-            raise ConfigError(
-                "the base URL holds the key, which would end up in results", remedy="leave it out"
-            )
+        kept = {"base URL": self.base_url, "model's name": model, "extra body": self._shown_body()}
+        for what, text in kept.items():
+            if self.secrets.clean_answer(text) != text:
+                raise ConfigError(
+                    f"the {what} holds the key, which would end up in results", remedy="leave it out"
+                )
         self.terms = Terms(model, address)
         self._address, self._concurrency, self._follow_redirects = address, concurrency, follow_redirects
         self._patience = Patience(self.base_url, max(2 * concurrency, _FEWEST), self._reason_to_stop)
@@ -106,7 +108,7 @@ class EndpointBackend:
     @property
     def identity(self) -> dict[str, str]:
         """The model's name and what is sent beside it. The address and what serves there is kept by `attach`."""
-        extra = {"extra_body": canonical_json(self.extra_body).decode()} if self.extra_body else {}
+        extra = {"extra_body": self._shown_body()} if self.extra_body else {}
         return {"model": self.name, "engine": "endpoint", **extra}
 
     @property
@@ -223,6 +225,9 @@ class EndpointBackend:
                 self._old_clients.append(old)
                 _LOG.warning("warning: %s redirects to %s", self.base_url, self.secrets.clean(target.shown))
         return None
+
+    def _shown_body(self) -> str:
+        return canonical_json(self.extra_body).decode()
 
     def _reason_to_stop(self, outcome: Outcome) -> ReasrmError:
         if outcome.error is not None:

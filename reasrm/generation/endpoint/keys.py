@@ -106,8 +106,7 @@ def _parts(value: str) -> Iterator[str]:
     yield value
     for piece in re.split(r"[\s;,]+", value):
         for part in (piece, piece.partition("=")[2]):
-            if _is_no_chance(part):
-                yield part
+            yield from filter(_is_no_chance, {part, part.strip("'\"")})
     scheme, _, encoded = value.partition(" ")
     if scheme.casefold() == "basic":
         with suppress(ValueError):

@@ -13,21 +13,11 @@ from typing import Any
 
 from reasrm.generation.endpoint.bodies import excerpt, one_line, read_json, whole
 from reasrm.generation.endpoint.refusals import Refusal, refusal_in
-from reasrm.requests import Completion
+from reasrm.requests import Completion, how_it_ended
 
 __all__ = ["RefusedError", "UnusableAnswerError", "read_reply", "served_model"]
 
 _MOST_TOKENS = 2**40
-_ENDS = {
-    "stop": "stop eos eos_token stop_sequence end_turn complete completed done none null tool_calls tool_use "
-    "function_call",
-    "length": "length max_tokens model_length max_length max_new_tokens max_output_tokens incomplete",
-    "content_filter": "content_filter content_filtered safety recitation prohibited_content blocklist spii refusal "
-    "guardrail_intervened sensitive",
-    "broken": "abort aborted error insufficient_system_resource cancelled canceled timeout network_error overloaded "
-    "unavailable internal_error",
-}
-_FINISH_REASONS = {"": "stop", **{word: end for end, words in _ENDS.items() for word in words.split()}}
 _NOT_THE_MODEL = ("user", "system", "developer", "tool", "function")
 _THINKING = ("thinking", "reasoning", "redacted_thinking", "reasoning_content", "thought")
 
@@ -114,7 +104,7 @@ def _with_text(completion: Completion, message: Mapping[str, Any], body: bytes) 
 def _end(completion: Completion, choice: Mapping[str, Any], message: Mapping[str, Any]) -> Completion:
     """Say how the answer ended, and why there is none."""
     word = choice.get("finish_reason")
-    end = _FINISH_REASONS.get(str(word).strip().lower()) if isinstance(word, str | None) else None
+    end = how_it_ended(word) if isinstance(word, str | None) else None
     if end == "broken":
         raise UnusableAnswerError(f"the endpoint broke the answer off with {word!r}")
     if completion.finish_reason == "content_filter":
