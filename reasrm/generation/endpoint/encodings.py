@@ -16,7 +16,7 @@ from dataclasses import dataclass
 __all__ = ["Encoding", "encodings", "without_encoded"]
 
 _SQUEEZED = str.maketrans({"-": "+", "_": "/", "\\": None, " ": None, "\n": None, "\r": None, "\t": None})
-_HEX_GAPS = re.compile(r"0x|\\x|%|[^0-9a-z]")
+_GAPS = str.maketrans("", "", " \n\r\t:,-%\"'\\")
 _ESCAPED = {"+": r"(?:[+-]|%2b|\\u002b)", "/": r"(?:\\{0,3}[/_]|%2f|\\u002f)"}
 
 
@@ -57,7 +57,7 @@ def without_encoded(text: str, forms: Sequence[Encoding]) -> str:
         return text
     folded = text.lower()
     squeezed = folded.translate(_SQUEEZED).replace("%2b", "+").replace("%2f", "/")
-    digits = _HEX_GAPS.sub("", folded) if any(form.is_hex for form in forms) else ""
+    digits = folded.replace("0x", "").replace("\\x", "").translate(_GAPS)
     for form in forms:
         core = form.core.lower()
         if core in digits if form.is_hex else core in squeezed:
