@@ -190,8 +190,13 @@ def test_20000_rows_survive_five_percent_faults() -> None:
         b'{"choices": []}',
         b'{"choices": [{"message": {"content": 3}}]}',
         b'{"error": {}}',
+        b'{"choices": [{"message": {"content": "A"}}], "choices": [{"message": {"content": "B"}}]}',
+        b'{"choices": [{"message": {"content": "A", "content": "B"}}]}',
     ],
-    ids=["empty", "html", "array", "no choices", "wrong content", "error with status 200"],
+    ids=[
+        *("empty", "html", "array", "no choices", "wrong content", "error with status 200"),
+        *("choices twice", "content twice"),
+    ],
 )
 def test_a_200_without_answer_is_asked_again_and_then_named(body: bytes) -> None:
     with Endpoint(lambda _: Reply(body=body)) as endpoint:

@@ -673,3 +673,17 @@ def test_a_403_before_any_answer_is_the_keys(num: int) -> None:
     with Endpoint(lambda _: refuse(403, "no access")) as endpoint, pytest.raises(ConfigError, match="key"):
         run(endpoint, num, found=found, concurrency=2)
     assert (found, len(endpoint.calls)) == ([], num)
+
+
+def test_a_403_of_the_rows_left_over_is_theirs_where_the_server_answered_an_earlier_run() -> None:
+    with Endpoint(lambda _: refuse(403, "blocked")) as endpoint:
+        for served, num, stops in ((["m"], 2, False), ([], 2, True), (["m"], 300, True)):
+            with closing(EndpointBackend("m", endpoint.base_url, concurrency=1)) as backend:
+                recorded = {"base_url": endpoint.base_url, "served_models": served}
+                backend.attach(recorded, lambda note: None, resumed=True)
+                if stops:
+                    with pytest.raises(ConfigError):
+                        list(backend.generate(ask(f"q{n}") for n in range(num)))
+                else:
+                    completions = list(backend.generate(ask(f"q{n}") for n in range(num)))
+                    assert [c.error_code for c in completions] == ["refused"] * num

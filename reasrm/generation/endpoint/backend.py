@@ -138,7 +138,9 @@ class EndpointBackend:
         allow_other: bool = False,
     ) -> list[str]:
         """Keep address, served model and refused parameters with a run; see `Terms.attach`."""
-        return self.terms.attach(recorded, note, resumed=resumed, allow_other=allow_other)
+        said = self.terms.attach(recorded, note, resumed=resumed, allow_other=allow_other)
+        self._patience.answered_before = resumed and bool(recorded.get("served_models"))
+        return said
 
     def generate(self, requests: Iterable[Request]) -> Generator[Completion, None, None]:
         """Yield completions as they arrive, pulling requests only when there is room in flight.

@@ -29,6 +29,7 @@ class Patience:
 
     def __init__(self, place: str, limit: int, explain: Callable[[Outcome], ReasrmError]) -> None:
         self.has_answered = False
+        self.answered_before = False  # in an earlier run of the same output
         self._place, self._limit, self._explain = place, limit, explain
         self._last: Outcome | None = None
         self._held: list[tuple[float, Completion | None]] = []  # when, and what is not recorded yet
@@ -65,7 +66,8 @@ class Patience:
             ReasrmError: The server failed for every one of several rows, or refused them all, and never answered.
         """
         waiting = [completion for _, completion in self._held if completion is not None]
-        if waiting and not self.has_answered and self._last is not None and self._last.kind == "barred":
+        was_answered = self.has_answered or self.answered_before
+        if waiting and not was_answered and self._last is not None and self._last.kind == "barred":
             raise self._explain(self._last)
         if self._why == "down" and not self.has_answered and len(waiting) > _ONE_ROW:
             raise self._stop(f"none of {len(waiting)} requests was answered", waiting[-1])
