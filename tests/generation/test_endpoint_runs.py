@@ -687,3 +687,11 @@ def test_a_403_of_the_rows_left_over_is_theirs_where_the_server_answered_an_earl
                 else:
                     completions = list(backend.generate(ask(f"q{n}") for n in range(num)))
                     assert [c.error_code for c in completions] == ["refused"] * num
+
+
+@pytest.mark.parametrize("status", [403, 429])
+def test_a_rate_limit_is_waited_for_whatever_its_status(status: int) -> None:
+    replies = iter([refuse(status, "secondary rate limit", **{"Retry-After": "0.01"})])
+    with Endpoint(lambda payload: next(replies, echo(payload))) as endpoint:
+        (completion,) = run(endpoint, 1)
+    assert (completion.text, completion.attempts) == ("echo q0", 2)

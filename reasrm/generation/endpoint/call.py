@@ -144,8 +144,9 @@ class Call:
             return Outcome("answer", withheld, refusal, began=self.started)
         if status in (401, 402, 407) or own.is_out_of_quota:
             return self.give_up("stop", reason, refusal)
-        if status == 403:
-            return self.give_up("barred", reason, refusal)
+        if status == 403:  # with a time to wait, it is a rate limit
+            may_wait = retry_after_s(reply.headers) is not None
+            return self._fail_or_wait("barred", reason, refusal, again=may_wait, headers=reply.headers)
         if status in ADAPTABLE or status == 200:
             without = own.leave_out(body) - self._without
             if without:
