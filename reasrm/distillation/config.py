@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from reasrm.config import Config
+from reasrm.generation.resolve import BackendOptions
 from reasrm.tables import ColumnMap
 
 __all__ = ["DistillConfig", "HintSection", "RepairSection", "TeacherSection", "Thinking"]
@@ -78,16 +79,7 @@ class TeacherSection(Config):
 
     def backend_options(self) -> dict[str, Any]:
         """Return what a backend is opened with."""
-        names = ("concurrency", "timeout_s", "attempts", "backend", "batch_size", "dtype", "device")
-        more = (
-            "tensor_parallel_size",
-            "revision",
-            "max_context",
-            "headers",
-            "extra_body",
-            "follow_redirects",
-        )
-        return {name: getattr(self, name) for name in (*names, *more)}
+        return {name: getattr(self, name) for name in BackendOptions.__annotations__ if hasattr(self, name)}
 
 
 class RepairSection(TeacherSection):

@@ -357,7 +357,7 @@ class _Run:
             "attempt": asked.call.attempt,
         }
         if completion.finish_reason == "error":
-            error = {"code": "call_failed", "message": completion.error or "the call failed"}
+            error = {"code": completion.error_code, "message": completion.error or "the call failed"}
             place = {"place": asked.item.place, "attempts": completion.attempts}
             self._journal.fail(name, {"id": name, **where, **error, **place}, asked.item.digest)
             self.slots[asked.slot].failed = asked.call.name

@@ -212,7 +212,7 @@ class JudgeSession:
         failed = [c for c in pending.completions.values() if c.finish_reason == "error"]
         if failed:
             message = failed[0].error or "the call failed"
-            return RowFailure(pending.row, "call_failed", message, max(c.attempts for c in failed))
+            return RowFailure(pending.row, failed[0].error_code, message, max(c.attempts for c in failed))
         judgments = [self._read(ask, pending.completions[ask.request.id]) for ask in pending.asks]
         flagged = flagged_fields(pending.row, self.judge.spec.structural)
         return replace(aggregate(pending.row, judgments), flagged=flagged)

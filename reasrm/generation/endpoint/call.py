@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "Kind", "Outcome"]
 
-Kind = Literal["answer", "own", "row", "down", "unreachable", "stop"]
+Kind = Literal["answer", "own", "row", "barred", "down", "unreachable", "stop"]
 _AGAIN = frozenset({408, 409, 425, 429})
 _MOST_REDIRECTS = 5
 _TOO_LONG_REMEDY = "lower max_tokens, shorten the row, or use a model with a longer context"
@@ -33,8 +33,9 @@ class Outcome:
 
     Args:
         kind: `answer` (a completion, a prompt that does not fit, or one that a filter withheld), `own` (this request
-            could not be sent), `row` (refused, maybe because of this request), `down` (the server failed until no
-            attempt was left), `unreachable` (nobody was there), or `stop` (what no row can change).
+            could not be sent), `row` (refused, maybe because of this request), `barred` (403: the key's fault, or the
+            row's), `down` (the server failed until no attempt was left), `unreachable` (nobody was there), or `stop`
+            (what no row can change).
         completion: What the row gets, if it is the row's own affair.
         refusal: Why; its signature tells whether others ended for the same reason.
         error: What ends the run, with `stop`, if it is not the refusal.
@@ -97,6 +98,7 @@ class Call:
         completion = Completion(
             self.request.id,
             finish_reason=finish_reason,
+            error_code="refused" if kind == "barred" else "call_failed",
             error=f"request {self.request.id!r}: {self._backend.secrets.clean(reason)} (after {calls})",
             attempts=max(self.num_calls, 1),
             wasted=self._wasted,
@@ -155,8 +157,11 @@ class Call:
                 wasted=self._wasted,
             )
             return Outcome("answer", withheld, refusal, began=self.started)
-        if status in (401, 402, 403, 407) or own.is_out_of_quota:
+        if status in (401, 402, 407) or own.is_out_of_quota:
             return self.give_up("stop", reason, refusal)
+        if status == 403:  # with a time to wait, it is a rate limit
+            may_wait = retry_after_s(reply.headers) is not None
+            return self._fail_or_wait("barred", reason, refusal, again=may_wait, headers=reply.headers)
         if status in ADAPTABLE or status == 200:
             without = own.leave_out(body) - self._without
             if without:
