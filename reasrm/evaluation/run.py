@@ -23,6 +23,7 @@ from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
 from reasrm.metrics.intervals import wilson
 from reasrm.metrics.outcomes import RowOutcome, from_row
+from reasrm.pipes import as_typed
 from reasrm.tables import content_sha256
 
 if TYPE_CHECKING:  # scipy costs half a second, and most suites have no critiques
@@ -235,7 +236,9 @@ def _result(
         },
         "replayed": "+".join(sorted(batch.scan.recorded)) if options.recorded_only else None,
         "data_sha256": sha256[0] if len(sha256) == 1 else digest(sha256, length=64),
-        "inputs": [{"path": str(path), "sha256": sha} for path, sha in zip(rows.paths, sha256, strict=True)],
+        "inputs": [
+            {"path": as_typed(str(path)), "sha256": sha} for path, sha in zip(rows.paths, sha256, strict=True)
+        ],
         "source": batch.scan.source,
         "seed": options.seed,
         "sampling": {

@@ -15,13 +15,14 @@ from typing import Any, Literal, NamedTuple
 
 from reasrm.durable import DuplicateCheck, hash_id
 from reasrm.errors import ConfigError, InputError, RowError
+from reasrm.files import display_name
 from reasrm.hashing import digest
 from reasrm.judging.aggregate import label_of, rule_status
 from reasrm.pipes import settled
 from reasrm.records import Order, Recorded, Row, RowStatus, Rubric
 from reasrm.sources import Source, read_file
 from reasrm.sources.fields import shared, text
-from reasrm.tables import Columns, TruncatedInput, content_sha256, read_rows
+from reasrm.tables import Columns, TruncatedInput, content_sha256, read_rows, told_apart
 
 __all__ = ["InputRow", "JudgeInput", "Scan", "load_rubrics"]
 
@@ -228,9 +229,7 @@ class JudgeInput:
 
         Places name the file alone, or its folder too where two files have the same name.
         """
-        same_names = len({path.name for path in self.paths}) < len(self.paths)
-        for path in self.paths:
-            folder = f"{path.parent}/" if same_names else ""
+        for path, folder in told_apart(self.paths):
             items = read_file(path, self._source, columns=self._columns, coerce_scalars=self._coerce_scalars)
             try:
                 for item in items:
@@ -244,7 +243,7 @@ class JudgeInput:
                 error = RowError(
                     cut.message, code="truncated_input", place=cut.place or str(path), remedy=cut.remedy
                 )
-                place = f"{folder}{path.name}:end"
+                place = f"{folder}{display_name(path)}:end"
                 yield _RawRow(None, f"line:{place}", place, b"", None, error, False)
 
     def _enrich(self, row: Row) -> Row:
