@@ -22,7 +22,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    add_completion=False,
 )
 app.add_typer(data_app, name="data")
 app.add_typer(critiques_app, name="critiques")
@@ -118,7 +117,7 @@ def distill_command(
 ) -> None:
     """Let teachers judge pairs; keep what reaches the label as SFT rows, with a ledger. Run again to continue.
 
-    Example: reasrm distill --config configs/distill/sandbox.yaml
+    Example: reasrm distill --config distill/sandbox
     """
     set_quiet(quiet)
     with guarded():
@@ -145,9 +144,9 @@ def sft_command(
     dry_run: flags.PlanOnly = False,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Train a judge on written judgments (SFT rows). Also: accelerate launch train/sft.py --config FILE.
+    """Train a judge on written judgments (SFT rows). Also: accelerate launch -m reasrm sft --config FILE.
 
-    Example: reasrm sft --config configs/sandbox/sft.yaml --run-dir runs/sft
+    Example: reasrm sft --config sandbox/sft --run-dir runs/sft
     """
     set_quiet(quiet)
     with guarded():
@@ -169,9 +168,9 @@ def rlvr_command(
     dry_run: flags.PlanOnly = False,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Train a judge on preference labels by GRPO. Also: accelerate launch train/rlvr.py --config FILE.
+    """Train a judge on preference labels by GRPO. Also: accelerate launch -m reasrm rlvr --config FILE.
 
-    Example: reasrm rlvr --config configs/sandbox/rlvr.yaml --run-dir runs/rlvr
+    Example: reasrm rlvr --config sandbox/rlvr --run-dir runs/rlvr
     """
     set_quiet(quiet)
     with guarded():

@@ -22,6 +22,7 @@ from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
 from reasrm.pipes import settled
 from reasrm.scorers.critiques import BuiltScorer, build_critique_scorer
+from reasrm.tables import given_columns
 
 __all__ = ["run_extract", "run_score"]
 
@@ -31,6 +32,7 @@ def run_extract(
     output: Path,
     *,
     source: str,
+    columns: str | None,
     field: str,
     settings: Mapping[str, Any],
     backend: Mapping[str, Any],
@@ -44,6 +46,7 @@ def run_extract(
         path: Rows with critiques, or judged rows.
         output: Where arguments go.
         source: The rows' schema.
+        columns: What `--columns` says.
         field: What holds the critique.
         settings: `extractor`, `model`, `cache` and `max_tokens` of a `CritiqueSection`; None is left out.
         backend: Options of `open_backend`.
@@ -72,7 +75,14 @@ def run_extract(
                 allow_other_server=allow_other_server,
             )
             result = extract_file(
-                path, output, read, source=source, name=field, identity=identity, control=control
+                path,
+                output,
+                read,
+                source=source,
+                name=field,
+                columns=given_columns(columns),
+                identity=identity,
+                control=control,
             )
     _finish("critiques extract", output, result, built)
 
@@ -84,6 +94,7 @@ def run_score(
     *,
     config: Path | None,
     source: str,
+    columns: str | None,
     field: str,
     settings: Mapping[str, Any],
     backend: Mapping[str, Any],
@@ -99,6 +110,7 @@ def run_score(
         output: Where scores go.
         config: A `CritiqueEvaluation` as YAML.
         source: The schema of the reference rows.
+        columns: What `--columns` says of the reference rows.
         field: What holds a judgment's critique.
         settings: Keys that win over the config; None is left out.
         backend: Options of `open_backend`.
@@ -124,6 +136,7 @@ def run_score(
                 built.extract,
                 source=source,
                 name=field,
+                columns=given_columns(columns),
                 least_f1=section.least_f1,
                 identity={
                     "critiques": rules,

@@ -52,6 +52,7 @@ def critiques_extract(
     model: Model = None,
     field: Field = "critique",
     source: flags.SourceName = "auto",
+    columns: flags.ColumnNames = None,
     cache: Cache = None,
     max_tokens: MaxTokens = None,
     concurrency: Concurrency = 16,
@@ -80,6 +81,7 @@ def critiques_extract(
             input,
             output,
             source=source,
+            columns=columns,
             field=field,
             settings={"extractor": extractor, "model": model, "cache": cache, "max_tokens": max_tokens},
             backend={
@@ -130,6 +132,7 @@ def critiques_score(
     model: Model = None,
     field: Field = "critique",
     source: flags.SourceName = "auto",
+    columns: flags.ColumnNames = None,
     cache: Cache = None,
     max_tokens: MaxTokens = None,
     concurrency: Concurrency = 16,
@@ -159,6 +162,7 @@ def critiques_score(
             output,
             config=config,
             source=source,
+            columns=columns,
             field=field,
             settings={
                 "extractor": extractor,

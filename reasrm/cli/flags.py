@@ -67,12 +67,15 @@ CoerceScalars = Annotated[
 ]
 Seed = Annotated[int, Option("--seed", min=-(2**63), max=2**63 - 1, help="Root of every draw.")]
 SandboxConfig = Annotated[
-    Path | None, Option("--config", help="A sandbox configuration, YAML; see configs/sandbox/.")
+    Path | None,
+    Option("--config", help="A sandbox configuration: YAML, or one that ships, such as sandbox/demo."),
 ]
 Overrides = Annotated[
     list[str] | None, Option("--set", help="Override a key of the config: seed=1, or a.b=value. Repeatable.")
 ]
-StageConfig = Annotated[Path, Option("--config", help="The stage's YAML file.")]
+StageConfig = Annotated[
+    Path, Option("--config", help="The stage's YAML file, or one that ships: sandbox/sft.")
+]
 RunDir = Annotated[
     Path | None,
     Option("--run-dir", help="The run's folder. Default: runs/VERB-CONFIG, such as runs/sft-sft."),

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from reasrm.cli.console import exit_with, note, print_summary, progress_bar
 from reasrm.cli.judging import StopNotice
 from reasrm.cli.training import describe_size, run_training
+from reasrm.tables import given_columns
 
 __all__ = ["run_metarm", "run_score"]
 
@@ -58,6 +59,7 @@ def run_score(
     output: Path,
     *,
     pairs: Sequence[Path],
+    columns: str | None,
     bonus_scale: Literal["published", "calibrated"] | None,
     limit: int | None,
     batch_size: int,
@@ -70,7 +72,7 @@ def run_score(
     from reasrm.training.metarm_critiques import critiques_of
     from reasrm.training.metarm_score import ScoreControl, open_metarm, score_file
 
-    rows = critiques_of(inputs, pairs, limit)
+    rows = critiques_of(inputs, pairs, limit, given_columns(columns))
     metarm = open_metarm(folder, device=device, dtype=dtype)
     with progress_bar("scoring", unit=" critiques,") as update:
         result = score_file(

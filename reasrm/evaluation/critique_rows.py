@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from reasrm.durable import DuplicateCheck, hash_id
-from reasrm.errors import InputError, RowError
+from reasrm.errors import ConfigError, InputError, RowError
 from reasrm.judging.inputs import JudgeInput
 from reasrm.protocol.grammar import Grammar
 from reasrm.protocol.spec import load_spec
 from reasrm.protocol.thinking import after_thinking
 from reasrm.records import Comparison, CoreArgument, Critique, Order, PreferencePair, Row
-from reasrm.sources import detect, fields, get
-from reasrm.sources.base import Source
-from reasrm.tables import RawRow, content_sha256, read_rows
+from reasrm.sources import fields
+from reasrm.tables import Columns, RawRow, content_sha256, read_rows
 
 __all__ = [
     "FileScan",
@@ -30,6 +29,7 @@ __all__ = [
     "extracted",
     "is_extracted",
     "is_judged",
+    "refuse_columns",
     "scan",
     "written",
 ]
@@ -122,7 +122,7 @@ def is_judged(path: Path) -> bool:
     return "judgments" in (_first_row(path) or {})
 
 
-def scan(path: Path, source: str, name: str) -> FileScan:
+def scan(path: Path, source: str, name: str, columns: Columns | None = None) -> FileScan:
     """Read a whole file once, count, and refuse it if ids repeat.
 
     Raises:
@@ -130,7 +130,7 @@ def scan(path: Path, source: str, name: str) -> FileScan:
     """
     found = FileScan(sha256=content_sha256(path))
     place = ""
-    for item in written(path, source, name):
+    for item in written(path, source, name, columns):
         found.num_items += 1
         found.num_invalid += item.error is not None
         found.num_critiques += item.critique is not None
@@ -141,7 +141,8 @@ def scan(path: Path, source: str, name: str) -> FileScan:
         place = item.place
     repeated = found._ids.repeated_hashes()
     if repeated:
-        first = next(item for item in written(path, source, name) if hash_id(item.id) in repeated)
+        items = written(path, source, name, columns)
+        first = next(item for item in items if hash_id(item.id) in repeated)
         raise InputError(
             f"{len(repeated)} ids repeat, {first.id!r} for instance",
             place=first.place,
@@ -156,15 +157,32 @@ def scan(path: Path, source: str, name: str) -> FileScan:
     return found
 
 
-def written(path: Path, source: str, name: str) -> Iterator[Written]:
+def written(path: Path, source: str, name: str, columns: Columns | None = None) -> Iterator[Written]:
     """Yield every critique of a file, and every row and judgment without one.
 
     Args:
-        path: JSONL, gzipped JSONL or JSON.
+        path: Rows of any kind.
         source: The schema of rows that are not judged, or `auto`.
         name: The field that holds the critique, of the row or of each judgment.
+        columns: Field → the column that holds it, in rows that are not judged.
+
+    Raises:
+        ConfigError: Columns are named, and the rows are judged.
     """
-    yield from _of_judged(path, name) if is_judged(path) else _of_rows(path, source, name)
+    if not is_judged(path):
+        own = {} if name == "critique" else {"critique": name}
+        yield from _of_rows(path, source, {**own, **(columns or {})})
+        return
+    refuse_columns(columns, path, "judged rows")
+    yield from _of_judged(path, name)
+
+
+def refuse_columns(columns: Columns | None, path: Path, what: str) -> None:
+    """Raise `ConfigError` if columns are named for a file of our own."""
+    if columns:
+        raise ConfigError(
+            f"holds {what}, which have columns of their own", place=str(path), remedy="leave --columns out"
+        )
 
 
 def is_extracted(path: Path) -> bool:
@@ -173,8 +191,8 @@ def is_extracted(path: Path) -> bool:
     return "arguments" in first and "prompt" not in first
 
 
-def extracted(path: Path) -> Iterator[tuple[str, Comparison]]:
-    """Yield id and comparison, its responses empty, of each line of extracted core arguments.
+def extracted(path: Path) -> Iterator[Written]:
+    """Yield each line of extracted core arguments, the responses of its comparison empty.
 
     Raises:
         RowError: A line is none. References are evidence: none is skipped.
@@ -186,7 +204,8 @@ def extracted(path: Path) -> Iterator[tuple[str, Comparison]]:
         critique = fields.shared({"critique": {"arguments": raw.data.get("arguments")}}, raw.place)[
             "critique"
         ]
-        yield row_id, Comparison(id=row_id, prompt=(), response_a="", response_b="", critique=critique)
+        shown = Comparison(id=row_id, prompt=(), response_a="", response_b="")
+        yield Written(row_id, raw.place, raw.digest, shown, critique)
 
 
 def arguments_json(arguments: Sequence[CoreArgument]) -> list[dict[str, Any]]:
@@ -241,8 +260,8 @@ def _judgments(row: Mapping[str, Any], raw: RawRow, name: str, grammar: Grammar)
         yield Written(own_id, place, raw.digest, shown, critique, judgment)
 
 
-def _of_rows(path: Path, source: str, name: str) -> Iterator[Written]:
-    rows = JudgeInput([path], source=_with_field(path, source, name))
+def _of_rows(path: Path, source: str, columns: Columns) -> Iterator[Written]:
+    rows = JudgeInput([path], source=source, columns=columns)
     rows.scan()
     for item in rows:
         if item.row is None:
@@ -256,15 +275,6 @@ def _of_rows(path: Path, source: str, name: str) -> Iterator[Written]:
         critique = item.row.critique
         has = critique is not None and (critique.arguments or (critique.text or "").strip())
         yield Written(item.id, item.place, item.digest, own, critique if has else None)
-
-
-def _with_field(path: Path, source: str, name: str) -> str | Source:
-    """Return the schema, its critique read from another column where one is named."""
-    if name == "critique":
-        return source
-    first = _first_row(path)
-    chosen = get(source) if source != "auto" else None if first is None else detect(first, str(path))
-    return source if chosen is None else chosen.configured({}, {"critique": name})
 
 
 def _pair(row: Row) -> Comparison | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +19,15 @@ from typing import Any, TypeAlias
 from reasrm import __version__
 from reasrm.critiques import CritiqueCase, CritiqueScorer, CritiqueScores, CritiqueText, Extractor, References
 from reasrm.critiques.cases import Arguments
-from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState, check_all_done
+from reasrm.durable import (
+    DrainExpired,
+    DurableMap,
+    Interruption,
+    ResumeState,
+    check_all_done,
+    rows_of,
+    start_journal,
+)
 from reasrm.errors import InputError
 from reasrm.evaluation.critique_rows import (
     FileScan,
@@ -28,14 +36,16 @@ from reasrm.evaluation.critique_rows import (
     extracted,
     is_extracted,
     is_judged,
+    refuse_columns,
     scan,
     written,
 )
 from reasrm.generation.base import Backend, keep_provenance
+from reasrm.hashing import joined_digest
 from reasrm.metrics.critiques import CritiqueOutcome, critique_metrics
 from reasrm.records import Comparison, Critique, Order
 from reasrm.scorers.asking import Failure
-from reasrm.tables import content_sha256
+from reasrm.tables import Columns, content_sha256
 
 _LOG = logging.getLogger("reasrm")
 __all__ = ["Control", "FileReader", "Result", "extract_file", "score_file"]
@@ -104,6 +114,7 @@ def extract_file(
     *,
     source: str = "auto",
     name: str = "critique",
+    columns: Columns | None = None,
     identity: Mapping[str, Any],
     control: Control,
 ) -> Result:
@@ -115,6 +126,7 @@ def extract_file(
         read: Reads texts. A critique that lists its arguments is taken as it is.
         source: The schema of rows that are not judged.
         name: The field that holds the critique.
+        columns: Field → the column that holds it, in rows that are not judged.
         identity: What decides how a text is read; must be equal for a run to be continued.
         control: What happens to earlier output, and who is told what.
 
@@ -125,11 +137,15 @@ def extract_file(
         LockedError: Another process writes this output.
     """
     with DurableMap(output, inputs=[path], kind="critiques extract") as journal:
-        found = scan(path, source, name)
+        found = scan(path, source, name, columns)
         if control.on_scan is not None:
             control.on_scan(found)
-        whole = {"input_sha256": found.sha256, "source": source, "field": name, **identity}
-        items = (item for item in written(path, source, name) if item.error or item.critique)
+        whole = {"input_sha256": found.sha256, "source": source, "field": name, **_named(columns), **identity}
+
+        def items() -> Iterator[Written]:
+            every = written(path, source, name, columns)
+            return (item for item in every if item.error or item.critique)
+
         total = found.num_critiques + found.num_invalid
         signum = _run(journal, whole, items, total, partial(_read_all, read=read), control)
         counts = {
@@ -157,6 +173,7 @@ def score_file(
     *,
     source: str = "auto",
     name: str = "critique",
+    columns: Columns | None = None,
     least_f1: float,
     identity: Mapping[str, Any],
     control: Control,
@@ -174,6 +191,7 @@ def score_file(
         extract: Reads reference critiques, as `score` reads the others.
         source: The schema of the reference rows.
         name: The field of a judgment that holds its critique.
+        columns: Field → the column that holds it, in the reference rows.
         least_f1: A right verdict whose critique has a lower F1 is inconsistent.
         identity: What decides the scores; must be equal for a run to be continued.
         control: What happens to earlier output, and who is told what.
@@ -192,16 +210,20 @@ def score_file(
         found = scan(judged, "auto", name)
         if control.on_scan is not None:
             control.on_scan(found)
-        own = _own_rows(reference, source)
+        own = _own_rows(reference, source, columns)
         _check_reference(own, judged, name, reference)
         whole = {
-            "input_sha256": found.sha256,
-            "reference_sha256": content_sha256(reference),
+            "input_sha256": [found.sha256, content_sha256(reference)],
             "source": source,
             "field": name,
+            **_named(columns),
             **identity,
         }
-        items = (item for item in written(judged, "auto", name) if item.error or item.judgment)
+
+        def items() -> Iterator[Written]:
+            every = written(judged, "auto", name)
+            return (_with_reference(item, own) for item in every if item.error or item.judgment)
+
         total = found.num_judgments + found.num_invalid
         handle = partial(_score_all, own=own, score=score, references=References(extract))
         signum = _run(journal, whole, items, total, handle, control)
@@ -224,14 +246,20 @@ def score_file(
 def _run(
     journal: DurableMap,
     identity: Mapping[str, Any],
-    items: Iterable[Written],
+    items: Callable[[], Iterator[Written]],
     total: int,
     handle: Callable[[Sequence[Written]], Sequence[_Line]],
     control: Control,
 ) -> int | None:
     """Handle what no earlier run finished, a batch at a time; return the signal that stopped it, or None."""
     whole = {**identity, "reasrm": __version__}
-    resume = journal.start(whole, restart=control.restart, retry_errors=control.retry_errors)
+    resume = start_journal(
+        journal,
+        whole,
+        lambda: rows_of((item.judgment.row if item.judgment else item.id, item.digest) for item in items()),
+        restart=control.restart,
+        retry_errors=control.retry_errors,
+    )
     if control.model is not None:
         allow_other = control.allow_other_server
         resume = keep_provenance(control.model, journal, resume, name="critic", allow_other=allow_other)
@@ -244,7 +272,7 @@ def _run(
 
     report()
     with Interruption(control.drain_s, control.on_stop) as interruption, suppress(DrainExpired):
-        todo = (item for item in items if not journal.done(item.id))
+        todo = (item for item in items() if not journal.done(item.id))
         while not interruption.stopping and (batch := list(islice(todo, control.batch))):
             readable = [item for item in batch if item.error is None]
             for item in batch:
@@ -260,6 +288,16 @@ def _run(
     if not interruption.stopping:
         check_all_done([journal.output], total, min(done, total))
     return interruption.signum
+
+
+def _named(columns: Columns | None) -> dict[str, Any]:
+    return {"columns": dict(columns)} if columns else {}
+
+
+def _with_reference(item: Written, own: Mapping[str, Written]) -> Written:
+    """Return a judgment whose digest changes when its row's reference does, too."""
+    reference = own.get(item.judgment.row) if item.judgment else None
+    return item if reference is None else item._replace(digest=joined_digest(item.digest, reference.digest))
 
 
 def _fail(journal: DurableMap, item: Written, code: str, message: str, attempts: int) -> None:
@@ -293,13 +331,13 @@ def _read_all(batch: Sequence[Written], read: FileReader) -> list[_Line]:
 
 
 def _score_all(
-    batch: Sequence[Written], own: Mapping[str, Comparison], score: CritiqueScorer, references: References
+    batch: Sequence[Written], own: Mapping[str, Written], score: CritiqueScorer, references: References
 ) -> list[_Line]:
     """Return a line of scores for each judgment, or why it abstains, or that a call failed."""
     cases: dict[int, CritiqueCase] = {}
     lines: dict[int, _Line] = {}
     for n, item in enumerate(batch):
-        row = None if item.judgment is None else own.get(item.judgment.row)
+        row = None if item.judgment is None else _reference(own, item.judgment.row)
         if item.judgment is None or row is None:
             lines[n] = _line(item, None, "no_reference")
         elif not item.judgment.is_written:
@@ -333,20 +371,28 @@ def _line(item: Written, scores: CritiqueScores | None, abstained: str | None) -
     }
 
 
-def _own_rows(path: Path, source: str) -> dict[str, Comparison]:
+def _reference(own: Mapping[str, Written], row: str) -> Comparison | None:
+    """Return a row with its reference critique, in its own order."""
+    found = own.get(row)
+    return replace(found.comparison, critique=found.critique) if found and found.comparison else None
+
+
+def _own_rows(path: Path, source: str, columns: Columns | None) -> dict[str, Written]:
     """Return the rows that have a reference critique, by id, in their own order.
 
     Raises:
+        ConfigError: Columns are named, and the file has columns of its own.
         InputError: A row cannot be read (references are evidence: none is skipped), or not one has a critique.
     """
     if is_extracted(path):
-        return dict(extracted(path))
-    rows: dict[str, Comparison] = {}
-    for item in written(path, source, "critique"):
+        refuse_columns(columns, path, "extracted arguments")
+        return {item.id: item for item in extracted(path)}
+    rows: dict[str, Written] = {}
+    for item in written(path, source, "critique", columns):
         if item.error is not None:
             raise item.error
         if item.comparison is not None and item.critique is not None:
-            rows[item.id] = replace(item.comparison, critique=item.critique)
+            rows[item.id] = item
     if not rows:
         raise InputError(
             "no row has a reference critique", place=str(path), remedy="give rows with a field 'critique'"
@@ -354,7 +400,7 @@ def _own_rows(path: Path, source: str) -> dict[str, Comparison]:
     return rows
 
 
-def _check_reference(own: Mapping[str, Comparison], judged: Path, name: str, reference: Path) -> None:
+def _check_reference(own: Mapping[str, Written], judged: Path, name: str, reference: Path) -> None:
     """Refuse references of other rows, and warn of those whose responses may stand the other way round.
 
     Raises:
@@ -363,7 +409,7 @@ def _check_reference(own: Mapping[str, Comparison], judged: Path, name: str, ref
     known = others = 0
     example = ""
     for item in written(judged, "auto", name):
-        row = own.get(item.judgment.row) if item.judgment else None
+        row = _reference(own, item.judgment.row) if item.judgment else None
         if item.judgment is None or row is None:
             continue
         known += 1
