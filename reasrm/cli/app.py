@@ -32,7 +32,7 @@ app.add_typer(sandbox_app, name="sandbox")
 def main() -> None:
     """Run the command line. Usage errors, too, end with a JSON object on stdout."""
     try:
-        app()
+        app(prog_name="reasrm")  # also of `python -m reasrm`: what the shell completes
     except SystemExit as end:
         if end.code == 2:
             print_summary({"error": "UsageError", "message": "see stderr, or --help", "exit_code": 2})
