@@ -6,13 +6,15 @@ A and B in the row's own order, that of a judgment in the order that its judge w
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from reasrm.durable import DuplicateCheck, hash_id
 from reasrm.errors import ConfigError, InputError, RowError
+from reasrm.hashing import joined_digest
 from reasrm.judging.inputs import JudgeInput
 from reasrm.protocol.grammar import Grammar
 from reasrm.protocol.spec import load_spec
@@ -21,16 +23,18 @@ from reasrm.records import Comparison, CoreArgument, Critique, Order, Preference
 from reasrm.sources import fields
 from reasrm.tables import Columns, RawRow, content_sha256, read_rows
 
+_LOG = logging.getLogger("reasrm")
 __all__ = [
     "FileScan",
     "Judgment",
     "Written",
     "arguments_json",
-    "extracted",
-    "is_extracted",
+    "check_references",
     "is_judged",
-    "refuse_columns",
+    "reference_of",
+    "reference_rows",
     "scan",
+    "with_reference",
     "written",
 ]
 
@@ -173,11 +177,11 @@ def written(path: Path, source: str, name: str, columns: Columns | None = None) 
         own = {} if name == "critique" else {"critique": name}
         yield from _of_rows(path, source, {**own, **(columns or {})})
         return
-    refuse_columns(columns, path, "judged rows")
+    _refuse_columns(columns, path, "judged rows")
     yield from _of_judged(path, name)
 
 
-def refuse_columns(columns: Columns | None, path: Path, what: str) -> None:
+def _refuse_columns(columns: Columns | None, path: Path, what: str) -> None:
     """Raise `ConfigError` if columns are named for a file of our own."""
     if columns:
         raise ConfigError(
@@ -185,13 +189,13 @@ def refuse_columns(columns: Columns | None, path: Path, what: str) -> None:
         )
 
 
-def is_extracted(path: Path) -> bool:
+def _is_extracted(path: Path) -> bool:
     """Tell whether a file's first readable row is what `reasrm critiques extract` writes of a row."""
     first = _first_row(path) or {}
     return "arguments" in first and "prompt" not in first
 
 
-def extracted(path: Path) -> Iterator[Written]:
+def _extracted(path: Path) -> Iterator[Written]:
     """Yield each line of extracted core arguments, the responses of its comparison empty.
 
     Raises:
@@ -211,6 +215,69 @@ def extracted(path: Path) -> Iterator[Written]:
 def arguments_json(arguments: Sequence[CoreArgument]) -> list[dict[str, Any]]:
     """Return core arguments as `interface.md` writes them."""
     return [{"about": a.about, "stance": a.stance, "text": a.text, "fatal": a.fatal} for a in arguments]
+
+
+def reference_of(own: Mapping[str, Written], row: str) -> Comparison | None:
+    """Return a row with its reference critique, in its own order."""
+    found = own.get(row)
+    return replace(found.comparison, critique=found.critique) if found and found.comparison else None
+
+
+def reference_rows(path: Path, source: str, columns: Columns | None) -> dict[str, Written]:
+    """Return the rows that have a reference critique, by id, in their own order.
+
+    Raises:
+        ConfigError: Columns are named, and the file has columns of its own.
+        InputError: A row cannot be read (references are evidence: none is skipped), or not one has a critique.
+    """
+    if _is_extracted(path):
+        _refuse_columns(columns, path, "extracted arguments")
+        return {item.id: item for item in _extracted(path)}
+    rows: dict[str, Written] = {}
+    for item in written(path, source, "critique", columns):
+        if item.error is not None:
+            raise item.error
+        if item.comparison is not None and item.critique is not None:
+            rows[item.id] = item
+    if not rows:
+        raise InputError(
+            "no row has a reference critique", place=str(path), remedy="give rows with a field 'critique'"
+        )
+    return rows
+
+
+def check_references(own: Mapping[str, Written], judged: Path, name: str, reference: Path) -> None:
+    """Refuse references of other rows, and warn of those whose responses may stand the other way round.
+
+    Raises:
+        InputError: They name no judged row.
+    """
+    known = others = 0
+    example = ""
+    for item in written(judged, "auto", name):
+        row = reference_of(own, item.judgment.row) if item.judgment else None
+        if item.judgment is None or row is None:
+            continue
+        known += 1
+        target = row.target.winner if row.target else None
+        if target and item.judgment.label and target != item.judgment.label:
+            others, example = others + 1, example or row.id
+    if not known:
+        raise InputError(
+            "names no judged row", place=str(reference), remedy="give the rows that were judged, by id"
+        )
+    if others:
+        _LOG.warning(
+            "%s: %d of %d judgments are of rows with another label here, %r for instance; critiques are compared "
+            "as if the responses stood in the order that was judged",
+            *(reference, others, known, example),
+        )
+
+
+def with_reference(item: Written, own: Mapping[str, Written]) -> Written:
+    """Return a judgment whose digest changes when its row's reference does, too."""
+    reference = own.get(item.judgment.row) if item.judgment else None
+    return item if reference is None else item._replace(digest=joined_digest(item.digest, reference.digest))
 
 
 def _of_judged(path: Path, name: str) -> Iterator[Written]:

@@ -6,7 +6,6 @@ A finished critique is one durable line of `OUT`; what could not be had, and row
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -33,21 +32,20 @@ from reasrm.evaluation.critique_rows import (
     FileScan,
     Written,
     arguments_json,
-    extracted,
-    is_extracted,
+    check_references,
     is_judged,
-    refuse_columns,
+    reference_of,
+    reference_rows,
     scan,
+    with_reference,
     written,
 )
 from reasrm.generation.base import Backend, keep_provenance
-from reasrm.hashing import joined_digest
 from reasrm.metrics.critiques import CritiqueOutcome, critique_metrics
-from reasrm.records import Comparison, Critique, Order
+from reasrm.records import Critique, Order
 from reasrm.scorers.asking import Failure
 from reasrm.tables import Columns, content_sha256
 
-_LOG = logging.getLogger("reasrm")
 __all__ = ["Control", "FileReader", "Result", "extract_file", "score_file"]
 
 FileReader: TypeAlias = Callable[[Sequence[CritiqueText]], Sequence[Arguments | Failure | None]]
@@ -210,8 +208,8 @@ def score_file(
         found = scan(judged, "auto", name)
         if control.on_scan is not None:
             control.on_scan(found)
-        own = _own_rows(reference, source, columns)
-        _check_reference(own, judged, name, reference)
+        own = reference_rows(reference, source, columns)
+        check_references(own, judged, name, reference)
         whole = {
             "input_sha256": [found.sha256, content_sha256(reference)],
             "source": source,
@@ -222,7 +220,7 @@ def score_file(
 
         def items() -> Iterator[Written]:
             every = written(judged, "auto", name)
-            return (_with_reference(item, own) for item in every if item.error or item.judgment)
+            return (with_reference(item, own) for item in every if item.error or item.judgment)
 
         total = found.num_judgments + found.num_invalid
         handle = partial(_score_all, own=own, score=score, references=References(extract))
@@ -294,12 +292,6 @@ def _named(columns: Columns | None) -> dict[str, Any]:
     return {"columns": dict(columns)} if columns else {}
 
 
-def _with_reference(item: Written, own: Mapping[str, Written]) -> Written:
-    """Return a judgment whose digest changes when its row's reference does, too."""
-    reference = own.get(item.judgment.row) if item.judgment else None
-    return item if reference is None else item._replace(digest=joined_digest(item.digest, reference.digest))
-
-
 def _fail(journal: DurableMap, item: Written, code: str, message: str, attempts: int) -> None:
     error = {"place": item.place, "code": code, "message": message, "attempts": attempts}
     journal.fail(item.id, {"id": item.id, **_where(item), **error}, item.digest)
@@ -337,7 +329,7 @@ def _score_all(
     cases: dict[int, CritiqueCase] = {}
     lines: dict[int, _Line] = {}
     for n, item in enumerate(batch):
-        row = None if item.judgment is None else _reference(own, item.judgment.row)
+        row = None if item.judgment is None else reference_of(own, item.judgment.row)
         if item.judgment is None or row is None:
             lines[n] = _line(item, None, "no_reference")
         elif not item.judgment.is_written:
@@ -369,63 +361,6 @@ def _line(item: Written, scores: CritiqueScores | None, abstained: str | None) -
         "abstained": abstained,
         "scores": None if scores is None else scores.numbers(),
     }
-
-
-def _reference(own: Mapping[str, Written], row: str) -> Comparison | None:
-    """Return a row with its reference critique, in its own order."""
-    found = own.get(row)
-    return replace(found.comparison, critique=found.critique) if found and found.comparison else None
-
-
-def _own_rows(path: Path, source: str, columns: Columns | None) -> dict[str, Written]:
-    """Return the rows that have a reference critique, by id, in their own order.
-
-    Raises:
-        ConfigError: Columns are named, and the file has columns of its own.
-        InputError: A row cannot be read (references are evidence: none is skipped), or not one has a critique.
-    """
-    if is_extracted(path):
-        refuse_columns(columns, path, "extracted arguments")
-        return {item.id: item for item in extracted(path)}
-    rows: dict[str, Written] = {}
-    for item in written(path, source, "critique", columns):
-        if item.error is not None:
-            raise item.error
-        if item.comparison is not None and item.critique is not None:
-            rows[item.id] = item
-    if not rows:
-        raise InputError(
-            "no row has a reference critique", place=str(path), remedy="give rows with a field 'critique'"
-        )
-    return rows
-
-
-def _check_reference(own: Mapping[str, Written], judged: Path, name: str, reference: Path) -> None:
-    """Refuse references of other rows, and warn of those whose responses may stand the other way round.
-
-    Raises:
-        InputError: They name no judged row.
-    """
-    known = others = 0
-    example = ""
-    for item in written(judged, "auto", name):
-        row = _reference(own, item.judgment.row) if item.judgment else None
-        if item.judgment is None or row is None:
-            continue
-        known += 1
-        target = row.target.winner if row.target else None
-        if target and item.judgment.label and target != item.judgment.label:
-            others, example = others + 1, example or row.id
-    if not known:
-        raise InputError(
-            "names no judged row", place=str(reference), remedy="give the rows that were judged, by id"
-        )
-    if others:
-        _LOG.warning(
-            "%s: %d of %d judgments are of rows with another label here, %r for instance; critiques are compared "
-            "as if the responses stood in the order that was judged",
-            *(reference, others, known, example),
-        )
 
 
 def _outcomes(journal: DurableMap) -> Iterator[CritiqueOutcome]:
