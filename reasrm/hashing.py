@@ -23,11 +23,6 @@ def digest(value: Any, length: int = 16) -> str:
     return hashlib.sha256(canonical_json(value)).hexdigest()[:length]
 
 
-def joined_digest(*parts: bytes) -> bytes:
-    """Return the 8 bytes of a row that is read from several lines, from the 8 bytes of each."""
-    return hashlib.blake2b(b"".join(parts), digest_size=8).digest()
-
-
 def section_code(*texts: str) -> str:
     """Return the code of the markers around somebody's texts: 128 bits made of them, so that none can hold it."""
     joined = "\x00".join(texts).encode("utf-8", "surrogatepass")
@@ -48,3 +43,8 @@ def derive_seed(*parts: object) -> int:
     """Return a 63-bit seed that depends on all parts: `derive_seed(seed, row_id, order, vote)`."""
     joined = "\x00".join(str(part) for part in parts).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.sha256(joined).digest()[:8], "big") >> 1
+
+
+def joined_digest(*parts: bytes) -> bytes:
+    """Return the 8 bytes of a row that is read from several lines, from the 8 bytes of each."""
+    return hashlib.blake2b(b"".join(parts), digest_size=8).digest()
