@@ -12,7 +12,7 @@ from reasrm.cli import flags
 from reasrm.cli.console import chatter_to_stderr, guarded, print_summary, set_quiet
 from reasrm.cli.critiques_verbs import critiques_app
 from reasrm.cli.data_verbs import data_app
-from reasrm.cli.flags import JudgingFlags, takes_judging_flags
+from reasrm.cli.flags import JudgingFlags, takes
 from reasrm.cli.metarm_verbs import metarm_app
 from reasrm.cli.sandbox_verbs import sandbox_app
 
@@ -55,7 +55,7 @@ def _root(
 
 
 @app.command("judge")
-@takes_judging_flags
+@takes(JudgingFlags)
 def judge_command(
     *,
     output: Annotated[Path, typer.Option("--output", help="Where judged rows go; never an input.")],
@@ -72,7 +72,7 @@ def judge_command(
 
 
 @app.command("eval")
-@takes_judging_flags
+@takes(JudgingFlags)
 def eval_command(
     *,
     suite: Annotated[
