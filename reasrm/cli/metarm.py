@@ -10,6 +10,7 @@ from reasrm.cli.console import finish, note, progress_bar
 from reasrm.cli.judging import StopNotice
 from reasrm.cli.summary import progress
 from reasrm.cli.training import describe_size, run_training
+from reasrm.tables import given_columns
 
 __all__ = ["run_metarm", "run_score"]
 
@@ -59,6 +60,7 @@ def run_score(
     output: Path,
     *,
     pairs: Sequence[Path],
+    columns: str | None,
     bonus_scale: Literal["published", "calibrated"] | None,
     limit: int | None,
     batch_size: int,
@@ -71,7 +73,7 @@ def run_score(
     from reasrm.training.metarm_critiques import critiques_of
     from reasrm.training.metarm_score import ScoreControl, open_metarm, score_file
 
-    rows = critiques_of(inputs, pairs, limit)
+    rows = critiques_of(inputs, pairs, limit, given_columns(columns))
     metarm = open_metarm(folder, device=device, dtype=dtype)
     with progress_bar("scoring", unit=" critiques,") as update:
         result = score_file(

@@ -27,7 +27,9 @@ class ScaleChoice(StrEnum):
 @flags.reads_rows
 def metarm_train(
     context: typer.Context,
-    config: Annotated[Path | None, typer.Option("--config", help="The stage's YAML file.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The stage's YAML file, or one that ships.")
+    ] = None,
     columns: flags.ColumnNames = None,
     overrides: flags.Overrides = None,
     run_dir: flags.RunDir = None,
@@ -37,9 +39,9 @@ def metarm_train(
 ) -> None:
     """Train a MetaRM on judgments of rows with human critiques: it predicts what a critique is worth.
 
-    Also: accelerate launch train/metarm.py --config FILE. Give any critique a number by reasrm metarm score.
+    Also: accelerate launch -m reasrm metarm --config FILE. Give any critique a number by reasrm metarm score.
 
-    Example: reasrm metarm --config configs/sandbox/metarm.yaml --run-dir runs/metarm
+    Example: reasrm metarm --config sandbox/metarm --run-dir runs/metarm
     """
     if context.invoked_subcommand is not None:
         if config or columns or overrides or run_dir or resume or dry_run:
@@ -67,6 +69,7 @@ def metarm_score(
         list[Path] | None,
         typer.Option("--pairs", help="The rows that were judged, where --input is what reasrm judge wrote."),
     ] = None,
+    columns: flags.ColumnNames = None,
     bonus_scale: Annotated[
         ScaleChoice | None, typer.Option(help="Also write what a right verdict would earn, on this scale.")
     ] = None,
@@ -95,6 +98,7 @@ def metarm_score(
             input,
             output,
             pairs=pairs or [],
+            columns=columns,
             bonus_scale=None if bonus_scale is None else bonus_scale.value,
             limit=limit,
             batch_size=batch_size,

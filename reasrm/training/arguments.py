@@ -164,7 +164,7 @@ def build_arguments(
         raise ConfigError(
             f"one process sees {arguments.n_gpu} GPUs",
             place=place,
-            remedy=f"start it with `accelerate launch train/{stage.stage}.py`, or set CUDA_VISIBLE_DEVICES to one GPU",
+            remedy=f"start it with `accelerate launch -m reasrm {stage.stage}`, or set CUDA_VISIBLE_DEVICES to one GPU",
         )
     _check_schedule(arguments, place)
     return arguments

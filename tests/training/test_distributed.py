@@ -1,4 +1,4 @@
-"""Two processes train what one process trains, through `train/sft.py` and `train/rlvr.py` as a user starts them."""
+"""Two processes train what one process trains, started as a user starts them: `-m reasrm sft`, `train/rlvr.py`."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def without_operator(folder: Path, script: Path) -> str:
 
 
 def test_two_processes_with_ddp_are_one(stage: Path, alone: dict[str, Any]) -> None:
-    command = [*launcher("cpu-2"), str(SFT)]
+    command = [*launcher("cpu-2"), "-m", "reasrm", "sft"]
     assert_alike(train(stage, "ddp", command, "trainer.per_device_train_batch_size=2"), alone)
 
 
@@ -193,7 +193,7 @@ def assert_same_rollouts(stage: Path, run: dict[str, Any], *overrides: str) -> N
 
 def test_two_processes_with_ddp_draw_and_learn_what_one_does(rlvr_stage: Path) -> None:
     """Without KL, so that rows without an advantage are left out."""
-    command = [*launcher("cpu-2"), str(RLVR)]
+    command = [*launcher("cpu-2"), "-m", "reasrm", "rlvr"]
     run = train(rlvr_stage, "ddp", command, "trainer.per_device_train_batch_size=6", "trainer.beta=0")
     assert_same_rollouts(rlvr_stage, run, "trainer.beta=0")
 
