@@ -16,7 +16,7 @@ from reasrm.metarm.holdout import is_held_out
 from reasrm.metarm.inputs import MetaEncoder
 from reasrm.rewards.build import RewardFunction, build_reward
 from reasrm.scorers.critiques import build_critique_scorer
-from reasrm.training.arguments import build_arguments, uses_deepspeed
+from reasrm.training.arguments import build_arguments, shards_weights
 from reasrm.training.metarm_config import MetaRMStage
 from reasrm.training.metarm_rows import Comparisons, summarise
 from reasrm.training.models import adapter_config, check_adapters, open_bare
@@ -140,12 +140,12 @@ def _arguments(stage: MetaRMStage, output_dir: Path, place: str) -> Any:
 
 def _check_engine(arguments: Any, place: str) -> None:
     """Refuse what cuts weights into shards: a MetaRM is several models in one module, and is written whole."""
-    sharded = arguments.fsdp or (uses_deepspeed(arguments) and arguments.deepspeed_plugin.zero_stage == 3)
-    if sharded:
+    sharder = shards_weights(arguments)
+    if sharder is not None:
         raise ConfigError(
-            "FSDP and ZeRO-3 cut the weights into shards, and a MetaRM is trained whole in each process",
+            f"{sharder} cuts the weights into shards, and a MetaRM is trained whole in each process",
             place=place,
-            remedy="use DDP or ZeRO-2, or train LoRA adapters",
+            remedy="launch it with DDP or ZeRO-2; LoRA adapters need the least memory there",
         )
 
 

@@ -19,7 +19,7 @@ from reasrm.protocol.spec import JudgeSpec
 from reasrm.rewards.build import RewardFunction, build_reward
 from reasrm.scorers.critiques import build_critique_scorer
 from reasrm.scorers.referee import BackendReferee
-from reasrm.training.arguments import build_arguments
+from reasrm.training.arguments import build_arguments, shards_weights
 from reasrm.training.meta_reward import MetaReward, check_meta_reward
 from reasrm.training.models import BaseModel, check_adapters, open_base
 from reasrm.training.rlvr_config import MetaRewardSection, RLVRStage
@@ -74,6 +74,7 @@ def set_up(stage: RLVRStage, place: str, output_dir: Path) -> Setup:
     check_adapters(base.config, stage.lora, place)
     arguments = _arguments(stage, spec, output_dir, place)
     _check_boundaries(stage, arguments, place)
+    _check_shards(stage, arguments, place)
     left = (base.context or math.inf) - arguments.max_completion_length
     if left < 1:
         raise ConfigError(
@@ -157,6 +158,24 @@ def _arguments(stage: RLVRStage, spec: JudgeSpec, output_dir: Path, place: str) 
             "revision": stage.model.revision
         }  # of the reference, which TRL loads itself
     return build_arguments(GRPOConfig, stage, {**values, **own}, output_dir, place)
+
+
+def _check_shards(stage: RLVRStage, args: Any, place: str) -> None:
+    """Refuse what cannot be done where each process has only a shard of the policy's weights."""
+    sharder = shards_weights(args)
+    if sharder == "ZeRO-3" and stage.metarm is not None:
+        raise ConfigError(
+            "under ZeRO-3 every model that is loaded is cut into shards, and a MetaRM must be whole",
+            place=f"{place}: metarm",
+            remedy="use DDP, FSDP or ZeRO-2 for the policy",
+        )
+    if sharder is not None and stage.rollouts.refill:
+        raise ConfigError(
+            f"rollouts.refill is {stage.rollouts.refill}, which draws unequal numbers in each process; with the "
+            f"shards of {sharder} all must draw together",
+            place=place,
+            remedy="set it to 0, or use DDP or ZeRO-2",
+        )
 
 
 def _check_boundaries(stage: RLVRStage, args: Any, place: str) -> None:

@@ -11,12 +11,14 @@ Private methods of TRL 1.16 are overridden; a test compares their signatures wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
+from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 from trl.models.utils import unwrap_model_for_generation
 
 from reasrm.errors import EnvironmentProblem, InternalError
@@ -263,14 +265,27 @@ class Rollouts(_Trainer):
             torch.no_grad(),
             self._dist.summon_full_params(self.model_wrapped, recurse=False),
         ):
-            # peft would put its own generation config over ours.
-            model = unwrapped.get_base_model() if hasattr(unwrapped, "get_base_model") else unwrapped
+            draw = self._sampler_of(unwrapped)
             for start in range(0, len(prompts), batch_size):
                 part = slice(start, start + batch_size)
-                rows += sample_ids(
-                    model, prompts[part], sampling[part], stop_ids=base.stop_ids, pad_id=base.pad_id
-                )
+                rows += draw(prompts[part], sampling[part], stop_ids=base.stop_ids, pad_id=base.pad_id)
         return rows
+
+    def _sampler_of(self, unwrapped: Any) -> Callable[..., list[list[int]]]:
+        """Return the sampler of the policy, under peft of the model inside: peft would put its own generation config
+        over ours.
+
+        FSDP2 gathers the weights that are in no layer when its root is called, which is then peft's wrapper; so it is
+        told that sampling is such a call, too.
+        """
+        if not hasattr(unwrapped, "get_base_model"):
+            return partial(sample_ids, unwrapped)
+        draw = partial(sample_ids, unwrapped.get_base_model(), in_step=(self.is_fsdp_enabled and self.args.world_size > 1) or None)
+        if not isinstance(unwrapped, FSDPModule):
+            return draw
+        unwrapped.draw_rollouts = draw
+        register_fsdp_forward_method(unwrapped, "draw_rollouts")
+        return unwrapped.draw_rollouts
 
     def _sample_by_vllm(self, prompts: list[list[int]], temperature: float) -> list[list[int]]:
         if self.state.global_step != self._last_loaded_step:
