@@ -11,7 +11,7 @@ from typing import Any
 
 from reasrm.cli.console import chatter_to_stderr, exit_with, note, print_summary, progress_bar
 from reasrm.cli.judging import StopNotice
-from reasrm.config import parse_config, read_settings
+from reasrm.config import EndpointSection, parse_config, read_settings
 from reasrm.critiques import CritiqueSection
 from reasrm.durable import ResumeState, read_records
 from reasrm.evaluation.critique_rows import FileScan
@@ -24,6 +24,8 @@ from reasrm.pipes import settled
 from reasrm.scorers.critiques import BuiltScorer, build_critique_scorer
 
 __all__ = ["run_extract", "run_score"]
+
+_OF_THE_MODEL = ("model", "extra_body", "max_tokens")
 
 
 def run_extract(
@@ -114,7 +116,7 @@ def run_score(
         from reasrm.scorers import extractor, matcher
 
         prompts = [extractor.PROMPT_HASH, matcher.PROMPT_HASH] if section.asks_model else None
-        rules = section.model_dump(mode="json", exclude={"cache", "model", "max_tokens"}, exclude_none=True)
+        rules = {key: value for key, value in section.meaning().items() if key not in _OF_THE_MODEL}
         with _progress("scoring", built) as on_progress:
             result = score_file(
                 judged,
@@ -155,8 +157,10 @@ def _opened(
     opened: list[Backend] = []
     with ExitStack() as stack:
 
-        def open_model(name: str) -> Backend:
-            opened.append(stack.enter_context(closing(open_backend(name, **options))))
+        def open_model(name: str, **own: Any) -> Backend:
+            usual = EndpointSection().endpoint_options()
+            flags = {key: value for key, value in options.items() if value != usual.get(key)}
+            opened.append(stack.enter_context(closing(open_backend(name, **{**own, **flags}))))
             return opened[-1]
 
         built = build_critique_scorer(section, open_model)

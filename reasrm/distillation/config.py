@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from reasrm.config import Config
+from reasrm.config import Config, EndpointSection
 from reasrm.tables import ColumnMap
 
 __all__ = ["DistillConfig", "HintSection", "RepairSection", "TeacherSection", "Thinking"]
@@ -18,7 +18,7 @@ __all__ = ["DistillConfig", "HintSection", "RepairSection", "TeacherSection", "T
 Thinking = Literal["leave_out", "prepend"]
 
 
-class TeacherSection(Config):
+class TeacherSection(EndpointSection):
     """A teacher: any judge that `reasrm judge` takes, or `scripted`, the teacher of the embedded world.
 
     Args:
@@ -27,12 +27,6 @@ class TeacherSection(Config):
         temperature: Default: the spec's.
         top_p: Default: the spec's.
         max_tokens: Default: the spec's.
-        concurrency: Requests in flight (endpoint).
-        timeout_s: Most seconds for a whole answer (endpoint).
-        attempts: Most calls per request (endpoint).
-        headers: Name → value, sent with every call and kept secret; `env:NAME` reads the environment (endpoint).
-        extra_body: Fields of every request besides ours (endpoint).
-        follow_redirects: Ask another host it redirects to, without key and headers (endpoint).
         backend: What runs a folder or hub id.
         batch_size: Prompts per forward pass (hf).
         dtype: auto, float32, bfloat16 or float16.
@@ -48,12 +42,6 @@ class TeacherSection(Config):
     temperature: float | None = Field(default=None, ge=0)
     top_p: float | None = Field(default=None, gt=0, le=1)
     max_tokens: int | None = Field(default=None, gt=0)
-    concurrency: int = Field(default=16, gt=0)
-    timeout_s: float = Field(default=600.0, gt=0)
-    attempts: int = Field(default=5, gt=0)
-    headers: Any = None  # checked where no message shows a value
-    extra_body: dict[str, Any] | None = None
-    follow_redirects: bool = False
     backend: Literal["hf", "vllm"] = "hf"
     batch_size: int = Field(default=8, gt=0)
     dtype: str = "auto"
@@ -73,16 +61,8 @@ class TeacherSection(Config):
 
     def backend_options(self) -> dict[str, Any]:
         """Return what a backend is opened with."""
-        names = ("concurrency", "timeout_s", "attempts", "backend", "batch_size", "dtype", "device")
-        more = (
-            "tensor_parallel_size",
-            "revision",
-            "max_context",
-            "headers",
-            "extra_body",
-            "follow_redirects",
-        )
-        return {name: getattr(self, name) for name in (*names, *more)}
+        own = ("backend", "batch_size", "dtype", "device", "tensor_parallel_size", "revision", "max_context")
+        return {**self.endpoint_options(), **{name: getattr(self, name) for name in own}}
 
 
 class RepairSection(TeacherSection):

@@ -107,7 +107,7 @@ def set_up(stage: MetaRMStage, place: str, output_dir: Path) -> Setup:
         process={
             "name": name,
             "part": part.model_dump(mode="json"),
-            "critique": stage.critique.model_dump(mode="json", exclude={"cache"}),
+            "critique": stage.critique.meaning(),
         },
     )
     encoder = MetaEncoder(base.tokenizer, spec, card.form, card.max_tokens)

@@ -23,6 +23,7 @@ import orjson
 from transformers.trainer_callback import PrinterCallback
 
 from reasrm import __version__
+from reasrm.config import ANSWERED_ALIKE
 from reasrm.errors import InputError, RowError
 from reasrm.generation.checkpoint import Checkpoint
 from reasrm.hashing import digest
@@ -78,7 +79,8 @@ from reasrm.training.states import load_state
 __all__ = ["Setup", "build_trainer", "encode", "encode_data", "plan", "set_up", "train"]
 
 _HOW = frozenset({"backend", "batch_size", "concurrency"})
-_VOLATILE = VOLATILE | {f"rollouts.{name}" for name in _HOW} | {"critique.cache"}
+_VOLATILE = VOLATILE | {f"rollouts.{name}" for name in _HOW}
+_VOLATILE |= {"critique.cache", *(f"critique.{name}" for name in ANSWERED_ALIKE)}
 
 
 # What is learned from
@@ -177,7 +179,7 @@ def _identity(setup: Setup) -> str:
     wanted = {"data", "rollouts", "rewards", "critique", "seed"}
     config = stage.model_dump(mode="json", include=wanted)
     config["rollouts"] = {name: v for name, v in config["rollouts"].items() if name not in _HOW}
-    config["critique"].pop("cache")
+    config["critique"] = stage.critique.meaning()
     policy = _policy_path(stage)
     folder = Checkpoint(policy)
     return digest(

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 from transformers.trainer_callback import PrinterCallback
 
+from reasrm.config import ANSWERED_ALIKE
 from reasrm.errors import ConfigError
 from reasrm.metarm.model import find_folder
 from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint, result_checkpoint
@@ -41,6 +42,7 @@ from reasrm.training.planning import (
 from reasrm.training.rlvr_config import RLVRStage, SelectionSection
 from reasrm.training.rlvr_setup import Setup, build_reward_function, open_metarm, set_up
 from reasrm.training.rollouts import Policy
+from reasrm.training.sharing import note_server
 from reasrm.training.stage import (
     VOLATILE,
     Listener,
@@ -61,7 +63,8 @@ __all__ = ["Comparisons", "Setup", "build_trainer", "encode_data", "plan", "set_
 
 _VOLATILE = VOLATILE | {
     *("watch", "validation.batch_size", "validation.allow_training_rows"),
-    *("rollouts.batch_size", "metarm.path"),
+    *("rollouts.batch_size", "metarm.path", "critique.cache"),
+    *(f"{section}.{name}" for section in ("critique", "referee") for name in ANSWERED_ALIKE),
 }
 
 
@@ -201,7 +204,9 @@ def build_trainer(
         stage=stage,
         policy=Policy(setup.spec, base, prompts),
         train_keys=train_keys,
-        reward=build_reward_function(stage),
+        reward=build_reward_function(
+            stage, lambda section, backend: note_server(run, section, backend, listener.say)
+        ),
         meta=open_metarm(stage, setup.arguments.device),
         say=listener.say,
         run=run,

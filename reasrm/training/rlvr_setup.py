@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +12,21 @@ from typing import Any
 
 import torch
 
+from reasrm.critiques.cases import CritiqueScorer
 from reasrm.errors import ConfigError
+from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
 from reasrm.metarm.model import MetaRM, find_folder, read_card
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.rewards.build import RewardFunction, build_reward
+from reasrm.rewards.consistency import ConsistencyReferee
 from reasrm.scorers.critiques import build_critique_scorer
 from reasrm.scorers.referee import BackendReferee
 from reasrm.training.arguments import build_arguments, shards_weights
 from reasrm.training.meta_reward import MetaReward, check_meta_reward
 from reasrm.training.models import BaseModel, check_adapters, open_base
 from reasrm.training.rlvr_config import MetaRewardSection, RLVRStage
+from reasrm.training.sharing import Shared
 from reasrm.training.stage import Checked, open_spec
 
 __all__ = ["Setup", "build_reward_function", "open_metarm", "set_up"]
@@ -215,13 +219,33 @@ def _check_boundaries(stage: RLVRStage, args: Any, place: str) -> None:
             )
 
 
-def build_reward_function(stage: RLVRStage) -> RewardFunction:
-    """Return the reward function of a stage.
+def build_reward_function(
+    stage: RLVRStage, opened: Callable[[str, Backend], None] = lambda section, backend: None
+) -> RewardFunction:
+    """Return the reward function of a stage. The processes of a launch share out whatever it asks.
+
+    Args:
+        stage: The config.
+        opened: Called with the section that names a model, and what was opened for it.
 
     Raises:
         ConfigError: A part needs something that the config does not name.
         MissingExtraError: A package of a part is not installed.
     """
-    referee = None if stage.referee is None else BackendReferee(open_backend(stage.referee.model).generate)
-    critiques = None if stage.critique is None else build_critique_scorer(stage.critique, open_backend)
+
+    def opening(section: str) -> Callable[..., Backend]:
+        def open_model(name: str, **options: Any) -> Backend:
+            backend = open_backend(name, **options)
+            opened(section, backend)
+            return backend
+
+        return open_model
+
+    referee: ConsistencyReferee | None = None
+    if (asked := stage.referee) is not None:
+        model = opening("referee")(asked.model, **asked.endpoint_options())
+        referee = Shared(BackendReferee(model.generate, max_tokens=asked.max_tokens))
+    critiques: CritiqueScorer | None = None
+    if stage.critique is not None:
+        critiques = Shared(build_critique_scorer(stage.critique, opening("critique")))
     return build_reward(stage.rewards, referee=referee, critiques=critiques)

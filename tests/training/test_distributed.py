@@ -207,7 +207,9 @@ def assert_same_rollouts(stage: Path, run: dict[str, Any], *overrides: str) -> N
     for name, weight in theirs_w.items():
         assert (weight - ours_w[name]).abs().max() < 1e-4, name
     start = load_file(SANDBOX_MODEL / "model.safetensors")  # of an adapter, lora_B is 0
-    moved = [(weight - start.get(name, 0)).abs().max() for name, weight in theirs_w.items() if "lora_A" not in name]
+    moved = [
+        (weight - start.get(name, 0)).abs().max() for name, weight in theirs_w.items() if "lora_A" not in name
+    ]
     assert max(moved) > 1e-4
 
 
