@@ -22,6 +22,7 @@ from reasrm.config import ANSWERED_ALIKE
 from reasrm.errors import ConfigError
 from reasrm.metarm.model import find_folder
 from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint, result_checkpoint
+from reasrm.training.cold_start import compare_with_start
 from reasrm.training.comparisons import (
     ComparisonEncoder,
     EncodedComparisons,
@@ -120,18 +121,20 @@ def encode_data(setup: Setup, listener: Listener | None = None) -> Comparisons:
     )
     redraws = stage.data.orders == "each_epoch"
     section = stage.validation
-    if section is None:
-        return Comparisons(train, {}, redraws)
-    encoder = _encoder(setup, section.orders)
-    splits = {
-        name: read_comparisons(
-            files, encoder, limit=section.limit, draw=stage.seed, columns=stage.data.columns
-        )
-        for name, files in section.splits.items()
-    }
+    splits = {}
+    if section is not None:
+        encoder = _encoder(setup, section.orders)
+        splits = {
+            name: read_comparisons(
+                files, encoder, limit=section.limit, draw=stage.seed, columns=stage.data.columns
+            )
+            for name, files in section.splits.items()
+        }
     data = Comparisons(train, splits, redraws)
-    if stage.selection is not None and not section.allow_training_rows:
+    if stage.selection is not None and section is not None and not section.allow_training_rows:
         _refuse_training_rows(data, stage.selection)
+    measured = {name: found.rows() for name, found in splits.items()}
+    compare_with_start(stage, train.rows(), measured, listener.say)
     return data
 
 
