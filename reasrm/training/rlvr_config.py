@@ -219,7 +219,7 @@ class RefereeSection(EndpointSection):
 
     Args:
         model: Model folder, hub id, or `openai:MODEL@BASE_URL`.
-        max_tokens: Room for its reply of one digit, thinking included: give a model that reasons 4096.
+        max_tokens: Room for its reply of one digit, thinking included; a model that reasons first needs 4096.
     """
 
     model: str = Field(min_length=1)

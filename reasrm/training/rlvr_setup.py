@@ -29,7 +29,7 @@ from reasrm.training.rlvr_config import MetaRewardSection, RLVRStage
 from reasrm.training.sharing import Shared
 from reasrm.training.stage import Checked, open_spec
 
-__all__ = ["Setup", "build_reward_function", "open_metarm", "set_up"]
+__all__ = ["Setup", "build_reward_function", "check_shards", "open_metarm", "set_up"]
 
 _DEFAULTS: dict[str, Any] = {
     "loss_type": "grpo",
@@ -78,7 +78,7 @@ def set_up(stage: RLVRStage, place: str, output_dir: Path) -> Setup:
     check_adapters(base.config, stage.lora, place)
     arguments = _arguments(stage, spec, output_dir, place)
     _check_boundaries(stage, arguments, place)
-    _check_shards(stage, arguments, place)
+    check_shards(stage, arguments, place)
     left = (base.context or math.inf) - arguments.max_completion_length
     if left < 1:
         raise ConfigError(
@@ -164,7 +164,7 @@ def _arguments(stage: RLVRStage, spec: JudgeSpec, output_dir: Path, place: str) 
     return build_arguments(GRPOConfig, stage, {**values, **own}, output_dir, place)
 
 
-def _check_shards(stage: RLVRStage, args: Any, place: str) -> None:
+def check_shards(stage: RLVRStage, args: Any, place: str) -> None:
     """Refuse what cannot be done where each process has only a shard of the policy's weights."""
     sharder = shards_weights(args)
     if sharder == "ZeRO-3" and stage.metarm is not None:
@@ -173,6 +173,12 @@ def _check_shards(stage: RLVRStage, args: Any, place: str) -> None:
             place=f"{place}: metarm",
             remedy="use DDP, FSDP or ZeRO-2 for the policy",
         )
+    for key, model in _local_models(stage).items() if sharder == "ZeRO-3" else ():
+        raise ConfigError(
+            f"{key} is {model}, and under ZeRO-3 every model that is loaded is cut into shards, which cannot answer",
+            place=place,
+            remedy="use DDP, FSDP or ZeRO-2, or a model behind an endpoint (openai:MODEL@URL)",
+        )
     if sharder is not None and stage.rollouts.refill:
         raise ConfigError(
             f"rollouts.refill is {stage.rollouts.refill}, which draws unequal numbers in each process; with the "
@@ -180,6 +186,17 @@ def _check_shards(stage: RLVRStage, args: Any, place: str) -> None:
             place=place,
             remedy="set it to 0, or use DDP or ZeRO-2",
         )
+
+
+def _local_models(stage: RLVRStage) -> dict[str, str]:
+    """Return the models that each process loads for the reward, by key."""
+    critique = stage.critique
+    named = {
+        "referee.model": stage.referee and stage.referee.model,
+        "critique.model": critique and critique.model,
+        "critique.encoder": critique and critique.encoder,
+    }
+    return {key: model for key, model in named.items() if model and not model.startswith("openai:")}
 
 
 def _check_boundaries(stage: RLVRStage, args: Any, place: str) -> None:
@@ -244,8 +261,9 @@ def build_reward_function(
     referee: ConsistencyReferee | None = None
     if (asked := stage.referee) is not None:
         model = opening("referee")(asked.model, **asked.endpoint_options())
-        referee = Shared(BackendReferee(model.generate, max_tokens=asked.max_tokens))
+        referee = Shared(BackendReferee(model.generate, max_tokens=asked.max_tokens), _whole_weights)
     critiques: CritiqueScorer | None = None
     if stage.critique is not None:
-        critiques = Shared(build_critique_scorer(stage.critique, opening("critique")))
+        with _whole_weights():
+            critiques = Shared(build_critique_scorer(stage.critique, opening("critique")), _whole_weights)
     return build_reward(stage.rewards, referee=referee, critiques=critiques)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, TypeVar
 
 from accelerate import PartialState
@@ -33,13 +34,18 @@ class Shared(Generic[Item, Answer]):
 
     Args:
         ask: Who answers; its `failure`, if it has one, says why its last batch came to nothing.
+        around: What surrounds the asking; a model is loaded when it is first asked.
 
     Attributes:
         failure: Why nobody of the last batch got an answer, in no process; None if somebody did.
     """
 
-    def __init__(self, ask: Callable[[Sequence[Item]], list[Answer]]) -> None:
-        self._ask = ask
+    def __init__(
+        self,
+        ask: Callable[[Sequence[Item]], list[Answer]],
+        around: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
+        self._ask, self._around = ask, around
         self.failure: str | None = None
 
     def __call__(self, items: Sequence[Item], /) -> list[Answer]:
@@ -60,7 +66,8 @@ class Shared(Generic[Item, Answer]):
         if not mine:
             return [], None, None
         try:
-            return self._ask(mine), getattr(self._ask, "failure", None), None
+            with self._around():
+                return self._ask(mine), getattr(self._ask, "failure", None), None
         except ReasrmError as error:
             kind = "config" if isinstance(error, ConfigError) else "environment"
             return [], None, (kind, error.message, error.place, error.remedy)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from reasrm.errors import ConfigError
 from reasrm.training import metarm_stage, rlvr
 from reasrm.training.metarm_config import load_metarm_stage
 from reasrm.training.rlvr_config import load_rlvr_stage
+from reasrm.training.rlvr_setup import check_shards
 from tests.refusals import refused
 from tests.training.metarm_stages import write_metarm_stage
 from tests.training.stages import write_rlvr_stage
@@ -60,3 +63,22 @@ def test_shards_asked_for_in_the_config_are_seen_too(tmp_path: Path) -> None:
     config = write_rlvr_stage(tmp_path, trainer={"fsdp": "full_shard", "fsdp_config": kind})
     with refused(ConfigError, config, "trainer.fsdp_config.state_dict_type is SHARDED_STATE_DICT"):
         rlvr.set_up(load_rlvr_stage(config), str(config), tmp_path / "checkpoints")
+
+
+@pytest.mark.parametrize(
+    ("sections", "key"),
+    [
+        ({"referee": {"model": "some/model"}}, "referee.model is some/model"),
+        ({"critique": {"similarity": "sentence_encoder", "encoder": "e"}}, "critique.encoder is e"),
+    ],
+    ids=["referee", "encoder"],
+)
+def test_zero_3_would_cut_up_a_model_that_the_reward_asks(
+    tmp_path: Path, sections: dict[str, Any], key: str
+) -> None:
+    arguments = SimpleNamespace(fsdp=None, deepspeed_plugin=SimpleNamespace(zero_stage=3))
+    stage = load_rlvr_stage(write_rlvr_stage(tmp_path, **sections))
+    with refused(ConfigError, "stage.yaml", key, "ZeRO-3", "openai:MODEL@URL"):
+        check_shards(stage, arguments, "stage.yaml")
+    behind = load_rlvr_stage(write_rlvr_stage(tmp_path, referee={"model": "openai:m@http://localhost/v1"}))
+    check_shards(behind.model_copy(update={"critique": None}), arguments, "stage.yaml")
