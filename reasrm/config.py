@@ -15,12 +15,14 @@ from typing import Any, TypeVar, get_args
 
 import orjson
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reasrm.errors import ConfigError
 
 __all__ = [
+    "ANSWERED_ALIKE",
     "Config",
+    "EndpointSection",
     "load_config",
     "nearest",
     "parse_config",
@@ -62,6 +64,39 @@ class Config(BaseModel):
     """Base of every configuration model: immutable; unknown keys, infinities and NaN refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class EndpointSection(Config):
+    """How an endpoint is asked: keys of every section that names a model, which may be `openai:MODEL@BASE_URL`.
+
+    Args:
+        concurrency: Requests in flight, in each process.
+        timeout_s: Most seconds for a whole answer, per attempt.
+        attempts: Most calls per request.
+        headers: Name → value, sent with every call and kept secret; `env:NAME` reads the environment.
+        extra_body: Fields of every request besides ours.
+        follow_redirects: Ask another host it redirects to, without key and headers.
+    """
+
+    concurrency: int = Field(default=16, gt=0)
+    timeout_s: float = Field(default=600.0, gt=0)
+    attempts: int = Field(default=5, gt=0)
+    headers: Any = Field(default=None, exclude=True, repr=False)  # checked where no message shows a value
+    extra_body: dict[str, Any] | None = None
+    follow_redirects: bool = False
+
+    def endpoint_options(self) -> dict[str, Any]:
+        """Return what an endpoint is opened with."""
+        return {name: getattr(self, name) for name in EndpointSection.model_fields}
+
+    def unusual_options(self) -> list[str]:
+        """Return the names of those that are not as they would be by default."""
+        usual = EndpointSection()
+        return [name for name, value in self.endpoint_options().items() if value != getattr(usual, name)]
+
+
+ANSWERED_ALIKE = frozenset(EndpointSection.model_fields) - {"extra_body"}
+"""Keys of an `EndpointSection` on which no answer depends: a run may go on with others."""
 
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)

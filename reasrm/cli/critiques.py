@@ -13,7 +13,7 @@ from reasrm.cli.console import finish, note, progress_bar
 from reasrm.cli.flags import CritiqueFlags
 from reasrm.cli.judging import StopNotice
 from reasrm.cli.summary import progress
-from reasrm.config import parse_config, read_settings
+from reasrm.config import EndpointSection, parse_config, read_settings
 from reasrm.critiques import CritiqueSection
 from reasrm.durable import ResumeState, read_records
 from reasrm.evaluation.critique_rows import FileScan
@@ -27,6 +27,8 @@ from reasrm.scorers.critiques import BuiltScorer, build_critique_scorer
 from reasrm.tables import given_columns
 
 __all__ = ["run_extract", "run_score"]
+
+_OF_THE_MODEL = ("model", "extra_body", "max_tokens")
 
 
 def run_extract(path: Path, extractor: str, flags: CritiqueFlags) -> None:
@@ -86,7 +88,7 @@ def run_score(
         from reasrm.scorers import extractor, matcher
 
         prompts = [extractor.PROMPT_HASH, matcher.PROMPT_HASH] if section.asks_model else None
-        rules = section.model_dump(mode="json", exclude={"cache", "model", "max_tokens"}, exclude_none=True)
+        rules = {key: value for key, value in section.meaning().items() if key not in _OF_THE_MODEL}
         with _progress("scoring", built) as on_progress:
             result = score_file(
                 judged,
@@ -122,8 +124,10 @@ def _opened(
     opened: list[Backend] = []
     with ExitStack() as stack:
 
-        def open_model(name: str) -> Backend:
-            opened.append(stack.enter_context(closing(open_backend(name, **options))))
+        def open_model(name: str, **own: Any) -> Backend:
+            usual = EndpointSection().endpoint_options()
+            flags = {key: value for key, value in options.items() if value != usual.get(key)}
+            opened.append(stack.enter_context(closing(open_backend(name, **{**own, **flags}))))
             return opened[-1]
 
         built = build_critique_scorer(section, open_model)

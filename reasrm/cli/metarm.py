@@ -16,7 +16,14 @@ __all__ = ["run_metarm", "run_score"]
 
 
 def run_metarm(
-    config: Path, overrides: list[str], run_dir: Path | None, *, resume: bool, dry_run: bool, quiet: bool
+    config: Path,
+    overrides: list[str],
+    run_dir: Path | None,
+    *,
+    resume: bool,
+    dry_run: bool,
+    quiet: bool,
+    allow_other_server: bool,
 ) -> None:
     """Train a MetaRM, or say what that would do and need."""
 
@@ -28,7 +35,17 @@ def run_metarm(
 
         return stage, metarm_stage
 
-    run_training("metarm", opened, _describe, config, run_dir, resume, dry_run, quiet)
+    run_training(
+        "metarm",
+        opened,
+        _describe,
+        config,
+        run_dir,
+        resume,
+        dry_run,
+        quiet,
+        allow_other_server=allow_other_server,
+    )
 
 
 def _describe(plan: Mapping[str, Any]) -> None:

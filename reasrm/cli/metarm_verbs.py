@@ -35,6 +35,7 @@ def metarm_train(
     run_dir: flags.RunDir = None,
     resume: flags.Resume = False,
     dry_run: flags.PlanOnly = False,
+    allow_other_server: flags.AllowOtherServer = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Train a MetaRM on judgments of rows with human critiques: it predicts what a critique is worth.
@@ -44,7 +45,7 @@ def metarm_train(
     Example: reasrm metarm --config sandbox/metarm --run-dir runs/metarm
     """
     if context.invoked_subcommand is not None:
-        if config or columns or overrides or run_dir or resume or dry_run:
+        if config or columns or overrides or run_dir or resume or dry_run or allow_other_server:
             raise typer.BadParameter(
                 "the flags of the stage mean nothing here; give the command's own", context
             )
@@ -56,7 +57,15 @@ def metarm_train(
         from reasrm.cli.metarm import run_metarm
 
         named = flags.as_override(columns, "data.columns")
-        run_metarm(config, [*(overrides or ()), *named], run_dir, resume=resume, dry_run=dry_run, quiet=quiet)
+        run_metarm(
+            config,
+            [*(overrides or ()), *named],
+            run_dir,
+            resume=resume,
+            dry_run=dry_run,
+            quiet=quiet,
+            allow_other_server=allow_other_server,
+        )
 
 
 @metarm_app.command("score")
