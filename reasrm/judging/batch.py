@@ -118,9 +118,7 @@ def judge_file(
             run.check_all_done(scan.num_items, writer.num_read)
             settled = min(tally.rows + tally.errors, scan.num_items)  # more, where a limit was lowered
             run.check_all_done(scan.num_items, settled)
-        end = run.end()
-        ended = {key.name: getattr(end, key.name) for key in fields(end)}
-        return BatchResult(**ended, scan=scan, tally=tally, unreadable=writer.unreadable)
+        return run.end(BatchResult, scan=scan, tally=tally, unreadable=writer.unreadable)
 
 
 def first_unreadable(line: Mapping[str, Any]) -> str | None:
@@ -185,7 +183,7 @@ class _Writer:
             self._run.fail(item, result.code, result.message, result.attempts)
         else:
             line = result.to_json(judge=self._judge.label, seed=self._options.seed)
-            self._run.journal.put(item.id, line, item.digest)
+            self._run.put(item, line)
             self.count(line)
         self._report()
 

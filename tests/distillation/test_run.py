@@ -12,8 +12,9 @@ import pytest
 from reasrm.config import parse_config
 from reasrm.distillation.config import DistillConfig, TeacherSection
 from reasrm.distillation.plan import Teacher, make_plan
-from reasrm.distillation.run import Control, distil
+from reasrm.distillation.run import distil
 from reasrm.errors import ConfigError
+from reasrm.generation.run import RunControl
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.plan import JudgingOptions, plan_row
 from reasrm.protocol.sft_rows import read_sft_row
@@ -388,7 +389,7 @@ def test_a_failed_call_ends_its_comparison_until_it_is_tried_again(tmp_path: Pat
     mended = Answers(by_id({})), Answers(by_id({}))
     still = run(tmp_path, *mended, samples=1)
     assert (still.progress.errors, mended[0].asked, mended[1].asked) == (2, [], [])
-    done = run(tmp_path, *mended, samples=1, control=Control(retry_errors=True))
+    done = run(tmp_path, *mended, samples=1, control=RunControl(retry_errors=True))
     assert (mended[0].asked, mended[1].asked) == (["q0|AB|0"], ["q1|AB|repair-0"])
     assert (done.progress.errors, done.num_sft_rows) == (0, 3)
     adds_up(done, 3)
@@ -447,7 +448,7 @@ def test_other_settings_are_another_run(tmp_path: Path, changes: dict[str, Any],
     run(tmp_path, Answers(by_id({})))
     with pytest.raises(ConfigError, match=message):
         run(tmp_path, Answers(by_id({})), **changes)
-    anew = run(tmp_path, Answers(by_id({})), control=Control(restart=True), **changes)
+    anew = run(tmp_path, Answers(by_id({})), control=RunControl(restart=True), **changes)
     assert anew.num_sft_rows == 2
     assert (anew.files.folder / "calls.jsonl.old-1").is_file()
 
