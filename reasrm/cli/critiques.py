@@ -167,7 +167,7 @@ def _opened(
 @contextmanager
 def _progress(label: str, built: BuiltScorer) -> Iterator[Callable[[int, int, int], None]]:
     """Show items done with calls and errors, as `progress_bar` does."""
-    with progress_bar(label, unit=" critiques,", at_end=False) as update:
+    with progress_bar(label, unit=" critiques,") as update:
 
         def show(done: int, total: int, errors: int) -> None:
             calls = sum(cost.calls for cost in built.costs.values())
