@@ -27,7 +27,15 @@ from reasrm.training.stopping import Stop
 if TYPE_CHECKING:
     from reasrm.training.stage import Listener
 
-__all__ = ["clock", "describe_size", "run_rlvr", "run_sft", "run_training", "seconds_left", "training_listener"]
+__all__ = [
+    "clock",
+    "describe_size",
+    "run_rlvr",
+    "run_sft",
+    "run_training",
+    "seconds_left",
+    "training_listener",
+]
 
 
 def run_sft(

@@ -18,7 +18,14 @@ from reasrm.extras import require
 from reasrm.training.config import SFTStage, Stage
 from reasrm.training.ranges import expect_word
 
-__all__ = ["build_arguments", "check_machine", "optimizer_package", "sft_arguments", "uses_deepspeed", "weights_dtype"]
+__all__ = [
+    "build_arguments",
+    "check_machine",
+    "optimizer_package",
+    "sft_arguments",
+    "uses_deepspeed",
+    "weights_dtype",
+]
 
 
 def check_machine(stage: Stage, place: str) -> None:

@@ -225,7 +225,11 @@ def estimate_memory(
         "libraries": _LIBRARIES_ON_CPU * _GIB if arguments.use_cpu else 0,
     }
     earlier = parts["gradients"] if arguments.gradient_accumulation_steps > 1 else 0
-    begins = kept + max(layer, parts["logits"]) if arguments.gradient_checkpointing else kept + layer + parts["logits"]
+    begins = (
+        kept + max(layer, parts["logits"])
+        if arguments.gradient_checkpointing
+        else kept + layer + parts["logits"]
+    )
     held = max(earlier + begins, parts["gradients"] + layer)
     total = parts["weights"] + parts["optimizer"] + held + parts["libraries"]
     return {**{name: round(size / _GIB, 3) for name, size in parts.items()}, "total": round(total / _GIB, 3)}
@@ -243,7 +247,8 @@ def rollout_memory(
     """Return the memory of one process of RLVR in GiB: that of training, the reference, the cache of rollouts, total.
 
     The cache is not held at the same time as what a pass forward and back takes: the total counts the larger. Under
-    vLLM the cache is vLLM's, as much as `vllm_gpu_memory_utilization` allows it where it shares the GPU, and is not counted.
+    vLLM the cache is vLLM's, as much as `vllm_gpu_memory_utilization` allows it where it shares the GPU, and is not
+    counted.
 
     Args:
         memory: What `estimate_memory` says.

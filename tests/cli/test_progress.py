@@ -12,7 +12,7 @@ import pytest
 
 from reasrm.cli import console, training
 from reasrm.cli.training import clock, seconds_left, training_listener
-from tests.commands import here
+from tests.commands import here, write_rows
 from tests.test_configs import CONFIGS
 from tests.training.stages import write_stage
 
@@ -34,10 +34,7 @@ def shown(err: str, label: str) -> list[str]:
 
 
 def recorded(folder: Path, count: int) -> Path:
-    line = '{{"id": "q{n}", "prompt": "q", "response_a": "a", "response_b": "b", "label": "A", "completion": "[[A]]"}}\n'
-    path = folder / "rows.jsonl"
-    path.write_text("".join(line.format(n=n) for n in range(count)))
-    return path
+    return write_rows(folder / "rows.jsonl", count, completion="[[A]]")
 
 
 @pytest.mark.usefixtures("one_line")

@@ -164,7 +164,7 @@ WIDE = CONFIG | {"num_attention_heads": 2, "intermediate_size": 32}
 @pytest.mark.parametrize(
     ("changes", "trained", "expected"),
     [
-        # Two norms of 8 units: input, normalised input, output. Five times 8 units of attention, four times 32 of the MLP.
+        # Two norms of 8 units: input, normalised input, output. Attention five times 8 units, the MLP four times 32.
         ({}, GIB, 2 * (2 * 8 * (4 + 4 + 4) + 4 * (5 * 8 + 4 * 32))),
         ({"bf16": True}, GIB, 2 * (2 * 8 * (4 + 4 + 2) + 2 * (5 * 8 + 4 * 32)) + 2 * GIB / ROWS),
         ({}, GIB // 4, 2 * (2 * 8 * (4 + 4) + 4 * (5 * 8 + 4 * 32))),
@@ -182,7 +182,7 @@ def test_memory_of_activations(changes: dict[str, Any], trained: int, expected: 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        # 4,096 tokens at once, as wide as a tile on a GPU and as the vocabulary on a CPU; the gradient of 50 × 8 weights.
+        # 4,096 tokens at once, wide as a tile on a GPU, as the vocabulary on a CPU; the gradient of 50 × 8 weights.
         ({}, 4096 * 32768 * 4),
         ({"bf16": True}, 4096 * 32768 * 2),
         ({"use_cpu": True}, 4096 * 50 * 33),
