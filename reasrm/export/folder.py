@@ -30,6 +30,7 @@ from reasrm.export.merging import (
     stored_weights,
     weight_files,
 )
+from reasrm.export.overlaps import training_files
 from reasrm.export.place import building, check_apart, check_place
 from reasrm.export.source import Source, from_folders, from_run
 from reasrm.export.verify import TOLERANCE, Probe, check_same, difference, take_probe
@@ -307,6 +308,7 @@ def _identity(
     known = source.provenance
     trained = None
     if known is not None:
+        columns = known.config.get("data", {}).get("columns")
         trained = {
             "stage": known.stage,
             "step": known.step,
@@ -316,6 +318,8 @@ def _identity(
                 for name, file in known.manifest["inputs"].items()
                 if name.startswith(("train", "validation"))
             },
+            # SFT rows are whole judgments: no prompt of theirs can be compared with a pair's.
+            "files": [{**file, "columns": columns} for file in training_files(known) if known.stage != "sft"],
         }
     return {
         "format_version": FORMAT_VERSION,

@@ -7,16 +7,12 @@ evaluation are still at hand, unchanged, and hold pairs; SFT rows are whole judg
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from reasrm.curation.text import prompt_key
-from reasrm.errors import ReasrmError
 from reasrm.export.source import Provenance
-from reasrm.judging.inputs import JudgeInput
-from reasrm.tables import content_sha256
+from reasrm.judging.overlaps import prompt_keys
 
-__all__ = ["as_code", "describe_overlaps"]
+__all__ = ["as_code", "describe_overlaps", "training_files"]
 
 _LONGEST = 200
 _INERT = frozenset("`|\\<>")
@@ -38,13 +34,14 @@ def describe_overlaps(known: Provenance | None, results: Sequence[Mapping[str, A
             lines.append(f"- {as_code(name)} is the same file as {as_code(trained[file['sha256']])}")
     lines += [] if known is None else _selection(known)
     used = {file["sha256"]: name for name, file in inputs.items()}
-    learned = None if known is None else _prompts(_training_files(inputs), known)
+    columns = None if known is None else known.config.get("data", {}).get("columns")
+    learned = None if known is None else prompt_keys(training_files(known), columns)
     for result in results:
         measured: Sequence[_File] = result.get("inputs") or [{"sha256": str(result.get("data_sha256"))}]
         suite = f"- suite {as_code(result.get('suite'))}"
         same = [used[file["sha256"]] for file in measured if file["sha256"] in used]
         lines += [f"{suite} was measured on the file of {as_code(name)}" for name in same]
-        seen = _prompts(measured, None)
+        seen = prompt_keys(measured)
         if learned is not None and seen is not None:
             shared = sum(key in learned for key in seen)
             lines.append(f"{suite}: {shared} of {len(seen)} prompts are prompts of training rows")
@@ -67,26 +64,9 @@ def _selection(known: Provenance) -> list[str]:
     ]
 
 
-def _training_files(inputs: Mapping[str, _File]) -> list[_File]:
-    return [file for name, file in inputs.items() if name.startswith("train")]
-
-
-def _prompts(files: Sequence[_File], known: Provenance | None) -> set[bytes] | None:
-    """Return the keys of all prompts of some files, None where one is gone, changed, or holds no pairs."""
-    columns = None if known is None else known.config.get("data", {}).get("columns")
-    found: set[bytes] = set()
-    for file in files:
-        path = Path(file.get("path", ""))
-        try:
-            if not path.is_file() or content_sha256(path) != file["sha256"]:
-                return None
-            rows = [item.row for item in JudgeInput([path], columns=columns) if item.row is not None]
-        except (ReasrmError, OSError):
-            return None
-        if not rows:
-            return None
-        found |= {prompt_key(row.prompt) for row in rows}
-    return found if files else None
+def training_files(known: Provenance) -> list[_File]:
+    """Return the files that a run learned from, each a `path` and a `sha256`."""
+    return [file for name, file in known.manifest["inputs"].items() if name.startswith("train")]
 
 
 def as_code(value: Any) -> str:

@@ -29,6 +29,7 @@ from reasrm.generation.base import keep_provenance
 from reasrm.judging.aggregate import RowResult
 from reasrm.judging.inputs import InputRow, JudgeInput, Scan
 from reasrm.judging.judge import Judge, JudgeSession, RowFailure
+from reasrm.judging.overlaps import warn_of_training_rows
 from reasrm.judging.plan import JudgingOptions, check_options
 from reasrm.judging.tally import Tally
 from reasrm.protocol.prompts import OLD_SPEC, made_with_old_codes
@@ -128,6 +129,7 @@ def judge_file(
         scan = rows.scan()
         if control.on_scan is not None:
             control.on_scan(scan)
+        warn_of_training_rows(judge, rows, scan)
         if control.secret_codes and options.code_secret is None:
             kept = None if control.restart else journal.identity.get("code_secret")
             options = replace(options, code_secret=kept or secrets.token_hex(16))

@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from reasrm.config import read_yaml
 from reasrm.errors import InputError
 from reasrm.files import file_sha256, remembered_sha256
 
-__all__ = ["check_files", "hash_model", "learned_from", "refuse_changed"]
+__all__ = ["check_files", "hash_model", "learned_from", "refuse_changed", "trained_on"]
 
 _LOG = logging.getLogger("reasrm")
 
@@ -67,10 +68,21 @@ def check_files(folder: Path) -> tuple[str, ...]:
 
 def learned_from(folder: Path) -> dict[str, str]:
     """Return the files that a judge learned from or was chosen by: SHA-256 → what its run calls them."""
+    inputs = _trained(folder).get("inputs")
+    return {str(sha256): str(name) for name, sha256 in inputs.items()} if isinstance(inputs, dict) else {}
+
+
+def trained_on(folder: Path) -> tuple[dict[str, Any], ...]:
+    """Return where the files lay that a judge learned from: `path`, `sha256` and the `columns` of their rows."""
+    files = _trained(folder).get("files")
+    known = [file for file in files if isinstance(file, dict)] if isinstance(files, list) else []
+    return tuple(file for file in known if isinstance(file.get("path"), str) and "sha256" in file)
+
+
+def _trained(folder: Path) -> dict[str, Any]:
     identity = read_yaml(folder / "judge.json")
     trained = identity.get("trained") if isinstance(identity, dict) else None
-    inputs = trained.get("inputs") if isinstance(trained, dict) else None
-    return {str(sha256): str(name) for name, sha256 in inputs.items()} if isinstance(inputs, dict) else {}
+    return trained if isinstance(trained, dict) else {}
 
 
 def refuse_changed(folder: Path, changes: Collection[str]) -> None:
