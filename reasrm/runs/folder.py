@@ -73,7 +73,7 @@ class RunFolder:
         Raises:
             LockedError: Another process writes the folder.
             ConfigError: The folder holds a run and `resume` is false, or another run than this one, or other files.
-            InputError: An input cannot be read.
+            InputError: An input cannot be read, or is not what the run read.
             EnvironmentProblem: The folder cannot be written.
         """
         folder, made = _make(Path(path))

@@ -112,7 +112,8 @@ def expect_same(
     """Refuse to go on with another run.
 
     Raises:
-        ConfigError: Seed, config or an input differs; every difference is named.
+        ConfigError: Seed or config differs; every difference is named.
+        InputError: Only inputs do.
     """
     lengths: list[str] = []
     changes = [
@@ -127,6 +128,7 @@ def expect_same(
         changes += [f"{key} was {_show(old, key)}, is {_show(new, key)}" for key in keys]
         lengths = [key for key in keys if key in _LENGTHS]
         changes = changes or ["config.json was edited"]
+    otherwise = bool(changes)
     old_inputs, new_inputs = recorded["inputs"], manifest["inputs"]
     for name in sorted({*old_inputs, *new_inputs}):
         old_hash, new_hash = (i.get(name, {}).get("sha256") for i in (old_inputs, new_inputs))
@@ -136,7 +138,7 @@ def expect_same(
             changes.append(f"the input {name!r} ({source}) {what}")
     if changes:
         only_longer = len(changes) == len(lengths) > 0
-        raise ConfigError(
+        raise (ConfigError if otherwise else InputError)(
             f"the run was begun otherwise: {'; '.join(changes)}",
             place=str(folder),
             remedy=_LONGER.format(folder) if only_longer else _ANEW,
