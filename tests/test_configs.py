@@ -271,3 +271,10 @@ def test_documented_lines_name_files_and_flags_that_exist() -> None:
                 assert word in known, word
             if word.startswith(("configs/", "train/")):
                 assert (ROOT / word).is_file(), word
+
+
+@pytest.mark.parametrize("path", [*RECIPES, *RLVR, *METARM], ids=lambda path: path.stem)
+def test_a_kill_at_an_early_moment_loses_little(path: Path) -> None:
+    """At most twenty steps, a fifth of a run of known length."""
+    trainer = read(path)["trainer"]
+    assert trainer["save_steps"] <= min(20, trainer.get("max_steps", 100) / 5)

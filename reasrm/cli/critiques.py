@@ -137,7 +137,7 @@ def _opened(
 @contextmanager
 def _progress(label: str, built: BuiltScorer) -> Iterator[Callable[[Progress], None]]:
     """Show items done with calls and errors, as `progress_bar` does."""
-    with progress_bar(label, unit=" critiques,", at_end=False) as update:
+    with progress_bar(label, unit=" critiques,") as update:
 
         def show(progress: Progress) -> None:
             calls = sum(cost.calls for cost in built.costs.values())

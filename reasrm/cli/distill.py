@@ -55,7 +55,7 @@ def run_distill(
 @contextmanager
 def distilling_progress(label: str) -> Iterator[Callable[[Progress], None]]:
     """Show comparisons settled with answers and tokens, as `progress_bar` does."""
-    with progress_bar(label, unit=" comparisons,", at_end=False) as update:
+    with progress_bar(label, unit=" comparisons,") as update:
         yield lambda progress: update(progress.settled, progress.total, _describe(progress))
 
 

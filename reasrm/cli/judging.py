@@ -105,7 +105,7 @@ def _note_critiques() -> Callable[[int, int], None]:
     is_due = now_and_then()
 
     def tell(done: int, total: int) -> None:
-        if is_due():
+        if is_due() or done == total:
             note(f"critiques: {done:,} of {total:,}")
 
     return tell

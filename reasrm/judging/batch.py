@@ -20,6 +20,7 @@ from reasrm.generation.run import DurableRun, RunControl, RunEnd
 from reasrm.judging.aggregate import RowResult
 from reasrm.judging.inputs import InputRow, JudgeInput, Scan
 from reasrm.judging.judge import Judge, JudgeSession, RowFailure
+from reasrm.judging.overlaps import warn_of_training_rows
 from reasrm.judging.plan import JudgingOptions, check_options, check_shown
 from reasrm.judging.tally import Tally
 from reasrm.protocol.prompts import OLD_SPEC, made_with_old_codes
@@ -96,6 +97,7 @@ def judge_file(
     with DurableRun(output, control, kind="judge", inputs=rows.paths) as run:
         scan = rows.scan()
         run.scanned(scan)
+        warn_of_training_rows(judge, rows, scan)
         if control.secret_codes and options.code_secret is None:
             kept = None if control.restart else run.journal.identity.get("code_secret")
             options = replace(options, code_secret=kept or secrets.token_hex(16))

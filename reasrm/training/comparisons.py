@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -106,11 +106,11 @@ class Overlap:
     prompts: int
 
 
-def overlap(measured: EncodedComparisons, learned: EncodedComparisons) -> Overlap:
-    """Return how many pairs of one are in the other, too."""
-    prompts = {prompt.comparison.prompt for prompt in learned.prompts}
-    rows = {_content(prompt.comparison) for prompt in learned.prompts}
-    pairs = measured.rows().values()
+def overlap(measured: Iterable[Comparison], learned: Iterable[Comparison]) -> Overlap:
+    """Return how many pairs of one are in the other, too; a pair shown in both orders counts once."""
+    learned = list(learned)
+    prompts, rows = {pair.prompt for pair in learned}, {_content(pair) for pair in learned}
+    pairs = {pair.id: pair for pair in measured}.values()
     return Overlap(
         sum(_content(pair) in rows for pair in pairs), sum(pair.prompt in prompts for pair in pairs)
     )

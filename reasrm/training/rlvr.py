@@ -85,7 +85,11 @@ class Comparisons:
 
     def overlaps(self) -> dict[str, Overlap]:
         """Return what each validation split has in common with the training rows."""
-        return {name: overlap(found, self.train) for name, found in self.validation.items()}
+        learned = [prompt.comparison for prompt in self.train.prompts]
+        return {
+            name: overlap((prompt.comparison for prompt in found.prompts), learned)
+            for name, found in self.validation.items()
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts that the run keeps."""
