@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from reasrm.judged import JudgedRow
 from reasrm.metrics.intervals import clustered_mean, wilson
+from reasrm.records import ParseStatus
 
 __all__ = ["Tally"]
 
@@ -60,26 +62,25 @@ class Tally:
         rows = self.rows + self.errors
         return (self.statuses["ok"] + self.statuses["split"]) / rows if rows else None
 
-    def add(self, line: Mapping[str, Any]) -> None:
+    def add(self, row: JudgedRow) -> None:
         """Count one output row."""
-        self.statuses[line["status"]] += 1
-        self.num_flagged += "flagged" in line
-        correct, group = line.get("correct"), line.get("group")
-        if correct is not None and not isinstance(group, str):
-            self.right[bool(correct)] += 1
-        elif correct is not None and isinstance(group, str):
-            right, rows = self.groups.get(group, (0, 0))
-            self.groups[group] = right + bool(correct), rows + 1
-        if len({judgment["order"] for judgment in line["judgments"] if judgment["status"] == "ok"}) == 2:
+        self.statuses[row.status.value] += 1
+        self.num_flagged += bool(row.flagged)
+        if row.correct is not None and row.group is None:
+            self.right[row.correct] += 1
+        elif row.correct is not None and row.group is not None:
+            right, rows = self.groups.get(row.group, (0, 0))
+            self.groups[row.group] = right + row.correct, rows + 1
+        if len({judgment.order for judgment in row.judgments if judgment.status is ParseStatus.OK}) == 2:
             self.num_both_orders += 1
-            self.num_consistent += bool(line["consistent"])
+            self.num_consistent += bool(row.consistent)
         first = sided = 0
-        for judgment in line["judgments"]:
-            self.parses[judgment["status"]] += 1
-            self.num_tokens += judgment.get("num_tokens") or 0
-            if judgment["verdict"] in ("A", "B"):
+        for judgment in row.judgments:
+            self.parses[judgment.status.value] += 1
+            self.num_tokens += judgment.num_tokens or 0
+            if judgment.winner in ("A", "B"):
                 sided += 1
-                first += judgment["verdict"] == judgment["order"][0]
+                first += judgment.winner == judgment.order[0]
         if sided:
             self.sided[first, sided] += 1
 
