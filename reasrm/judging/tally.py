@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,8 +99,9 @@ class Tally:
         }
 
     def _accuracy(self) -> dict[str, Any] | None:
-        alone = [(float(right), 1) for right, rows in sorted(self.right.items()) for _ in range(rows)]
-        return _share([*alone, *self.groups.values()])
+        credits = Counter({(int(right), 1): rows for right, rows in self.right.items()})
+        credits.update(self.groups.values())
+        return _share(credits)
 
     def summary(self) -> dict[str, Any]:
         """Return the counts and rates for the last line of stdout. A rate over nothing is null.
@@ -119,11 +120,11 @@ class Tally:
             "consistency": wilson(self.num_consistent, self.num_both_orders).as_dict()
             if self.num_both_orders
             else None,
-            "position_a_rate": _share(list(self.sided.elements())),
+            "position_a_rate": _share(self.sided),
             "tokens": self.num_tokens,
             "flagged": self.num_flagged,
         }
 
 
-def _share(parts: Sequence[tuple[float, int]]) -> dict[str, Any] | None:
+def _share(parts: Mapping[tuple[int, int], int]) -> dict[str, Any] | None:
     return clustered_mean(parts, 0).as_dict() if parts else None
