@@ -191,8 +191,8 @@ def _check_values(value: Any, place: str) -> None:
             )
         elif isinstance(item, str) and ("\0" in item or not item.isascii() and _SURROGATE.search(item)):
             raise ConfigError(
-                f"{name.removeprefix('.')}: holds a NUL character or half a character",
-                place=place,
+                "holds a NUL character or half a character",
+                place=f"{place}: {name[1:]}" if name else place,
                 remedy="leave it out",
             )
 
