@@ -67,6 +67,11 @@ def test_import_and_curate_take_columns(tmp_path):
     bare = here("data", "import", "--input", table, "--output", tmp_path / "none.jsonl")
     assert bare.returncode == 4
     assert "--columns" in summary(bare)["message"]
+    lines = tmp_path / "rows.jsonl"
+    lines.write_text('{"question": "Q", "chosen": "x a", "rejected": "x b"}\n' * 2)
+    other = here("data", "import", "--input", lines, "--output", tmp_path / "none.jsonl")
+    assert "the first: the row has the text column 'question'" in other.stderr
+    assert other.stderr.count("--columns prompt=question") == 1
     result = here(
         "data", "import", "--input", table, "--columns", COLUMNS, "--output", tmp_path / "pairs.jsonl"
     )
