@@ -273,6 +273,17 @@ def test_documented_lines_name_files_and_flags_that_exist() -> None:
                 assert (ROOT / word).is_file(), word
 
 
+def test_the_page_names_what_shares_a_recipe_out() -> None:
+    page = (ROOT / "docs" / "configs.md").read_text(encoding="utf-8")
+    hardware = dict(re.findall(r"^\| `(.*?)` \| .*? \| (.*?) \|", page, re.MULTILINE))
+    said = {path: hardware[str(path.relative_to(CONFIGS))] for path in (*RECIPES, *RLVR, *METARM)}
+    engines = {"zero2": "ZeRO-2", "zero3": "ZeRO-3", "fsdp2": "FSDP2"}
+    named = [(path, file) for path in said for file, engine in engines.items() if engine in said[path]]
+    assert len(named) >= 10
+    for path, file in named:
+        assert file in " ".join(launch_line(path)), path
+
+
 @pytest.mark.parametrize("path", [*RECIPES, *RLVR, *METARM], ids=lambda path: path.stem)
 def test_a_kill_at_an_early_moment_loses_little(path: Path) -> None:
     """At most twenty steps, a fifth of a run of known length."""
