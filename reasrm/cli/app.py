@@ -12,8 +12,9 @@ from reasrm.cli import flags
 from reasrm.cli.console import chatter_to_stderr, guarded, print_summary, set_quiet
 from reasrm.cli.critiques_verbs import critiques_app
 from reasrm.cli.data_verbs import data_app
-from reasrm.cli.flags import JudgingFlags, takes_judging_flags
+from reasrm.cli.flags import JudgingFlags, takes_flags
 from reasrm.cli.metarm_verbs import metarm_app
+from reasrm.cli.rubrics_verbs import rubrics_app
 from reasrm.cli.sandbox_verbs import sandbox_app
 from reasrm.cli.summary import start_clock
 
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(critiques_app, name="critiques")
 app.add_typer(metarm_app, name="metarm")
+app.add_typer(rubrics_app, name="rubrics")
 app.add_typer(sandbox_app, name="sandbox")
 
 
@@ -58,7 +60,7 @@ def _root(
 
 
 @app.command("judge")
-@takes_judging_flags
+@takes_flags(JudgingFlags)
 def judge_command(
     *,
     output: Annotated[Path, typer.Option("--output", help="Where judged rows go; never an input.")],
@@ -75,7 +77,7 @@ def judge_command(
 
 
 @app.command("eval")
-@takes_judging_flags
+@takes_flags(JudgingFlags)
 def eval_command(
     *,
     suite: Annotated[
