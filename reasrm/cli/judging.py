@@ -53,10 +53,10 @@ _WRITE = "write:"
 def run_judge(flags: JudgingFlags, output: Path) -> None:
     """Judge a file and end with the exit code of `interface.md`."""
     judge, options, rows = open_judging(flags, default_spec=None)
+    rows, written = _written_first(flags, judge, rows, output.parent, f"{output.name}.")
     if flags.dry_run:
         _dry_run("judge", judge, options, rows)
         return
-    rows, written = _written_first(flags, judge, rows, output.parent, f"{output.name}.")
     with closing(judge.backend), judging_progress("judging") as on_progress:
         result = judge_file(judge, rows, output, options, run_control(flags, on_progress, written))
     summary: dict[str, Any] = {"command": "judge", "output": str(output), **result.tally.summary()}
@@ -80,10 +80,10 @@ def run_eval(suite_name: str, flags: JudgingFlags, output: Path, critiques: Path
             print_summary({"command": "eval", "output": str(output), **result})
             return
     judge, options, rows = open_judging(flags, default_spec=suite.default_spec)
+    rows, written = _written_first(flags, judge, rows, output, "")
     if flags.dry_run:
         _dry_run("eval", judge, options, rows)
         return
-    rows, written = _written_first(flags, judge, rows, output, "")
     with closing(judge.backend), judging_progress(suite.name) as on_progress:
         evaluation = evaluate(
             suite,

@@ -32,12 +32,12 @@ from reasrm.generation.budget import BudgetReached, Meter
 from reasrm.hashing import derive_seed, digest
 from reasrm.judging.batch import naming_old_codes
 from reasrm.judging.inputs import InputRow, Scan
-from reasrm.judging.plan import check_shown
+from reasrm.judging.plan import check_shown, check_sightings
 from reasrm.records import Comparison, Order, PreferencePair
 from reasrm.requests import Completion, Request
 from reasrm.runs.origin import checks_of, write_origin
 
-__all__ = ["Control", "DistillResult", "Progress", "distil"]
+__all__ = ["Control", "DistillResult", "Progress", "check_rows", "distil"]
 
 
 @dataclass(slots=True)
@@ -134,13 +134,13 @@ def distil(setup: Setup, control: Control | None = None) -> DistillResult:
         scan = setup.rows.scan()
         if control.on_scan is not None:
             control.on_scan(scan)
-        check_shown(setup.spec, scan, str(setup.rows.paths[0]))
+        rubrics = check_rows(setup, scan)
         plan, invalid = make_plan(setup)
         check_all_done(setup.rows.paths, scan.num_items, plan.num_rows)
         with naming_old_codes(setup.spec):
             resume = start_journal(
                 journal,
-                {"input_sha256": scan.sha256, "source": scan.source, **_identity(setup)},
+                {"input_sha256": scan.sha256, "source": scan.source, **rubrics, **_identity(setup)},
                 setup.rows.contents,
                 restart=control.restart,
                 retry_errors=control.retry_errors,
@@ -178,6 +178,21 @@ def distil(setup: Setup, control: Control | None = None) -> DistillResult:
             cost=meter.summary(),
             budget=reached,
         )
+
+
+def check_rows(setup: Setup, scan: Scan) -> dict[str, Any]:
+    """Refuse rows that cannot be shown, or whose rubrics carry their labels; return what of this is identity.
+
+    Raises:
+        ConfigError: The spec never shows what the rows say, or authors of rubrics knew the labels.
+    """
+    place, given = str(setup.rows.paths[0]), setup.rows.identity["rubrics"]
+    check_shown(setup.spec, scan, place)
+    saw = check_sightings(setup.spec, scan, place, allowed=setup.config.rubrics_that_saw_labels)
+    return {
+        **({} if given is None else {"rubrics": given}),
+        **({"rubrics_that_saw_labels": True} if saw else {}),
+    }
 
 
 def _identity(setup: Setup) -> dict[str, Any]:
