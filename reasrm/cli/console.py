@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from reasrm.cli.summary import complete
 from reasrm.errors import ReasrmError
-from reasrm.pipes import forget_spooled
+from reasrm.pipes import as_typed, forget_spooled
 from reasrm.printable import escape_json, printable
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class _Printable(logging.Formatter):
     """What a log says of rows and files moves no cursor."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+        return printable(as_typed(super().format(record)))
 
 
 def is_quiet() -> bool:
@@ -63,7 +64,7 @@ def is_quiet() -> bool:
 def note(text: str) -> None:
     """Say something to a person; control characters of rows and files are shown, not obeyed."""
     if not _state["quiet"]:
-        print(printable(text), file=sys.stderr, flush=True)
+        print(printable(as_typed(text)), file=sys.stderr, flush=True)
 
 
 def print_summary(summary: Mapping[str, Any], code: int = 0) -> None:
@@ -73,7 +74,8 @@ def print_summary(summary: Mapping[str, Any], code: int = 0) -> None:
     sys.stdout.flush()
     stream = sys.__stdout__  # whatever `chatter_to_stderr` has put in its place
     if stream is not None:
-        line = escape_json(orjson.dumps(complete(summary, code), option=orjson.OPT_NON_STR_KEYS).decode())
+        line = orjson.dumps(complete(summary, code), option=orjson.OPT_NON_STR_KEYS).decode()
+        line = escape_json(as_typed(line, lambda path: json.dumps(path, ensure_ascii=False)[1:-1]))
         stream.buffer.write(line.encode() + b"\n")
         stream.buffer.flush()
 
@@ -136,7 +138,7 @@ def guarded() -> Iterator[None]:
 def judging_progress(label: str) -> Iterator[Callable[[Tally], None]]:
     """Show rows done with rate, coverage and tokens, as `progress_bar` does."""
     started = time.monotonic()
-    with progress_bar(label, unit=" rows,", at_end=False) as update:
+    with progress_bar(label, unit=" rows,") as update:
         yield lambda tally: update(
             tally.rows + tally.errors, tally.total, _describe(tally, time.monotonic() - started)
         )
@@ -150,15 +152,14 @@ def _describe(tally: Tally, elapsed_s: float) -> str:
 
 
 @contextmanager
-def progress_bar(
-    label: str, *, unit: str = "", at_end: bool = True
-) -> Iterator[Callable[[int, int, str], None]]:
+def progress_bar(label: str, *, unit: str = "") -> Iterator[Callable[[int, int, str], None]]:
     """Show how far a loop is: a bar on a terminal, a line now and then elsewhere. Call it with done, total, extra.
+
+    Where a line was shown the last count gets one, too.
 
     Args:
         label: What is being done.
         unit: What a line says behind the count.
-        at_end: Whether the last count gets a line in any case.
     """
     if _state["quiet"]:
         yield lambda done, total, extra: None
@@ -168,12 +169,18 @@ def progress_bar(
             yield lambda done, total, extra: progress.update(task, completed=done, total=total, extra=extra)
     else:
         is_due = now_and_then()
+        said = last = ""
 
         def update(done: int, total: int, extra: str) -> None:
-            if is_due() or (at_end and done == total):
-                note(f"{label}: {done}/{total}{unit} {extra}")
+            nonlocal said, last
+            last = f"{label}: {done}/{total}{unit} {extra}"
+            if is_due():
+                said = last
+                note(said)
 
         yield update
+        if said not in ("", last):
+            note(last)
 
 
 def bars() -> Progress:

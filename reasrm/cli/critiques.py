@@ -2,59 +2,45 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from reasrm.cli.console import chatter_to_stderr, finish, note, progress_bar
-from reasrm.cli.judging import StopNotice
+from reasrm.cli.console import finish, note, progress_bar
+from reasrm.cli.flags import CritiqueFlags
+from reasrm.cli.running import StopNotice, add_end, note_resume
 from reasrm.cli.summary import progress
-from reasrm.config import parse_config, read_settings
+from reasrm.config import EndpointSection, parse_config, read_settings
 from reasrm.critiques import CritiqueSection
-from reasrm.durable import ResumeState, read_records
 from reasrm.evaluation.critique_rows import FileScan
-from reasrm.evaluation.critique_runs import Control, Result, extract_file, score_file
+from reasrm.evaluation.critique_runs import Result, extract_file, score_file
 from reasrm.evaluation.critiques import CritiqueEvaluation
 from reasrm.evaluation.table import format_estimate
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
+from reasrm.generation.run import Progress, RunControl
 from reasrm.pipes import settled
 from reasrm.scorers.critiques import BuiltScorer, build_critique_scorer
+from reasrm.tables import given_columns
 
 __all__ = ["run_extract", "run_score"]
 
+_OF_THE_MODEL = ("model", "extra_body", "max_tokens")
 
-def run_extract(
-    path: Path,
-    output: Path,
-    *,
-    source: str,
-    field: str,
-    settings: Mapping[str, Any],
-    backend: Mapping[str, Any],
-    restart: bool,
-    retry_errors: bool,
-    allow_other_server: bool,
-) -> None:
+
+def run_extract(path: Path, extractor: str, flags: CritiqueFlags) -> None:
     """Read core arguments and end with the exit code of `interface.md`.
 
     Args:
         path: Rows with critiques, or judged rows.
-        output: Where arguments go.
-        source: The rows' schema.
-        field: What holds the critique.
-        settings: `extractor`, `model`, `cache` and `max_tokens` of a `CritiqueSection`; None is left out.
-        backend: Options of `open_backend`.
-        restart: Move an earlier output aside.
-        retry_errors: Try again what failed.
-        allow_other_server: Go on where another server answered before.
+        extractor: `rules`, `sandbox` or `model`.
+        flags: The rest.
     """
-    path = settled(path)
+    path, output = settled(path), flags.output
+    settings = {"extractor": extractor, **flags.asked}
     section = parse_config(CritiqueSection, _given(settings), "the flags")
-    with chatter_to_stderr(), _opened(section, output, backend) as (built, model):
+    with _opened(section, output, flags.backend) as (built, model):
         from reasrm.scorers.extractor import PROMPT_HASH, ModelExtractor
 
         by_model = isinstance(built.extract, ModelExtractor)
@@ -65,57 +51,42 @@ def run_extract(
         }
         read = built.extract.read if isinstance(built.extract, ModelExtractor) else built.extract
         with _progress("extracting", built) as on_progress:
-            control = _control(
-                on_progress,
-                model,
-                restart=restart,
-                retry_errors=retry_errors,
-                allow_other_server=allow_other_server,
-            )
             result = extract_file(
-                path, output, read, source=source, name=field, identity=identity, control=control
+                path,
+                output,
+                read,
+                source=flags.source,
+                name=flags.field,
+                columns=given_columns(flags.columns),
+                identity=identity,
+                control=_control(on_progress, flags),
+                model=model,
             )
     _finish("critiques extract", output, result, built)
 
 
 def run_score(
-    judged: Path,
-    reference: Path,
-    output: Path,
-    *,
-    config: Path | None,
-    source: str,
-    field: str,
-    settings: Mapping[str, Any],
-    backend: Mapping[str, Any],
-    restart: bool,
-    retry_errors: bool,
-    allow_other_server: bool,
+    judged: Path, reference: Path, config: Path | None, compared: Mapping[str, Any], flags: CritiqueFlags
 ) -> None:
     """Score the critiques of judged rows and end with the exit code of `interface.md`.
 
     Args:
         judged: What `reasrm judge` wrote.
         reference: Rows with reference critiques.
-        output: Where scores go.
         config: A `CritiqueEvaluation` as YAML.
-        source: The schema of the reference rows.
-        field: What holds a judgment's critique.
-        settings: Keys that win over the config; None is left out.
-        backend: Options of `open_backend`.
-        restart: Move an earlier output aside.
-        retry_errors: Try again what failed.
-        allow_other_server: Go on where another server answered before.
+        compared: Keys of it that win over the config; None is left out.
+        flags: The rest.
     """
-    judged, reference = settled(judged), settled(reference)
+    judged, reference, output = settled(judged), settled(reference), flags.output
+    settings = {**compared, **flags.asked}
     raw = {} if config is None else read_settings(config)
     place = "the flags" if config is None else str(config)
     section = parse_config(CritiqueEvaluation, {**raw, **_given(settings)}, place)
-    with chatter_to_stderr(), _opened(section, output, backend) as (built, model):
+    with _opened(section, output, flags.backend) as (built, model):
         from reasrm.scorers import extractor, matcher
 
         prompts = [extractor.PROMPT_HASH, matcher.PROMPT_HASH] if section.asks_model else None
-        rules = section.model_dump(mode="json", exclude={"cache", "model", "max_tokens"}, exclude_none=True)
+        rules = {key: value for key, value in section.meaning().items() if key not in _OF_THE_MODEL}
         with _progress("scoring", built) as on_progress:
             result = score_file(
                 judged,
@@ -123,21 +94,17 @@ def run_score(
                 output,
                 built,
                 built.extract,
-                source=source,
-                name=field,
+                source=flags.source,
+                name=flags.field,
+                columns=given_columns(flags.columns),
                 least_f1=section.least_f1,
                 identity={
                     "critiques": rules,
                     "model": None if model is None else model.identity,
                     "prompts": prompts,
                 },
-                control=_control(
-                    on_progress,
-                    model,
-                    restart=restart,
-                    retry_errors=retry_errors,
-                    allow_other_server=allow_other_server,
-                ),
+                control=_control(on_progress, flags),
+                model=model,
             )
     _finish("critiques score", output, result, built)
 
@@ -156,8 +123,10 @@ def _opened(
     opened: list[Backend] = []
     with ExitStack() as stack:
 
-        def open_model(name: str) -> Backend:
-            opened.append(stack.enter_context(closing(open_backend(name, **options))))
+        def open_model(name: str, **own: Any) -> Backend:
+            usual = EndpointSection().endpoint_options()
+            flags = {key: value for key, value in options.items() if value != usual.get(key)}
+            opened.append(stack.enter_context(closing(open_backend(name, **{**own, **flags}))))
             return opened[-1]
 
         built = build_critique_scorer(section, open_model)
@@ -166,32 +135,25 @@ def _opened(
 
 
 @contextmanager
-def _progress(label: str, built: BuiltScorer) -> Iterator[Callable[[int, int, int], None]]:
+def _progress(label: str, built: BuiltScorer) -> Iterator[Callable[[Progress], None]]:
     """Show items done with calls and errors, as `progress_bar` does."""
-    with progress_bar(label, unit=" critiques,", at_end=False) as update:
+    with progress_bar(label, unit=" critiques,") as update:
 
-        def show(done: int, total: int, errors: int) -> None:
+        def show(progress: Progress) -> None:
             calls = sum(cost.calls for cost in built.costs.values())
-            update(done, total, f"{calls} calls, {errors} err" if built.costs else f"{errors} err")
+            said = f"{calls} calls, {progress.errors} err" if built.costs else f"{progress.errors} err"
+            update(progress.done, progress.total, said)
 
         yield show
 
 
-def _control(
-    on_progress: Callable[[int, int, int], None],
-    model: Backend | None,
-    *,
-    restart: bool,
-    retry_errors: bool,
-    allow_other_server: bool,
-) -> Control:
-    return Control(
-        restart=restart,
-        retry_errors=retry_errors,
-        model=model,
-        allow_other_server=allow_other_server,
+def _control(on_progress: Callable[[Progress], None], flags: CritiqueFlags) -> RunControl:
+    return RunControl(
+        restart=flags.restart,
+        retry_errors=flags.retry_errors,
+        allow_other_server=flags.allow_other_server,
         on_scan=_note_scan,
-        on_start=_note_resume,
+        on_start=note_resume("critiques"),
         on_progress=on_progress,
         on_stop=StopNotice(),
     )
@@ -202,15 +164,6 @@ def _note_scan(scan: FileScan) -> None:
         f"input: {scan.num_rows} rows with {scan.num_critiques} critiques, {scan.num_without} without, "
         f"{scan.num_invalid} invalid"
     )
-
-
-def _note_resume(resume: ResumeState) -> None:
-    for warning in resume.warnings:
-        note(f"warning: {warning}")
-    if resume.num_done:
-        note(f"continuing: {resume.num_done} critiques are done")
-    if resume.num_errors:
-        note(f"skipping {resume.num_errors} lines of the error file; --retry-errors tries them again")
 
 
 def _finish(command: str, output: Path, result: Result, built: BuiltScorer) -> None:
@@ -232,16 +185,4 @@ def _finish(command: str, output: Path, result: Result, built: BuiltScorer) -> N
         **result.summary,
         "cost": {name: cost.as_dict() for name, cost in built.costs.items()},
     }
-    code = 0
-    if result.signum is not None:
-        code = 128 + result.signum
-        summary["interrupted"] = True
-        note("stopped; the same command continues")
-    elif result.num_errors:
-        code = 3
-        summary["errors_file"] = str(result.errors)
-        errors = list(islice(read_records(result.errors), 1000))
-        reason, count = Counter(str(error["code"]) for error in errors).most_common(1)[0]
-        first = next(error["message"] for error in errors if error["code"] == reason)
-        note(f"{result.num_errors} failed, see {result.errors}\n  {reason} × {count}, first: {first}")
-    finish(summary, code)
+    finish(summary, add_end(summary, result, f"{sum(result.counts.values())} of {result.total} critiques"))

@@ -7,15 +7,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reasrm.cli.console import finish, note, progress_bar
-from reasrm.cli.judging import StopNotice
+from reasrm.cli.running import StopNotice, add_end, note_resume
 from reasrm.cli.summary import progress
 from reasrm.cli.training import describe_size, run_training
+from reasrm.tables import given_columns
 
 __all__ = ["run_metarm", "run_score"]
 
 
 def run_metarm(
-    config: Path, overrides: list[str], run_dir: Path | None, *, resume: bool, dry_run: bool, quiet: bool
+    config: Path,
+    overrides: list[str],
+    run_dir: Path | None,
+    *,
+    resume: bool,
+    dry_run: bool,
+    quiet: bool,
+    allow_other_server: bool,
 ) -> None:
     """Train a MetaRM, or say what that would do and need."""
 
@@ -27,7 +35,17 @@ def run_metarm(
 
         return stage, metarm_stage
 
-    run_training("metarm", opened, _describe, config, run_dir, resume, dry_run, quiet)
+    run_training(
+        "metarm",
+        opened,
+        _describe,
+        config,
+        run_dir,
+        resume,
+        dry_run,
+        quiet,
+        allow_other_server=allow_other_server,
+    )
 
 
 def _describe(plan: Mapping[str, Any]) -> None:
@@ -59,6 +77,7 @@ def run_score(
     output: Path,
     *,
     pairs: Sequence[Path],
+    columns: str | None,
     bonus_scale: Literal["published", "calibrated"] | None,
     limit: int | None,
     batch_size: int,
@@ -68,10 +87,11 @@ def run_score(
     restart: bool,
 ) -> None:
     """Score critiques and end with the exit code of `interface.md`."""
+    from reasrm.generation.run import RunControl
     from reasrm.training.metarm_critiques import critiques_of
-    from reasrm.training.metarm_score import ScoreControl, open_metarm, score_file
+    from reasrm.training.metarm_score import open_metarm, score_file
 
-    rows = critiques_of(inputs, pairs, limit)
+    rows = critiques_of(inputs, pairs, limit, given_columns(columns))
     metarm = open_metarm(folder, device=device, dtype=dtype)
     with progress_bar("scoring", unit=" critiques,") as update:
         result = score_file(
@@ -80,23 +100,15 @@ def run_score(
             output,
             batch_size=batch_size,
             bonus_scale=bonus_scale,
-            control=ScoreControl(
+            control=RunControl(
                 restart=restart,
                 retry_errors=retry_errors,
-                say=note,
-                on_progress=lambda done, total: update(done, total, ""),
+                on_start=note_resume("critiques"),
+                on_progress=lambda now: update(now.done, now.total, ""),
                 on_stop=StopNotice(),
             ),
         )
     summary = {"command": "metarm score", "output": str(output), "metarm": str(folder), **result.summary()}
-    summary["progress"] = progress("critiques", result.total, result.done, result.errors)
-    code = 0
-    if result.signum is not None:
-        code = 128 + result.signum
-        summary["interrupted"] = True
-        note("stopped; the same command continues")
-    elif result.errors:
-        code = 3
-        summary["errors_file"] = str(result.errors_file)
-        note(f"{result.errors} rows could not be scored, see {result.errors_file}")
-    finish(summary, code)
+    done = result.statuses.total() + result.num_errors
+    summary["progress"] = progress("critiques", result.total, done, result.num_errors)
+    finish(summary, add_end(summary, result, f"{done} of {result.total} critiques"))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reasrm.cli.flags import WritingFlags, takes_flags
+from reasrm.cli.flags import WritingFlags, takes
 
 __all__ = ["rubrics_app"]
 
@@ -20,7 +20,7 @@ rubrics_app = typer.Typer(
 
 
 @rubrics_app.command("write")
-@takes_flags(WritingFlags)
+@takes(WritingFlags)
 def rubrics_write(
     *,
     output: Annotated[Path, typer.Option("--output", help="Where rubrics go; never an input.")],

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reasrm.durable import IdentityMismatch
+from reasrm.durable import IdentityMismatch, ResumeState
 from reasrm.errors import ConfigError
 from reasrm.generation.run import RunControl
 from reasrm.judging.aggregate import rule_status
@@ -20,12 +20,14 @@ from reasrm.judging.batch import BatchResult, judge_file
 from reasrm.judging.inputs import InputRow, JudgeInput, Scan
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
+from reasrm.metarm.holdout import is_held_out
 from reasrm.pipes import refuse_pipe
 from reasrm.protocol.prompts import OLD_SPEC, made_with_old_codes
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Comparison, Order, PreferencePair, Recorded, Row
 from reasrm.sources.recorded import read_recordings
 from reasrm.tables import read_rows
+from reasrm.training.comparisons import overlap
 from reasrm.training.data import Dropped, count_reasons, dropped_row, nothing_left
 from reasrm.training.metarm_config import CritiqueDataSection, MetaRMStage
 
@@ -33,6 +35,7 @@ __all__ = [
     "Comparisons",
     "Judgments",
     "draw_judgments",
+    "overlap_warning",
     "read_comparisons",
     "read_judgments",
     "summarise",
@@ -84,6 +87,20 @@ def read_comparisons(
         remedies = {"no_critique": "give rows with a field critique; see docs/data.md for who brings one"}
         raise nothing_left(stage.data.train, found.dropped, "comparisons with critiques", remedies)
     return found
+
+
+def overlap_warning(comparisons: Comparisons, holdout: float) -> str | None:
+    """Say if rows that are held out, and so choose the result, share rows or prompts with those learned from."""
+    parts: dict[bool, list[Comparison]] = {True: [], False: []}
+    for row_id, row in comparisons.rows.items():
+        parts[is_held_out(row_id, holdout)].append(row)
+    shared = overlap(parts[True], parts[False])
+    if not shared.prompts:
+        return None
+    return (
+        f"warning: of {len(parts[True])} rows held out, {shared.rows} are rows that are learned from and "
+        f"{shared.prompts} have the prompt of one: their error is not that of unseen rows"
+    )
 
 
 def _scanned(stage: MetaRMStage) -> JudgeInput:
@@ -144,6 +161,9 @@ def draw_judgments(
     comparisons: Comparisons,
     output: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    say: Callable[[str], None] = lambda text: None,
+    allow_other_server: bool = False,
 ) -> BatchResult:
     """Let the policy judge the rows, durably: what an earlier call has done is not done again.
 
@@ -153,9 +173,11 @@ def draw_judgments(
         comparisons: What it judges.
         output: Where the judgments go, as `reasrm judge` writes them.
         progress: Called with the rows done and the rows in all.
+        say: Called with a sentence for people.
+        allow_other_server: Go on where another server or served model answered before.
 
     Raises:
-        ConfigError: The output holds judgments of another policy, sampling or input.
+        ConfigError: The output holds judgments of another policy, server, sampling or input.
     """
     section = stage.rollouts
     options = JudgingOptions(
@@ -167,7 +189,16 @@ def draw_judgments(
         ),
     )
     rows = _Usable(stage.data, comparisons)
-    control = RunControl(on_progress=lambda tally: progress(tally.rows + tally.errors, tally.total))
+
+    def warn(resume: ResumeState) -> None:
+        for warning in resume.warnings:
+            say(f"warning: {warning}")
+
+    control = RunControl(
+        allow_other_server=allow_other_server,
+        on_start=warn,
+        on_progress=lambda tally: progress(tally.rows + tally.errors, tally.total),
+    )
     with closing(judge.backend):
         try:
             return judge_file(judge, rows, output, options, control)
