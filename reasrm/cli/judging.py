@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ def run_judge(flags: JudgingFlags, output: Path) -> None:
     """Judge a file and end with the exit code of `interface.md`."""
     judge, options, rows = open_judging(flags, default_spec=None)
     rows, written = _written_first(flags, judge, rows, output.parent, f"{output.name}.")
+    options = replace(options, missing_rubrics_count=written is not None)
     if flags.dry_run:
         _dry_run("judge", judge, options, rows)
         return
@@ -78,6 +80,7 @@ def run_eval(suite_name: str, flags: JudgingFlags, output: Path, critiques: Path
             return
     judge, options, rows = open_judging(flags, default_spec=suite.default_spec)
     rows, written = _written_first(flags, judge, rows, output, "")
+    options = replace(options, missing_rubrics_count=written is not None)
     if flags.dry_run:
         _dry_run("eval", judge, options, rows)
         return

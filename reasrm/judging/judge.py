@@ -208,7 +208,10 @@ class JudgeSession:
             RowStatus.IDENTICAL: self.options.judge_identical,
             RowStatus.DEGENERATE: self.options.judge_degenerate,
         }
-        return None if status is None or asked[status] else status
+        if status is None or asked[status]:
+            lacks_rubric = row.rubric is None and "rubric" in self.judge.spec.requires
+            return RowStatus.NO_VERDICT if lacks_rubric and self.options.missing_rubrics_count else None
+        return status
 
     def _finish(self, pending: _Pending) -> RowResult | RowFailure:
         failed = [c for c in pending.completions.values() if c.finish_reason == "error"]

@@ -51,6 +51,8 @@ class JudgingOptions:
         code_secret: What the codes of section markers hang on besides the texts, so that who writes a text cannot
             compute any of it. Needs a spec with `codes: 2`.
         rubrics_that_saw_labels: Judge also by rubrics whose authors knew the labels of the very rows.
+        missing_rubrics_count: Take a row without the rubric that the spec requires for unreadable, not for an error: a
+            writer that fails must not choose which rows a score is of.
     """
 
     orders: Orders = "both"
@@ -62,6 +64,7 @@ class JudgingOptions:
     recorded_only: bool = False
     code_secret: str | None = field(default=None, repr=False)
     rubrics_that_saw_labels: bool = False
+    missing_rubrics_count: bool = False
 
 
 @dataclass(frozen=True, slots=True)

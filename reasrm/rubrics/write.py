@@ -137,8 +137,11 @@ def write_rubrics(
 def first_request(writer: Judge, rows: JudgeInput, options: WritingOptions) -> tuple[Request | None, int]:
     """Return the first of the requests that a scanned input takes, if any, and how many there are."""
     _check(writer, options)
-    shown = [item.shown for item in _items(writer, rows, options) if item.shown is not None]
-    return (_request(writer, shown[0], options) if shown else None), len(shown)
+    shown = (item.shown for item in _items(writer, rows, options) if item.shown is not None)
+    first = next(shown, None)
+    if first is None:
+        return None, 0
+    return _request(writer, first, options), 1 + sum(1 for _ in shown)
 
 
 def _check(writer: Judge, options: WritingOptions) -> None:

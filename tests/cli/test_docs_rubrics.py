@@ -41,6 +41,7 @@ def answer(payload: dict[str, Any]) -> Reply:
     return chat(rubric if writes else "--- Analysis ---\n-\n--- Final Judgment ---\nWinner: Response A")
 
 
+@pytest.mark.slow
 def test_the_documented_ways_of_writing_and_judging_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_rows(Path("rows.jsonl"), 2)

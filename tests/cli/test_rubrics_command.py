@@ -12,6 +12,8 @@ from reasrm.protocol.spec import load_spec
 from tests.commands import here, rows_of, summary, write_rows
 from tests.fakes import Endpoint, Reply, chat
 
+pytestmark = pytest.mark.slow
+
 RUBRIC = "1. The response says yes. [Hard Rule]\n2. The response is brief. [Principle]"
 VERDICT = "--- Analysis ---\nSo.\n--- Final Judgment ---\nWinner: Response {}"
 
@@ -84,7 +86,7 @@ def test_rubrics_are_written_before_judging_and_found_again(tmp_path):
         how = ("--judge", model, "--spec", "rubric", "--input", rows, "--rubrics", f"write:{model}")
         votes = ("--votes", "2", "--temperature", "0.7")
         done = here("judge", *how, *votes, "--output", output)
-        assert done.returncode == 3, "the row whose rubric is missing could not be judged"
+        assert done.returncode == 3, "a rubric is missing"
         (written,) = tmp_path.glob("out.jsonl.rubrics-*[0-9a-f].jsonl")
         said = summary(done)
         assert said["written"] == {
@@ -93,7 +95,8 @@ def test_rubrics_are_written_before_judging_and_found_again(tmp_path):
             "asked": 4,
             "failed": {"no_verdict": 1},
         }
-        assert (said["rubrics"], said["errors"]) == ({"with": 3, "without": 1}, 1)
+        assert (said["rubrics"], said["errors"]) == ({"with": 3, "without": 1}, 0)
+        assert (said["status"], said["coverage"]) == ({"ok": 3, "no_verdict": 1}, 0.75)
         assert (said["cost"]["writer"]["calls"], said["cost"]["judge"]["calls"]) == (4, 12)
         prompts = judged_prompts(endpoint)
         assert (len(prompts), len(set(prompts))) == (12, 6), (
@@ -106,16 +109,34 @@ def test_rubrics_are_written_before_judging_and_found_again(tmp_path):
         assert len(endpoint.calls) == asked + 12, "judging anew does not write anew"
 
 
-def test_an_evaluation_writes_its_rubrics_into_its_folder(tmp_path):
-    rows, folder = write_rows(tmp_path / "rows.jsonl", 2), tmp_path / "result"
+def test_an_evaluation_writes_its_rubrics_into_its_folder_and_counts_the_rows_without(tmp_path):
+    """A writer that fails on a row must not take it out of the denominator."""
+    rows, folder = write_rows(tmp_path / "rows.jsonl", 4), tmp_path / "result"
     with Endpoint(answer) as endpoint:
         model = f"openai:m@{endpoint.base_url}"
         how = ("--judge", model, "--spec", "rubric", "--input", rows, "--rubrics", f"write:{model}")
-        done = here("eval", "pairs", *how, "--output", folder)
-    assert done.returncode == 0, done.stderr
-    assert summary(done)["score"] == 1.0
+        done = here("eval", "judgebench", *how, "--output", folder)
+    assert done.returncode == 3, done.stderr
+    assert (summary(done)["score"], summary(done)["coverage"]) == (0.75, 0.75)
     assert len(list(folder.glob("rubrics-*[0-9a-f].jsonl"))) == 1
     assert "rubrics_that_saw_labels" not in json.loads((folder / "result.json").read_bytes())["policy"]
+
+
+def test_a_rubric_that_prefers_a_place_wins_nothing(tmp_path):
+    """Whatever the label, the judge that obeys it decides for both sides of every row: no row is right."""
+
+    def obey(payload: dict[str, Any]) -> Reply:
+        writes = payload["messages"][0]["content"].startswith("You write the rubric")
+        return chat("1. The response is the first one. [Principle]" if writes else VERDICT.format("A"))
+
+    rows = write_rows(tmp_path / "rows.jsonl", 4)
+    with Endpoint(obey) as endpoint:
+        model = f"openai:m@{endpoint.base_url}"
+        how = ("--judge", model, "--spec", "rubric", "--input", rows, "--rubrics", f"write:{model}")
+        done = here("judge", *how, "--output", tmp_path / "out.jsonl")
+    assert summary(done)["status"] == {"split": 4}
+    assert summary(done)["position_a_rate"]["value"] == 1.0
+    assert summary(done)["headline"]["accuracy"] is None
 
 
 def test_a_budget_is_one_for_writing_and_judging(tmp_path):

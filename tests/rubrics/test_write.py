@@ -70,9 +70,10 @@ def test_a_request_is_asked_about_once_and_its_rubric_found_by_every_row(tmp_pat
     }
 
 
+@pytest.mark.slow
 def test_a_pair_is_asked_about_in_an_order_that_the_label_does_not_decide(tmp_path):
     spec, orders = "rubric-writer-pair", {}
-    rows = write_rows(tmp_path / "rows.jsonl", 40)
+    rows = write_rows(tmp_path / "rows.jsonl", 24)
     for label in "AB":
         rows.write_text(rows.read_text().replace('"label": "A"', f'"label": "{label}"'))
         for name in ("random", "swap", "given"):
@@ -81,21 +82,22 @@ def test_a_pair_is_asked_about_in_an_order_that_the_label_does_not_decide(tmp_pa
             orders[name, label] = [line["order"] for line in rows_of(tmp_path / f"{name}-{label}.jsonl")]
             assert all(sorted(shown(r)[1:])[0].startswith("no ") for r in who.backend.requests)
     assert orders["random", "A"] == orders["random", "B"]
-    assert 8 < orders["random", "A"].count("AB") < 32
+    assert 4 < orders["random", "A"].count("AB") < 20
     assert all(one != other for one, other in zip(orders["random", "A"], orders["swap", "A"], strict=True))
     assert set(orders["given", "A"]) == {"AB"}
     line = rows_of(tmp_path / "random-A.jsonl")[3]
     assert (line["id"], line["condition"]) == ("q3", "pair")
 
 
+@pytest.mark.slow
 def test_the_order_has_a_seed_of_its_own(tmp_path):
-    rows = write_rows(tmp_path / "rows.jsonl", 60)
+    rows = write_rows(tmp_path / "rows.jsonl", 40)
     write(writer("rubric-writer-pair"), rows, tmp_path / "a.jsonl", seed=3)
     write(writer("rubric-writer-pair"), rows, tmp_path / "b.jsonl", seed=4)
     mine, other = ([line["order"] for line in rows_of(tmp_path / name)] for name in ("a.jsonl", "b.jsonl"))
     judged = [item.row.present(3).order.value for item in JudgeInput([rows]) if item.row is not None]
     for compared in (other, judged):
-        assert 15 < sum(one == two for one, two in zip(mine, compared, strict=True)) < 45
+        assert 8 < sum(one == two for one, two in zip(mine, compared, strict=True)) < 32
 
 
 HOSTILE = {
@@ -133,6 +135,7 @@ def test_a_pair_writer_is_not_asked_about_what_is_no_pair(tmp_path):
     assert write(writer(), rows, tmp_path / "other.jsonl").written == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", ["rubric-writer", "rubric-writer-pair"])
 def test_a_kill_between_any_two_rubrics_changes_no_byte(tmp_path, spec):
     rows, whole = write_rows(tmp_path / "rows.jsonl", 4), tmp_path / "whole.jsonl"
