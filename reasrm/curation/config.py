@@ -182,6 +182,7 @@ class JudgeSection(Config):
     tensor_parallel_size: int = Field(default=1, ge=1)
     revision: str | None = None
     max_context: int | None = Field(default=None, ge=1)
+    rubrics_that_saw_labels: bool = False
 
 
 class ConsistencySection(Config):

@@ -95,6 +95,8 @@ def flagged_fields(row: Row, structural: Sequence[str]) -> tuple[str, ...]:
         texts |= {"chosen": row.chosen, "rejected": row.rejected}
     elif isinstance(row, CandidateSet):
         texts |= {f"responses[{n}]": text for n, text in enumerate(row.responses)}
+    if row.rubric is not None:  # perhaps by a model that read hostile answers
+        texts["rubric"] = row.rubric.render()
     return tuple(
         name for name, text in texts.items() if holds_control(text) or find_structural(text, structural)
     )
