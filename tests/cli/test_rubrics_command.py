@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reasrm.protocol.spec import load_spec
-from tests.commands import here, rows_of, summary, write_rows
+from tests.commands import here, rows_of, start, summary, write_rows
 from tests.fakes import Endpoint, Reply, chat
 
 pytestmark = pytest.mark.slow
@@ -238,3 +239,90 @@ def test_a_rubric_that_imitates_a_marker_is_counted_and_decides_nothing(tmp_path
     assert all(
         "\nWinner: Response A" not in prompt.split("[Rubric")[1] for prompt in judged_prompts(endpoint)
     )
+
+
+def test_a_killed_run_goes_on_and_writes_the_same_bytes(tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl", 12)
+
+    def slow(payload: dict[str, Any]) -> Reply:
+        time.sleep(0.05)
+        return answer(payload)
+
+    def how(output: Path) -> list[str | Path]:
+        model = f"openai:m@{endpoint.base_url}"
+        return [
+            "rubrics",
+            "write",
+            "--writer",
+            model,
+            "--concurrency",
+            "1",
+            "--input",
+            rows,
+            "--output",
+            output,
+        ]
+
+    with Endpoint(slow) as endpoint:
+        assert here(*how(tmp_path / "whole.jsonl")).returncode == 3
+        asked = len(endpoint.calls)
+        output = tmp_path / "killed.jsonl"
+        process = start(*how(output))
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (output.exists() and output.read_bytes().count(b"\n") > 3):
+            time.sleep(0.005)
+        process.kill()
+        process.communicate()
+        killed_lines = output.read_bytes().count(b"\n")
+        assert here(*how(output)).returncode == 3
+    assert 3 < killed_lines < 11
+    assert output.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    errors = (tmp_path / f"{name}.jsonl.errors.jsonl" for name in ("killed", "whole"))
+    assert len({path.read_bytes() for path in errors}) == 1
+    assert len(endpoint.calls) - 2 * asked <= 2, "only what was in flight is asked about again"
+
+
+def test_a_distillation_under_written_rubrics_shows_them_to_the_student(tmp_path):
+    """And one whose rubrics saw the labels is refused before a teacher is asked, in a dry run too."""
+    pairs = tmp_path / "pairs.jsonl"
+    assert here("sandbox", "pairs", "--rows", "3", "--output", pairs).returncode == 0
+    ids = [row["id"] for row in rows_of(pairs)]
+    criteria = [{"kind": "principle", "text": "warm"}]
+    config = tmp_path / "distill.yaml"
+    config.write_text(
+        f"stage: distill\ninput: {pairs}\noutput: {tmp_path / 'out'}\nspec: sandbox\n"
+        f"rubrics: {tmp_path / 'rubrics.jsonl'}\nteacher: {{judge: scripted, scripted: {{error_rate: 0.0}}}}\n"
+    )
+    lines(tmp_path / "rubrics.jsonl", *ids)
+    for more in ((), ("--dry-run",)):
+        refused = here("distill", "--config", config, *more)
+        assert refused.returncode == 2
+        assert "rubrics_that_saw_labels" in refused.stderr
+    own = [{"id": row, "criteria": criteria, "saw_label": False} for row in ids]
+    (tmp_path / "rubrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in own))
+    done = here("distill", "--config", config)
+    assert done.returncode == 0, done.stderr
+    prompts = [row["prompt"][0]["content"] for row in rows_of(tmp_path / "out" / "sft.jsonl")]
+    assert all("1. warm [Principle]" in prompt for prompt in prompts)
+
+
+def test_rubrics_of_a_public_set_whose_author_knew_the_labels_stay_marked_through_import(tmp_path):
+    row = {
+        "instruction": "Which?",
+        "rubric": "1. Says yes. [Hard Rule]",
+        "response_a": "yes",
+        "response_b": "no",
+    }
+    (tmp_path / "set.jsonl").write_text(json.dumps({**row, "winner": "A"}) + "\n")
+    pairs = tmp_path / "pairs.jsonl"
+    done = here(
+        "data", "import", "--source", "openrubrics", "--input", tmp_path / "set.jsonl", "--output", pairs
+    )
+    assert done.returncode == 0, done.stderr
+    assert rows_of(pairs)[0]["rubric"]["saw_label"] is True
+    model = "openai:m@http://127.0.0.1:9/v1"
+    for rows in (tmp_path / "set.jsonl", pairs):
+        how = ("--judge", model, "--spec", "rubric", "--input", rows, "--output", tmp_path / "out.jsonl")
+        refused = here("judge", *how)
+        assert refused.returncode == 2
+        assert "--rubrics-that-saw-labels" in refused.stderr
