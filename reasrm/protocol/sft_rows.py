@@ -75,7 +75,7 @@ def read_sft_row(value: Mapping[str, Any], place: str) -> SFTRow:
                 f"the row has {key!r} beside its prompt",
                 code="unread_text",
                 place=place,
-                remedy=f"write it as a system message of the prompt, or pass --columns {key}= if it is not for the judge",
+                remedy=f"make it a system message of the prompt, or pass --columns {key}= if it is not for the judge",
             )
     prompt = _messages(value, "prompt", place)
     completion = _messages(value, "completion", place)
