@@ -14,12 +14,13 @@ from reasrm.config import load_config, parse_config
 from reasrm.distillation.config import DistillConfig, TeacherSection
 from reasrm.distillation.ledger import Ledger
 from reasrm.distillation.plan import Plan, Setup, Teacher, make_plan
-from reasrm.distillation.run import DistillResult, Progress, distil
+from reasrm.distillation.run import DistillResult, Progress, check_rows, distil
 from reasrm.distillation.slots import PASSES
 from reasrm.generation.run import RunControl
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge, open_judge
 from reasrm.protocol.spec import JudgeSpec, load_spec
+from reasrm.sources.rubric_lines import load_rubrics
 
 __all__ = ["distilling_progress", "open_setup", "open_teacher", "run_distill"]
 
@@ -82,7 +83,13 @@ def open_setup(path: Path, overrides: Sequence[str] = ()) -> Iterator[Setup]:
         teacher = opened(config.teacher)
         repair = None if config.repair is None else opened(config.repair)
         paths = [Path(name) for name in config.input]
-        rows = JudgeInput(paths, source=config.source, limit=config.limit, columns=config.columns)
+        rows = JudgeInput(
+            paths,
+            source=config.source,
+            limit=config.limit,
+            columns=config.columns,
+            rubrics=None if config.rubrics is None else load_rubrics(Path(config.rubrics)),
+        )
         yield Setup(config, rows, teacher, repair)
 
 
@@ -104,6 +111,7 @@ def _dry_run(setup: Setup) -> dict[str, Any]:
     """Validate the whole input, show the first request, and count calls."""
     scan = setup.rows.scan()
     note_scan(scan)
+    check_rows(setup, scan)
     plan, _ = make_plan(setup)
     _show_prompt(setup, plan)
     limits = setup.limits.samples

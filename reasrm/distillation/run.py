@@ -28,13 +28,13 @@ from reasrm.distillation.traces import completion_text, read_written, reason_to_
 from reasrm.generation.run import DurableRun, RunControl, RunEnd
 from reasrm.hashing import derive_seed, digest
 from reasrm.judging.batch import naming_old_codes
-from reasrm.judging.inputs import InputRow
-from reasrm.judging.plan import check_shown
+from reasrm.judging.inputs import InputRow, Scan
+from reasrm.judging.plan import check_shown, check_sightings
 from reasrm.records import Comparison, Order, PreferencePair
 from reasrm.requests import Completion, Request
 from reasrm.runs.origin import checks_of, write_origin
 
-__all__ = ["DistillResult", "Progress", "distil"]
+__all__ = ["DistillResult", "Progress", "check_rows", "distil"]
 
 
 @dataclass(slots=True)
@@ -95,10 +95,10 @@ def distil(setup: Setup, control: RunControl | None = None) -> DistillResult:
     with DurableRun(files.calls, control, kind="distill", inputs=setup.rows.paths) as run:
         scan = setup.rows.scan()
         run.scanned(scan)
-        check_shown(setup.spec, scan, str(setup.rows.paths[0]))
+        rubrics = check_rows(setup, scan)
         plan, invalid = make_plan(setup)
         run.check_all_done(scan.num_items, plan.num_rows)
-        identity = {"input_sha256": scan.sha256, "source": scan.source, **_identity(setup)}
+        identity = {"input_sha256": scan.sha256, "source": scan.source, **rubrics, **_identity(setup)}
         with naming_old_codes(setup.spec):
             asked = run.start(identity, setup.rows.contents, setup.backends)
         for _ in run.todo(invalid):  # records them as failed
@@ -115,6 +115,21 @@ def distil(setup: Setup, control: RunControl | None = None) -> DistillResult:
             write_origin(files.folder, [files.sft.name], checks)
         own = {"files": files, "progress": rounds.progress, "plan": plan, "ledger": ledger}
         return run.end(DistillResult, **own, num_sft_rows=num_rows)
+
+
+def check_rows(setup: Setup, scan: Scan) -> dict[str, Any]:
+    """Refuse rows that cannot be shown, or whose rubrics carry their labels; return what of this is identity.
+
+    Raises:
+        ConfigError: The spec never shows what the rows say, or authors of rubrics knew the labels.
+    """
+    place, given = str(setup.rows.paths[0]), setup.rows.identity["rubrics"]
+    check_shown(setup.spec, scan, place)
+    saw = check_sightings(setup.spec, scan, place, allowed=setup.config.rubrics_that_saw_labels)
+    return {
+        **({} if given is None else {"rubrics": given}),
+        **({"rubrics_that_saw_labels": True} if saw else {}),
+    }
 
 
 def _identity(setup: Setup) -> dict[str, Any]:

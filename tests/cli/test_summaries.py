@@ -37,6 +37,7 @@ ELSEWHERE = {
     "grpo",
     "metarm",
     "metarm score",
+    "rubrics write",
     "export",
     "demo",
     "sandbox base",
