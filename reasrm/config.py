@@ -189,7 +189,7 @@ def _check_values(value: Any, place: str) -> None:
                 place=place,
                 remedy=f"use at most {_MAX_BITS} bits",
             )
-        elif isinstance(item, str) and ("\0" in item or not item.isascii() and _SURROGATE.search(item)):
+        elif isinstance(item, str) and ("\0" in item or (not item.isascii() and _SURROGATE.search(item))):
             raise ConfigError(
                 "holds a NUL character or half a character",
                 place=f"{place}: {name[1:]}" if name else place,

@@ -83,7 +83,9 @@ _FOLD = _FoldTable()
 
 def looks_like_control(text: str) -> bool:
     """Tell whether the whole of `text` is written like a published control token."""
-    return text[:1] in ("<", "[", "]", ">", "\u25c1") and _GENERIC_PATTERN.fullmatch(_fold(text)[0]) is not None
+    return (
+        text[:1] in ("<", "[", "]", ">", "\u25c1") and _GENERIC_PATTERN.fullmatch(_fold(text)[0]) is not None
+    )
 
 
 def holds_control(text: str) -> bool:

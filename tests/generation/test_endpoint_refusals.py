@@ -158,7 +158,10 @@ LEFT_OUT: list[tuple[dict[str, Any] | list[Any] | str, set[str]]] = [
     ({"errors": [{"message": "property 'topP' is unsupported"}]}, {"top_p"}),
     ("400 Bad Request: unknown parameter seed", {"seed"}),
     ({"error": {"message": "seed must be less than 2147483647"}}, {"seed"}),
-    ({"error": {"message": "This model takes the default sampling parameters only"}}, {"temperature", "top_p"}),
+    (
+        {"error": {"message": "This model takes the default sampling parameters only"}},
+        {"temperature", "top_p"},
+    ),
     ({"detail": "sampling parameters: seed is unsupported"}, {"seed"}),
     (
         {"error": {"message": "Use 'max_completion_tokens' instead of 'max_tokens'", "param": "max_tokens"}},
