@@ -15,7 +15,7 @@ from typing import Any
 
 from reasrm.distillation.hints import mask_hint
 from reasrm.distillation.ledger import KEPT, Ledger
-from reasrm.distillation.lookup import RecordIndex, open_records, sorted_lines
+from reasrm.durable.lookup import RecordIndex, open_records, sorted_lines
 from reasrm.distillation.plan import Plan, Setup, pair_of, source_of, unasked_reason
 from reasrm.distillation.slots import PASSES, Call, Pass, Slot, call_name, slot_name
 from reasrm.distillation.traces import completion_text, make_row, shown

@@ -21,7 +21,7 @@ from reasrm import __version__
 from reasrm.distillation.assemble import OutputFiles, assemble
 from reasrm.distillation.betrayal import PATTERNS, find_betrayal, own_texts
 from reasrm.distillation.ledger import Ledger
-from reasrm.distillation.lookup import RecordIndex, open_records
+from reasrm.durable.lookup import RecordIndex, open_records
 from reasrm.distillation.plan import Plan, Setup, Teacher, make_plan, pair_of
 from reasrm.distillation.repair import PROMPT_HASH, repair_prompt
 from reasrm.distillation.slots import PASSES, Call, Pass, Slot, call_name, slot_name

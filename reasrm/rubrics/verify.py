@@ -1,0 +1,316 @@
+"""Verification: another judge than the author is asked about the pairs under each rubric, and without it.
+
+`judge_file` does the asking, as for any rows: the rubrics under test lie beside their pairs in `candidates.jsonl`, the
+bare pairs in `baseline.jsonl`; what the judge said lies in `verify.jsonl` and `without.jsonl`. Both orders, votes and
+samples have a seed of their own. What the answers come to is `criteria.verify`.
+
+A judge that is the author confirms itself: the share that is kept says nothing, so equal identities are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from reasrm.criteria.verify import Answer, Verification, answer, kept_by_chance, verify
+from reasrm.durable import read_records
+from reasrm.durable.lookup import sorted_lines
+from reasrm.errors import ConfigError
+from reasrm.generation.base import Backend
+from reasrm.hashing import derive_seed
+from reasrm.judged import read_judged
+from reasrm.judging.batch import BatchResult, RunControl, judge_file
+from reasrm.judging.inputs import JudgeInput
+from reasrm.judging.judge import Judge
+from reasrm.judging.plan import JudgingOptions
+from reasrm.protocol.prompts import check_shows_rubric
+from reasrm.protocol.spec import load_spec
+from reasrm.records import PreferencePair
+from reasrm.rubric import Rubric
+from reasrm.rubrics.config import VerifySection
+from reasrm.sources.importing import pair_to_json
+from reasrm.strictjson import dumps
+
+__all__ = ["Candidate", "Outcome", "Verified", "Verifier", "make_verifier", "refuse_author"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A rubric under test.
+
+    Args:
+        name: Unique.
+        rubric: The rubric.
+        pairs: Labelled pairs of its request; the first decides, the others count for τ.
+        any_pair: Whether any of the pairs may be the one that decides: of a rubric that was written for no pair.
+    """
+
+    name: str
+    rubric: Rubric
+    pairs: Sequence[PreferencePair]
+    any_pair: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one rubric.
+
+    Args:
+        verification: Whether it is kept, and what it did to the judge.
+        without_right: Whether the judge was right without it in all its judgments; None where it could not be read.
+        chance: The probability that a coin in the judge's place keeps it.
+        pairs_right: Pairs that came out right in all judgments.
+        pairs: Pairs asked about.
+        answers: Judgments under it, and their tokens where counted.
+        tokens: Completion tokens of these.
+    """
+
+    verification: Verification
+    without_right: bool | None
+    chance: float
+    pairs_right: int
+    pairs: int
+    answers: int
+    tokens: int
+
+    def to_json(self, judge: str) -> dict[str, Any]:
+        """Return what a kept line says of its verification."""
+        verification = self.verification
+        return {
+            "judge": judge,
+            "right": verification.right,
+            "asked": verification.asked,
+            "pairs_right": self.pairs_right,
+            "pairs": self.pairs,
+            "effect": verification.effect,
+            "gain": verification.effect == "helpful",
+        }
+
+
+@dataclass(slots=True)
+class Verified:
+    """What the judge has said so far.
+
+    Args:
+        outcomes: By name of rubric.
+        failed: Names of rubrics about which a call failed.
+        without: Pair → judgments and tokens without a rubric, each pair once.
+        num_errors: Rows that could not be judged.
+        signum: The signal that stopped the run, or None.
+    """
+
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+    without: dict[str, _Said] = field(default_factory=dict)
+    num_errors: int = 0
+    signum: int | None = None
+
+    @property
+    def verdicts(self) -> dict[str, Verification]:
+        """Name of rubric → verification."""
+        return {name: outcome.verification for name, outcome in self.outcomes.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """The judge's answers about one pair."""
+
+    answers: tuple[Answer, ...]
+    tokens: int
+
+    @property
+    def all_right(self) -> bool | None:
+        return None if all(one is None for one in self.answers) else all(one is True for one in self.answers)
+
+
+def refuse_author(author: Backend, judge: Backend, section: VerifySection) -> None:
+    """Refuse a judge that is the author.
+
+    Raises:
+        ConfigError: It is, and nobody said that it may be.
+    """
+    ours, theirs = author.identity, judge.identity
+    same = ours == theirs or ours.get("model") == theirs.get("model")
+    prints = {ours.get("fingerprint"), theirs.get("fingerprint")}
+    same = same or (len(prints) == 1 and None not in prints and "unknown" not in prints)
+    if same and not section.allow_author:
+        raise ConfigError(
+            f"{judge.name!r} would verify the rubrics that it wrote",
+            place="verify: judge",
+            remedy="name another judge, or set 'allow_author: true'",
+        )
+
+
+def make_verifier(judge: Judge, section: VerifySection, folder: Path) -> Verifier:
+    """Return what verifies rubrics in a folder.
+
+    Args:
+        judge: Opened under the spec that shows rubrics.
+        section: What is kept.
+        folder: Where rows and answers lie.
+
+    Raises:
+        ConfigError: The spec shows no rubric, or nothing says how the judge is asked without one.
+    """
+    check_shows_rubric(judge.spec)
+    bare = judge.spec
+    if section.without_spec is not None:
+        bare = load_spec(section.without_spec)
+    if "rubric" in bare.requires or bare.protocol != "pairwise":
+        raise ConfigError(
+            f"spec {bare.name!r} cannot be asked about a pair without a rubric, and the result without one stands beside "
+            "each result",
+            place="without_spec",
+            remedy="name a pairwise spec that needs no rubric, such as rm-r1-short",
+        )
+    if section.votes > 1 and _sampling(judge, section).temperature == 0:
+        raise ConfigError(
+            f"{section.votes} votes at temperature 0 are the same answer {section.votes} times",
+            place="verify",
+            remedy="set a temperature, or 'votes: 1'",
+        )
+    return Verifier(judge, replace(judge, spec=bare), section, folder)
+
+
+def _sampling(judge: Judge, section: VerifySection) -> Any:
+    return judge.sampling(
+        temperature=section.temperature, top_p=section.top_p, max_tokens=section.max_tokens
+    )
+
+
+class Verifier:
+    """Asks a judge about rubrics, each once, and says what is kept."""
+
+    def __init__(self, judge: Judge, bare: Judge, section: VerifySection, folder: Path) -> None:
+        self.judge, self.bare, self.section = judge, bare, section
+        self.answers, self.without = folder / "verify.jsonl", folder / "without.jsonl"
+        self._candidates, self._baseline = folder / "candidates.jsonl", folder / "baseline.jsonl"
+        self._num_asked = (2 if section.orders == "both" else 1) * section.votes
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What is written."""
+        return (self.answers, self.without, self._candidates, self._baseline)
+
+    def __call__(self, candidates: Iterable[Candidate], control: RunControl | None = None) -> Verified:
+        """Ask about rubrics, those of earlier calls included, and return what is known of all.
+
+        Args:
+            candidates: Every rubric that was ever asked about in this folder, and new ones.
+            control: As in judging.
+
+        Raises:
+            ConfigError: The folder holds answers of another judge, or under other settings.
+        """
+        pairs = self._write(candidates)
+        verified = Verified()
+        if not pairs:
+            return verified
+        control = control or RunControl()
+        for judge, rows, output in (
+            (self.judge, self._candidates, self.answers),
+            (self.bare, self._baseline, self.without),
+        ):
+            result = self._ask(judge, rows, output, control)
+            verified.num_errors += result.tally.errors
+            if result.signum is not None:
+                verified.signum = result.signum
+                return verified
+        under, verified.without = _read(self.answers), _read(self.without)
+        for name, (named, any_pair) in pairs.items():
+            outcome = self._decide(
+                [under.get(f"{name}|{n}") for n in range(len(named))],
+                [verified.without.get(pair) for pair in named],
+                any_pair=any_pair,
+            )
+            if outcome is None:
+                verified.failed.add(name)
+            else:
+                verified.outcomes[name] = outcome
+        return verified
+
+    def _write(self, candidates: Iterable[Candidate]) -> dict[str, tuple[tuple[str, ...], bool]]:
+        """Write what is to be judged; return the pairs of each rubric by id."""
+        pairs: dict[str, tuple[tuple[str, ...], bool]] = {}
+        known: set[str] = set()
+        with ExitStack() as stack:
+            write, write_bare = (
+                stack.enter_context(sorted_lines(path)) for path in (self._candidates, self._baseline)
+            )
+            for candidate in candidates:
+                pairs[candidate.name] = tuple(pair.id for pair in candidate.pairs), candidate.any_pair
+                for n, pair in enumerate(candidate.pairs):
+                    name = f"{candidate.name}|{n}"
+                    write(name, _line(replace(pair, id=name, rubric=candidate.rubric)))
+                    if pair.id not in known:
+                        known.add(pair.id)
+                        write_bare(pair.id, _line(replace(pair, rubric=None)))
+        return pairs
+
+    def _ask(self, judge: Judge, rows: Path, output: Path, control: RunControl) -> BatchResult:
+        options = JudgingOptions(
+            orders=self.section.orders,
+            votes=self.section.votes,
+            seed=derive_seed("verify", self.section.seed),
+            sampling=_sampling(judge, self.section),
+        )
+        return judge_file(judge, JudgeInput([rows]), output, options, control)
+
+    def _decide(
+        self, under: Sequence[_Said | None], without: Sequence[_Said | None], *, any_pair: bool
+    ) -> Outcome | None:
+        """Return what the answers come to; None if some are missing."""
+        known = [said for said in under if said is not None]
+        bare = [said for said in without if said is not None]
+        if len(known) < len(under) or len(bare) < len(without):
+            return None
+        section, found = self.section, None
+        for n in range(len(known) if any_pair else 1):
+            verification = verify(
+                known[n].answers,
+                bare[n].answers,
+                require=section.require,
+                others=[said.answers for m, said in enumerate(known) if m != n],
+                tau=section.tau,
+                gain=section.gain,
+            )
+            if found is None or (verification.kept and not found.verification.kept):
+                chance = kept_by_chance(
+                    self._num_asked,
+                    require=section.require,
+                    others=len(known) - 1,
+                    tau=section.tau,
+                    without=self._num_asked if section.gain else 0,
+                )
+                found = Outcome(
+                    verification,
+                    bare[n].all_right,
+                    chance,
+                    sum(said.all_right is True for said in known),
+                    len(known),
+                    sum(len(said.answers) for said in known),
+                    sum(said.tokens for said in known),
+                )
+        return found
+
+
+def _line(pair: PreferencePair) -> bytes:
+    return dumps(pair_to_json(pair)) + b"\n"
+
+
+def _read(path: Path) -> dict[str, _Said]:
+    """Return what a judge said about each row: whether each judgment was right, and their tokens."""
+    found: dict[str, _Said] = {}
+    for number, record in enumerate(read_records(path), 1):
+        row = read_judged(record, f"{path.name}:{number}")
+        answers = tuple(answer(judgment.winner, "A") for judgment in row.judgments)
+        found[row.id] = _Said(answers, sum(judgment.num_tokens or 0 for judgment in row.judgments))
+    return found
+
+
+def known_outcomes(verified: Verified | None) -> Mapping[str, Outcome]:
+    """Return outcomes, none where nobody verified."""
+    return {} if verified is None else verified.outcomes
