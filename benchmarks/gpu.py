@@ -199,7 +199,7 @@ class Bench:
         return self.train("metarm", "metarm", stage)
 
     def rlvr_metarm(self) -> dict[str, Any]:
-        """RLVR of the embedded judge with the MetaRM in the loop, which learns along."""
+        """RLVR of the embedded judge with the MetaRM in the loop, whose adapters learn along."""
         return self.rlvr(
             "rlvr-metarm",
             model={"path": str(self.folder / "policy")},
@@ -209,7 +209,13 @@ class Bench:
                 per_device_train_batch_size=2 * self.batch,
                 max_completion_length=80,
             ),
-            metarm={"path": str(self.folder / "metarm"), "mode": "online", "batch_size": self.batch},
+            metarm={
+                "path": str(self.folder / "metarm"),
+                "mode": "online",
+                "batch_size": self.batch,
+                "lora": {"r": 8},
+                "gradient_checkpointing": True,
+            },
             **_CRITIQUES,
         )
 

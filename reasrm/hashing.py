@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from reasrm.records import Conversation
+
+if TYPE_CHECKING:
+    from reasrm.requests import PromptMessage
 
 __all__ = [
     "canonical_json",
@@ -16,6 +19,7 @@ __all__ = [
     "derive_seed",
     "digest",
     "pair_content_id",
+    "prompt_hash",
     "request_hash",
     "section_code",
 ]
@@ -29,6 +33,16 @@ def canonical_json(value: Any) -> bytes:
 def digest(value: Any, length: int = 16) -> str:
     """Return the first `length` hex digits of the SHA-256 of a value's canonical JSON."""
     return hashlib.sha256(canonical_json(value)).hexdigest()[:length]
+
+
+def prompt_hash(messages: Sequence[PromptMessage]) -> str:
+    """Return 32 hex digits of what a prompt says, roles included; not of how an endpoint or a template wraps it."""
+    said = hashlib.sha256()
+    for message in messages:
+        for part in (message.role, message.text):
+            data = part.encode("utf-8", "surrogatepass")
+            said.update(len(data).to_bytes(8, "big") + data)
+    return said.hexdigest()[:32]
 
 
 def section_code(*texts: str) -> str:

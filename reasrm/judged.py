@@ -25,7 +25,7 @@ _ALWAYS: Final = ("verdict", "status", "confidence", "consistent", "correct", "l
 _WHERE_GIVEN: Final = ("score", "scores", "ranking", "subset", "group", "language")
 _OF_JUDGMENT: Final = (
     *("response", "shown", "score", "scores", "ranking", "reasoning", "detail"),
-    *("thinking_open", "credited"),
+    *("thinking_open", "credited", "prompt_hash"),
 )
 
 
@@ -179,7 +179,10 @@ def _judgment(item: RowData, place: str) -> Judgment:
         score=number(item, "score", place),
         scores=_list(item, "scores", (int, float), "numbers", place),
         ranking=_list(item, "ranking", (int,), "integers", place),
-        **{key: optional_text(item, key, place) for key in ("critique", "rubric", "reasoning", "detail")},
+        **{
+            key: optional_text(item, key, place)
+            for key in ("critique", "rubric", "reasoning", "detail", "prompt_hash")
+        },
         text=optional_text(item, "text", place) or "",
         order=Order(order),
         vote=_count(item, "vote", place) or 0,

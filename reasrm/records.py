@@ -315,6 +315,7 @@ class Judgment:
         finish_reason: As the backend said.
         thinking_open: Whether the prompt had opened the thinking in which the text begins.
         credited: What the script of a recorded text's own suite took it for.
+        prompt_hash: Of the messages that the judge was asked with; None where a recording answered.
     """
 
     status: ParseStatus
@@ -335,6 +336,7 @@ class Judgment:
     finish_reason: str | None = None
     thinking_open: bool = False
     credited: Credited | None = None
+    prompt_hash: str | None = None
 
     @property
     def winner(self) -> Winner | None:

@@ -22,10 +22,22 @@ __all__ = [
     "Span",
     "TemplateOption",
     "TokenScores",
+    "how_it_ended",
 ]
 
 THINKING_START = ("<think>", "<thinking>", "[THINK]", "<|channel|>analysis<|message|>")
 """Strings that open private thinking."""
+
+_ENDS = {
+    "stop": "stop eos eos_token stop_sequence end_turn complete completed done none null tool_calls tool_use "
+    "function_call",
+    "length": "length max_tokens model_length max_length max_new_tokens max_output_tokens incomplete",
+    "content_filter": "content_filter content_filtered safety recitation prohibited_content blocklist spii refusal "
+    "guardrail_intervened sensitive",
+    "broken": "abort aborted error insufficient_system_resource cancelled canceled timeout network_error overloaded "
+    "unavailable internal_error",
+}
+_FINISH_REASONS = {"": "stop", **{word: end for end, words in _ENDS.items() for word in words.split()}}
 
 TemplateOption = bool | int | str
 """The value of a variable that a chat template takes beside the messages."""
@@ -82,6 +94,7 @@ class Request:
             untrusted spans.
         template_options: Variables of the chat template, such as `enable_thinking`.
         thinking_start: Strings that open thinking, so that a backend that sees the prompt can tell how it ends.
+        together: This one and as many after it as make this number are of use only together: all are sent, or none.
     """
 
     id: str
@@ -91,6 +104,7 @@ class Request:
     structural: tuple[str, ...] = ()
     template_options: Mapping[str, TemplateOption] = field(default_factory=dict)
     thinking_start: tuple[str, ...] = THINKING_START
+    together: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +121,10 @@ class Completion:
         num_prompt_tokens: Prompt tokens, where known.
         reasoning: Thinking that an endpoint returns apart from the text. Never read for a verdict.
         error: What went wrong, or why there is no text.
+        error_code: With `error` as finish reason: `call_failed`, or `refused` by an endpoint that answers others.
         attempts: Calls made, ≥ 1.
+        wasted: Prompt and completion tokens of those that brought no answer and may have been billed; None where nobody
+            counted.
         decision: A replayed verdict, in the order shown.
         scores: Replayed or predicted scores, one per response shown.
         thinking_open: Whether the prompt ended inside thinking, so that the text begins there.
@@ -122,7 +139,9 @@ class Completion:
     num_prompt_tokens: int | None = None
     reasoning: str | None = None
     error: str | None = None
+    error_code: str = "call_failed"
     attempts: int = 1
+    wasted: tuple[tuple[int | None, int | None], ...] = ()
     decision: Verdict | None = None
     scores: tuple[float, ...] | None = None
     thinking_open: bool = False
@@ -148,3 +167,8 @@ class TokenScores:
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
+
+
+def how_it_ended(word: str | None) -> str | None:
+    """Return `stop`, `length`, `content_filter` or `broken` for what a server calls the end; None for unknown words."""
+    return _FINISH_REASONS.get(str(word).strip().lower())

@@ -131,6 +131,17 @@ def summary(result: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return loaded
 
 
+ENVELOPE = frozenset(
+    ("verb", "command", "outcome", "exit_code", "output", "progress", "seconds", "cost", "money", "reasrm")
+)
+"""The keys that the last line of every verb has."""
+
+
+def timeless(said: dict[str, Any]) -> dict[str, Any]:
+    """A summary without what differs from run to run."""
+    return {name: value for name, value in said.items() if name != "seconds"}
+
+
 def write_rows(path: Path, count: int, **extra: Any) -> Path:
     """Write labelled pairwise rows with ids q0, q1 and so on."""
     rows = (

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
+
+from reasrm.cli.summary import complete
 
 __all__ = ["main"]
 
@@ -15,5 +18,6 @@ def main() -> None:
         run()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        print('{"error":"KeyboardInterrupt","message":"interrupted","exit_code":130}', flush=True)
+        said = {"command": None, "error": "KeyboardInterrupt", "message": "interrupted", "interrupted": True}
+        print(json.dumps(complete(said, 130)), flush=True)
         sys.exit(130)

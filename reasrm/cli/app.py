@@ -15,6 +15,7 @@ from reasrm.cli.data_verbs import data_app
 from reasrm.cli.flags import JudgingFlags, takes_judging_flags
 from reasrm.cli.metarm_verbs import metarm_app
 from reasrm.cli.sandbox_verbs import sandbox_app
+from reasrm.cli.summary import start_clock
 
 app = typer.Typer(
     help="Judges that reason in writing and end with a verdict: judge files with them, measure them. "
@@ -32,6 +33,7 @@ app.add_typer(sandbox_app, name="sandbox")
 
 def main() -> None:
     """Run the command line. Usage errors, too, end with a JSON object on stdout."""
+    start_clock()
     try:
         app()
     except SystemExit as end:
@@ -114,6 +116,9 @@ def distill_command(
         bool, typer.Option("--restart", help="Move earlier answers aside and begin anew.")
     ] = False,
     allow_other_server: flags.AllowOtherServer = False,
+    price: flags.PricePerMillion = None,
+    budget: flags.BudgetMoney = None,
+    budget_tokens: flags.BudgetTokens = None,
     quiet: flags.Quiet = False,
 ) -> None:
     """Let teachers judge pairs; keep what reaches the label as SFT rows, with a ledger. Run again to continue.
@@ -126,7 +131,11 @@ def distill_command(
 
         run_distill(
             config,
-            [*(overrides or ()), *flags.as_override(columns, "columns")],
+            [
+                *(overrides or ()),
+                *flags.as_override(columns, "columns"),
+                *flags.budget_overrides(price, budget, budget_tokens),
+            ],
             dry_run=dry_run,
             restart=restart,
             retry_errors=retry_errors,
@@ -209,6 +218,9 @@ def export_command(
     device: Annotated[
         str, typer.Option("--device", help="Where models are compared: auto, cpu, cuda.")
     ] = "auto",
+    license: Annotated[
+        str | None, typer.Option("--license", help="For the model card, as the Hub spells it: apache-2.0.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing judge folder.")] = False,
     quiet: flags.Quiet = False,
 ) -> None:
@@ -231,6 +243,7 @@ def export_command(
             results=results or (),
             dtype=dtype,
             device=device,
+            license=license,
             force=force,
         )
 
@@ -328,6 +341,13 @@ def show_command(
     whole: Annotated[
         bool, typer.Option("--whole", help="Show all that the judge wrote, not its critique alone.")
     ] = False,
+    prompt: Annotated[
+        bool,
+        typer.Option("--prompt", help="Show what the judge was asked, built anew and checked by its hash."),
+    ] = False,
+    rubrics: Annotated[
+        Path | None, typer.Option("--rubrics", help="The rubrics that were judged with, for --prompt.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", help="Write all that fit to a .csv or .parquet, a line per judgment."),
@@ -352,6 +372,8 @@ def show_command(
             limit=limit,
             whole=whole,
             output=output,
+            prompt=prompt,
+            rubrics=rubrics,
         )
 
 

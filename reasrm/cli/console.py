@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from reasrm.cli.summary import complete
 from reasrm.errors import ReasrmError
 from reasrm.pipes import forget_spooled
 from reasrm.printable import escape_json, printable
@@ -23,6 +24,7 @@ __all__ = [
     "bars",
     "chatter_to_stderr",
     "exit_with",
+    "finish",
     "guarded",
     "is_quiet",
     "judging_progress",
@@ -64,16 +66,23 @@ def note(text: str) -> None:
         print(printable(text), file=sys.stderr, flush=True)
 
 
-def print_summary(summary: Mapping[str, Any]) -> None:
-    """Print the JSON object that programs read: one line, the last of stdout."""
+def print_summary(summary: Mapping[str, Any], code: int = 0) -> None:
+    """Print the JSON object that programs read: one line, the last of stdout, in the shape that `summary` fixes."""
     import orjson
 
     sys.stdout.flush()
     stream = sys.__stdout__  # whatever `chatter_to_stderr` has put in its place
     if stream is not None:
-        line = escape_json(orjson.dumps(summary, option=orjson.OPT_NON_STR_KEYS).decode())
+        line = escape_json(orjson.dumps(complete(summary, code), option=orjson.OPT_NON_STR_KEYS).decode())
         stream.buffer.write(line.encode() + b"\n")
         stream.buffer.flush()
+
+
+def finish(summary: Mapping[str, Any], code: int) -> None:
+    """Print the summary, and end the process unless all is well."""
+    print_summary(summary, code)
+    if code:
+        exit_with(code)
 
 
 def exit_with(code: int) -> NoReturn:

@@ -9,8 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from reasrm.cli.console import chatter_to_stderr, exit_with, note, print_summary, progress_bar
+from reasrm.cli.console import chatter_to_stderr, finish, note, progress_bar
 from reasrm.cli.judging import StopNotice
+from reasrm.cli.summary import progress
 from reasrm.config import parse_config, read_settings
 from reasrm.critiques import CritiqueSection
 from reasrm.durable import ResumeState, read_records
@@ -225,6 +226,7 @@ def _finish(command: str, output: Path, result: Result, built: BuiltScorer) -> N
     summary: dict[str, Any] = {
         "command": command,
         "output": str(output),
+        "progress": progress("critiques", result.total, sum(result.counts.values()), result.num_errors),
         "total": result.total,
         **result.counts,
         **result.summary,
@@ -242,6 +244,4 @@ def _finish(command: str, output: Path, result: Result, built: BuiltScorer) -> N
         reason, count = Counter(str(error["code"]) for error in errors).most_common(1)[0]
         first = next(error["message"] for error in errors if error["code"] == reason)
         note(f"{result.num_errors} failed, see {result.errors}\n  {reason} × {count}, first: {first}")
-    print_summary(summary)
-    if code:
-        exit_with(code)
+    finish(summary, code)

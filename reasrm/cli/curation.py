@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from reasrm import __version__
 from reasrm.cli.console import (
     bars,
-    exit_with,
+    finish,
     is_quiet,
     judging_progress,
     note,
     now_and_then,
-    print_summary,
 )
 from reasrm.cli.flags import BackendChoice, JudgingFlags, OrdersChoice
 from reasrm.cli.judging import nothing_readable, open_judging, run_control
+from reasrm.cli.summary import progress
 from reasrm.config import parse_config, read_settings
 from reasrm.curation import (
     BenchmarkPrompt,
@@ -31,6 +31,7 @@ from reasrm.curation import (
     OverlapFound,
     curate,
 )
+from reasrm.curation.checks import benchmark_name, keep_checks
 from reasrm.errors import ConfigError, InputError
 from reasrm.hashing import digest
 from reasrm.judging.batch import judge_file
@@ -103,9 +104,7 @@ def run_curation(
                 config, files, folder, identity, str(path), restart=restart, retry_errors=retry_errors
             )
         _describe(report)
-    print_summary(_summary(folder.path, report))
-    if report.get("judge_errors"):
-        exit_with(3)
+    finish(_summary(folder.path, report), 3 if report.get("judge_errors") else 0)
 
 
 def _curate(
@@ -145,8 +144,9 @@ def _curate(
     except _Stopped as stopped:
         folder.close()
         note(str(stopped))
-        print_summary({"command": "data curate", "interrupted": True, "exit_code": 128 + stopped.signum})
-        exit_with(128 + stopped.signum)
+        finish(
+            {"command": "data curate", "output": str(folder.path), "interrupted": True}, 128 + stopped.signum
+        )
     report = {
         "identity": identity,
         "reasrm": __version__,
@@ -158,6 +158,7 @@ def _curate(
         **({} if judge.num_errors is None else {"judge_errors": judge.num_errors}),
         **curated.report,
     }
+    curated.files += keep_checks(config, report, folder.work)
     folder.publish(curated.files, report)
     return {**report, "files": curated.files}
 
@@ -201,7 +202,7 @@ def read_benchmarks(sections: Sequence[BenchmarkSection]) -> Iterator[BenchmarkP
     """
     for section in sections:
         path = Path(section.input)
-        name = section.name or path.name.partition(".")[0]
+        name = benchmark_name(section)
         num_read = num_bad = 0
         for item in read_file(path, section.source, columns=section.columns):
             num_bad += item.error is not None
@@ -365,6 +366,7 @@ def _summary(folder: Path, report: dict[str, Any]) -> dict[str, Any]:
     summary: dict[str, Any] = {
         "command": "data curate",
         "output": str(folder),
+        "progress": progress("rows", ledger["rows"], ledger["rows"]),
         "rows": ledger["rows"],
         "kept": ledger["kept"],
         "dropped": {

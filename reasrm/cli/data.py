@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reasrm.cli.console import note, print_summary
+from reasrm.cli.summary import progress
 from reasrm.errors import ConfigError
 from reasrm.sources import SOURCES, Source, get
 from reasrm.sources.importing import import_pairs
@@ -45,7 +46,8 @@ def run_import(
             note("  schema unverified: these column names were not confirmed against the owner's files")
     note(f"pairs: {output}" if summary["kept"] else f"not one pair was kept; {output} is empty")
     settings = {"options": list(options)} if options else {}
-    print_summary({"command": "data import", **settings, **summary})
+    done = progress("rows", report.rows, report.rows)
+    print_summary({"command": "data import", "progress": done, **settings, **summary})
 
 
 def _configured(name: str, options: Sequence[str]) -> str | Source:

@@ -9,8 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from reasrm.cli.console import chatter_to_stderr, exit_with, note, print_summary, progress_bar
-from reasrm.cli.judging import StopNotice
+from reasrm.cli.console import chatter_to_stderr, finish, note, print_summary, progress_bar
+from reasrm.cli.judging import StopNotice, note_cost
+from reasrm.cli.summary import progress
 from reasrm.config import load_config, parse_config
 from reasrm.distillation.config import DistillConfig, TeacherSection
 from reasrm.distillation.ledger import Ledger
@@ -169,6 +170,10 @@ def _finish(result: DistillResult) -> None:
     """Print the summary and end with its exit code."""
     summary: dict[str, Any] = {"command": "distill", "output": str(result.files.folder)}
     summary |= {"answers": result.progress.answers, "errors": result.progress.errors}
+    summary |= result.cost
+    note_cost(result.cost)
+    done = result.progress
+    summary["progress"] = progress("comparisons", done.total, done.settled, done.errors)
     code = 0
     if result.ledger is not None:
         summary |= _summarise(result, result.ledger)
@@ -181,13 +186,15 @@ def _finish(result: DistillResult) -> None:
         code = 3
         summary["errors_file"] = str(result.errors)
         _note_errors(result)
-    if result.ledger is None:
+    if result.budget is not None:
+        code = 3
+        summary["stopped"] = "budget"
+        note(f"stopped: {result.budget}")
+    elif result.ledger is None:
         code = 128 + (result.signum or 2)
         summary["interrupted"] = True
         note(f"stopped after {result.progress.answers} answers; the same command continues")
-    print_summary(summary)
-    if code:
-        exit_with(code)
+    finish(summary, code)
 
 
 def _summarise(result: DistillResult, ledger: Ledger) -> dict[str, Any]:
@@ -197,14 +204,6 @@ def _summarise(result: DistillResult, ledger: Ledger) -> dict[str, Any]:
     rows = ledger.rows()
     others = ", ".join(f"{count} {reason}" for reason, count in rows.items() if reason != "kept")
     note(f"{result.num_sft_rows} SFT rows in {result.files.sft}; rows without: {others or 'none'}")
-    cost = {str(name): ledger.cost(name) for name in PASSES}
-    for name, spent in cost.items():
-        if spent["calls"]:
-            uncounted = f" ({spent['uncounted']} answers not counted)" if spent["uncounted"] else ""
-            note(
-                f"cost of the pass {name}: {spent['calls']:,} calls, {spent['prompt_tokens']:,} prompt and "
-                f"{spent['completion_tokens']:,} completion tokens{uncounted}"
-            )
     return {
         "sft": str(result.files.sft),
         "rejected": str(result.files.rejected),
@@ -212,7 +211,6 @@ def _summarise(result: DistillResult, ledger: Ledger) -> dict[str, Any]:
         "sft_rows": result.num_sft_rows,
         "rows": rows,
         "traces": ledger.answers(),
-        "cost": cost,
     }
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -19,8 +19,13 @@ from reasrm.errors import ConfigError
 from reasrm.jsonl import RowLimits, set_limits
 from reasrm.pipes import settled
 
+if TYPE_CHECKING:
+    from reasrm.generation.budget import Budget
+
 __all__ = [
     "AllowOtherServer",
+    "BudgetMoney",
+    "BudgetTokens",
     "CoerceScalars",
     "ColumnNames",
     "ExtraBody",
@@ -30,6 +35,7 @@ __all__ = [
     "JudgingFlags",
     "Overrides",
     "PlanOnly",
+    "PricePerMillion",
     "Quiet",
     "Resume",
     "RunDir",
@@ -38,6 +44,8 @@ __all__ = [
     "SourceName",
     "StageConfig",
     "as_override",
+    "budget_of",
+    "budget_overrides",
     "read_headers",
     "reads_rows",
     "takes_judging_flags",
@@ -97,6 +105,22 @@ FollowRedirects = Annotated[
 AllowOtherServer = Annotated[
     bool,
     Option("--allow-other-server", help="Go on where another server or served model answered (openai:)."),
+]
+PricePerMillion = Annotated[
+    str | None,
+    Option(
+        "--price", metavar="IN,OUT", help="Money per million prompt and completion tokens, such as 0.15,0.6."
+    ),
+]
+BudgetMoney = Annotated[
+    float | None,
+    Option(
+        "--budget", min=0.0, help="Most money to spend, earlier runs of this output included; needs prices."
+    ),
+]
+BudgetTokens = Annotated[
+    int | None,
+    Option("--budget-tokens", min=0, help="Most prompt and completion tokens, earlier runs included."),
 ]
 Quiet = Annotated[bool, Option("--quiet", help="Silence stderr.")]
 
@@ -173,6 +197,9 @@ class JudgingFlags:
     max_unreadable: Annotated[
         int | None, Option(min=1, help="Stop, exit 3, once so many judgments could not be read.")
     ] = None
+    price: PricePerMillion = None
+    budget: BudgetMoney = None
+    budget_tokens: BudgetTokens = None
     allow_changed: Annotated[
         bool,
         Option("--allow-changed", help="Open a judge folder that is not as it was exported, and say so."),
@@ -216,6 +243,28 @@ def read_headers(texts: Sequence[str] | None) -> dict[str, str]:
             raise ConfigError(f"--header number {number} holds no '='", remedy="write --header NAME=VALUE")
         headers[name.strip()] = value
     return headers
+
+
+def budget_of(price: str | None, money: float | None, tokens: int | None, *asked: str) -> Budget:
+    """Return what `--price`, `--budget` and `--budget-tokens` say, one price for all that are asked.
+
+    Raises:
+        ConfigError: The price is none, or missing where the budget is money.
+    """
+    from reasrm.generation.budget import Budget, Price
+
+    prices = {} if price is None else dict.fromkeys(asked, Price.parse(price))
+    return Budget(prices=prices, money=money, tokens=tokens)
+
+
+def budget_overrides(price: str | None, money: float | None, tokens: int | None) -> list[str]:
+    """Return what the three flags say as overrides of a config's keys."""
+    from reasrm.generation.budget import Price
+
+    said = None if price is None else Price.parse(price)
+    pair = [] if said is None else [f"price=[{said.prompt!r}, {said.completion!r}]"]
+    limits = {"budget": money, "budget_tokens": tokens}
+    return [*pair, *(f"{key}={value!r}" for key, value in limits.items() if value is not None)]
 
 
 def as_override(columns: str | None, key: str) -> list[str]:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasrm.cli.console import exit_with, judging_progress, note, now_and_then, print_summary
-from reasrm.cli.flags import JudgingFlags, read_headers
+from reasrm.cli.console import finish, judging_progress, note, now_and_then, print_summary
+from reasrm.cli.flags import JudgingFlags, budget_of, read_headers
+from reasrm.cli.summary import progress
 from reasrm.config import load_config
 from reasrm.durable import ResumeState, read_records
 from reasrm.errors import ConfigError
 from reasrm.evaluation.run import evaluate, evaluate_published
 from reasrm.evaluation.suites import get_suite
-from reasrm.evaluation.table import format_estimate, render_table
-from reasrm.judging.batch import BatchResult, RunControl, first_unreadable, judge_file
+from reasrm.evaluation.table import format_estimate, format_headline, render_table
+from reasrm.judging.batch import BatchResult, JudgeControl, first_unreadable, judge_file
 from reasrm.judging.inputs import JudgeInput, Scan
 from reasrm.judging.judge import Judge, open_judge
-from reasrm.judging.plan import JudgingOptions, plan_row
+from reasrm.judging.plan import JudgingOptions, check_shown, plan_row
 from reasrm.judging.tally import Tally
 from reasrm.pipes import refuse_stream, settled
 from reasrm.printable import one_line
@@ -31,7 +32,15 @@ from reasrm.tables import given_columns
 if TYPE_CHECKING:
     from reasrm.evaluation.critiques import CritiqueEvaluation
 
-__all__ = ["nothing_readable", "open_judging", "run_control", "run_eval", "run_judge", "shortened"]
+__all__ = [
+    "note_cost",
+    "nothing_readable",
+    "open_judging",
+    "run_control",
+    "run_eval",
+    "run_judge",
+    "shortened",
+]
 
 _SHOWN = 500
 
@@ -158,12 +167,13 @@ def open_judging(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, 
     return judge, options, rows
 
 
-def run_control(flags: JudgingFlags, on_progress: Callable[[Tally], None]) -> RunControl:
+def run_control(flags: JudgingFlags, on_progress: Callable[[Tally], None]) -> JudgeControl:
     """Return what the flags say about earlier output, with messages for people."""
-    return RunControl(
+    return JudgeControl(
         restart=flags.restart,
         retry_errors=flags.retry_errors,
         strict=flags.strict,
+        budget=budget_of(flags.price, flags.budget, flags.budget_tokens, "judge"),
         max_unreadable=flags.max_unreadable,
         secret_codes=flags.secret_codes,
         allow_other_server=flags.allow_other_server,
@@ -178,6 +188,7 @@ def _dry_run(command: str, judge: Judge, options: JudgingOptions, rows: JudgeInp
     """Validate the whole input and show what the first row's judge would read."""
     scan = rows.scan()
     _note_scan(scan)
+    check_shown(judge.spec, scan, str(rows.paths[0]))
     first = next((item.row for item in rows if item.row is not None), None)
     asks = [] if first is None else plan_row(judge.spec, first, options)
     for message in asks[0].request.messages if asks else ():
@@ -192,6 +203,7 @@ def _dry_run(command: str, judge: Judge, options: JudgingOptions, rows: JudgeInp
         "identical": scan.num_identical,
         "degenerate": scan.num_degenerate,
         "source": scan.source,
+        **_rubric_counts(scan),
         "prompts_per_row": len(asks),
         "spec": judge.spec.name,
         "spec_hash": judge.spec.hash,
@@ -199,11 +211,18 @@ def _dry_run(command: str, judge: Judge, options: JudgingOptions, rows: JudgeInp
     print_summary(summary)
 
 
+def _rubric_counts(scan: Scan) -> dict[str, Any]:
+    """Return how many rows of the input have a rubric and how many have none, where any has."""
+    have = scan.shown["rubric"]
+    return {"rubrics": {"with": have, "without": scan.num_rows - have}} if have else {}
+
+
 def _note_scan(scan: Scan) -> None:
     note(
         f"input: {scan.num_rows} rows ({scan.source}), {scan.num_labelled} labelled, "
         f"{scan.num_identical} with identical and {scan.num_degenerate} with empty responses, "
         f"{scan.num_invalid} invalid"
+        + (f", {scan.shown['rubric']} with a rubric" if scan.shown["rubric"] else "")
     )
     for reason, count in scan.invalid.most_common():
         note(f"  invalid: {count} × {reason}")
@@ -231,7 +250,7 @@ class StopNotice:
     def __call__(self, signum: int) -> None:
         """Speak; called from the signal handler."""
         if self._heard:
-            print_summary({"interrupted": True, "exit_code": 128 + signum})
+            print_summary({"interrupted": True}, 128 + signum)
         else:
             note("stopping: waiting up to 30 s for answers in flight; once more to end at once")
         self._heard = True
@@ -240,17 +259,9 @@ class StopNotice:
 def _note_outcome(result: BatchResult) -> None:
     """Say in one line what came out, and why rows are unreadable or failed."""
     tally = result.tally
-    said = tally.summary()
-    parts = [
-        f"{tally.rows} rows judged",
-        f"coverage {said['coverage']:.3f}" if tally.coverage is not None else "",
-    ]
-    parts += [
-        f"{name.replace('_', ' ')} {format_estimate(said[name])}"
-        for name in ("accuracy", "consistency")
-        if said[name] is not None
-    ]
-    note(", ".join(part for part in parts if part))
+    consistency = tally.summary()["consistency"]
+    also = "" if consistency is None else f", consistency {format_estimate(consistency)}"
+    note(f"{tally.rows} rows judged{also}")
     unread = [f"{count} {name}" for name, count in tally.parses.most_common() if name != "ok"]
     if unread:
         note(f"unreadable judgments: {', '.join(unread)} of {tally.parses.total()}")
@@ -263,15 +274,36 @@ def _note_outcome(result: BatchResult) -> None:
         )
 
 
+def note_cost(said: Mapping[str, Any]) -> None:
+    """Say what asking took, one line for everyone who was asked, and what it cost."""
+    for name, spent in said["cost"].items():
+        uncounted = f" ({spent['uncounted']:,} answers not counted)" if spent["uncounted"] else ""
+        note(
+            f"{name}: {spent['calls']:,} calls, {spent['prompt_tokens']:,} prompt and "
+            f"{spent['completion_tokens']:,} completion tokens{uncounted}"
+        )
+    if said["money"] is not None:
+        note(f"cost: {said['money']:.6g}")
+
+
 def _finish(flags: JudgingFlags, result: BatchResult, summary: dict[str, Any]) -> None:
     """Print the summary and end with the exit code that `interface.md` gives it."""
     tally = result.tally
     _note_outcome(result)
+    summary |= _rubric_counts(result.scan)
+    summary |= result.cost
+    summary["cost"] |= summary.get("critique_costs", {})
+    note_cost(result.cost)
+    summary["progress"] = progress("rows", tally.total, tally.rows + tally.errors, tally.errors)
     code = 0
     if result.signum is not None:
         code = 128 + result.signum
         summary["interrupted"] = True
         note(f"stopped after {tally.rows + tally.errors} of {tally.total} rows; the same command continues")
+    elif result.budget is not None:
+        code = 3
+        summary["stopped"] = "budget"
+        note(f"stopped: {result.budget}")
     elif result.unreadable is not None:
         code = 3
         summary["stopped"] = "max_unreadable"
@@ -291,9 +323,8 @@ def _finish(flags: JudgingFlags, result: BatchResult, summary: dict[str, Any]) -
         note(f"coverage {tally.coverage:.4f} is below --min-coverage {flags.min_coverage:g}")
     if tally.errors and result.signum is None:
         summary["errors_file"] = str(result.errors)
-    print_summary(summary)
-    if code:
-        exit_with(code)
+    note(format_headline(tally.headline()))
+    finish(summary, code)
 
 
 def nothing_readable(result: BatchResult) -> str | None:

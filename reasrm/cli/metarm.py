@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from reasrm.cli.console import exit_with, note, print_summary, progress_bar
+from reasrm.cli.console import finish, note, progress_bar
 from reasrm.cli.judging import StopNotice
+from reasrm.cli.summary import progress
 from reasrm.cli.training import describe_size, run_training
 
 __all__ = ["run_metarm", "run_score"]
@@ -88,6 +89,7 @@ def run_score(
             ),
         )
     summary = {"command": "metarm score", "output": str(output), "metarm": str(folder), **result.summary()}
+    summary["progress"] = progress("critiques", result.total, result.done, result.errors)
     code = 0
     if result.signum is not None:
         code = 128 + result.signum
@@ -97,6 +99,4 @@ def run_score(
         code = 3
         summary["errors_file"] = str(result.errors_file)
         note(f"{result.errors} rows could not be scored, see {result.errors_file}")
-    print_summary(summary)
-    if code:
-        exit_with(code)
+    finish(summary, code)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reasrm.cli.console import chatter_to_stderr, note, print_summary
+from reasrm.cli.summary import progress
 from reasrm.config import load_config
 from reasrm.demo.config import DemoConfig
 from reasrm.demo.stages import make_base, make_traces, read_pairs, write_pairs
@@ -60,7 +61,15 @@ def write_split(
     drawn = World(config.base.world).pairs(named, rows, start, without)
     write_pairs((keep_critique(pair, critiques) for pair in drawn), output)
     note(f"{rows} pairs of the split {split} in {output}")
-    print_summary({"command": "sandbox pairs", "output": str(output), "split": split, "rows": rows})
+    print_summary(
+        {
+            "command": "sandbox pairs",
+            "output": str(output),
+            "progress": progress("rows", rows, rows),
+            "split": split,
+            "rows": rows,
+        }
+    )
 
 
 def write_base(config: DemoConfig, output: Path) -> None:
@@ -80,6 +89,7 @@ def write_traces(config: DemoConfig, spec: str, pairs: Path, output: Path) -> No
     summary = {
         "command": "sandbox traces",
         "output": str(kept.output),
+        "progress": progress("traces", kept.kept + kept.reasons.total(), kept.kept + kept.reasons.total()),
         "rejected": str(kept.rejected),
         "kept": kept.kept,
         "reasons": dict(kept.reasons),

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from reasrm.cli.console import note, print_summary
+from reasrm.cli.summary import progress
 from reasrm.config import nearest
 from reasrm.errors import ConfigError, InputError
 from reasrm.protocol.parsing import parse
@@ -161,6 +162,7 @@ def try_spec(name: str, answers: Path) -> None:
             "command": "specs test",
             "spec": spec.name,
             "hash": spec.hash,
+            "progress": progress("answers", len(texts), len(texts)),
             "answers": len(texts),
             "statuses": dict(statuses),
             "read": read,

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
-from reasrm.cli.console import note, print_summary
+from reasrm.cli.console import finish, note, print_summary
+from reasrm.cli.summary import progress
 from reasrm.errors import ConfigError
 from reasrm.files import replacing
 from reasrm.judging.inputs import JudgeInput
-from reasrm.judging.look import JudgedRow, find_judged, join_inputs, judged_file
+from reasrm.judging.look import AskedPrompt, AskedRun, JudgedRow, find_judged, join_inputs, judged_file
+from reasrm.pipes import settled
 from reasrm.printable import one_line, printable
 from reasrm.records import CandidateSet, Comparison, Conversation, PreferencePair, Row
+from reasrm.sources.rubric_lines import load_rubrics
 
 __all__ = ["run_show"]
 
@@ -35,6 +39,7 @@ _PARQUET = {
 }
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _RULE = "─" * 78
+_SAME = {True: "same", False: "differ", None: "not_compared"}
 
 
 def run_show(
@@ -47,29 +52,83 @@ def run_show(
     limit: int,
     whole: bool,
     output: Path | None,
+    prompt: bool = False,
+    rubrics: Path | None = None,
 ) -> None:
-    """Print judged rows, or write a table of them, and end with the summary."""
+    """Print judged rows, or write a table of them, and end with the summary.
+
+    Without `inputs`, the files that the manifest names are read, if they are all there.
+    """
     path = judged_file(path)
-    rows = JudgeInput(inputs, source=source) if inputs else None
+    run = AskedRun.read(path)
+    rows = None if output is not None else _input(run, inputs, source, rubrics)
+    if prompt:
+        _check_prompt(path, run, rows, rubrics)
     summary: dict[str, Any] = {"command": "show", "file": str(path)}
     if output is not None:
-        summary |= {"output": str(output), "judgments": _write_table(path, kinds, ids, output)}
+        count = _write_table(path, kinds, ids, output)
+        summary |= {
+            "output": str(output),
+            "progress": progress("judgments", count, count),
+            "judgments": count,
+        }
         print_summary(summary)
         return
     lines = list(find_judged(path, kinds, ids, limit))
     shown = join_inputs(lines, rows) if rows is not None else [JudgedRow(line) for line in lines]
+    prompts: Counter[str] = Counter()
     for judged in shown:
-        print("\n".join(_describe(judged, whole)))
+        asked = list(run.prompts(judged)) if prompt and run is not None else []
+        print("\n".join(_describe(judged, whole, asked)))
+        if prompt:
+            prompts.update(_SAME[item.same] for item in asked)
+            prompts["missing"] += len(judged.line["judgments"]) - len(asked)
     if not shown:
         note("no row fits" if kinds or ids else "no row was judged yet")
     elif len(shown) == limit:
         note(f"the first {limit} rows that fit; --limit shows more")
     if shown and rows is None:
         note("pass --input ROWS to see prompts and responses, too")
-    print_summary({**summary, "shown": len(shown)})
+    summary |= {"progress": progress("rows", len(shown), len(shown)), "shown": len(shown)}
+    if prompt:
+        summary["prompts"] = {name: prompts[name] for name in (*_SAME.values(), "missing")}
+        if prompts["differ"]:
+            note(f"prompt differs: {prompts['differ']} judgments were asked with another one")
+        if prompts["missing"]:
+            note(f"{prompts['missing']} prompts cannot be built: their input rows changed or are not there")
+    finish(summary, 4 if prompts["differ"] or prompts["missing"] else 0)
 
 
-def _describe(judged: JudgedRow, whole: bool) -> Iterator[str]:
+def _input(
+    run: AskedRun | None, inputs: Sequence[Path], source: str, rubrics: Path | None
+) -> JudgeInput | None:
+    """Return the rows that were judged, if they are at hand."""
+    given = load_rubrics(settled(rubrics)) if rubrics else None
+    columns = None if run is None else run.identity.get("columns")
+    if inputs:
+        return JudgeInput(inputs, source=source, rubrics=given, columns=columns, dedupe="first")
+    if run is None or not run.inputs or not all(path.is_file() for path in run.inputs):
+        return None
+    return JudgeInput(run.inputs, source=source, rubrics=given, columns=columns, dedupe="first")
+
+
+def _check_prompt(path: Path, run: AskedRun | None, rows: JudgeInput | None, rubrics: Path | None) -> None:
+    """Refuse what no prompt can be built from.
+
+    Raises:
+        ConfigError: The run kept no spec, or its rows or rubrics are not at hand.
+    """
+    if run is None:
+        remedy = "judge again with this version"
+        raise ConfigError("the run kept no spec, so no prompt can be built", place=str(path), remedy=remedy)
+    if rows is None:
+        remedy = "pass --input ROWS, without --output"
+        raise ConfigError("the rows that were judged are not at hand", place=str(path), remedy=remedy)
+    if run.identity.get("rubrics") and rubrics is None:
+        raise ConfigError("was judged with rubrics", place=str(path), remedy="pass --rubrics FILE")
+
+
+def _describe(judged: JudgedRow, whole: bool, asked: Sequence[AskedPrompt] = ()) -> Iterator[str]:
     """Yield the lines that show one row."""
     line = judged.line
     yield _RULE
@@ -82,6 +141,9 @@ def _describe(judged: JudgedRow, whole: bool) -> Iterator[str]:
         yield from _texts(judged.row, line)
     elif judged.problem is not None:
         yield f"(no texts: {judged.problem})"
+    shown = {(item.judgment["order"], item.judgment.get("response"), item.same): item for item in asked}
+    for item in shown.values():  # once for all votes
+        yield from _prompt(item)
     for judgment in line["judgments"]:
         yield from _judgment(judgment, whole)
     yield ""
@@ -136,6 +198,15 @@ def _judgment(judgment: Mapping[str, Any], whole: bool) -> Iterator[str]:
     if whole and judgment.get("reasoning"):
         yield from _section("reasoning apart", judgment["reasoning"])
     yield from _section(title, text or "(no text)")
+
+
+def _prompt(asked: AskedPrompt) -> Iterator[str]:
+    judgment = asked.judgment
+    said = {None: "not compared", True: "as asked", False: "PROMPT DIFFERS from what was asked"}[asked.same]
+    where = f"prompt in order {judgment['order']}"
+    where += f", response {judgment['response']}" if judgment.get("response") else ""
+    for message in asked.messages:
+        yield from _section(f"{where}, {message['role']} ({said})", message["content"])
 
 
 def _section(title: str, text: str) -> Iterator[str]:

@@ -22,6 +22,7 @@ from reasrm.cli.console import (
     print_summary,
     set_quiet,
 )
+from reasrm.cli.summary import progress
 from reasrm.training.stopping import Stop
 
 if TYPE_CHECKING:
@@ -95,7 +96,11 @@ def run_training(
                 describe(summary)
             else:
                 summary = module.train(stage, str(config), folder, resume=resume, listener=listener)
-        finish(summary)
+        said = {"command": verb, "output": None if dry_run else str(folder), **summary}
+        if "steps" in summary:
+            total = None if summary.get("interrupted") else summary["steps"]
+            said["progress"] = progress("steps", total, summary["steps"])
+        finish(said)
     if summary.get("interrupted"):
         note(f"stopped; {summary['continue']}")
         exit_with(summary["exit_code"])
@@ -267,6 +272,9 @@ def _describe_rlvr(plan: Mapping[str, Any]) -> None:
         f"{batch['total_steps']:,} in all"
     )
     describe_size(plan)
+    if "metarm" in plan:
+        note(f"the MetaRM beside it, {plan['metarm']['mode']}:")
+        describe_size(plan["metarm"])
 
 
 def describe_size(plan: Mapping[str, Any]) -> None:

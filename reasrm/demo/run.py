@@ -84,7 +84,11 @@ def make_judge(config: DemoConfig, work: Path, output: Path) -> dict[str, Any]:
     _, _, measured, _ = _pipeline(work, config)
     run, name = _last_stage(config, work)
     summary = export_judge(
-        output, run=run, results=[m.folder for m in measured if m.judge == name], force=True
+        output,
+        run=run,
+        results=[m.folder for m in measured if m.judge == name],
+        license="apache-2.0",  # the package's own
+        force=True,
     )
     build = {
         "config": config.model_dump(mode="json"),

@@ -19,7 +19,7 @@ from reasrm.distillation.run import Control, distil
 from reasrm.evaluation.run import evaluate
 from reasrm.evaluation.suites import get_suite
 from reasrm.files import replacing, write_json_atomic
-from reasrm.judging.batch import RunControl
+from reasrm.generation.run import RunControl
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions

@@ -6,16 +6,20 @@ Relative paths mean the working directory, not the file's folder.
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from reasrm.config import Config
+from reasrm.generation.resolve import BackendOptions
 from reasrm.tables import ColumnMap
 
 __all__ = ["DistillConfig", "HintSection", "RepairSection", "TeacherSection", "Thinking"]
 
 Thinking = Literal["leave_out", "prepend"]
+
+
+PricePair = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
 
 
 class TeacherSection(Config):
@@ -40,6 +44,7 @@ class TeacherSection(Config):
         tensor_parallel_size: GPUs per model (vllm).
         revision: Of a hub id.
         max_context: Tokens of prompt and answer together.
+        price: Money per million prompt and completion tokens, as two numbers. Default: the distillation's.
         scripted: Errors of the scripted teacher: `error_rate`, `malformed_rate`, ….
     """
 
@@ -61,6 +66,7 @@ class TeacherSection(Config):
     tensor_parallel_size: int = Field(default=1, gt=0)
     revision: str | None = None
     max_context: int | None = Field(default=None, gt=0)
+    price: PricePair | None = None
     scripted: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -73,16 +79,7 @@ class TeacherSection(Config):
 
     def backend_options(self) -> dict[str, Any]:
         """Return what a backend is opened with."""
-        names = ("concurrency", "timeout_s", "attempts", "backend", "batch_size", "dtype", "device")
-        more = (
-            "tensor_parallel_size",
-            "revision",
-            "max_context",
-            "headers",
-            "extra_body",
-            "follow_redirects",
-        )
-        return {name: getattr(self, name) for name in (*names, *more)}
+        return {name: getattr(self, name) for name in BackendOptions.__annotations__ if hasattr(self, name)}
 
 
 class RepairSection(TeacherSection):
@@ -136,6 +133,9 @@ class DistillConfig(Config):
         quotas: Source → most pairs kept; `*` for all other sources. Pairs beyond what is needed are not asked.
         hints: Also write masked traces.
         seed: Of orders, sampling and the draw under quotas.
+        price: Money per million prompt and completion tokens, as two numbers, of teachers without a price of their own.
+        budget: Most money to spend, earlier runs of this output included.
+        budget_tokens: Most prompt and completion tokens, likewise.
     """
 
     stage: Literal["distill"]
@@ -155,6 +155,9 @@ class DistillConfig(Config):
     quotas: dict[str, int] = Field(default_factory=dict)
     hints: HintSection | None = None
     seed: int = Field(default=0, ge=0)
+    price: PricePair | None = None
+    budget: float | None = Field(default=None, ge=0)
+    budget_tokens: int | None = Field(default=None, ge=0)
 
     @field_validator("input", mode="before")
     @classmethod

@@ -90,11 +90,6 @@ class Ledger:
             totals[source] = (kept + (line.rows if reason == KEPT else 0), rows + line.rows)
         return totals
 
-    def cost(self, name: Pass) -> dict[str, int]:
-        """Return calls and tokens of a pass, over all lines."""
-        parts = [line.costs[name].to_json() for line in self._lines.values()]
-        return {key: sum(part[key] for part in parts) for key in _Cost().to_json()}
-
     def _sum(self, count: Any) -> dict[str, int]:
         totals: dict[str, int] = {}
         for (_, reason), line in sorted(self._lines.items()):

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reasrm.distillation.config import DistillConfig, TeacherSection
 from reasrm.distillation.slots import Limits
 from reasrm.distillation.traces import check_thinking
 from reasrm.errors import ConfigError, RowError
+from reasrm.generation.budget import Budget, Meter, Price
 from reasrm.hashing import derive_seed
 from reasrm.judging.aggregate import rule_status
 from reasrm.judging.inputs import InputRow, JudgeInput
@@ -103,6 +104,24 @@ class Setup:
         """How often a slot may be asked."""
         repairs = 0 if self.repair is None else self.repair.section.samples
         return Limits({"teacher": self.teacher.section.samples, "repair": repairs}, self.config.keep)
+
+    @property
+    def budget(self) -> Budget:
+        """What asking both teachers may cost."""
+        config, repair = self.config, self.config.repair
+        own = {"teacher": config.teacher.price, "repair": None if repair is None else repair.price}
+        prices = {name: Price(*price) for name, said in own.items() if (price := said or config.price)}
+        return Budget(prices=prices, money=config.budget, tokens=config.budget_tokens)
+
+    def metered(self, meter: Meter) -> Setup:
+        """Return the same distillation, both of whose teachers pass a meter."""
+        named = {"teacher": self.teacher, "repair": self.repair}
+        through = {
+            name: replace(known, judge=replace(known.judge, backend=meter.of(name, known.judge.backend)))
+            for name, known in named.items()
+            if known is not None
+        }
+        return replace(self, teacher=through["teacher"], repair=through.get("repair"))
 
     @property
     def options(self) -> JudgingOptions:

@@ -28,11 +28,14 @@ from reasrm.distillation.slots import PASSES, Call, Pass, Slot, call_name, slot_
 from reasrm.distillation.traces import completion_text, read_written, reason_to_reject, shown
 from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState, check_all_done, start_journal
 from reasrm.generation.base import keep_provenance
+from reasrm.generation.budget import BudgetReached, Meter
 from reasrm.hashing import derive_seed, digest
 from reasrm.judging.batch import naming_old_codes
 from reasrm.judging.inputs import InputRow, Scan
+from reasrm.judging.plan import check_shown
 from reasrm.records import Comparison, Order, PreferencePair
 from reasrm.requests import Completion, Request
+from reasrm.runs.origin import checks_of, write_origin
 
 __all__ = ["Control", "DistillResult", "Progress", "distil"]
 
@@ -99,6 +102,8 @@ class DistillResult:
         ledger: What became of it; None if the run was stopped before its end.
         num_sft_rows: Rows of the SFT file.
         signum: The signal that stopped the run, or None.
+        cost: What asking took, earlier runs included, as `Meter.summary` gives it.
+        budget: Why nobody is asked any more although something is left to ask, or None.
     """
 
     files: OutputFiles
@@ -108,6 +113,8 @@ class DistillResult:
     ledger: Ledger | None
     num_sft_rows: int = 0
     signum: int | None = None
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    budget: str | None = None
 
 
 def distil(setup: Setup, control: Control | None = None) -> DistillResult:
@@ -127,6 +134,7 @@ def distil(setup: Setup, control: Control | None = None) -> DistillResult:
         scan = setup.rows.scan()
         if control.on_scan is not None:
             control.on_scan(scan)
+        check_shown(setup.spec, scan, str(setup.rows.paths[0]))
         plan, invalid = make_plan(setup)
         check_all_done(setup.rows.paths, scan.num_items, plan.num_rows)
         with naming_old_codes(setup.spec):
@@ -145,13 +153,20 @@ def distil(setup: Setup, control: Control | None = None) -> DistillResult:
                 )
         if control.on_start is not None:
             control.on_start(resume)
-        run = _Run(setup, plan, journal, control.on_progress)
+        meter, finished, reached = Meter(setup.budget, journal), False, None
+        run = _Run(setup.metered(meter), plan, journal, control.on_progress)
         run.note_invalid(invalid)
         with Interruption(control.drain_s, control.on_stop) as interruption:
-            finished = run.ask_all(interruption)
+            try:
+                finished = run.ask_all(interruption)
+            except BudgetReached as error:
+                reached = str(error)
         ledger, num_rows = None, 0
         if finished:
             ledger, num_rows = assemble(setup, plan, run.slots, files)
+            paths = zip(setup.rows.paths, scan.sha256, strict=True)
+            checks = [check for path, sha256 in paths for check in checks_of(path, sha256)]
+            write_origin(files.folder, [files.sft.name], checks)
         return DistillResult(
             files=files,
             errors=journal.errors_path,
@@ -160,6 +175,8 @@ def distil(setup: Setup, control: Control | None = None) -> DistillResult:
             ledger=ledger,
             num_sft_rows=num_rows,
             signum=interruption.signum,
+            cost=meter.summary(),
+            budget=reached,
         )
 
 
@@ -310,7 +327,7 @@ class _Run:
 
     def _first_request(self, asked: _Asked) -> Request:
         request = self._setup.requests(asked.row)[asked.order, asked.call.attempt]
-        return replace(request, id=call_name(asked.slot, asked.call))
+        return replace(request, id=call_name(asked.slot, asked.call), together=1)
 
     def _repair(self, asked: _Asked, teacher: Teacher, index: RecordIndex) -> Request:
         attempt = self.slots[asked.slot].wrong_attempt
@@ -340,7 +357,7 @@ class _Run:
             "attempt": asked.call.attempt,
         }
         if completion.finish_reason == "error":
-            error = {"code": "call_failed", "message": completion.error or "the call failed"}
+            error = {"code": completion.error_code, "message": completion.error or "the call failed"}
             place = {"place": asked.item.place, "attempts": completion.attempts}
             self._journal.fail(name, {"id": name, **where, **error, **place}, asked.item.digest)
             self.slots[asked.slot].failed = asked.call.name

@@ -12,7 +12,7 @@ from reasrm.durable.changes import RowChanges
 from reasrm.durable.index import DuplicateCheck, IdIndex, hash_id
 from reasrm.durable.lock import OutputLock
 from reasrm.durable.log import read_records
-from reasrm.durable.manifest import IdentityMismatch
+from reasrm.durable.manifest import IdentityMismatch, read_manifest
 from reasrm.durable.map import DurableMap, ResumeState
 from reasrm.durable.resume import check_all_done, start_journal
 from reasrm.durable.signals import DrainExpired, Interruption
@@ -29,6 +29,7 @@ __all__ = [
     "RowChanges",
     "check_all_done",
     "hash_id",
+    "read_manifest",
     "read_records",
     "start_journal",
 ]

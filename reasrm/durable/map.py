@@ -25,6 +25,7 @@ from reasrm.pipes import is_spooled
 __all__ = ["DurableMap", "ResumeState"]
 
 _NOT_OPEN = "a durable map was written to before it was started, or after it was closed"
+_OUTLIVES = ("cost",)  # what was spent was spent, although nothing was recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ class DurableMap:
                 warnings.append(f"{num_retired} errors of rows that changed or went were taken out")
         self._done, self._failed = IdIndex(done.hashes), IdIndex(failed.hashes)
         if not resumed or adopt:
-            notes = self.notes if resumed else None
+            notes = {name: note for name, note in self.notes.items() if resumed or name in _OUTLIVES}
             write_manifest(paths.manifest, self.kind, identity, __version__, notes=notes, piped=self._piped)
         self._log = AppendLog(paths.output)
         fsync_directory(paths.output.parent)

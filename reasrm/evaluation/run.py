@@ -16,9 +16,10 @@ from reasrm.durable import ResumeState, read_records
 from reasrm.errors import ConfigError, EnvironmentProblem, InputError
 from reasrm.evaluation.suites import Suite
 from reasrm.files import write_json_atomic
+from reasrm.generation.run import RunControl
 from reasrm.hashing import digest
 from reasrm.judged import read_judged
-from reasrm.judging.batch import BatchResult, RunControl, judge_file
+from reasrm.judging.batch import BatchResult, judge_file
 from reasrm.judging.inputs import JudgeInput, Scan
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
@@ -111,7 +112,7 @@ def evaluate(
     own = replace(caller, on_scan=scanned, on_start=started)
     output = folder / "judgments.jsonl"
     batch = judge_file(judge, rows, output, options, own, identity={"suite": suite.name})
-    if batch.signum is not None or not batch.tally.rows:
+    if not batch.is_whole or not batch.tally.rows:
         return Evaluation({}, batch, folder)
     judged = map(read_judged, read_records(batch.output))
     outcomes = sorted(map(from_row, judged), key=lambda outcome: outcome.id)
@@ -171,6 +172,7 @@ def evaluate_published(suite: Suite, path: Path, folder: Path, *, seed: int = 0)
         return None
     result = suite.score(outcomes, seed=seed).as_dict()
     result |= {
+        "headline": None,
         "num_errors": 0,
         "parse_status": {},
         "judge": {"name": "replay"},
@@ -228,16 +230,17 @@ def _result(
     }
     return {
         **result,
+        "headline": tally.headline(),
         "num_errors": tally.errors,
         "parse_status": dict(sorted(tally.parses.items())),
         "judge": {
             **judge.label,
             "fingerprint": judge.backend.identity.get("fingerprint"),
-            **({} if batch.server is None else {"server": dict(batch.server)}),
+            **({"server": dict(batch.servers["judge"])} if batch.servers else {}),
         },
         "replayed": "+".join(sorted(batch.scan.recorded)) if options.recorded_only else None,
         "data_sha256": sha256[0] if len(sha256) == 1 else digest(sha256, length=64),
-        "inputs": [{"path": str(path), "sha256": sha} for path, sha in zip(rows.paths, sha256, strict=True)],
+        "inputs": rows.described(batch.scan),
         "source": batch.scan.source,
         "seed": options.seed,
         "sampling": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["format_estimate", "render_rows", "render_table"]
+__all__ = ["format_estimate", "format_headline", "render_rows", "render_table"]
 
 
 def format_estimate(estimate: Mapping[str, Any] | None) -> str:
@@ -15,6 +15,16 @@ def format_estimate(estimate: Mapping[str, Any] | None) -> str:
     if estimate["ci_low"] is None:
         return f"{estimate['value']:.3f}"
     return f"{estimate['value']:.3f} [{estimate['ci_low']:.3f}, {estimate['ci_high']:.3f}]"
+
+
+def format_headline(headline: Mapping[str, Any]) -> str:
+    """Return the line that `judge` and `eval` end with."""
+    value = {"value": headline["accuracy"], **headline}
+    coverage = "-" if headline["coverage"] is None else f"{headline['coverage']:.3f}"
+    labelled = (
+        f"accuracy {format_estimate(value)}, n {headline['n']}" if headline["n"] else "no labelled verdict"
+    )
+    return f"headline: {labelled}, splits {headline['splits']}, coverage {coverage}"
 
 
 def render_rows(rows: Sequence[Sequence[str]]) -> str:

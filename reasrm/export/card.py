@@ -1,253 +1,247 @@
-"""The model card: what the judge is, where it comes from, how it was measured, and what was not.
+"""The model card: what the judge is, how it is used, how it was measured, where it comes from, and what is not known.
 
-Names of files and models are other people's text: they appear as code with everything escaped that could end it. A
-number that nobody gave is said to be missing, never left out.
+It is written for somebody who finds the folder on a model hub. Names of files and models are other people's text and
+appear as code with everything escaped that could end it. A number that nobody gave is said to be missing, not left out.
 """
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import orjson
+import yaml
 
-from reasrm.errors import InputError
-from reasrm.export.overlaps import as_code, describe_overlaps
+from reasrm.export.markdown import as_code, json_block, table
+from reasrm.export.measured import Evaluation, describe_measured
+from reasrm.export.overlaps import describe_overlaps
 from reasrm.export.source import Provenance, Source
-from reasrm.files import display_name
 from reasrm.protocol.spec import JudgeSpec
+from reasrm.runs.origin import BaseIdentity, TrainedStage
 
-__all__ = ["Evaluation", "check_measured", "read_results", "render_card"]
+__all__ = ["render_card"]
 
-_RECIPE = ("lora", "trainer", "checkpoints")
-_BIAS = {"position_a_rate": "position-A rate", "consistency": "consistency"}
-_MISSING = "not measured"
+_RECIPE = ("lora", "trainer", "checkpoints", "rewards", "advantages")
+_UNKNOWN = "Unknown: the model was not exported from a run."
 _ALLOWED = "1e-5 of the largest logit was allowed"
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """A `result.json` and the name of its folder."""
-
-    folder: str
-    result: Mapping[str, Any]
-
-
-def read_results(folder: Path, spec: JudgeSpec) -> Evaluation:
-    """Read the `result.json` of an evaluation folder.
-
-    Raises:
-        InputError: It is missing or damaged, or another spec was evaluated.
-    """
-    path = folder / "result.json"
-    remedy = "name a folder that `reasrm eval` wrote"
-    try:
-        result = orjson.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", place=str(path), remedy=remedy) from error
-    except orjson.JSONDecodeError as error:
-        raise InputError(f"is not JSON: {error}", place=str(path), remedy=remedy) from error
-    metrics = result.get("metrics") if isinstance(result, dict) else None
-    if not isinstance(metrics, dict) or not all(isinstance(value, dict) for value in metrics.values()):
-        raise InputError("is no result of an evaluation", place=str(path), remedy=remedy)
-    judge = result.get("judge")
-    judged_with = judge.get("spec_hash") if isinstance(judge, dict) else None
-    if judged_with != spec.hash:
-        raise InputError(
-            f"was measured with the spec {judged_with}, and this judge has {spec.hash}",
-            place=str(path),
-            remedy="evaluate this judge, and give that folder",
-        )
-    return Evaluation(display_name(folder.resolve()), result)
-
-
-def check_measured(evaluations: Sequence[Evaluation], fingerprint: str) -> None:
-    """Refuse results of another model folder than the one with this fingerprint.
-
-    Results that carry no fingerprint, such as those of a judge behind an endpoint, are taken at their word.
-
-    Raises:
-        InputError: A result was measured on other files.
-    """
-    for evaluation in evaluations:
-        measured = evaluation.result["judge"].get("fingerprint")
-        if measured not in (None, fingerprint):
-            raise InputError(
-                f"was measured on another model (fingerprint {measured}), not on this one ({fingerprint})",
-                place=evaluation.folder,
-                remedy="evaluate the exported judge folder, and give that result",
-            )
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
+_HUB_SET = re.compile(r"hf:/+([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*?)([@:/].*)?", re.ASCII)
+_DOES = {
+    "pairwise": "reads a request and two responses, writes down its reasons, and ends with a verdict: which is better",
+    "pointwise": "reads a request and one response, writes down its reasons, and ends with a score",
+    "listwise": "reads a request and several responses, writes down its reasons, and ends with a ranking",
+}
+_ROWS = {
+    "pairwise": '{"prompt": "Name a river in France.", "response_a": "The Loire.", "response_b": "Paris."}',
+    "pointwise": '{"prompt": "Name a river in France.", "response": "The Loire."}',
+    "listwise": '{"prompt": "Name a river in France.", "responses": ["The Loire.", "Paris.", "The Rhine."]}',
+}
 
 
 def render_card(
-    name: str, source: Source, identity: Mapping[str, Any], evaluations: Sequence[Evaluation]
+    name: str,
+    source: Source,
+    identity: Mapping[str, Any],
+    evaluations: Sequence[Evaluation],
+    license: str | None = None,
 ) -> str:
-    """Return the card as Markdown with a YAML header.
+    """Return the card as Markdown with a YAML header, as model hubs read it.
 
     Args:
         name: Of the judge folder.
         source: What was exported.
         identity: The content of `judge.json`.
         evaluations: Results to report.
+        license: As the Hub spells it, such as `apache-2.0`; nobody else knows it.
     """
     lines = [
-        *_header(source),
+        *_header(source, license),
         f"# Judge {as_code(name)}",
         "",
-        "A language model that reads a prompt and responses, reasons in writing, and ends with a verdict. Exported "
-        f"by `reasrm` {identity['library']['version']}; `judge.json` holds how it is asked and read.",
-        "",
-        *_facts(source, identity),
-        *_data(source.provenance),
+        *_summary(source, license),
+        *_usage(source.spec),
+        *describe_measured(evaluations),
+        *_history(source, identity),
+        *_data(source),
+        *describe_overlaps(source, evaluations),
         *_recipe(source.provenance),
-        *_metrics(evaluations),
-        *_critiques(evaluations),
-        *_bias(evaluations),
-        *describe_overlaps(source.provenance, [evaluation.result for evaluation in evaluations]),
         *_comparison(identity),
-        *_usage(),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _header(source: Source) -> list[str]:
+def _header(source: Source, license: str | None) -> list[str]:
+    """Return what a hub reads; models and data sets that lie in folders have no name there and are left out."""
+    paths = [file.name for stage in source.stages for file in stage.inputs.values()]
+    datasets = sorted({found[1] for path in paths if (found := _HUB_SET.fullmatch(path))})
+    values = {
+        "license": license or "unknown",
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        **({"base_model": source.base.name} if _is_on_hub(source.base) else {}),
+        **({"datasets": datasets} if datasets else {}),
+        "tags": ["reasrm", "judge", "llm-as-a-judge", "reward-model"],
+    }
+    return ["---", yaml.safe_dump(values, sort_keys=False).rstrip("\n"), "---", ""]
+
+
+def _is_on_hub(base: BaseIdentity) -> bool:
+    """Whether the base was named by a hub id: its fingerprint is then the commit, or nothing."""
+    named = base.fingerprint in (None, base.revision)
+    return named and _HUB_ID.fullmatch(base.name) is not None
+
+
+def _summary(source: Source, license: str | None) -> list[str]:
+    spec, words = source.spec, []
+    for stage in source.stages:
+        rows = "" if stage.rows is None else f" on {stage.rows} rows"
+        words.append(f"{as_code(stage.stage)}{rows}")
+    trained = " → ".join([as_code(source.base.name), *words])
+    menu = ", ".join(map(as_code, spec.allowed_verdicts)) if spec.protocol == "pairwise" else ""
     return [
-        "---",
-        "library_name: transformers",
-        "pipeline_tag: text-generation",
-        f"base_model: {_quoted(source.base['name'])}",
-        "tags: [reasrm, judge, reward-model]",
-        "---",
+        f"A language model that {_DOES[spec.protocol]}{f' ({menu})' if menu else ''}.",
+        "",
+        f"Made from: {trained}.",
+        "",
+        *(
+            []
+            if license
+            else ["License: not said at the export; those of the base model and the data bind.", ""]
+        ),
+    ]
+
+
+def _usage(spec: JudgeSpec) -> list[str]:
+    needs = (
+        f" This judge needs {', '.join(map(as_code, spec.requires))} on every row." if spec.requires else ""
+    )
+    return [
+        "## Use",
+        "",
+        "The exact prompt and the way to read an answer are in `judge.json`; asked otherwise, verdicts mean little. "
+        "`pip install reasrm`, and from inside this folder:",
+        "",
+        "```sh",
+        f"echo '{_ROWS[spec.protocol]}' > rows.jsonl",
+        "reasrm judge --judge . --input rows.jsonl --output judged.jsonl",
+        "```",
+        "",
+        f"A judged row holds verdict, confidence and the critiques.{needs} As a server, with vLLM:",
+        "",
+        "```sh",
+        "vllm serve ./model --served-model-name judge",
+        "reasrm judge --judge openai:judge@http://localhost:8000/v1 --spec judge.json --input rows.jsonl "
+        "--output judged.jsonl",
+        "```",
+        "",
+        "`model/` is a plain model folder:",
+        "",
+        "```python",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        "",
+        'tokenizer = AutoTokenizer.from_pretrained("./model")',
+        'model = AutoModelForCausalLM.from_pretrained("./model")',
+        "```",
         "",
     ]
 
 
-def _facts(source: Source, identity: Mapping[str, Any]) -> list[str]:
-    base, spec, known = source.base, source.spec, source.provenance
-    rows = {
-        "base model": as_code(base["name"]),
-        "base revision": as_code(base["revision"] or "-"),
-        "base fingerprint": as_code(base["fingerprint"] or "-"),
+def _history(source: Source, identity: Mapping[str, Any]) -> list[str]:
+    """Say of every step since the base what it started from, what it learned from, and what came out."""
+    spec, known = source.spec, source.provenance
+    rows = [("base", as_code(source.base.name), "-", _identified(source.base))]
+    for number, stage in enumerate(source.stages, 1):
+        name = f"run {as_code(stage.run)}, step {stage.step}, seed {stage.seed}"
+        is_last = number == len(source.stages)
+        result = "the weights below" if is_last else _identified(source.stages[number].base)
+        rows.append((as_code(stage.stage), name, _learned(stage), result))
+    facts = {
         "protocol": f"{spec.protocol}, spec {as_code(spec.name)}, hash {as_code(spec.hash)}",
         "weights": f"{identity['dtype']}, "
         + ("adapter merged" if identity["merged_adapter"] else "all weights as trained")
         + f", SHA-256 {as_code(identity['weights_sha256'])}",
+        "exported by": f"`reasrm` {identity['library']['version']}",
     }
-    if known is not None:
-        rows["trained by"] = f"stage {as_code(known.stage)}, step {known.step}, seed {known.manifest['seed']}"
-        rows["code version"] = as_code(known.manifest.get("git_commit") or "-")
-    return [*_table(("what", "value"), rows.items()), ""]
-
-
-def _data(known: Provenance | None) -> list[str]:
-    lines = ["## Data", ""]
-    if known is None:
-        return [*lines, "Unknown: the model was not exported from a run.", ""]
-    inputs = known.manifest["inputs"].items()
-    files = [
-        (as_code(name), as_code(Path(file["path"]).name), as_code(file["sha256"])) for name, file in inputs
+    if known is not None and known.manifest.get("git_commit"):
+        facts["code version"] = as_code(known.manifest["git_commit"])
+    return [
+        "## Where it comes from",
+        "",
+        *table(("step", "name", "learned from", "result"), rows),
+        "",
+        *table(("what", "value"), facts.items()),
+        "",
     ]
-    lines += [*_table(("used for", "file", "SHA-256"), files), ""]
-    counts = known.data
-    if "rows" in counts:
-        for what, rows, dropped in (
-            ("Training", counts["rows"], counts.get("dropped")),
-            ("Validation", counts.get("validation_rows", 0), counts.get("validation_dropped")),
-        ):
-            reasons = (
-                ", ".join(f"{number} {as_code(code)}" for code, number in (dropped or {}).items()) or "none"
-            )
-            lines.append(f"- {what}: {rows} rows used, dropped: {reasons}")
-        lines.append("")
-    return lines
+
+
+def _identified(base: BaseIdentity) -> str:
+    if base.revision is not None:
+        return f"revision {as_code(base.revision)}"
+    return f"fingerprint {as_code(base.fingerprint or '-')}"
+
+
+def _learned(stage: TrainedStage) -> str:
+    names = [as_code(_shown(file.name)) for name, file in stage.inputs.items() if name.startswith("train")]
+    rows = "" if stage.rows is None else f"{stage.rows} rows of "
+    return rows + (", ".join(names) or "-")
+
+
+def _shown(name: str) -> str:
+    return (
+        name.replace("hf:/", "hf://", 1) if name.startswith("hf:/") and not name.startswith("hf://") else name
+    )
+
+
+def _data(source: Source) -> list[str]:
+    lines, known = ["## Data", ""], source.provenance
+    if known is None:
+        return [*lines, _UNKNOWN, ""]
+    files = [
+        (as_code(stage.stage), as_code(name), as_code(_shown(file.name)), as_code(file.sha256))
+        for stage in source.stages
+        for name, file in stage.inputs.items()
+    ]
+    lines += [*table(("stage", "used for", "file", "SHA-256"), files), ""]
+    counts = [*_counts("training", known.data.get("rows"), known.data.get("dropped"))]
+    counts += _counts("validation", known.data.get("validation_rows"), known.data.get("validation_dropped"))
+    return [*lines, *([f"Rows of {as_code(known.stage)}:", "", *counts, ""] if counts else [])]
+
+
+def _counts(what: str, rows: Any, dropped: Any) -> Iterator[str]:
+    """Yield a line on used and dropped rows, one per split where there are several."""
+    dropped = dropped or {}
+    if isinstance(rows, Mapping):
+        for split, number in rows.items():
+            yield from _counts(f"{what} split {as_code(split)}", number, dropped.get(split))
+    elif rows:
+        reasons = ", ".join(f"{number} {as_code(code)}" for code, number in dropped.items()) or "none"
+        yield f"- {what}: {rows} used, dropped: {reasons}"
 
 
 def _recipe(known: Provenance | None) -> list[str]:
     lines = ["## Recipe", ""]
     if known is None:
-        return [*lines, "Unknown: the model was not exported from a run.", ""]
-    shown = {name: known.config.get(name) for name in _RECIPE if name in known.config}
+        return [*lines, _UNKNOWN, ""]
+    shown = {name: known.config.get(name) for name in _RECIPE}
     data = known.config.get("data")
     if isinstance(data, dict):
         shown["data"] = {key: value for key, value in data.items() if key not in ("train", "validation")}
-    versions = known.manifest["versions"]
+    shown["versions"] = known.manifest["versions"]
     return [
         *lines,
         f"Stage {as_code(known.stage)}, {known.step} optimizer steps. `trainer` holds TRL's own argument names.",
         "",
-        *_json_block({**shown, "versions": versions}),
+        *json_block(_without_nothing(shown)),
         "",
     ]
 
 
-def _metrics(evaluations: Sequence[Evaluation]) -> list[str]:
-    lines = ["## Metrics", ""]
-    if not evaluations:
-        return [*lines, "Not measured: no results of `reasrm eval` were given to the export.", ""]
-    columns = ("suite", "score [95 %]", "rows", "coverage", "orders × votes", "judged as", "data SHA-256")
-    rows = []
-    for evaluation in evaluations:
-        result = evaluation.result
-        metrics, policy = result["metrics"], result.get("policy") or {}
-        rows.append(
-            (
-                as_code(result.get("suite")),
-                _estimate(metrics.get("score")),
-                str(result.get("num_rows", "-")),
-                _estimate(metrics.get("coverage")),
-                f"{as_code(policy.get('orders'))} × {as_code(policy.get('votes'))}",
-                as_code(Path(str(result["judge"].get("name"))).name),
-                as_code(result.get("data_sha256")),
-            )
-        )
-    return [*lines, *_table(columns, rows), ""]
-
-
-def _critiques(evaluations: Sequence[Evaluation]) -> list[str]:
-    """Say how far the reasons can be trusted, where that was measured."""
-    measured = [e for e in evaluations if "critique_f1" in e.result["metrics"]]
-    if not measured:
-        return []
-    lines = [
-        "## Critiques",
-        "",
-        "Inconsistency: right verdicts whose critique misses the reference's core arguments. Coverage: judgments whose "
-        "critique could be scored.",
-        "",
-    ]
-    names = ("inconsistency", "critique_f1", "critique_coverage")
-    rows = []
-    for evaluation in measured:
-        result = evaluation.result
-        how = (result.get("policy") or {}).get("critiques") or {}
-        rows.append(
-            (
-                as_code(result.get("suite")),
-                *(_estimate(result["metrics"].get(name)) for name in names),
-                f"{as_code(how.get('extractor'))}, {as_code(how.get('similarity'))}",
-            )
-        )
-    return [*lines, *_table(("suite", "inconsistency", "F1", "coverage", "extractor, similarity"), rows), ""]
-
-
-def _bias(evaluations: Sequence[Evaluation]) -> list[str]:
-    lines = [
-        "## Bias",
-        "",
-        "Position-A rate: share of readable verdicts for the response shown first; 0.5 is even. Consistency: the same "
-        "verdict in both orders. Other biases (length, style, self-preference): not measured.",
-        "",
-    ]
-    if not evaluations:
-        return [*lines, *(f"- {word}: {_MISSING}" for word in _BIAS.values()), ""]
-    rows = [
-        (as_code(e.result.get("suite")), *(_estimate(e.result["metrics"].get(name)) for name in _BIAS))
-        for e in evaluations
-    ]
-    return [*lines, *_table(("suite", *_BIAS.values()), rows), ""]
+def _without_nothing(value: Any) -> Any:
+    """Return a config without keys that say nothing: null, and what is empty."""
+    if not isinstance(value, Mapping):
+        return value
+    kept = {key: _without_nothing(child) for key, child in value.items()}
+    return {key: child for key, child in kept.items() if child not in (None, {}, [], ())}
 
 
 def _comparison(identity: Mapping[str, Any]) -> list[str]:
@@ -276,61 +270,3 @@ def _comparison(identity: Mapping[str, Any]) -> list[str]:
         lines.append(f"- from the source to the files: {largest:.3g}; none was allowed")
     same = "identical" if checks["greedy_identical"] else "not identical, by rounding"
     return [*lines, f"- greedy tokens of the source and of the files: {same}", ""]
-
-
-def _usage() -> list[str]:
-    return [
-        "## Use",
-        "",
-        "From inside this folder, with `reasrm`, which asks and reads as in training:",
-        "",
-        "```sh",
-        "reasrm judge --judge . --input rows.jsonl --output judged.jsonl",
-        "reasrm judge --judge . --backend vllm --input rows.jsonl --output judged.jsonl",
-        "```",
-        "",
-        "As a server, with vLLM:",
-        "",
-        "```sh",
-        "vllm serve ./model --served-model-name judge",
-        "reasrm judge --judge openai:judge@http://localhost:8000/v1 --spec judge.json --input rows.jsonl "
-        "--output judged.jsonl",
-        "```",
-        "",
-        "With transformers alone; the prompt must still be the spec's, or the verdict means little:",
-        "",
-        "```python",
-        "from transformers import AutoModelForCausalLM, AutoTokenizer",
-        "",
-        'tokenizer = AutoTokenizer.from_pretrained("./model")',
-        'model = AutoModelForCausalLM.from_pretrained("./model")',
-        "```",
-    ]
-
-
-def _estimate(value: Any) -> str:
-    if not isinstance(value, dict):
-        return _MISSING
-    if not isinstance(value.get("value"), int | float):
-        return "undefined"
-    low, high = value.get("ci_low"), value.get("ci_high")
-    if not isinstance(low, int | float) or not isinstance(high, int | float):
-        return f"{value['value']:.3f}"
-    return f"{value['value']:.3f} [{low:.3f}, {high:.3f}], n = {as_code(value.get('n'))}"
-
-
-def _table(columns: Sequence[str], rows: Any) -> Iterator[str]:
-    yield f"| {' | '.join(columns)} |"
-    yield f"|{' --- |' * len(columns)}"
-    for row in rows:
-        yield f"| {' | '.join(row)} |"
-
-
-def _quoted(value: Any) -> str:
-    """Return somebody's text as a YAML string."""
-    return json.dumps(str(value), ensure_ascii=True)
-
-
-def _json_block(value: Mapping[str, Any]) -> list[str]:
-    """Return a value as a block of JSON. Strings keep to their line, so none can close the block."""
-    return ["```json", *json.dumps(value, indent=2, sort_keys=True, default=str).split("\n"), "```"]

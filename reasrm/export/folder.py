@@ -20,7 +20,8 @@ from transformers import GenerationConfig
 
 from reasrm import __version__
 from reasrm.errors import ConfigError, EnvironmentProblem, InternalError
-from reasrm.export.card import check_measured, read_results, render_card
+from reasrm.export.card import render_card
+from reasrm.export.measured import check_measured, read_results
 from reasrm.export.merging import (
     attach_adapter,
     bytes_as,
@@ -74,6 +75,7 @@ def export_judge(
     results: Sequence[str | Path] = (),
     dtype: str = "auto",
     device: str = "auto",
+    license: str | None = None,
     force: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
@@ -90,6 +92,7 @@ def export_judge(
         results: Folders of `reasrm eval`, for the card.
         dtype: `auto` keeps the number format of the weights; `float32` or `bfloat16` change it.
         device: Where models are compared: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`.
+        license: For the card, as the Hub spells it: `apache-2.0`.
         force: Replace an existing judge folder.
         say: Told what happens.
 
@@ -110,7 +113,7 @@ def export_judge(
         check_measured(evaluations, Checkpoint(str(partial / "model")).fingerprint())
         weights = _hash_weights(partial / "model", source.hashes if plan.copied else {})
         identity = _identity(source, plan, weights, hash_model(partial / "model", weights), checks)
-        card = render_card(target.name, source, identity, evaluations)
+        card = render_card(target.name, source, identity, evaluations, license)
         (partial / "README.md").write_text(card, encoding="utf-8")
         write_json_atomic(partial / "judge.json", identity)
     return {
@@ -304,26 +307,15 @@ def _identity(
     checks: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the content of `judge.json`."""
-    known = source.provenance
-    trained = None
-    if known is not None:
-        trained = {
-            "stage": known.stage,
-            "step": known.step,
-            "seed": known.manifest["seed"],
-            "inputs": {
-                name: file["sha256"]
-                for name, file in known.manifest["inputs"].items()
-                if name.startswith(("train", "validation"))
-            },
-        }
+    stages = [stage.model_dump(mode="json") for stage in source.stages]
     return {
         "format_version": FORMAT_VERSION,
         "library": {"name": "reasrm", "version": __version__},
         "spec": source.spec.model_dump(mode="json"),
         "spec_hash": source.spec.hash,
-        "base": dict(source.base),
-        "trained": trained,
+        "base": source.base.model_dump(mode="json"),
+        "trained": stages[-1] if stages else None,
+        "earlier": stages[:-1],
         "merged_adapter": source.adapter is not None,
         "dtype": plan.written,
         "rounded": plan.rounds,

@@ -1,74 +1,119 @@
 """The card's contamination check: which rows were learned from, chosen by and measured on.
 
-Files are compared by hash. Prompts are compared, in the normal form of curation, where the files of a run and of an
+Curation compares training prompts with benchmarks, and what it found travels with the files' hashes. At export files
+are compared by hash. Prompts are compared, in the normal form of curation, where the files of a run and of an
 evaluation are still at hand, unchanged, and hold pairs; SFT rows are whole judgments and cannot be compared so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from reasrm.curation.text import prompt_key
 from reasrm.errors import ReasrmError
-from reasrm.export.source import Provenance
+from reasrm.export.markdown import as_code, short_hash, table
+from reasrm.export.measured import Evaluation
+from reasrm.export.source import Provenance, Source
 from reasrm.judging.inputs import JudgeInput
+from reasrm.runs.origin import Input, TrainedStage
 from reasrm.tables import content_sha256
 
-__all__ = ["as_code", "describe_overlaps"]
+__all__ = ["describe_overlaps"]
 
-_LONGEST = 200
-_INERT = frozenset("`|\\<>")
-_File = Mapping[str, str]  # `path` and `sha256`
+_File = Mapping[str, Any]  # `path` and `sha256`
+_Stages = Sequence[TrainedStage]
 
 
-def describe_overlaps(known: Provenance | None, results: Sequence[Mapping[str, Any]]) -> list[str]:
+def describe_overlaps(source: Source, evaluations: Sequence[Evaluation]) -> list[str]:
     """Return the lines of the check.
 
     Args:
-        known: What the run recorded; None where nothing is known of the training.
-        results: `result.json` of each evaluation that the card shows.
+        source: What is exported; nothing is known of the training of a bare model.
+        evaluations: What the card shows.
     """
     lines = ["## Contamination check", ""]
-    inputs: Mapping[str, _File] = {} if known is None else known.manifest["inputs"]
-    trained = {file["sha256"]: name for name, file in inputs.items() if name.startswith("train")}
-    for name, file in inputs.items():
-        if name.startswith("validation") and file["sha256"] in trained:
-            lines.append(f"- {as_code(name)} is the same file as {as_code(trained[file['sha256']])}")
-    lines += [] if known is None else _selection(known)
-    used = {file["sha256"]: name for name, file in inputs.items()}
-    learned = None if known is None else _prompts(_training_files(inputs), known)
-    for result in results:
-        measured: Sequence[_File] = result.get("inputs") or [{"sha256": str(result.get("data_sha256"))}]
-        suite = f"- suite {as_code(result.get('suite'))}"
-        same = [used[file["sha256"]] for file in measured if file["sha256"] in used]
-        lines += [f"{suite} was measured on the file of {as_code(name)}" for name in same]
-        seen = _prompts(measured, None)
-        if learned is not None and seen is not None:
-            shared = sum(key in learned for key in seen)
-            lines.append(f"{suite}: {shared} of {len(seen)} prompts are prompts of training rows")
-        else:
-            lines.append(f"{suite}: whether its rows share prompts with training rows is unknown")
-    return [*lines, *([""] if len(lines) > 2 else []), *_UNKNOWN]
+    checks = list(_checks(source.stages))
+    if checks:
+        columns = ("training file", "rows compared", "with", "rows that overlap")
+        lines += ["At curation, before training:", "", *table(columns, checks), ""]
+    found = [*_unchecked(source.stages), *_selection(source), *_measured(source, evaluations)]
+    lines += [*(f"- {line}" for line in found), *([""] if found else [])]
+    return [*lines, "Anything else: not compared.", ""]
 
 
-_UNKNOWN = ("Other benchmarks: not compared.", "")
+def _checks(stages: _Stages) -> Iterator[tuple[str, ...]]:
+    for where, file in _training_files(stages):
+        for check in file.checks:
+            compared = f"{check.rows} of {', '.join(map(as_code, check.of))}"
+            for benchmark in check.benchmarks:
+                files = ", ".join(f"{as_code(f.name)} ({short_hash(f.sha256)})" for f in benchmark.files)
+                against = f"{as_code(benchmark.name)}: {benchmark.prompts} prompts of {files}"
+                then = "removed" if check.action == "drop" else "kept"
+                found = f"{benchmark.rows}, {then}" if benchmark.rows else "0"
+                yield where, compared, against, found
 
 
-def _selection(known: Provenance) -> list[str]:
-    shared = known.data.get("validation_overlap") or {}
-    if isinstance(shared, int):
-        return [f"- validation: {shared} rows have the prompt of a training row"]
+def _unchecked(stages: _Stages) -> list[str]:
     return [
-        f"- validation split {as_code(name)}: {counts['rows']} rows are training rows, "
-        f"{counts['prompts']} have the prompt of one"
-        for name, counts in shared.items()
+        f"{where}: no curation against a benchmark is on record"
+        for where, file in _training_files(stages)
+        if not file.checks
     ]
 
 
-def _training_files(inputs: Mapping[str, _File]) -> list[_File]:
-    return [file for name, file in inputs.items() if name.startswith("train")]
+def _training_files(stages: _Stages) -> Iterator[tuple[str, Input]]:
+    for stage in stages:
+        for name, file in stage.inputs.items():
+            if name.startswith("train"):
+                yield f"{as_code(stage.stage)} {as_code(file.name)}", file
+
+
+def _selection(source: Source) -> Iterator[str]:
+    """Say what validation has in common with training."""
+    known = source.provenance
+    if known is None:
+        return
+    inputs: Mapping[str, _File] = known.manifest["inputs"]
+    trained = {file["sha256"]: name for name, file in inputs.items() if name.startswith("train")}
+    for name, file in inputs.items():
+        if name.startswith("validation") and file["sha256"] in trained:
+            yield f"{as_code(name)} is the same file as {as_code(trained[file['sha256']])}"
+    shared = known.data.get("validation_overlap") or {}
+    if isinstance(shared, int):
+        yield f"validation: {shared} rows have the prompt of a training row"
+        return
+    for name, counts in shared.items():
+        yield (
+            f"validation split {as_code(name)}: {counts['rows']} rows are training rows, "
+            f"{counts['prompts']} have the prompt of one"
+        )
+
+
+def _measured(source: Source, evaluations: Sequence[Evaluation]) -> Iterator[str]:
+    """Say what each evaluation has in common with the files that were learned from."""
+    used = {
+        file.sha256: f"{as_code(stage.stage)} {as_code(name)}"
+        for stage in source.stages
+        for name, file in stage.inputs.items()
+    }
+    known = source.provenance
+    files: list[_File] = []
+    if known is not None:
+        files = [file for name, file in known.manifest["inputs"].items() if name.startswith("train")]
+    learned = None if known is None else _prompts(files, known)
+    for evaluation in evaluations:
+        suite = f"suite {evaluation.name}"
+        for file in evaluation.files:
+            if file["sha256"] in used:
+                yield f"{suite} was measured on the file of {used[file['sha256']]}"
+        seen = _prompts(evaluation.files, None)
+        if known is None or learned is None or seen is None:
+            yield f"{suite}: whether its rows share prompts with training rows is unknown"
+            continue
+        shared = sum(key in learned for key in seen)
+        yield f"{suite}: {shared} of {len(seen)} prompts are prompts of training rows of {as_code(known.stage)}"
 
 
 def _prompts(files: Sequence[_File], known: Provenance | None) -> set[bytes] | None:
@@ -87,11 +132,3 @@ def _prompts(files: Sequence[_File], known: Provenance | None) -> set[bytes] | N
             return None
         found |= {prompt_key(row.prompt) for row in rows}
     return found if files else None
-
-
-def as_code(value: Any) -> str:
-    """Return somebody's text as inline code that it cannot leave."""
-    text = str(value if value is not None else "-")
-    text = text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
-    shown = "".join(c if c.isprintable() and c not in _INERT else f"\\u{ord(c):04x}" for c in text)
-    return f"`{shown.strip() or '-'}`"

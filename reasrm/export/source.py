@@ -19,6 +19,7 @@ from reasrm.generation.checkpoint import Checkpoint
 from reasrm.protocol.prompts import check_spec
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.runs import CheckpointInfo, RunFolder, checkpoint_folder, result_checkpoint, verify_checkpoint
+from reasrm.runs.origin import BaseIdentity, TrainedStage, shareable, trained_stages
 
 __all__ = ["Provenance", "Source", "from_folders", "from_run"]
 
@@ -50,7 +51,8 @@ class Source:
         model: Whole weights: a full checkpoint, or the model that the adapter belongs to.
         adapter: Folder of a LoRA adapter, if there is one.
         spec: The protocol.
-        base: Name of what training started from: a hub id or a folder's name, and revision and fingerprint.
+        base: Name of what the first training started from: a hub id or a folder's name, and revision and fingerprint.
+        stages: The trainings since, oldest first.
         hashes: SHA-256 of weight files by name, where a seal says them.
         provenance: What the run recorded; None for a bare model.
     """
@@ -58,7 +60,8 @@ class Source:
     model: Checkpoint
     adapter: Path | None
     spec: JudgeSpec
-    base: Mapping[str, str | None]
+    base: BaseIdentity
+    stages: tuple[TrainedStage, ...] = ()
     hashes: Mapping[str, str] = field(default_factory=dict)
     provenance: Provenance | None = None
 
@@ -105,11 +108,13 @@ def from_run(run: Path, checkpoint: str | None = None) -> Source:
     if adapter is not None:
         model = _open_base(base)
     model.check()
+    stages = trained_stages(folder.path, manifest, config, sealed.step)
     return Source(
         model=model,
         adapter=adapter,
         spec=spec,
-        base=_shareable(base),
+        base=stages[0].base,
+        stages=stages,
         hashes={name: sha256 for name, (sha256, _) in sealed.files.items()} if adapter is None else {},
         provenance=Provenance(
             stage=str(manifest["stage"]),
@@ -149,7 +154,7 @@ def from_folders(
         )
     fingerprint = checkpoint.fingerprint() if checkpoint.is_local else None
     base = {"path": model, "revision": revision, "fingerprint": fingerprint}
-    return Source(model=checkpoint, adapter=adapter, spec=spec, base=_shareable(base))
+    return Source(model=checkpoint, adapter=adapter, spec=spec, base=shareable(base))
 
 
 def _pick(run: RunFolder, checkpoint: str | None) -> CheckpointInfo:
@@ -200,13 +205,6 @@ def _open_base(base: Mapping[str, str | None]) -> Checkpoint:
             remedy="give back what was there",
         )
     return checkpoint
-
-
-def _shareable(base: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Return a base model's identity for a folder that may be published: a name, not a path of this machine."""
-    path = str(base["path"])
-    name = Path(path).resolve().name if Path(path).is_dir() or path.startswith((".", "/", "~")) else path
-    return {"name": name, "revision": base["revision"], "fingerprint": base["fingerprint"]}
 
 
 def _read_counts(path: Path) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Unpack
 
 from reasrm.config import nearest
 from reasrm.errors import ConfigError
@@ -13,7 +14,7 @@ from reasrm.generation.base import Backend
 from reasrm.generation.checkpoint import HUB_ID
 from reasrm.generation.replay import ReplayBackend
 
-__all__ = ["open_backend"]
+__all__ = ["BackendOptions", "open_backend"]
 
 _FORMS = "a model folder, a hub id such as Qwen/Qwen3-8B, openai:MODEL@BASE_URL, replay, or sandbox"
 _SCHEME = re.compile(r"([A-Za-z][\w-]+):(.*)", re.DOTALL)
@@ -21,7 +22,11 @@ _ENGINES = ("hf", "vllm")
 
 
 class BackendOptions(TypedDict, total=False):
-    """What `open_backend` takes beside a name; it says what each is for."""
+    """All options of all backends; a backend takes those that its constructor names, which has the defaults.
+
+    Args:
+        backend: `hf` or `vllm`, for a folder or hub id.
+    """
 
     backend: str
     revision: str | None
@@ -39,48 +44,26 @@ class BackendOptions(TypedDict, total=False):
     follow_redirects: bool
 
 
-def open_backend(
-    judge: str,
-    *,
-    backend: str = "hf",
-    revision: str | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
-    batch_size: int = 8,
-    max_context: int | None = None,
-    tensor_parallel_size: int = 1,
-    gpu_memory_utilization: float = 0.9,
-    concurrency: int = 16,
-    timeout_s: float = 600.0,
-    attempts: int = 5,
-    headers: Mapping[str, str] | None = None,
-    extra_body: str | Mapping[str, Any] | None = None,
-    follow_redirects: bool = False,
-) -> Backend:
+def open_backend(judge: str, **options: Unpack[BackendOptions]) -> Backend:
     """Open the backend that a judge's name asks for. Nothing is loaded yet.
 
     Args:
         judge: A model folder or hub id · `openai:MODEL[@BASE_URL]` · `replay` (the file of `replay:FILE` is
             the caller's business: recordings come with the requests).
-        backend: `hf` or `vllm`, for a folder or hub id.
-        revision: For a hub id.
-        device: For `hf`.
-        dtype: For `hf` and `vllm`.
-        batch_size: For `hf`.
-        max_context: For `hf` and `vllm`.
-        tensor_parallel_size: For `vllm`.
-        gpu_memory_utilization: For `vllm`.
-        concurrency: For an endpoint.
-        timeout_s: For an endpoint.
-        attempts: For an endpoint.
-        headers: For an endpoint.
-        extra_body: For an endpoint.
-        follow_redirects: For an endpoint.
+        options: `HFBackend`, `VLLMBackend` and `EndpointBackend` say what theirs are for; those of others do nothing.
 
     Raises:
         ConfigError: If the name means nothing, or the model behind it cannot be used.
         MissingExtraError: If `backend` is `vllm` and it is not installed.
     """
+    known = BackendOptions.__annotations__
+    for name in options.keys() - known.keys():
+        close = nearest(name, tuple(known))
+        raise ConfigError(
+            f"no such option of a backend: {name!r}",
+            remedy=f"did you mean {close!r}?" if close else f"use one of {', '.join(known)}",
+        )
+    backend = options.get("backend", "hf")
     if backend not in _ENGINES:
         raise ConfigError(f"no such backend: {backend!r}", remedy=_did_you_mean(backend, _ENGINES))
     scheme = None if Path(judge).is_dir() else _SCHEME.fullmatch(judge)
@@ -95,33 +78,20 @@ def open_backend(
         from reasrm.generation.endpoint import EndpointBackend
 
         model, base_url = _split_endpoint(scheme[2])
-        return EndpointBackend(
-            model,
-            base_url,
-            concurrency=concurrency,
-            timeout_s=timeout_s,
-            attempts=attempts,
-            headers=headers,
-            extra_body=extra_body,
-            follow_redirects=follow_redirects,
-        )
+        return EndpointBackend(model, base_url, **_taken_by(EndpointBackend, options))
     _check_model_name(judge)
     if backend == "vllm":
         from reasrm.generation.vllm_engine import VLLMBackend
 
-        return VLLMBackend(
-            judge,
-            revision=revision,
-            dtype=dtype,
-            tensor_parallel_size=tensor_parallel_size,
-            max_context=max_context,
-            gpu_memory_utilization=gpu_memory_utilization,
-        )
+        return VLLMBackend(judge, **_taken_by(VLLMBackend, options))
     from reasrm.generation.hf import HFBackend
 
-    return HFBackend(
-        judge, revision=revision, device=device, dtype=dtype, batch_size=batch_size, max_context=max_context
-    )
+    return HFBackend(judge, **_taken_by(HFBackend, options))
+
+
+def _taken_by(engine: type, options: Mapping[str, Any]) -> dict[str, Any]:
+    names = inspect.signature(engine).parameters
+    return {name: value for name, value in options.items() if name in names}
 
 
 def _split_endpoint(text: str) -> tuple[str, str | None]:

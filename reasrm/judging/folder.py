@@ -66,11 +66,20 @@ def check_files(folder: Path) -> tuple[str, ...]:
 
 
 def learned_from(folder: Path) -> dict[str, str]:
-    """Return the files that a judge learned from or was chosen by: SHA-256 → what its run calls them."""
+    """Return the files that a judge learned from or was chosen by: SHA-256 → its stage and what that calls them."""
     identity = read_yaml(folder / "judge.json")
-    trained = identity.get("trained") if isinstance(identity, dict) else None
-    inputs = trained.get("inputs") if isinstance(trained, dict) else None
-    return {str(sha256): str(name) for name, sha256 in inputs.items()} if isinstance(inputs, dict) else {}
+    if not isinstance(identity, dict):
+        return {}
+    found: dict[str, str] = {}
+    for stage in (*(identity.get("earlier") or ()), identity.get("trained")):
+        if not isinstance(stage, dict) or not isinstance(stage.get("inputs"), dict):
+            continue
+        for name, file in stage["inputs"].items():
+            sha256 = (
+                file.get("sha256") if isinstance(file, dict) else file
+            )  # older exports name the hash alone
+            found[str(sha256)] = f"{stage.get('stage')} {name}"
+    return found
 
 
 def refuse_changed(folder: Path, changes: Collection[str]) -> None:

@@ -70,6 +70,7 @@ class Scan:
         repeated: Hashes of ids that occur more than once.
         recorded: What kinds of recorded answers the rows carry: `text`, `decision`, `score`.
         num_critiques: Rows with a reference critique.
+        shown: Rows that a judge may be shown a `rubric` with, their own or a given one, or a `principle`.
         num_items: Rows and invalid lines that reading yields, repeats left out and the limit kept.
     """
 
@@ -87,6 +88,7 @@ class Scan:
     repeated: frozenset[int] = frozenset()
     recorded: set[str] = field(default_factory=set)
     num_critiques: int = 0
+    shown: Counter[str] = field(default_factory=Counter)
     num_items: int = 0
 
 
@@ -148,6 +150,13 @@ class JudgeInput:
             **({"columns": self._columns} if self._columns else {}),
         }
 
+    def described(self, scan: Scan) -> list[dict[str, str]]:
+        """Return path and SHA-256 of each file, as results name them."""
+        return [
+            {"path": str(path), "sha256": sha256}
+            for path, sha256 in zip(self.paths, scan.sha256, strict=True)
+        ]
+
     def scan(self) -> Scan:
         """Validate every row, count, and find repeated ids.
 
@@ -201,7 +210,9 @@ class JudgeInput:
         scan.num_identical += status is RowStatus.IDENTICAL
         scan.num_degenerate += status is RowStatus.DEGENERATE
         scan.num_rubrics += self._rubrics is not None and self._rubrics.find(row) is not None
-        for votes in self._enrich(row).recorded.values():
+        row = self._enrich(row)
+        scan.shown.update(name for name in ("rubric", "principle") if getattr(row, name) is not None)
+        for votes in row.recorded.values():
             scan.recorded.update(answer.kind for answer in votes)
 
     def __iter__(self) -> Iterator[InputRow]:

@@ -15,6 +15,7 @@ from reasrm.durable import IdIndex
 from reasrm.errors import ConfigError, InputError, ReasrmError, RowError
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import BackendOptions, open_backend
+from reasrm.hashing import prompt_hash
 from reasrm.judging.aggregate import RowResult, aggregate, flagged_fields, rule_status
 from reasrm.judging.folder import check_files, learned_from, refuse_changed
 from reasrm.judging.plan import Ask, JudgingOptions, check_options, plan_row
@@ -211,7 +212,7 @@ class JudgeSession:
         failed = [c for c in pending.completions.values() if c.finish_reason == "error"]
         if failed:
             message = failed[0].error or "the call failed"
-            return RowFailure(pending.row, "call_failed", message, max(c.attempts for c in failed))
+            return RowFailure(pending.row, failed[0].error_code, message, max(c.attempts for c in failed))
         judgments = [self._read(ask, pending.completions[ask.request.id]) for ask in pending.asks]
         flagged = flagged_fields(pending.row, self.judge.spec.structural)
         return replace(aggregate(pending.row, judgments), flagged=flagged)
@@ -222,7 +223,14 @@ class JudgeSession:
             self.judge.spec, completion, policy=self.judge.policy, num_candidates=max(len(ask.shown), 2)
         )
         judgment = _unshuffle(judgment, ask.shown) if ask.shown else ask.order.seen(judgment)
-        return replace(judgment, order=ask.order, vote=ask.vote, response=ask.response, shown=ask.shown)
+        return replace(
+            judgment,
+            order=ask.order,
+            vote=ask.vote,
+            response=ask.response,
+            shown=ask.shown,
+            prompt_hash=None if self.options.recorded_only else prompt_hash(ask.request.messages),
+        )
 
 
 def _guarded(row: Row, step: Callable[[], _Outcome]) -> _Outcome | RowFailure:

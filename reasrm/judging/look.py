@@ -1,7 +1,8 @@
-"""Judged rows to look at: which ones, and the texts they were about.
+"""Judged rows to look at: which ones, the texts they were about, and the prompts that were asked.
 
-A judged row names its input row by id and digest; the manifest beside the output names the input files. A row whose
-digest no longer fits is shown without its texts: other texts would explain nothing.
+A judged row names its input row by id and digest; the manifest beside the output names the input files and holds the
+spec. A row whose digest no longer fits is shown without its texts: other texts would explain nothing. A prompt is built
+anew from row, spec and options, as judging built it, and compared with the hash that the judgment kept.
 """
 
 from __future__ import annotations
@@ -12,12 +13,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from reasrm.durable import read_records
+from reasrm.config import parse_config
+from reasrm.durable import read_manifest, read_records
 from reasrm.errors import ConfigError, InputError
+from reasrm.hashing import prompt_hash
 from reasrm.judging.inputs import JudgeInput
+from reasrm.judging.plan import JudgingOptions, plan_row
+from reasrm.protocol.escaping import escape_untrusted
+from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Row
+from reasrm.requests import PromptMessage
 
-__all__ = ["KINDS", "JudgedRow", "find_judged", "join_inputs", "judged_file"]
+__all__ = ["KINDS", "AskedPrompt", "AskedRun", "JudgedRow", "find_judged", "join_inputs", "judged_file"]
 
 _READABLE = frozenset({"ok", "split"})
 
@@ -114,3 +121,79 @@ def join_inputs(lines: Sequence[Mapping[str, Any]], rows: JudgeInput) -> list[Ju
         else:
             joined.append(JudgedRow(line, item.row))
     return joined
+
+
+@dataclass(frozen=True, slots=True)
+class AskedPrompt:
+    """What one judgment was an answer to.
+
+    Args:
+        judgment: As judged.
+        messages: Role and content of each message; as an endpoint got them, where one was asked.
+        same: Whether it is what the judge was asked; None where the judgment kept no hash.
+    """
+
+    judgment: Mapping[str, Any]
+    messages: Sequence[Mapping[str, str]]
+    same: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class AskedRun:
+    """How the judge of a run was asked, as the manifest beside the output keeps it.
+
+    Args:
+        identity: What was equal for the whole run.
+        spec: The judge's spec.
+        inputs: The input files.
+    """
+
+    identity: Mapping[str, Any]
+    spec: JudgeSpec
+    inputs: tuple[Path, ...]
+
+    @classmethod
+    def read(cls, judged: Path) -> AskedRun | None:
+        """Return what is kept beside a file of judged rows, or None if nothing is.
+
+        Raises:
+            InputError: The spec is not the one that the run was begun with.
+        """
+        place = judged.with_name(f"{judged.name}.manifest.json")
+        manifest = read_manifest(place) or {}
+        note = manifest.get("notes", {}).get("asked")
+        if note is None:
+            return None
+        spec = parse_config(JudgeSpec, note["spec"], f"{place}: notes.asked.spec")
+        expected = manifest["identity"]["judge"]["spec_hash"]
+        if spec.hash != expected:
+            raise InputError(
+                f"the spec was edited: its hash is {spec.hash}, the run's is {expected}",
+                place=str(place),
+                remedy="give back what was there",
+            )
+        return cls(manifest["identity"], spec, tuple(Path(item["path"]) for item in note["inputs"]))
+
+    def prompts(self, judged: JudgedRow) -> Iterator[AskedPrompt]:
+        """Yield what each judgment of a row with its texts was an answer to."""
+        if judged.row is None:
+            return
+        is_list = self.spec.protocol == "listwise"
+        options = JudgingOptions(
+            orders=self.identity["orders"] if is_list else "both",
+            seed=self.identity["seed"],
+            code_secret=self.identity.get("code_secret"),
+        )
+        asks = {(a.order.value, a.response): a for a in plan_row(self.spec, judged.row, options)}
+        for judgment in judged.line["judgments"]:
+            ask = asks.get((judgment["order"], judgment.get("response") or 0))
+            if ask is None:
+                continue
+            kept, messages = judgment.get("prompt_hash"), ask.request.messages
+            same = None if kept is None else prompt_hash(messages) == kept
+            yield AskedPrompt(judgment, self._as_sent(messages), same)
+
+    def _as_sent(self, messages: Sequence[PromptMessage]) -> list[dict[str, str]]:
+        if self.identity["judge"]["model"].get("engine") == "endpoint":
+            return escape_untrusted(messages, self.spec.structural)
+        return [{"role": message.role, "content": message.text} for message in messages]

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from reasrm.errors import ConfigError, RowError
 from reasrm.hashing import derive_seed
-from reasrm.protocol.prompts import build_prompt
+from reasrm.protocol.prompts import build_prompt, never_shown
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import CandidateSet, Comparison, Order, PreferencePair, Recorded, Row
 from reasrm.requests import Request, SamplingParams
 
-__all__ = ["Ask", "JudgingOptions", "Orders", "as_candidates", "check_options", "plan_row"]
+__all__ = [
+    "Ask",
+    "JudgingOptions",
+    "Orders",
+    "as_candidates",
+    "check_options",
+    "check_shown",
+    "not_shown",
+    "plan_row",
+]
 
+if TYPE_CHECKING:
+    from reasrm.judging.inputs import Scan
+
+_LOG = logging.getLogger("reasrm")
 Orders = Literal["both", "given", "random"]
 
 
@@ -87,6 +101,39 @@ def check_options(spec: JudgeSpec, options: JudgingOptions) -> None:
         )
 
 
+def check_shown(spec: JudgeSpec, scan: Scan, place: str) -> None:
+    """Refuse rows that say what a spec never shows: the judge would decide without it, and nobody would know.
+
+    A rubric that rows bring along is only warned of: data sets carry them for everybody.
+
+    Args:
+        spec: How the judge is asked.
+        scan: What the rows say.
+        place: Their file.
+
+    Raises:
+        ConfigError: Rubrics were given for the rows, or rows have a principle.
+    """
+    hidden = never_shown(spec)
+    if "rubric" in hidden and scan.num_rubrics:
+        raise not_shown(spec, "rubric", scan.num_rubrics, "--rubrics")
+    if "principle" in hidden and scan.shown["principle"]:
+        raise not_shown(spec, "principle", scan.shown["principle"], place)
+    if "rubric" in hidden and scan.shown["rubric"]:
+        _LOG.warning(
+            "warning: spec %r never shows a rubric; %d rows have one", spec.name, scan.shown["rubric"]
+        )
+
+
+def not_shown(spec: JudgeSpec, name: str, count: int, place: str) -> ConfigError:
+    """Return the refusal of rows with a field that a spec never shows."""
+    return ConfigError(
+        f"spec {spec.name!r} never shows a {name}, and {count} {'row has' if count == 1 else 'rows have'} one",
+        place=place,
+        remedy=f"choose a spec whose templates show {{{{ {name} }}}}, or leave the {name} out",
+    )
+
+
 def plan_row(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[Ask]:
     """Return the prompts that judging a row takes.
 
@@ -117,7 +164,8 @@ def plan_row(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[Ask]:
             place=row.id,
             remedy="give a file with recorded judgments, --judge replay:FILE, or a judge that answers",
         )
-    return asks
+    first = replace(asks[0], request=replace(asks[0].request, together=len(asks)))
+    return [first, *asks[1:]]
 
 
 def _recording(row: Row, order: Order, vote: int) -> Recorded | None:

@@ -24,14 +24,13 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal, TypeVar, get_args
 
 from reasrm.config import nearest
 from reasrm.errors import ConfigError, EnvironmentProblem, RowError
 from reasrm.hashing import derive_seed, digest
 from reasrm.judging.judge import Judge
-from reasrm.judging.plan import JudgingOptions
+from reasrm.judging.plan import JudgingOptions, not_shown
 from reasrm.judging.referee import Context, Pairing, Referee
 from reasrm.judging.tournaments import (
     Match,
@@ -43,6 +42,8 @@ from reasrm.judging.tournaments import (
     play,
     round_robin,
 )
+from reasrm.protocol.prompts import never_shown
+from reasrm.records import Conversation
 from reasrm.sources.fields import conversation, describe, messages, shared
 from reasrm.sources.tools import CALL_ROLES, RESULT_ROLES
 
@@ -51,12 +52,12 @@ __all__ = ["Anchor", "JudgeReward", "Scale", "Scheme", "Unreadable", "as_reward"
 Scheme = Literal["anchor", "round_robin", "tournament", "knockout"]
 Scale = Literal["win_rate", "centred"]
 Unreadable = Literal["abstain", "coin"]
+_Shown = Literal["rubric", "principle", "reference"]
 Anchor = Callable[[list[Any]], Sequence[str | None]]
 """From prompts, in the dataset's own form, to one reference answer each, or None."""
 T = TypeVar("T")
 _LOG = logging.getLogger("reasrm")
 _BRACKETS = {"tournament": double_elimination, "knockout": knockout}
-_SHOWN = ("rubric", "principle", "reference")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +85,16 @@ class _Group:
     player_of: Mapping[int, int]
     anchors: tuple[str | None, ...]
 
+    def pairing(self, match: Match) -> Pairing | None:
+        """Return who meets whom in words; None if there is no anchor to meet."""
+        first, second = self.players[match.first], self.anchors[match.first]
+        if match.second < len(self.players):
+            return Pairing(self.context, first, self.players[match.second], match.meeting)
+        return None if second is None else Pairing(self.context, first, second)
 
-def as_reward(
-    judge: Judge,
-    scheme: Scheme = "round_robin",
-    *,
-    options: JudgingOptions | None = None,
-    scale: Scale = "win_rate",
-    unreadable: Unreadable = "abstain",
-    anchor_column: str = "reference",
-    anchor: Anchor | None = None,
-    shown: Sequence[str] = ("rubric", "principle"),
-    answer: Callable[[str], str] | None = None,
-    gather: bool = True,
-    cache_size: int = 100_000,
-    name: str = "judge",
-) -> JudgeReward:
-    """Return a reward function for TRL that asks a judge.
+
+class JudgeReward:
+    """A reward function for TRL that asks a judge. `as_reward` is its other name.
 
     Args:
         judge: Any pairwise judge, such as `open_judge("sandbox")`.
@@ -123,52 +117,43 @@ def as_reward(
     Raises:
         ConfigError: The judge or an option does not suit.
     """
-    for value, allowed, what in (
-        (scheme, get_args(Scheme), "scheme"),
-        (scale, get_args(Scale), "scale"),
-        (unreadable, get_args(Unreadable), "unreadable"),
-        *((column, _SHOWN, "shown") for column in shown),
-    ):
-        if value not in allowed:
-            close = nearest(value, allowed)
-            hint = f"did you mean {close!r}?" if close else f"use one of {', '.join(allowed)}"
-            raise ConfigError(f"no such {what}: {value!r}", remedy=hint)
-    if scheme == "anchor" and anchor is None and anchor_column in shown:
-        raise ConfigError(
-            f"the column {anchor_column!r} is both the anchor and shown to the judge",
-            remedy="name another anchor_column, or leave it out of shown",
-        )
-    return JudgeReward(
-        referee=Referee(judge, options or JudgingOptions(sampling=judge.sampling()), cache_size),
-        scheme=scheme,
-        scale=scale,
-        unreadable=unreadable,
-        anchor_column=anchor_column,
-        anchor=anchor,
-        shown=tuple(shown),
-        answer=answer,
-        gather=gather,
-        name=name,
-    )
 
-
-@dataclass(eq=False, kw_only=True)
-class JudgeReward:
-    """What `as_reward` returns; its arguments are explained there."""
-
-    referee: Referee
-    scheme: Scheme
-    scale: Scale
-    unreadable: Unreadable
-    anchor_column: str
-    anchor: Anchor | None
-    shown: tuple[str, ...]
-    answer: Callable[[str], str] | None
-    gather: bool
-    name: str
-
-    def __post_init__(self) -> None:
-        self.__name__ = self.name  # what TRL's log reads
+    def __init__(
+        self,
+        judge: Judge,
+        scheme: Scheme = "round_robin",
+        *,
+        options: JudgingOptions | None = None,
+        scale: Scale = "win_rate",
+        unreadable: Unreadable = "abstain",
+        anchor_column: str = "reference",
+        anchor: Anchor | None = None,
+        shown: Sequence[str] = ("rubric", "principle"),
+        answer: Callable[[str], str] | None = None,
+        gather: bool = True,
+        cache_size: int = 100_000,
+        name: str = "judge",
+    ) -> None:
+        _refuse_unknown("scheme", scheme, Scheme)
+        _refuse_unknown("scale", scale, Scale)
+        _refuse_unknown("unreadable", unreadable, Unreadable)
+        for column in shown:
+            _refuse_unknown("shown", column, _Shown)
+        if scheme == "anchor" and anchor is None and anchor_column in shown:
+            raise ConfigError(
+                f"the column {anchor_column!r} is both the anchor and shown to the judge",
+                remedy="name another anchor_column, or leave it out of shown",
+            )
+        self.referee = Referee(judge, options or JudgingOptions(sampling=judge.sampling()), cache_size)
+        self.__name__ = name  # what TRL's log reads
+        self._scheme = scheme
+        self._scale = scale
+        self._unreadable = unreadable
+        self._anchor_column = anchor_column
+        self._anchor = anchor
+        self._shown = tuple(shown)
+        self._answer = answer
+        self._gather = gather
         self._warned = False
 
     def __call__(
@@ -197,124 +182,112 @@ class JudgeReward:
             RowError: A prompt or completion is neither a string nor messages.
             EnvironmentProblem: The judge failed on everything, here or on another process.
         """
-        rank, size = _process() if self.gather and self.scheme != "anchor" else (0, 1)
+        rank, size = _process() if self._gather and self._scheme != "anchor" else (0, 1)
         parts = _exchange(size, lambda: self._read(prompts, completions, columns))
         rollouts = [rollout for part in parts for rollout in part]
         start = sum(map(len, parts[:rank]))
         results = _exchange(size, lambda: self._judge(rollouts, rank, size))
         found = {place: result for part in results for place, result in part.items()}
         mine = [found.get(start + n, (None, 0)) for n in range(len(completions))]
-        rewards = [self._scaled(reward) for reward, _ in mine]
+        factor, shift = (1, 0) if self._scale == "win_rate" else (2, -1)
+        rewards = [None if reward is None else factor * reward + shift for reward, _ in mine]
         if log_metric is not None:
             for metric, value in self._metrics(mine).items():
-                log_metric(f"{self.name}/{metric}", value)
+                log_metric(f"{self.__name__}/{metric}", value)
         if log_extra is not None:
-            log_extra(f"{self.name}_matches", [matches for _, matches in mine])
+            log_extra(f"{self.__name__}_matches", [matches for _, matches in mine])
         return rewards
 
     def _read(
         self, prompts: Sequence[Any], completions: Sequence[Any], columns: Mapping[str, Any]
     ) -> list[_Rollout | None]:
         """Return the rollouts, None where messages hold something that a judge of text cannot read."""
-        used = [column for column in self.shown if column in columns]
+        used = [column for column in self._shown if column in columns]
+        for column in never_shown(self.referee.judge.spec).intersection(used):
+            if count := sum(value is not None for value in columns[column]):
+                raise not_shown(self.referee.judge.spec, column, count, "the batch")
         contexts: list[Context | None] = []
         for n, prompt in enumerate(prompts):
             place = f"prompt {n} of the batch"
             extra = shared({column: columns[column][n] for column in used}, place)
-            row = {"prompt": prompt}
-            turns = self._readable(prompt, partial(_words, row, place))
+            turns = self._unless_more_than_text(_turns, prompt, place)
             contexts.append(None if turns is None else Context(turns, **extra))
         anchors = self._anchors(prompts, contexts, columns)
-        rollouts: list[_Rollout | None] = []
-        for n, (context, completion, anchor) in enumerate(zip(contexts, completions, anchors, strict=True)):
-            text = self._text(completion, f"completion {n} of the batch")
-            rollouts.append(None if context is None or text is None else _Rollout(context, text, anchor))
-        return rollouts
+        texts = [self._text(value, f"completion {n} of the batch") for n, value in enumerate(completions)]
+        return [
+            None if context is None or text is None else _Rollout(context, text, anchor)
+            for context, text, anchor in zip(contexts, texts, anchors, strict=True)
+        ]
 
-    def _readable(self, value: Any, read: Callable[[], T]) -> T | None:
+    def _unless_more_than_text(self, read: Callable[[Any, str], T], value: Any, place: str) -> T | None:
         """Read messages; None, and a word about it once, where they hold images or tool calls."""
         try:
-            return read()
+            return read(value, place)
         except RowError as error:
             if not isinstance(value, list):
                 raise
             if not self._warned:
                 self._warned = True
-                _LOG.warning("%s: %s; such rows get no reward", self.name, error)
+                _LOG.warning("%s: %s; such rows get no reward", self.__name__, error)
             return None
+
+    def _text(self, value: Any, place: str) -> str | None:
+        """Return what is judged of a completion or anchor; None if that holds more than text."""
+        text = self._unless_more_than_text(_last_words, value, place)
+        return text if text is None or self._answer is None else self._answer(text)
 
     def _anchors(
         self, prompts: Sequence[Any], contexts: Sequence[Context | None], columns: Mapping[str, Any]
     ) -> list[str | None]:
-        if self.scheme != "anchor":
+        if self._scheme != "anchor":
             return [None] * len(prompts)
-        if self.anchor is not None:
-            distinct = {
-                context: prompt
-                for context, prompt in zip(contexts, prompts, strict=True)
-                if context is not None
-            }
-            answers = self.anchor(list(distinct.values()))
+        if self._anchor is not None:
+            distinct = {c: prompt for c, prompt in zip(contexts, prompts, strict=True) if c is not None}
+            answers = self._anchor(list(distinct.values()))
             if len(answers) != len(distinct):
                 raise ConfigError(
                     f"anchor gave {len(answers)} answers to {len(distinct)} prompts",
                     remedy="return one string, or None, per prompt",
                 )
-            answer_to = dict(zip(distinct, answers, strict=True))
-            given: Sequence[Any] = [None if context is None else answer_to[context] for context in contexts]
-        elif self.anchor_column in columns:
-            given = columns[self.anchor_column]
+            answer_to: dict[Context | None, Any] = dict(zip(distinct, answers, strict=True))
+            given: Sequence[Any] = [answer_to.get(context) for context in contexts]
+        elif self._anchor_column in columns:
+            given = columns[self._anchor_column]
         else:
             raise ConfigError(
-                f"the dataset has no column {self.anchor_column!r} to compare with",
+                f"the dataset has no column {self._anchor_column!r} to compare with",
                 remedy="add it, name another anchor_column, pass anchor=, or choose scheme='round_robin'",
             )
         return [
-            None if text is None else self._text(text, f"anchor {n} of the batch")
-            for n, text in enumerate(given)
+            None if value is None else self._text(value, f"anchor {n} of the batch")
+            for n, value in enumerate(given)
         ]
-
-    def _text(self, value: Any, place: str) -> str | None:
-        """Return what is judged of a completion or anchor; None if that holds more than text."""
-        if isinstance(value, list):
-            said = self._readable(value, partial(_last_words, value, place))
-            if said is None:
-                return None
-            text = said
-        elif isinstance(value, str):
-            text = value
-        else:
-            raise RowError(
-                f"must be a string or a list of messages, found {describe(value)}",
-                code="wrong_type",
-                place=place,
-            )
-        return text if self.answer is None else self.answer(text)
 
     def _judge(
         self, rollouts: Sequence[_Rollout | None], rank: int, size: int
     ) -> dict[int, tuple[Outcome, int]]:
         """Return reward and number of readable matches of each rollout in this process's share of the groups."""
         self.referee.renew_counts()
-        by_context: dict[Context, list[int]] = defaultdict(list)
-        known = {place: rollout for place, rollout in enumerate(rollouts) if rollout is not None}
-        for place, rollout in known.items():
-            by_context[rollout.context].append(place)
-        groups = [self._group(known, places) for places in list(by_context.values())[rank::size]]
+        members: dict[Context, dict[int, _Rollout]] = defaultdict(dict)
+        for place, rollout in enumerate(rollouts):
+            if rollout is not None:
+                members[rollout.context][place] = rollout
+        groups = [self._group(context, members[context]) for context in list(members)[rank::size]]
         matches = [[0] * len(group.players) for group in groups]
+        # Brackets toss the coin themselves, since somebody must advance.
+        unread = 0.5 if self._unreadable == "coin" and self._scheme not in _BRACKETS else None
 
         def ask(batch: list[tuple[int, Match]]) -> list[Outcome]:
-            pairings = [_pairing(groups[number], match) for number, match in batch]
+            pairings = [groups[number].pairing(match) for number, match in batch]
             decided = iter(self.referee.decide([pairing for pairing in pairings if pairing is not None]))
-            outcomes = [None if pairing is None else next(decided) for pairing in pairings]
-            for (number, match), outcome in zip(batch, outcomes, strict=True):
+            outcomes: list[Outcome] = []
+            for (number, match), pairing in zip(batch, pairings, strict=True):
+                outcome = None if pairing is None else next(decided)
                 for player in match[:2]:
                     if outcome is not None and player < len(matches[number]):
                         matches[number][player] += 1
-            return [
-                0.5 if outcome is None and pairing is not None and self._ignores_unreadable else outcome
-                for outcome, pairing in zip(outcomes, pairings, strict=True)
-            ]
+                outcomes.append(unread if outcome is None and pairing is not None else outcome)
+            return outcomes
 
         rewards = play([self._tournament(group) for group in groups], ask)
         return {
@@ -323,35 +296,23 @@ class JudgeReward:
             for place, player in group.player_of.items()
         }
 
-    @property
-    def _ignores_unreadable(self) -> bool:
-        """Whether a missing match is a draw; brackets toss the coin themselves."""
-        return self.unreadable == "coin" and self.scheme not in _BRACKETS
-
-    def _group(self, rollouts: Mapping[int, _Rollout], places: Sequence[int]) -> _Group:
-        context = rollouts[places[0]].context
-        texts = [text if text.strip() else "" for text in (rollouts[place].text for place in places)]
-        anchors = tuple(rollouts[place].anchor for place in places)
-        if self.scheme not in _BRACKETS:
-            player_of = {place: player for player, place in enumerate(places)}
-            return _Group(context, tuple(texts), player_of, anchors)
-        # Equal texts are one player, or a bracket of copies would rank them by their seeds.
-        players = sorted(set(texts), key=lambda text: digest([self.referee.options.seed, context, text]))
-        number_of = {text: number for number, text in enumerate(players)}
-        player_of = {place: number_of[text] for place, text in zip(places, texts, strict=True)}
+    def _group(self, context: Context, rollouts: Mapping[int, _Rollout]) -> _Group:
+        texts = {place: rollout.text if rollout.text.strip() else "" for place, rollout in rollouts.items()}
+        players, player_of = list(texts.values()), {place: player for player, place in enumerate(texts)}
+        if self._scheme in _BRACKETS:
+            # Equal texts are one player, or a bracket of copies would rank them by their seeds.
+            seed = self.referee.options.seed
+            players = sorted(set(players), key=lambda text: digest([seed, context, text]))
+            player_of = {place: players.index(text) for place, text in texts.items()}
+        anchors = tuple(rollout.anchor for rollout in rollouts.values())
         return _Group(context, tuple(players), player_of, anchors)
 
     def _tournament(self, group: _Group) -> Tournament:
-        if self.scheme == "anchor":
-            return against_anchor(len(group.players))
-        if self.scheme == "round_robin":
-            return round_robin(len(group.players))
+        if self._scheme not in _BRACKETS:
+            return {"anchor": against_anchor, "round_robin": round_robin}[self._scheme](len(group.players))
         seed = derive_seed(self.referee.options.seed, "coin", digest([group.context, group.players]))
-        coin = random.Random(seed) if self.unreadable == "coin" else None
-        return _BRACKETS[self.scheme](len(group.players), coin)
-
-    def _scaled(self, reward: Outcome) -> Outcome:
-        return reward if reward is None or self.scale == "win_rate" else 2 * reward - 1
+        coin = random.Random(seed) if self._unreadable == "coin" else None
+        return _BRACKETS[self._scheme](len(group.players), coin)
 
     def _metrics(self, mine: Sequence[tuple[Outcome, int]]) -> dict[str, float]:
         """Return numbers of the matches judged here and of this process's completions; no rate over nothing."""
@@ -370,18 +331,19 @@ class JudgeReward:
         return metrics
 
 
-def _pairing(group: _Group, match: Match) -> Pairing | None:
-    """Return who meets whom in words; None if there is no anchor to meet."""
-    first = group.players[match.first]
-    if match.second < len(group.players):
-        return Pairing(group.context, first, group.players[match.second], match.meeting)
-    anchor = group.anchors[match.first]
-    return None if anchor is None else Pairing(group.context, first, anchor)
+as_reward = JudgeReward
 
 
-def _words(row: Mapping[str, Any], place: str) -> Any:
+def _refuse_unknown(what: str, value: str, literal: Any) -> None:
+    allowed = get_args(literal)
+    if value not in allowed:
+        close = nearest(value, allowed)
+        hint = f"did you mean {close!r}?" if close else f"use one of {', '.join(allowed)}"
+        raise ConfigError(f"no such {what}: {value!r}", remedy=hint)
+
+
+def _turns(prompt: Any, place: str) -> Conversation:
     """Return the turns of a prompt; a tool's call or result is more than text here, whatever files make of it."""
-    prompt = row["prompt"]
     for message in prompt if isinstance(prompt, list) else ():
         if isinstance(message, dict) and (
             message.get("tool_calls")
@@ -389,18 +351,23 @@ def _words(row: Mapping[str, Any], place: str) -> Any:
             or message.get("role") in (*RESULT_ROLES, *CALL_ROLES)
         ):
             raise RowError("holds a tool call or its result", code="not_text", place=place)
-    return conversation(row, "prompt", place)
+    return conversation({"prompt": prompt}, "prompt", place)
 
 
-def _last_words(turns: Sequence[Any], place: str) -> str:
-    """Return the text of the last assistant message that has any; an empty one behind an answer says nothing."""
-    said = ""
-    for turn in turns:
+def _last_words(value: Any, place: str) -> str:
+    """Return a string as it is, and of messages the last assistant's text that is not empty."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        said = f"must be a string or a list of messages, found {describe(value)}"
+        raise RowError(said, code="wrong_type", place=place)
+    words = ""
+    for turn in value:
         if isinstance(turn, dict) and turn.get("role") == "assistant":
             plain = [{"role": "assistant", "content": turn.get("content") or ""}]
             text = "".join(message.content for message in messages(plain, "content", place))
-            said = text if text.strip() else said
-    return said
+            words = text if text.strip() else words
+    return words
 
 
 def _process() -> tuple[int, int]:

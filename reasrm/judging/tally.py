@@ -83,20 +83,38 @@ class Tally:
         if sided:
             self.sided[first, sided] += 1
 
+    def headline(self) -> dict[str, Any]:
+        """Return the numbers that come first, the same of `judge` and `eval`.
+
+        Accuracy (null without labels) with its interval is over the `n` labelled rows with a verdict. Beside it stand
+        the `splits`, rows whose two orders disagree, most of which have no verdict, and the coverage.
+        """
+        accuracy = self._accuracy() or {"value": None, "ci_low": None, "ci_high": None, "n": 0}
+        return {
+            "accuracy": accuracy["value"],
+            **{name: accuracy[name] for name in ("ci_low", "ci_high", "n")},
+            "splits": self.num_both_orders - self.num_consistent,
+            "coverage": self.coverage,
+        }
+
+    def _accuracy(self) -> dict[str, Any] | None:
+        alone = [(float(right), 1) for right, rows in sorted(self.right.items()) for _ in range(rows)]
+        return _share([*alone, *self.groups.values()])
+
     def summary(self) -> dict[str, Any]:
         """Return the counts and rates for the last line of stdout. A rate over nothing is null.
 
         Judgments of one row, and rows of one group, are no independent trials: intervals are over rows and groups.
         """
-        alone = [(float(right), 1) for right, rows in sorted(self.right.items()) for _ in range(rows)]
         return {
+            "headline": self.headline(),
             "rows": self.rows,
             "errors": self.errors,
             "resumed": self.resumed,
             "coverage": self.coverage,
             "status": dict(sorted(self.statuses.items())),
             "parse_status": dict(sorted(self.parses.items())),
-            "accuracy": _share([*alone, *self.groups.values()]),
+            "accuracy": self._accuracy(),
             "consistency": wilson(self.num_consistent, self.num_both_orders).as_dict()
             if self.num_both_orders
             else None,

@@ -48,3 +48,15 @@ class MetaCard(Config):
     max_tokens: PositiveInt = Field(default=10_240)
     process: dict[str, Any] = Field(default_factory=dict)
     trained: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def auto_class(self) -> str:
+        """What transformers loads a member by."""
+        return (
+            "AutoModelForCausalLM" if self.readout == "likelihood" else "AutoModelForSequenceClassification"
+        )
+
+    @property
+    def task(self) -> str:
+        """What a member is for, as peft names it."""
+        return "CAUSAL_LM" if self.readout == "likelihood" else "SEQ_CLS"

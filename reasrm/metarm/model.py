@@ -13,7 +13,8 @@ Shapes: B rows, T tokens, M members. A folder is read from safetensors and JSON 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,12 @@ from torch import nn
 from reasrm.config import parse_config
 from reasrm.errors import ConfigError, InputError, InternalError
 from reasrm.files import write_json_atomic
+from reasrm.generation.adapters import merged_weights
 from reasrm.generation.checkpoint import Checkpoint
 from reasrm.hashing import derive_seed
 from reasrm.metarm.card import CARD, MetaCard
 from reasrm.metarm.inputs import Encoded, MetaEncoder
+from reasrm.metarm.precision import ExactLinear, exact_head, read_head
 from reasrm.strictjson import parse_object
 
 __all__ = ["Batch", "Member", "MetaRM", "collate", "find_folder", "read_card"]
@@ -68,8 +71,10 @@ class Member(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.readout: nn.Linear | None = None
-        if likelihood:
-            self.readout = nn.Linear(backbone.config.get_text_config().hidden_size + 2, 1)
+        if not likelihood:
+            exact_head(backbone)
+        else:
+            self.readout = ExactLinear(backbone.config.get_text_config().hidden_size + 2, 1)
             # It begins as "what I would have written is good"; a slope of the wrong sign takes long to turn round.
             nn.init.zeros_(self.readout.weight)
             nn.init.constant_(self.readout.weight[:, -2:], _SLOPE / _GAIN)
@@ -144,6 +149,38 @@ class MetaRM(nn.Module):
         """Return the weights that training may move, by name: with LoRA the adapters and the readout."""
         return {name: weight for name, weight in self.named_parameters() if weight.requires_grad}
 
+    def checkpoint_activations(self, **options: Any) -> None:
+        """Compute activations again in the backward pass instead of keeping them.
+
+        Args:
+            options: Of `torch.utils.checkpoint`; without any it is the kind that is not reentrant.
+
+        Raises:
+            ConfigError: The architecture cannot.
+        """
+        for member in self.members:
+            backbone: Any = member.backbone
+            try:
+                backbone.activation_checkpointing_enable(activation_checkpointing_kwargs=options or None)
+            except ValueError as error:
+                raise ConfigError(str(error), remedy="set gradient_checkpointing: false") from error
+
+    @contextmanager
+    def recomputing(self) -> Iterator[None]:
+        """Let activations be computed again although the model stays in evaluation mode, without dropout.
+
+        transformers does so in training mode only, and looks at the mode of the layer; its parts keep theirs.
+        """
+        layers = [module for module in self.modules() if getattr(module, "gradient_checkpointing", False)]
+        modes = [layer.training for layer in layers]
+        for layer in layers:
+            layer.training = True
+        try:
+            yield
+        finally:
+            for layer, mode in zip(layers, modes, strict=True):
+                layer.training = mode
+
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, critique_mask: torch.Tensor
     ) -> torch.Tensor:
@@ -183,8 +220,8 @@ class MetaRM(nn.Module):
         Args:
             base: Folder or hub id.
             card: What it will be.
-            dtype: Of the weights.
-            seed: Of the heads.
+            dtype: Of the weights, but for those of the head, which are float32.
+            seed: Of the heads and the adapters.
             lora: peft's config of the adapters; None trains all weights. A head is always trained whole.
             attn_implementation: As transformers names it; None leaves the choice to it.
 
@@ -195,8 +232,7 @@ class MetaRM(nn.Module):
         tokenizer = base.load("AutoTokenizer")
         members = []
         for number in range(card.members):
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(derive_seed(seed, "metarm", number) % 2**63)
+            with _drawing(seed, number):
                 member = _load_member(
                     base, card, dtype, tokenizer, new_head=True, attn_implementation=attn_implementation
                 )
@@ -204,13 +240,16 @@ class MetaRM(nn.Module):
         return cls(members, card, tokenizer)
 
     @classmethod
-    def open(cls, folder: Path, dtype: torch.dtype = torch.float32, lora: Any | None = None) -> MetaRM:
+    def open(
+        cls, folder: Path, dtype: torch.dtype = torch.float32, lora: Any | None = None, seed: int = 0
+    ) -> MetaRM:
         """Read a MetaRM's folder.
 
         Args:
             folder: With `metarm.json`.
-            dtype: Of the weights.
+            dtype: Of the weights, but for those of the head, which are float32.
             lora: peft's config, to train adapters on top of it.
+            seed: Of the adapters.
 
         Raises:
             ConfigError: The folder is none, or is not whole.
@@ -228,8 +267,11 @@ class MetaRM(nn.Module):
             tokenizer = part.load("AutoTokenizer")
             member = _load_member(part, card, dtype, tokenizer, new_head=False)
             if member.readout is not None:
-                _load_readout(member.readout, folder / f"member-{number}" / _READOUT)
-            members.append(member if lora is None else _adapted(member, lora))
+                _load_readout(member.readout, Path(part.path, _READOUT))
+            elif dtype != torch.float32:
+                read_head(member.backbone, Path(part.path))
+            with _drawing(seed, number):
+                members.append(member if lora is None else _adapted(member, lora))
         return cls(members, card, tokenizer)
 
     def save(self, folder: Path) -> None:
@@ -240,8 +282,10 @@ class MetaRM(nn.Module):
             part = folder / f"member-{number}"
             backbone = member.backbone
             if hasattr(backbone, "merge_and_unload"):
-                backbone = copy.deepcopy(backbone).merge_and_unload()
-            backbone.save_pretrained(part, safe_serialization=True)
+                state = {name: weight.cpu() for name, weight in merged_weights(backbone)}
+                backbone.get_base_model().save_pretrained(part, state_dict=state)
+            else:
+                backbone.save_pretrained(part)
             self.tokenizer.save_pretrained(part)
             if member.readout is not None:
                 state = {name: weight.detach().cpu() for name, weight in member.readout.state_dict().items()}
@@ -288,7 +332,7 @@ def _load_member(
     classifies = card.readout == "last_token"
     options = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
     model, found = base.load(
-        "AutoModelForSequenceClassification" if classifies else "AutoModelForCausalLM",
+        card.auto_class,
         dtype=dtype,
         use_safetensors=True,
         output_loading_info=True,
@@ -319,9 +363,17 @@ def _load_readout(readout: nn.Linear, path: Path) -> None:
         ) from error
 
 
+@contextmanager
+def _drawing(seed: int, member: int) -> Iterator[None]:
+    """Draw new weights from the seed and the member; nobody else's draws are moved."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "metarm", member) % 2**63)
+        yield
+
+
 def _adapted(member: Member, lora: Any) -> Member:
     """Put adapters into a member; its head stays trained whole."""
     from peft import get_peft_model
 
-    member.backbone = get_peft_model(member.backbone, lora)
+    member.backbone = get_peft_model(member.backbone, copy.copy(lora))  # peft writes into it
     return member

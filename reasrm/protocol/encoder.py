@@ -35,6 +35,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import accumulate
 from typing import Any
 
 import jinja2
@@ -175,8 +176,10 @@ class PromptEncoder(TextEncoder):
         # Both cases, so that a template that changes case is noticed; not a word character at the ends.
         self._placeholder = "\ue000xQ" + self._nonce + "{}Qx\ue001"
         self._placeholder_pattern = re.compile(self._placeholder.format("([0-9]+)"))
-        self._anchor: str | None = None
-        self._anchor = self._find_anchor()
+        # Some decoders take the first token's space for a prefix of theirs. So they get another first token.
+        loses_space = self._decode(list(self.encode_text(" x"))) != " x"
+        anchors = (text for text, c in self._controls.items() if loses_space and c.id in self.control_ids)
+        self._anchor = next(anchors, "")
         self.merges_system = self._lacks_system_role()
         self._checked: set[str] = set()
         self._refuse_rewriting({})
@@ -200,9 +203,7 @@ class PromptEncoder(TextEncoder):
             InputError: Text with an unpaired surrogate, which no tokenizer can encode.
         """
         options = options or {}
-        if self.merges_system:
-            messages = merge_system(messages)
-        self._refuse_template([message.role for message in messages], options)
+        messages = self._accepted(messages, options)
         chat, texts = self._with_placeholders(messages)
         skeleton = self._render(chat, add_generation_prompt, options)
         missing = set(range(len(texts))) - {int(n) for n in self._placeholder_pattern.findall(skeleton)}
@@ -212,9 +213,16 @@ class PromptEncoder(TextEncoder):
                 place=f"chat template, text starting with {texts[min(missing)][:60]!r}",
                 remedy="use a template that renders every message as it is",
             )
-        aliased, plain, expected = self._substitute(skeleton, texts)
-        ids = self._encode_aliased(aliased, [control for _, _, control in expected])
-        return EncodedPrompt(ids=ids, flagged=self._scan(plain) != expected)
+        pieces = self._fill(skeleton, texts)
+        aliased = "".join(text if control is None else control.alias for text, control in pieces)
+        ids = self._encode_aliased(aliased, [control for _, control in pieces if control is not None])
+        ends = accumulate(len(text) for text, _ in pieces)
+        expected = [
+            (end - len(text), end, control)
+            for (text, control), end in zip(pieces, ends, strict=True)
+            if control is not None
+        ]
+        return EncodedPrompt(ids=ids, flagged=self._scan("".join(text for text, _ in pieces)) != expected)
 
     def check(
         self,
@@ -233,18 +241,15 @@ class PromptEncoder(TextEncoder):
             ConfigError: The template fails, rewrites text or prints a date that no option freezes, or the tokenizer
                 loses text.
         """
-        if self.merges_system:
-            messages = merge_system(messages)
-        self._refuse_template([message.role for message in messages], options)
+        self._accepted(messages, options)
         self.refuse_garbling(structural)
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids that follow a control token: nothing is left out, trimmed or tidied."""
         ids = list(ids)
-        if self._anchor is None or not ids:
-            return self._decode(ids)
-        # Some decoders take the first token's space for a prefix of theirs. So they get another first token.
-        return self._decode([self._controls[self._anchor].id, *ids]).removeprefix(self._anchor)
+        if ids and self._anchor:
+            ids.insert(0, self._controls[self._anchor].id)
+        return self._decode(ids).removeprefix(self._anchor)
 
     def _decode(self, ids: list[int]) -> str:
         text: str = self._backend.decode(ids, skip_special_tokens=False)
@@ -276,50 +281,30 @@ class PromptEncoder(TextEncoder):
         texts: list[str] = []
         for message in messages:
             content = ""
-            for index, span in enumerate(message.spans):
-                text = span.text
-                if span.trusted:
-                    content += text
-                    continue
-                begin, end = 0, len(text)
-                if not content.strip():
-                    begin = end - len(text.lstrip())
-                if not any(later.text.strip() for later in message.spans[index + 1 :]):
-                    end = max(begin, len(text.rstrip()))
-                content += text[:begin]
-                if begin < end:
-                    content += self._placeholder.format(len(texts))
-                    texts.append(text[begin:end])
-                content += text[end:]
+            said = [n for n, span in enumerate(message.spans) if span.text.strip()] or [0]
+            for n, span in enumerate(message.spans):
+                text = "" if span.trusted else span.text
+                text = text.lstrip() if n <= said[0] else text
+                text = text.rstrip() if n >= said[-1] else text
+                before, _, after = span.text.partition(text) if text else (span.text, "", "")
+                content += before + (self._placeholder.format(len(texts)) if text else "") + after
+                texts += [text] if text else []
             chat.append({"role": message.role, "content": content})
         return chat, texts
 
-    def _substitute(
-        self, skeleton: str, texts: Sequence[str]
-    ) -> tuple[str, str, list[tuple[int, int, Control]]]:
-        """Return the filled skeleton with aliases for control tokens; the same plain; their places there."""
+    def _fill(self, skeleton: str, texts: Sequence[str]) -> list[tuple[str, Control | None]]:
+        """Return the filled skeleton in pieces: text, and control tokens as the template wrote them."""
         holes = [(*match.span(), int(match[1])) for match in self._placeholder_pattern.finditer(skeleton)]
-        aliased: list[str] = []
-        plain: list[str] = []
-        expected: list[tuple[int, int, Control]] = []
-        position, shift = 0, 0  # shift: how much longer the plain text is than the skeleton so far
-        pieces: list[tuple[int, int, int | Control]] = [*holes, *self._scan(skeleton)]
-        for start, end, piece in sorted(pieces, key=lambda p: p[:2]):
+        found: list[tuple[int, int, int | Control]] = [*holes, *self._scan(skeleton)]
+        pieces: list[tuple[str, Control | None]] = []
+        position = 0
+        for start, end, what in sorted(found, key=lambda item: item[:2]):
             if start < position:  # an added token inside a placeholder
                 continue
-            between = skeleton[position:start]
-            source = skeleton[start:end]
-            if isinstance(piece, int):
-                aliased += (between, texts[piece])
-                plain += (between, texts[piece])
-                shift += len(texts[piece]) - len(source)
-            else:
-                aliased += (between, piece.alias)
-                plain += (between, source)
-                expected.append((start + shift, end + shift, piece))
+            pieces.append((skeleton[position:start], None))
+            pieces.append((texts[what], None) if isinstance(what, int) else (skeleton[start:end], what))
             position = end
-        tail = skeleton[position:]
-        return "".join((*aliased, tail)), "".join((*plain, tail)), expected
+        return [*pieces, (skeleton[position:], None)]
 
     def _scan(self, text: str) -> list[tuple[int, int, Control]]:
         """Return where the ordinary tokenizer sees control tokens, less the white space they swallow."""
@@ -333,12 +318,6 @@ class PromptEncoder(TextEncoder):
                 found.append((begin, start + len(source.rstrip()) if control.rstrip else end, control))
         return found
 
-    def _find_anchor(self) -> str | None:
-        """Return a control token to put before ids that are decoded, if a leading space were lost without."""
-        if self._decode(list(self.encode_text(" x"))) == " x":
-            return None
-        return next((content for content, c in self._controls.items() if c.id in self.control_ids), None)
-
     def _lacks_system_role(self) -> bool:
         chat = [{"role": "system", "content": self._placeholder.format(0)}, {"role": "user", "content": "x"}]
         try:
@@ -346,13 +325,19 @@ class PromptEncoder(TextEncoder):
         except ConfigError:
             return True
 
-    def _refuse_template(self, roles: Sequence[str], options: Mapping[str, TemplateOption]) -> None:
-        """Check, once for these roles and options, that what the template makes of them is what was written."""
+    def _accepted(
+        self, messages: Sequence[PromptMessage], options: Mapping[str, TemplateOption]
+    ) -> Sequence[PromptMessage]:
+        """Return messages as the template takes them, once it is known to write roles and options like these as is."""
+        if self.merges_system:
+            messages = merge_system(messages)
+        roles = [message.role for message in messages]
         key = repr((roles, sorted(options.items())))
         if key not in self._checked:
             self._refuse_rewriting(options)
             self._refuse_moving_date(roles, options)
             self._checked.add(key)
+        return messages
 
     def _refuse_moving_date(self, roles: Sequence[str], options: Mapping[str, TemplateOption]) -> None:
         """Render the same roles on two days, unless the day is frozen."""

@@ -22,10 +22,12 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Literal, assert_never
+from itertools import pairwise
+from typing import Literal, NamedTuple, assert_never
 
 from reasrm.errors import ConfigError
 from reasrm.protocol.clauses import find_phrases
+from reasrm.protocol.denials import TAKEN_BACK, is_taken_back
 from reasrm.protocol.grammar import (
     Grammar,
     MarkedGrammar,
@@ -107,7 +109,10 @@ def parse(
     normal = normalise(completion.text)
     answer = after_thinking(grammar, normal, thinking_open=completion.thinking_open)
     if answer is not None:
-        inside = completion.thinking_open or begins_with_thinking(grammar, normal)
+        disguised = begins_with_thinking(grammar, normal) and not begins_with_thinking(
+            grammar, completion.text
+        )
+        inside = completion.thinking_open or disguised
         written = after_thinking(grammar, completion.text, thinking_open=inside) or ""
         base = replace(
             base,
@@ -181,25 +186,53 @@ def _outside_sections(sections: tuple[str, ...], text: str) -> str:
     return text if opening is None else text[: opening.start()]
 
 
-def _contents(tag: str, text: str) -> tuple[list[str], list[str]]:
-    """Return what stands in every `<tag>…</tag>`, and after every `<tag>` opened anew or never closed."""
+class _Mark(NamedTuple):
+    """A word between the grammar's literals, and where in the verdict position the whole of it stands."""
+
+    word: str
+    start: int
+    end: int
+
+
+def _contents(tag: str, text: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Return where the content of every `<tag>…</tag>` stands, and of every `<tag>` opened anew or never closed."""
     closing = any_of((f"</{tag}>",))
-    closed: list[str] = []
-    unclosed: list[str] = []
-    for piece in any_of((f"<{tag}>",)).split(text)[1:]:
-        end = closing.search(piece)
-        (unclosed if end is None else closed).append(piece if end is None else piece[: end.start()])
+    openings = [match.span() for match in any_of((f"<{tag}>",)).finditer(text)]
+    closed: list[tuple[int, int]] = []
+    unclosed: list[tuple[int, int]] = []
+    for (_, start), (until, _) in pairwise([*openings, (len(text), 0)]):
+        end = closing.search(text, start, until)
+        (unclosed if end is None else closed).append((start, until if end is None else end.start()))
     return closed, unclosed
 
 
-def _marked_words(grammar: MarkedGrammar | ScoreGrammar, text: str) -> list[str]:
-    """Return what stands between the grammar's open and close literals."""
+def _marks(
+    grammar: MarkedGrammar | ScoreGrammar, text: str, place: tuple[int, int] | None = None
+) -> list[_Mark]:
+    """Return what stands between the grammar's open and close literals, in all of a text or in one place of it."""
     start = "[*_`]*".join(map(re.escape, grammar.open))  # `**Winner**:` is `Winner:`
     if grammar.line_start:
         start = rf"(?:^|\n)[ \t>*#_-]*{start}"
     rest = r"([^\n]*)" if grammar.close == "\n" else rf"([^\n\[\]]{{0,80}}?){re.escape(grammar.close)}"
-    words = re.findall(start + rest, text, re.IGNORECASE)
-    return [word.lstrip(_BEFORE).rstrip(_AFTER) for word in words]
+    begin, end = place or (0, len(text))
+    found = re.finditer(start + rest, text[begin:end], re.IGNORECASE)
+    return [
+        _Mark(m[1].lstrip(_BEFORE).rstrip(_AFTER), begin + m.end() - len(m[0].lstrip()), begin + m.end())
+        for m in found
+    ]
+
+
+def _unless_taken_back(
+    judgment: Judgment, text: str, places: Iterable[tuple[int, int]], tag: str | None
+) -> Judgment:
+    """Return a judgment that was read, or that its verdict was only denied, asked or somebody else's."""
+    if judgment.status is not ParseStatus.OK:
+        return judgment
+    if tag is not None:
+        text = any_of((f"<{tag}>", f"</{tag}>")).sub(lambda found: " " * len(found[0]), text)
+    if not all(is_taken_back(text, start, end) for start, end in places):
+        return judgment
+    return replace(judgment, status=ParseStatus.NO_VERDICT, verdict=None, score=None, detail=TAKEN_BACK)
 
 
 def _distinct(base: Judgment, verdicts: Iterable[Verdict], missing: str) -> Judgment:
@@ -220,27 +253,31 @@ def _read_marked(grammar: MarkedGrammar, answer: str, base: Judgment) -> Judgmen
         _, heading, answer = answer.rpartition(grammar.heading)
         if not heading:
             return replace(base, detail=f"the heading {grammar.heading!r} is missing")
-    places, unclosed = [_outside_sections(grammar.sections, answer)], list[str]()
-    if grammar.tag is not None:
-        places, unclosed = _contents(grammar.tag, places[0])
-        if not places:
-            return replace(base, detail=f"no complete <{grammar.tag}> in the verdict position")
+    text = _outside_sections(grammar.sections, answer)
     menu = {fold_word(word): entry.verdict() for word, entry in grammar.menu.items()}
-    words = [word for place in places for word in _marked_words(grammar, place)]
-    if grammar.tag is not None and not words:
-        return replace(base, status=ParseStatus.OFF_MENU, detail=f"<{grammar.tag}> holds no menu word")
-    words += [word for place in unclosed for word in _marked_words(grammar, place)]
-    strange = [word for word in words if fold_word(word) not in menu]
+    if grammar.tag is None:
+        marks = _marks(grammar, text)
+    else:
+        closed, unclosed = _contents(grammar.tag, text)
+        if not closed:
+            return replace(base, detail=f"no complete <{grammar.tag}> in the verdict position")
+        marks = [mark for place in closed for mark in _marks(grammar, text, place)]
+        if not marks:
+            return replace(base, status=ParseStatus.OFF_MENU, detail=f"<{grammar.tag}> holds no menu word")
+        marks += [mark for place in unclosed for mark in _marks(grammar, text, place)]
+    strange = [mark.word for mark in marks if fold_word(mark.word) not in menu]
     if grammar.tag is None:
         strange = [word for word in strange if _LOOKS_LIKE_A_WORD.fullmatch(word) or grammar.close == "\n"]
-    known = [menu[fold_word(word)] for word in words if fold_word(word) in menu]
+    known = [mark for mark in marks if fold_word(mark.word) in menu]
     if strange and known:
         return replace(
             base, status=ParseStatus.AMBIGUOUS, detail=f"also says {strange[0]!r}, which is not on the menu"
         )
     if strange:
         return replace(base, status=ParseStatus.OFF_MENU, detail=f"{strange[0]!r} is not on the menu")
-    return _distinct(base, known, "no verdict in the verdict position")
+    verdicts = (menu[fold_word(mark.word)] for mark in known)
+    judgment = _distinct(base, verdicts, "no verdict in the verdict position")
+    return _unless_taken_back(judgment, text, (mark[1:] for mark in known), grammar.tag)
 
 
 def _read_phrases(grammar: PhraseGrammar, answer: str, base: Judgment) -> Judgment:
@@ -260,11 +297,12 @@ def _read_phrases(grammar: PhraseGrammar, answer: str, base: Judgment) -> Judgme
 
 
 def _read_score(grammar: ScoreGrammar, answer: str, base: Judgment) -> Judgment:
-    words = _marked_words(grammar, _outside_sections(grammar.sections, answer))
-    if not words:
+    text = _outside_sections(grammar.sections, answer)
+    marks = _marks(grammar, text)
+    if not marks:
         return replace(base, detail="no score in the verdict position")
     scores: list[float] = []
-    for word in words:
+    for word, _, _ in marks:
         if not re.fullmatch(r"[+-]?[0-9]{1,9}(\.[0-9]{1,9})?", word):
             return replace(base, status=ParseStatus.OFF_MENU, detail=f"{word[:40]!r} is not a number")
         score = float(word)
@@ -276,7 +314,8 @@ def _read_score(grammar: ScoreGrammar, answer: str, base: Judgment) -> Judgment:
         return replace(
             base, status=ParseStatus.AMBIGUOUS, detail=f"gives several scores: {sorted(set(scores))}"
         )
-    return replace(base, status=ParseStatus.OK, score=scores[0])
+    judgment = replace(base, status=ParseStatus.OK, score=scores[0])
+    return _unless_taken_back(judgment, text, (mark[1:] for mark in marks), None)
 
 
 def _section(grammar: Grammar, name: str | None, text: str) -> str | None:

@@ -37,6 +37,7 @@ __all__ = [
     "candidate_names",
     "check_spec",
     "made_with_old_codes",
+    "never_shown",
     "record_nonce",
     "warn_of_codes",
 ]
@@ -161,6 +162,18 @@ def check_spec(spec: JudgeSpec) -> None:
         for text in ("the prompt", *texts):
             if text not in shown:
                 raise ConfigError(f"the templates never show {text!r}", place=f"spec {spec.name}")
+
+
+def never_shown(spec: JudgeSpec) -> frozenset[str]:
+    """Return the optional fields of a row, of rubric, principle and reference, that no prompt of the spec shows."""
+    hidden = set(_OPTIONAL)
+    for name, value in _OPTIONAL.items():
+        row = _made_up(spec, {**_required(spec), name: value})
+        spans = (span for message in build_prompt(spec, row) for span in message.spans)
+        text = value.render() if isinstance(value, Rubric) else value
+        if any(span.text == text and not span.trusted for span in spans):
+            hidden.discard(name)
+    return frozenset(hidden)
 
 
 def warn_of_codes(spec: JudgeSpec) -> None:

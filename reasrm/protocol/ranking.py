@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+from reasrm.protocol.denials import TAKEN_BACK, is_taken_back
 from reasrm.protocol.grammar import RankingGrammar
 from reasrm.protocol.prompts import candidate_names
 from reasrm.records import Judgment, ParseStatus
@@ -25,12 +26,16 @@ _OPENING = re.compile(r'\{\s*"')  # an object with a key; the braces of code and
 
 def read_ranking(grammar: RankingGrammar, answer: str, base: Judgment, num_candidates: int) -> Judgment:
     """Read scores and ranking by position shown. JSON followed or preceded by prose is fine."""
-    objects = [o for o in _json_objects(answer) if grammar.scores_key in o or grammar.ranking_key in o]
+    found = _json_objects(answer)
+    found = [item for item in found if grammar.scores_key in item[0] or grammar.ranking_key in item[0]]
+    objects = [item[0] for item in found]
     distinct = [o for n, o in enumerate(objects) if o not in objects[:n]]
     if not distinct:
         return replace(base, detail=f"no JSON object with {grammar.scores_key!r}")
     if len(distinct) > 1:
         return replace(base, status=ParseStatus.AMBIGUOUS, detail=f"{len(distinct)} different JSON verdicts")
+    if all(is_taken_back(answer, start, end) for _, start, end in found):
+        return replace(base, detail=TAKEN_BACK)
     names = candidate_names(num_candidates)
     try:
         scores = _scores(grammar, distinct[0].get(grammar.scores_key), names)
@@ -74,16 +79,16 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
-def _json_objects(text: str) -> list[dict[str, Any]]:
-    """Return the outermost JSON objects in a text, in order."""
+def _json_objects(text: str) -> list[tuple[dict[str, Any], int, int]]:
+    """Return the outermost JSON objects in a text, in order, and where each stands."""
     decoder = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_no_constant, strict=False)
-    found: list[dict[str, Any]] = []
+    found: list[tuple[dict[str, Any], int, int]] = []
     opening, tries = _OPENING.search(text), 0
     while opening is not None and tries < _MAX_OBJECTS:
         tries += 1
         try:
             value, end = decoder.raw_decode(text, opening.start())
-            found.append(value)
+            found.append((value, opening.start(), end))
         except (ValueError, RecursionError):
             end = opening.start() + 1
         opening = _OPENING.search(text, end)

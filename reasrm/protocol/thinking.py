@@ -8,6 +8,10 @@ holds one say, and opens nothing.
 A closing tag that thinking was not known to be open for is a mention inside a section (rubric, evaluation, quotes), and
 ends thinking elsewhere: behind an endpoint, or in a recorded text, nobody tells how the prompt ended. What follows such
 a tag is read by the same two rules, so that the answer is what follows the last tag that counts.
+
+Which tags these are, the spec says. Those of other model families (`_FAMILIES`) are known besides and are no part of
+any spec, so that a new one changes no hash. There each opening has its own closing, and what the spec uses as a tag of
+its own is none of these.
 """
 
 from __future__ import annotations
@@ -22,16 +26,32 @@ from reasrm.requests import THINKING_START
 
 __all__ = ["after_thinking", "any_of", "begins_with_thinking", "ends_in_thinking"]
 
+_FAMILIES = {
+    "<seed:think>": "</seed:think>",  # Seed-OSS
+    "<|start_thinking|>": "<|end_thinking|>",  # Cohere
+    "\u25c1think\u25b7": "\u25c1/think\u25b7",  # Kimi
+    "<thought>": "</thought>",  # EXAONE Deep, Marco-o1
+    "<longcat_think>": "</longcat_think>",
+    "<think_fast>": "</think_fast>",  # K2
+    "<think_faster>": "</think_faster>",
+    "<|begin_of_thought|>": "<|end_of_thought|>",  # Sky-T1, OpenThinker
+    "<|inner_prefix|>": "<|inner_suffix|>",  # Apertus
+    "<|channel>thought": "<channel|>",  # Gemma 4
+    "<unused94>thought": "<unused95>",  # MedGemma
+}
+# Words of prompts more than of models: such a tag counts only where the completion begins with it.
+_WRITTEN = {f"<{name}>": f"</{name}>" for name in ("reasoning", "reason", "thoughts", "scratchpad")}
+
 
 def ends_in_thinking(prompt: str, literals: Iterable[str] = THINKING_START) -> bool:
     """Return whether a prompt, or its end, leaves thinking open."""
     tail = prompt.rstrip().casefold()
-    return any(tail.endswith(literal.casefold()) for literal in literals)
+    return any(tail.endswith(literal.casefold()) for literal in (*literals, *_FAMILIES))
 
 
 def begins_with_thinking(grammar: Grammar, text: str, start: int = 0) -> bool:
     """Return whether a normalised text, from `start` on, begins with an opening tag."""
-    return _begins_with(grammar.thinking_start).match(text, start) is not None
+    return bool(_closings_of(grammar, text, start))
 
 
 def after_thinking(grammar: Grammar, text: str, *, thinking_open: bool = False) -> str | None:
@@ -42,16 +62,38 @@ def after_thinking(grammar: Grammar, text: str, *, thinking_open: bool = False) 
         text: A completion.
         thinking_open: Whether the prompt left thinking open.
     """
-    start, inside = 0, thinking_open or begins_with_thinking(grammar, text)
+    own = frozenset() if thinking_open else _own_tags(grammar)
+    foreign = (closing for opening, closing in _FAMILIES.items() if opening not in own)
+    known = _folded((*grammar.thinking_end, *foreign))
+    start, ends = 0, known if thinking_open else _closings_of(grammar, text, 0)
     for (begin, end), section in zip(*_closings(grammar, text), strict=True):
-        if begin >= start and (inside or section < start):
-            start, inside = end, begins_with_thinking(grammar, text, end)
-    return None if inside else text[start:]
+        closing = text[begin:end].casefold()
+        counts = closing in ends if ends else closing in known and section < start
+        if begin >= start and counts:
+            start, ends = end, _closings_of(grammar, text, end)
+    return None if ends else text[start:]
+
+
+def _closings_of(grammar: Grammar, text: str, start: int) -> frozenset[str]:
+    """Return what ends the thinking that a text opens at `start`, in lower case; nothing if it opens none."""
+    if _begins_with(grammar.thinking_start).match(text, start):
+        return _folded(grammar.thinking_end)
+    opening = _begins_with((*_FAMILIES, *_WRITTEN)).match(text, start)
+    if opening is None or opening[0].strip().casefold() in _own_tags(grammar):
+        return frozenset()
+    return frozenset({(_FAMILIES | _WRITTEN)[opening[0].strip().casefold()]})
+
+
+def _own_tags(grammar: Grammar) -> frozenset[str]:
+    """Return the tags that this judge is asked to write, in lower case."""
+    names = (*grammar.sections, grammar.critique, grammar.rubric, getattr(grammar, "tag", None))
+    return frozenset(f"<{name}>".casefold() for name in names)
 
 
 def _closings(grammar: Grammar, text: str) -> tuple[list[tuple[int, int]], list[int]]:
     """Return where the closing tags stand, and where the innermost section around each begins, -1 if there is none."""
-    closings = [match.span() for match in any_of(grammar.thinking_end).finditer(text)]
+    known = any_of((*grammar.thinking_end, *_FAMILIES.values(), *_WRITTEN.values()))
+    closings = [match.span() for match in known.finditer(text)]
     begins = [begin for begin, _ in closings]
     sections = [-1] * len(closings)
     for name in grammar.sections if closings else ():
@@ -69,9 +111,18 @@ def _closings(grammar: Grammar, text: str) -> tuple[list[tuple[int, int]], list[
 @lru_cache(maxsize=256)
 def any_of(literals: Sequence[str]) -> re.Pattern[str]:
     """Compile a pattern that matches any of the literals, or nothing for none of them."""
-    return re.compile("|".join(map(re.escape, literals)) or r"(?!)", re.IGNORECASE)
+    heads = re.escape(
+        "".join(sorted({literal[:1] for literal in literals}))
+    )  # nothing else is looked at twice
+    known = "|".join(re.escape(literal) for literal in literals if literal)
+    return re.compile(rf"(?=[{heads}])(?:{known})" if known else r"(?!)", re.IGNORECASE)
 
 
 @lru_cache(maxsize=256)
 def _begins_with(literals: Sequence[str]) -> re.Pattern[str]:
     return re.compile(rf"\s*(?:{any_of(literals).pattern})", re.IGNORECASE)
+
+
+@lru_cache(maxsize=256)
+def _folded(literals: Sequence[str]) -> frozenset[str]:
+    return frozenset(literal.casefold() for literal in literals)

@@ -16,6 +16,7 @@ from reasrm.durable import OutputLock
 from reasrm.errors import ConfigError, EnvironmentProblem, InternalError, RowError
 from reasrm.files import replacing, write_json_atomic
 from reasrm.runs.identity import describe_run, expect_same, merge, read_json, read_manifest
+from reasrm.runs.origin import with_origins
 from reasrm.strictjson import dumps, parse_object
 
 __all__ = ["RunFolder"]
@@ -84,7 +85,7 @@ class RunFolder:
                 raise ConfigError(said, place=str(folder), remedy="choose another --run-dir")
             elif not resume:
                 raise ConfigError("the folder holds a run already", place=str(folder), remedy=_CONTINUE)
-            manifest = describe_run(stage, config, inputs, seed, volatile)
+            manifest = with_origins(describe_run(stage, config, inputs, seed, volatile), config)
             if recorded is not None:
                 expect_same(folder, recorded, manifest, config, volatile)
                 manifest = merge(folder, recorded, manifest)

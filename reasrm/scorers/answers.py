@@ -56,8 +56,9 @@ class Cost:
         self.uncounted += reply.num_prompt_tokens is None or reply.num_tokens is None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the counts as a JSON object."""
+        """Return the counts as a JSON object; `completion_tokens` is what every summary calls the generated ones."""
         numbers: dict[str, Any] = {name: getattr(self, name) for name in Cost.__slots__ if name != "failures"}
+        numbers["completion_tokens"] = self.generated_tokens
         return {**numbers, "failures": dict(sorted(self.failures.items()))}
 
     def __str__(self) -> str:

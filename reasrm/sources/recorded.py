@@ -13,7 +13,8 @@ from typing import Any
 
 from reasrm.errors import InputError, RowError
 from reasrm.judged import is_judged, read_judgments
-from reasrm.records import Judgment, Order, Recorded, Verdict
+from reasrm.records import Judgment, Order, ParseStatus, Recorded, Verdict
+from reasrm.requests import how_it_ended
 from reasrm.sources import detect, fields
 from reasrm.sources.base import RowIds, SourceRow
 from reasrm.sources.fields import RowData
@@ -122,7 +123,7 @@ def _vote(judgment: Judgment, place: str) -> Recorded:
             place=place,
         )
     how: dict[str, Any] = {
-        "finish_reason": judgment.finish_reason or "stop",
+        "finish_reason": _finish_reason(judgment, place),
         "thinking_open": judgment.thinking_open,
         "credited": judgment.credited,
     }
@@ -130,6 +131,17 @@ def _vote(judgment: Judgment, place: str) -> Recorded:
         return Recorded("text", text=judgment.text, shown=judgment.shown, **how)
     said = judgment.order.seen(judgment)
     scores = said.scores if said.score is None or said.scores is not None else (said.score,)
-    if scores is not None:
+    if scores is not None and said.status is ParseStatus.OK:
         return Recorded("score", scores=tuple(map(float, scores)), **how)
     return Recorded("decision", decision=said.verdict, **how)
+
+
+def _finish_reason(judgment: Judgment, place: str) -> str:
+    """Return how the answer ended, in our words: other programs' files have their servers' words."""
+    word = judgment.finish_reason
+    end = word if word == "too_long" else how_it_ended(word)
+    if end is None:
+        raise fields.wrong_type(
+            "judgments[].finish_reason", "'stop', 'length' or another word for an end", word, place
+        )
+    return "error" if end == "broken" else end

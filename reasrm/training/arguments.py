@@ -17,7 +17,14 @@ from reasrm.extras import require
 from reasrm.training.config import SFTStage, Stage
 from reasrm.training.ranges import expect_word
 
-__all__ = ["build_arguments", "check_machine", "sft_arguments", "uses_deepspeed", "weights_dtype"]
+__all__ = [
+    "build_arguments",
+    "check_machine",
+    "choose_dtype",
+    "sft_arguments",
+    "uses_deepspeed",
+    "weights_dtype",
+]
 
 
 def check_machine(stage: Stage, place: str) -> None:
@@ -217,9 +224,13 @@ def uses_deepspeed(arguments: Any) -> bool:
 
 def weights_dtype(stage: Stage, arguments: Any) -> torch.dtype:
     """Return the number format in which weights are loaded; see `ModelSection.dtype`."""
-    if stage.model.dtype != "auto":
-        return torch.float32 if stage.model.dtype == "float32" else torch.bfloat16
-    frozen_or_mastered = stage.lora is not None or uses_deepspeed(arguments)
+    return choose_dtype(stage.model.dtype, arguments, stage.lora is not None or uses_deepspeed(arguments))
+
+
+def choose_dtype(asked: str, arguments: Any, frozen_or_mastered: bool) -> torch.dtype:
+    """Return a number format as asked for; `auto` is bfloat16 on a GPU where float32 is of no use or kept elsewhere."""
+    if asked != "auto":
+        return torch.float32 if asked == "float32" else torch.bfloat16
     return (
         torch.bfloat16 if arguments.bf16 and not arguments.use_cpu and frozen_or_mastered else torch.float32
     )

@@ -22,9 +22,10 @@ from reasrm.generation.encoding import EncodedRequest, read_ids
 from reasrm.hashing import derive_seed
 from reasrm.judging.aggregate import rule_status
 from reasrm.judging.inputs import JudgeInput
+from reasrm.judging.plan import not_shown
 from reasrm.pipes import refuse_pipe
 from reasrm.protocol.parsing import parse
-from reasrm.protocol.prompts import build_prompt
+from reasrm.protocol.prompts import build_prompt, never_shown
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Comparison, Judgment, PreferencePair, Row
 from reasrm.requests import Request, SamplingParams
@@ -134,10 +135,17 @@ class ComparisonEncoder:
         self._orders = orders
         self._seed = seed
         self._max_tokens = max_tokens
+        self._hides_principles = "principle" in never_shown(spec)
         base.prompts.refuse_garbling(spec.structural)
 
     def encode(self, row: Row, place: str) -> list[Prompt] | Dropped:
-        """Return the prompts of a row, one or two, or why it is left out."""
+        """Return the prompts of a row, one or two, or why it is left out.
+
+        Raises:
+            ConfigError: The row has a principle, which the spec never shows.
+        """
+        if self._hides_principles and row.principle is not None:
+            raise not_shown(self._spec, "principle", 1, place)
         problem = self._unusable(row)
         if problem is not None:
             return Dropped(row.id, place, *problem)

@@ -29,6 +29,7 @@ from reasrm.training.ranges import check_range, expect_word
 __all__ = [
     "CheckpointSection",
     "DataSection",
+    "Dtype",
     "LoraSection",
     "ModelSection",
     "SFTStage",
@@ -38,6 +39,7 @@ __all__ = [
     "load_stage",
 ]
 
+Dtype = Literal["auto", "float32", "bfloat16"]
 _NEVER = "leave it out: rows come encoded by the judge's own encoder, and only completions carry loss"
 _SAFE = "leave it out: code of model folders is never run"
 _SEALED = "leave it out: every checkpoint can be resumed from, and the last one is the result"
@@ -85,7 +87,7 @@ class ModelSection(Config):
 
     path: str = Field(min_length=1)
     revision: str | None = None
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    dtype: Dtype = "auto"
     attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] | None = None
 
 

@@ -25,6 +25,7 @@ import torch
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from reasrm.errors import ConfigError, InternalError
+from reasrm.generation.adapters import merge_on_the_way
 from reasrm.metarm.learner import assert_equal_weights
 from reasrm.rewards.build import RewardFunction
 from reasrm.runs import write_best
@@ -92,6 +93,8 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
             train_dataset=Dataset.from_dict({"prompt": list(train_keys)}),
             **named,
         )
+        if self.use_vllm:
+            merge_on_the_way(self.vllm_generation)
         self.eos_token_ids = sorted(policy.base.stop_ids)
         # TRL's shape checks want it set; every reading of ours uses the base's.
         self._tokenizer.pad_token_id = policy.base.pad_id

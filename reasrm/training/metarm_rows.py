@@ -14,8 +14,9 @@ from typing import Any
 
 from reasrm.durable import IdentityMismatch
 from reasrm.errors import ConfigError
+from reasrm.generation.run import RunControl
 from reasrm.judging.aggregate import rule_status
-from reasrm.judging.batch import BatchResult, RunControl, judge_file
+from reasrm.judging.batch import BatchResult, judge_file
 from reasrm.judging.inputs import InputRow, JudgeInput, Scan
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions

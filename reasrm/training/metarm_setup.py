@@ -54,21 +54,12 @@ class Setup(Checked):
     @property
     def auto_class(self) -> str:
         """What the base is loaded by."""
-        return (
-            "AutoModelForCausalLM"
-            if self.card.readout == "likelihood"
-            else "AutoModelForSequenceClassification"
-        )
+        return self.card.auto_class
 
     @property
     def adapters(self) -> Any | None:
         """The config of the adapters for peft, or None."""
-        return adapter_config(self.stage.lora, self.task)
-
-    @property
-    def task(self) -> str:
-        """What the model is for, as peft names it."""
-        return "CAUSAL_LM" if self.card.readout == "likelihood" else "SEQ_CLS"
+        return adapter_config(self.stage.lora, self.card.task)
 
 
 def set_up(stage: MetaRMStage, place: str, output_dir: Path) -> Setup:
@@ -113,7 +104,7 @@ def set_up(stage: MetaRMStage, place: str, output_dir: Path) -> Setup:
     encoder = MetaEncoder(base.tokenizer, spec, card.form, card.max_tokens)
     arguments = _arguments(stage, output_dir, place)
     setup = Setup(stage, spec, base, arguments, card, encoder, reward)
-    check_adapters(base.config, stage.lora, place, setup.auto_class, setup.task)
+    check_adapters(base.config, stage.lora, place, card.auto_class, card.task)
     return setup
 
 
@@ -180,8 +171,23 @@ def plan(setup: Setup, data: Comparisons) -> dict[str, Any]:
         "batches": _batches(rows * each, args),
         "parameters": {"total": one.total * members, "trained": one.trained * members},
         "dtype": str(dtype).removeprefix("torch."),
-        "memory_gib": {name: round(size * members, 3) for name, size in memory.items()},
+        "memory_gib": _memory(memory, one.trained, setup),
     }
+
+
+def _memory(one: dict[str, float], trained: int, setup: Setup) -> dict[str, float]:
+    """Return the memory in GiB of all members, and of the buckets in which their gradients are summed."""
+    members, args = setup.card.members, setup.arguments
+    # Adapters are float32; DDP copies all gradients into buckets, DeepSpeed some of them into two.
+    width = 4 if setup.stage.lora is not None else setup.dtype.itemsize
+    copied = trained * members
+    if args.deepspeed_plugin is not None:
+        most = args.deepspeed_plugin.deepspeed_config["zero_optimization"].get("reduce_bucket_size", "auto")
+        copied = 2 * min(copied, int(5e8 if most == "auto" else most))
+    bucket = round(copied * width / 2**30, 3) if args.world_size > 1 else 0.0
+    gib = {name: round(size * members, 3) for name, size in one.items()}
+    total = round(gib.pop("total") + bucket, 3)
+    return {**gib, "bucket": bucket, "total": total}
 
 
 def _lengths(setup: Setup, data: Comparisons) -> tuple[dict[str, int], int]:

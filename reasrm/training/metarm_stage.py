@@ -302,7 +302,9 @@ def build_trainer(
         lora=setup.adapters,
         attn_implementation=stage.model.attn_implementation,
     )
-    _checkpoint_activations(metarm, args)
+    if args.activation_checkpointing:  # the trainer would do it to a model of transformers only
+        metarm.checkpoint_activations(**args.activation_checkpointing_kwargs or {})
+        args.activation_checkpointing = False
     trainer = MetaRMTrainer(
         run=run,
         keep_checkpoints=stage.checkpoints.keep,
@@ -316,17 +318,6 @@ def build_trainer(
     )
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, which belongs to the summary
     return trainer
-
-
-def _checkpoint_activations(metarm: MetaRM, args: Any) -> None:
-    """Do what the trainer would do to a model of transformers, to each member's."""
-    if args.activation_checkpointing:
-        for member in metarm.members:
-            backbone: Any = member.backbone
-            backbone.activation_checkpointing_enable(
-                activation_checkpointing_kwargs=args.activation_checkpointing_kwargs
-            )
-        args.activation_checkpointing = False
 
 
 def _say_data(data: Comparisons, targets: Targets, listener: Listener) -> None:

@@ -30,6 +30,7 @@ from reasrm.training.comparisons import (
     read_comparisons,
 )
 from reasrm.training.judge_grpo import JudgeGRPOTrainer
+from reasrm.training.metarm_memory import beside, plan_metarm
 from reasrm.training.models import adapter_config, load_weights
 from reasrm.training.planning import (
     count_parameters,
@@ -162,6 +163,8 @@ def plan(setup: Setup, data: Comparisons) -> dict[str, Any]:
     longest = int(lengths.max()) + args.max_completion_length
     memory = estimate_memory(parameters, config, args, dtype, longest)
     memory = rollout_memory(memory, parameters, config, args, dtype, longest, setup.stage.rollouts.batch_size)
+    section = setup.stage.metarm
+    meta = None if section is None else plan_metarm(section, args, longest, args.max_completion_length)
     return {
         "stage": "rlvr",
         "dry_run": True,
@@ -173,7 +176,8 @@ def plan(setup: Setup, data: Comparisons) -> dict[str, Any]:
         "batches": rollout_batches(data.num_prompts, args, lengths),
         "parameters": {"total": parameters.total, "trained": parameters.trained},
         "dtype": str(dtype).removeprefix("torch."),
-        "memory_gib": memory,
+        "memory_gib": memory if meta is None else beside(memory, meta["memory_gib"]),
+        **({} if meta is None else {"metarm": meta}),
     }
 
 
@@ -202,7 +206,7 @@ def build_trainer(
         policy=Policy(setup.spec, base, prompts),
         train_keys=train_keys,
         reward=build_reward_function(stage),
-        meta=open_metarm(stage, setup.arguments.device),
+        meta=open_metarm(stage, setup.arguments),
         say=listener.say,
         run=run,
         keep_checkpoints=stage.checkpoints.keep,

@@ -17,7 +17,7 @@ from reasrm.critiques.config import CritiqueSection
 from reasrm.metarm.scale import BonusScale
 from reasrm.rewards.config import AdvantageSection, RewardSection
 from reasrm.tables import ColumnMap
-from reasrm.training.config import OWNED, Stage, check_trainer, load_stage
+from reasrm.training.config import OWNED, Dtype, LoraSection, Stage, check_trainer, load_stage
 from reasrm.training.metric_names import metric_names, names_metric
 
 __all__ = [
@@ -243,6 +243,10 @@ class MetaRewardSection(Config):
         epochs: Passes over the rows of a batch.
         rows_per_step: Rows of all processes per optimizer step; null: all of a batch in one.
         batch_size: Rows per process and forward pass.
+        dtype: Of its weights; the head is float32 in any case. `auto` is bfloat16 on a GPU where the body stays as it
+            is, under LoRA and `frozen`, else float32. Body weights that are trained in bfloat16 have a float32 copy.
+        lora: Train adapters and the head; null trains all weights.
+        gradient_checkpointing: Compute activations again in its backward pass; null: as the policy does.
     """
 
     path: str = Field(min_length=1)
@@ -258,6 +262,21 @@ class MetaRewardSection(Config):
     epochs: int = Field(default=1, gt=0)
     rows_per_step: int | None = Field(default=None, gt=0)
     batch_size: int = Field(default=16, gt=0)
+    dtype: Dtype = "auto"
+    lora: LoraSection | None = None
+    gradient_checkpointing: bool | None = None
+
+    @model_validator(mode="after")
+    def _adapters_learn(self) -> MetaRewardSection:
+        if self.lora is not None and self.mode == "frozen":
+            raise ValueError(
+                "metarm.lora trains adapters, and mode: frozen trains nothing; drop one of the two"
+            )
+        if self.lora is not None and self.lora.dropout:
+            raise ValueError(
+                f"metarm.lora.dropout is {self.lora.dropout:g}, and the MetaRM learns without dropout"
+            )
+        return self
 
 
 class RLVRStage(Stage):

@@ -13,19 +13,28 @@ from typing import Any
 import torch
 
 from reasrm.errors import ConfigError
+from reasrm.generation.checkpoint import Checkpoint
 from reasrm.generation.resolve import open_backend
 from reasrm.metarm.model import MetaRM, find_folder, read_card
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.rewards.build import RewardFunction, build_reward
 from reasrm.scorers.critiques import build_critique_scorer
 from reasrm.scorers.referee import BackendReferee
-from reasrm.training.arguments import build_arguments
+from reasrm.training.arguments import build_arguments, choose_dtype
 from reasrm.training.meta_reward import MetaReward, check_meta_reward
-from reasrm.training.models import BaseModel, check_adapters, open_base
+from reasrm.training.models import BaseModel, adapter_config, check_adapters, open_base
 from reasrm.training.rlvr_config import MetaRewardSection, RLVRStage
 from reasrm.training.stage import Checked, open_spec
 
-__all__ = ["Setup", "build_reward_function", "open_metarm", "set_up"]
+__all__ = [
+    "Setup",
+    "build_reward_function",
+    "member_config",
+    "metarm_dtype",
+    "open_metarm",
+    "recomputes",
+    "set_up",
+]
 
 _DEFAULTS: dict[str, Any] = {
     "loss_type": "grpo",
@@ -100,6 +109,7 @@ def _check_metarm(stage: RLVRStage, section: MetaRewardSection, spec: JudgeSpec)
             remedy="train a MetaRM under the spec of the policy, or a policy under the spec of the MetaRM",
         )
     check_meta_reward(section, stage.rewards, card)
+    check_adapters(member_config(section), section.lora, "metarm", card.auto_class, card.task)
     if section.max_variance is not None and card.members < 2:
         raise ConfigError(
             "the MetaRM has one member, whose scores do not vary",
@@ -108,14 +118,36 @@ def _check_metarm(stage: RLVRStage, section: MetaRewardSection, spec: JudgeSpec)
         )
 
 
-def open_metarm(stage: RLVRStage, device: torch.device) -> MetaReward | None:
-    """Load the MetaRM of a stage onto a device; None where it has none."""
+def member_config(section: MetaRewardSection) -> Any:
+    """Return the transformers config of a MetaRM's members."""
+    member = Checkpoint(str(find_folder(section.path) / "member-0"))
+    member.check()
+    return member.load("AutoConfig")
+
+
+def metarm_dtype(section: MetaRewardSection, arguments: Any) -> torch.dtype:
+    """Return the number format of a MetaRM's weights; see `MetaRewardSection.dtype`."""
+    return choose_dtype(section.dtype, arguments, section.lora is not None or section.mode == "frozen")
+
+
+def recomputes(section: MetaRewardSection, arguments: Any) -> bool:
+    """Whether a MetaRM computes activations again in its backward pass."""
+    asked = section.gradient_checkpointing
+    return bool(arguments.activation_checkpointing if asked is None else asked)
+
+
+def open_metarm(stage: RLVRStage, arguments: Any) -> MetaReward | None:
+    """Load the MetaRM of a stage onto this process's device; None where it has none."""
     section = stage.metarm
     if section is None:
         return None
+    folder = find_folder(section.path)
+    adapters = adapter_config(section.lora, read_card(folder).task)
     with _whole_weights():
-        metarm = MetaRM.open(find_folder(section.path))
-    return MetaReward(section, metarm.to(device), stage.rewards)
+        metarm = MetaRM.open(folder, metarm_dtype(section, arguments), adapters, stage.seed)
+    if recomputes(section, arguments):
+        metarm.checkpoint_activations()
+    return MetaReward(section, metarm.to(arguments.device), stage.rewards)
 
 
 @contextmanager

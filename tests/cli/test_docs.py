@@ -114,26 +114,39 @@ def test_the_readmes_python_runs(answer, said):
     assert re.fullmatch(said, result.stdout.strip())
 
 
+TYPED = """
+import reasrm
+from reasrm import JudgingOptions, RowFailure, RowResult
+
+reveal_type(judge)
+reveal_type(judge.judge([], JudgingOptions(votes=3)))
+reveal_type(reasrm.as_reward(judge))
+reasrm.nothing_like_it
+reasrm.judging.nothing_like_it
+JudgingOptions(vote=3)
+open_judge("sandbox", batchsize=3)
+open_judge("sandbox", batch_size="3")
+"""
+
+
 @pytest.mark.slow
-def test_the_readmes_python_is_typed(tmp_path):
-    (tmp_path / "snippet.py").write_text(f"{SNIPPET}\nreveal_type(judge)\n")
-    checked = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "mypy",
-            "--strict",
-            "--cache-dir",
-            ROOT / ".mypy_cache",
-            tmp_path / "snippet.py",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
-    assert checked.returncode == 0, checked.stdout
-    assert 'Revealed type is "reasrm.judging.judge.Judge"' in checked.stdout
+def test_the_readmes_python_is_typed_and_mistakes_in_it_are_found(tmp_path):
+    (tmp_path / "snippet.py").write_text(SNIPPET)
+    (tmp_path / "mistakes.py").write_text(f"{SNIPPET}{TYPED}")
+    told = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", ROOT / ".mypy_cache"]
+    checked = [
+        subprocess.run([*told, tmp_path / name], capture_output=True, text=True, check=False, cwd=ROOT)
+        for name in ("snippet.py", "mistakes.py")
+    ]
+    assert checked[0].returncode == 0, checked[0].stdout
+    kinds = re.findall(r'note: Revealed type is "(.*)"', checked[1].stdout)
+    assert [kind.replace("reasrm.judging.", "") for kind in kinds] == [
+        "judge.Judge",
+        "typing.Iterator[aggregate.RowResult | judge.RowFailure]",
+        "reward_function.JudgeReward",
+    ]
+    errors = re.findall(r"error: .*\[([a-z-]+)\]", checked[1].stdout)
+    assert errors == ["attr-defined", "attr-defined", "call-arg", "call-arg", "arg-type"], checked[1].stdout
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from reasrm.export import export_judge
 from reasrm.training.config import load_sft_stage
 from reasrm.training.sft import train
-from tests.commands import ROOT, here, rows_of, run, summary, write_rows
+from tests.commands import ENVELOPE, ROOT, here, rows_of, run, summary, write_rows
 from tests.training.stages import write_stage
 
 pytestmark = pytest.mark.slow
@@ -51,6 +51,7 @@ def test_every_command_of_the_page_runs(trained, monkeypatch):
         # Two steps do not make a judge, and judging says that nothing could be read.
         assert done.returncode == (3 if line.split()[1] in ("judge", "eval") else 0), done.stderr
         said.append(summary(done))
+    assert all(set(line) >= ENVELOPE for line in said)
     first, judged, evaluated, second, other = said
     assert (first["checkpoint_step"], first["merged_adapter"], first["greedy_identical"]) == (2, True, True)
     assert 0 < first["logits_max_abs_diff"] <= 1e-5 * first["largest_logit"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections import Counter
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.commands import decide, rows_of, run, summary, write_rows
 from tests.fakes import Endpoint, Reply, chat, refuse
 
 KEY, HEADER = "sk-FAKE/0123+45", "hush-hush/7"
+IN_BASE64 = base64.b64encode(f"me:{KEY}".encode()).decode()
 SAID = "Weighed it. [[A]]"
 LONE = '{"choices": [{"message": {"content": "half \\ud83d. [[A]]"}}], "usage": {"completion_tokens": NaN}}'
 HUGE = f'{{"choices": [{{"message": {{"content": "{SAID}"}}}}], "usage": {{"completion_tokens": 1{"0" * 6000}}}}}'
@@ -49,6 +51,14 @@ ODD: dict[str, tuple[Reply, str]] = {
     "plain text": (error(400, f"no; you sent {KEY}\r\n, {quote(KEY, safe='')}, {HEADER!r}".encode()), "call_failed"),
     "detail": (error(422, {"detail": [{"loc": ["body", "x"], "msg": f"bad {KEY}"}]}), "call_failed"),
     "mentions temperature": (refuse(400, "cannot parse: temperature is not supported"), "call_failed"),
+    "blocked": (error(403, {"error": {"message": f"blocked; {IN_BASE64}"}}), "refused"),
+    "firewall": (error(403, b"<html><body>Attention required!</body></html>"), "refused"),
+    "denied": (chat("Weighed it. The verdict is not [[A]]"), "no_verdict"),
+    "somebody else's": (chat("Weighed it. Response A tells me to write [[A]]"), "no_verdict"),
+    "thinks as Seed": (chat(f"<seed:think>{SAID}"), "no_verdict"),
+    "thinks as Cohere": (chat("<|START_THINKING|>[[B]]?<|END_THINKING|>[[A]]"), "ok"),
+    "names the key in base64": (chat(f"{SAID} {IN_BASE64} {KEY.encode().hex()}"), "ok"),
+    "names the key in a header": (Reply(200, chat(SAID).body, {"X-Request-Id": KEY}), "ok"),
     "names the key": (chat(f"{SAID} {KEY}", reasoning_content=f"Bearer {KEY}, {HEADER}"), "ok"),
 }  # fmt: skip
 
@@ -67,6 +77,7 @@ def spoilt(text: str) -> list[str]:
     secrets = [
         s for plain in (KEY, HEADER) for s in (plain, quote(plain, safe=""), plain.replace("/", r"\/"))
     ]
+    secrets += [IN_BASE64[8:-4], KEY.encode().hex()]
     return [secret for secret in secrets if secret.lower() in text.lower()]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import ROOT, environment, here, run, summary
+from tests.commands import ENVELOPE, ROOT, environment, here, run, summary
 from tests.training.stages import sft_row, write_stage
 
 pytestmark = pytest.mark.slow
@@ -26,6 +26,8 @@ def test_a_stage_trains_and_says_what_became_of_it(config: Path, tmp_path: Path)
     assert result.returncode == 0, result.stderr
     assert len(result.stdout.splitlines()) == 1
     told = summary(result)
+    assert set(told) >= ENVELOPE
+    assert (told["verb"], told["progress"]["done"], told["output"]) == ("sft", 3, told["run"])
     assert (told["steps"], told["rows"], told["dropped"]) == (3, 7, {"unreadable": 1})
     assert told["checkpoint"] == str(tmp_path / "run" / "checkpoints" / "checkpoint-3")
     assert "warning: 1 training rows dropped (1 unreadable), 7 kept" in result.stderr

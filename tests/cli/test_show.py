@@ -11,7 +11,9 @@ import pytest
 
 from reasrm.cli.show import run_show
 from reasrm.errors import ConfigError, InputError
-from tests.commands import run
+from reasrm.printable import printable
+from tests.commands import decide, here, run, summary
+from tests.fakes import Endpoint
 
 ROWS = [
     {"id": "right", "prompt": "p", "response_a": "good", "response_b": "bad", "label": "A"},
@@ -125,3 +127,88 @@ def test_what_is_no_judged_row_is_refused(
         show(tmp_path, capfd)
     with pytest.raises(ConfigError):
         show(judged / "judged.jsonl", capfd, output=tmp_path / "t.xls")
+
+
+def ask_endpoint(
+    folder: Path, *more: str | Path, rows: list[dict[str, Any]] | None = None
+) -> list[list[Any]]:
+    """Judge rows with an endpoint; return the messages that it got."""
+    (folder / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows or ROWS[:2]))
+    with Endpoint(decide) as endpoint:
+        done = here(
+            *("judge", "--judge", f"openai:m@{endpoint.base_url}", "--input", folder / "in.jsonl"),
+            *("--output", folder / "out.jsonl", *more),
+        )
+        assert done.returncode in (0, 3), done.stderr
+        return [call["messages"] for call in endpoint.calls]
+
+
+LISTED = [{"id": "list", "prompt": "p [[A]]", "responses": ["one", "two", "three"]}]
+RUBRIC = [{"id": "wrong", "rubric": "Count the words."}]
+
+
+@pytest.mark.parametrize(
+    ("spec", "more", "rows", "num_prompts"),
+    [
+        ("mt-bench", [], None, 4),
+        ("mt-bench", ["--orders", "random", "--votes", "2", "--temperature", "1"], None, 2),
+        ("rm-r1", ["--secret-codes"], None, 4),
+        ("pointwise-10", [], LISTED, 3),
+        ("principle-list", ["--orders", "given"], LISTED, 1),
+        ("principle-list", ["--seed", "3"], LISTED, 2),
+    ],
+)
+def test_the_prompt_is_what_the_endpoint_got(
+    tmp_path: Path, spec: str, more: list[str], rows: list[dict[str, Any]] | None, num_prompts: int
+) -> None:
+    sent = ask_endpoint(tmp_path, "--spec", spec, *more, rows=rows)
+    shown = here("show", tmp_path / "out.jsonl", "--prompt")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.count("(as asked)") == sum(len(messages) for messages in _distinct(sent))
+    assert len(_distinct(sent)) == num_prompts
+    for messages in sent:
+        for message in messages:
+            body = "".join(f"  {line}\n" for line in printable(message["content"]).splitlines())
+            assert f"{message['role']} (as asked)\n{body}" in shown.stdout
+    prompts = summary(shown)["prompts"]
+    assert prompts == {"same": len(sent), "differ": 0, "not_compared": 0, "missing": 0}
+
+
+def _distinct(sent: list[list[Any]]) -> list[list[Any]]:
+    return [messages for n, messages in enumerate(sent) if messages not in sent[:n]]
+
+
+def test_a_prompt_with_a_rubric_needs_the_rubric(tmp_path: Path) -> None:
+    (tmp_path / "rubrics.jsonl").write_text(json.dumps(RUBRIC[0]) + "\n")
+    ask_endpoint(tmp_path, "--spec", "rubric", "--rubrics", tmp_path / "rubrics.jsonl", rows=ROWS[1:2])
+    refused = here("show", tmp_path / "out.jsonl", "--prompt")
+    assert (refused.returncode, "--rubrics" in refused.stderr) == (2, True)
+    shown = here("show", tmp_path / "out.jsonl", "--prompt", "--rubrics", tmp_path / "rubrics.jsonl")
+    assert (shown.returncode, "Count the words." in shown.stdout) == (0, True)
+    (tmp_path / "rubrics.jsonl").write_text(json.dumps({**RUBRIC[0], "rubric": "Count letters."}) + "\n")
+    other = here("show", tmp_path / "out.jsonl", "--prompt", "--rubrics", tmp_path / "rubrics.jsonl")
+    assert (other.returncode, summary(other)["prompts"]["differ"]) == (4, 2)
+    assert "prompt differs" in other.stderr
+
+
+def test_what_was_not_asked_is_said(judged: Path, tmp_path: Path) -> None:
+    ask_endpoint(tmp_path, "--spec", "rm-r1", "--secret-codes")
+    manifest = tmp_path / "out.jsonl.manifest.json"
+    kept = json.loads(manifest.read_text())
+
+    def show_with(**changed: Any) -> tuple[int, dict[str, int]]:
+        manifest.write_text(json.dumps({**kept, **changed}))
+        shown = here("show", tmp_path / "out.jsonl", "--prompt")
+        return shown.returncode, summary(shown).get("prompts", {})
+
+    secret = {**kept["identity"], "code_secret": "0" * 32}
+    assert show_with(identity=secret) == (4, {"same": 0, "differ": 4, "not_compared": 0, "missing": 0})
+    note = kept["notes"]["asked"]
+    edited = {**note, "spec": {**note["spec"], "codes": 1}}
+    assert show_with(notes={"asked": edited}) == (4, {})
+    assert show_with(notes={}) == (2, {})
+    assert show_with()[0] == 0
+    (tmp_path / "in.jsonl").write_text(json.dumps({**ROWS[0], "prompt": "q"}) + "\n")
+    assert show_with() == (4, {"same": 0, "differ": 0, "not_compared": 0, "missing": 4})
+    replayed = here("show", judged / "judged.jsonl", "--prompt", "--id", "right")
+    assert (replayed.returncode, summary(replayed)["prompts"]["not_compared"]) == (0, 2), replayed.stderr

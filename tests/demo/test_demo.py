@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from reasrm.errors import ConfigError
 from reasrm.judging.judge import open_judge
 from reasrm.protocol.spec import load_spec
 from reasrm.world.pairs import World
-from tests.commands import ROOT, rows_of, summary
+from tests.commands import ENVELOPE, ROOT, rows_of, summary
 from tests.commands import here as run
 from tests.refusals import refused
 
@@ -41,7 +42,8 @@ def demo(tmp_path_factory):
 def test_every_stage_leaves_what_the_next_one_reads(demo):
     folder, result = demo
     said = summary(result)
-    assert said == json.loads((folder / "summary.json").read_bytes())
+    assert set(said) >= ENVELOPE
+    assert said.items() >= json.loads((folder / "summary.json").read_bytes()).items()
     assert {(row["judge"], row["split"]) for row in said["results"]} == {
         (judge, split) for judge in ("base", "SFT", "SFT+RLVR") for split in ("iid", "ood", "hard")
     }
@@ -69,8 +71,12 @@ def test_the_demos_traces_are_those_of_its_distill_config(demo, tmp_path):
 def test_the_card_of_the_demos_judge_gives_its_numbers(demo):
     folder, _ = demo
     card = (folder / "judge" / "README.md").read_text()
-    assert "pairs" in card
-    assert "sandbox" in card
+    for line in ("| `sft` | run `sft`, step 4, seed 0 |", "| `rlvr` | run `rlvr`, step 2, seed 0 |"):
+        assert f"\n{line}" in card
+    assert re.search(r"^Made from: `base-\w+` → `sft` on 16 rows → `rlvr` on 16 rows\.$", card, re.MULTILINE)
+    for split in ("iid", "ood", "hard"):
+        assert f"\n| `pairs` on `{split}.jsonl` (" in card
+    assert "{}" not in card
 
 
 def test_a_finished_demo_is_not_done_again(demo):

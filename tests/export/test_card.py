@@ -12,10 +12,13 @@ import pytest
 import yaml
 
 from reasrm.errors import InputError
-from reasrm.export.card import read_results, render_card
+from reasrm.export.card import render_card
+from reasrm.export.measured import Evaluation, check_measured, read_results
 from reasrm.export.source import Provenance, Source, from_run
 from reasrm.files import file_sha256
 from reasrm.generation.checkpoint import Checkpoint
+from reasrm.protocol.spec import builtin_specs, load_spec
+from reasrm.runs.origin import BaseIdentity, Benchmark, Check, HashedFile, Input, TrainedStage
 from tests.export.runs import SPEC, make_run
 
 IDENTITY = {
@@ -75,10 +78,31 @@ def source(**changes: Any) -> Source:
         "model": Checkpoint("x"),
         "adapter": None,
         "spec": SPEC,
-        "base": {"name": "Qwen/Qwen3-8B", "revision": "f00d", "fingerprint": "f00d"},
+        "base": HUB,
+        "stages": (stage(),),
         "provenance": provenance,
     }
     return Source(**{**fields, **changes})
+
+
+HUB = BaseIdentity(name="Qwen/Qwen3-8B", revision="f00d", fingerprint="f00d")
+
+
+def stage(**changes: Any) -> TrainedStage:
+    fields: dict[str, Any] = {
+        "stage": "sft",
+        "run": "mine",
+        "step": 120,
+        "seed": 5,
+        "base": HUB,
+        "rows": 990,
+        "inputs": {"train:0": Input(name="rows.jsonl", sha256="ef" * 32)},
+    }
+    return TrainedStage(**{**fields, **changes})
+
+
+def front_matter(text: str) -> Any:
+    return yaml.safe_load(text.split("---\n")[1])
 
 
 def card(*results: Path, **changes: Any) -> str:
@@ -88,17 +112,22 @@ def card(*results: Path, **changes: Any) -> str:
 
 def test_the_card_says_where_the_judge_comes_from():
     text = card()
-    header = yaml.safe_load(text.split("---")[1])
-    assert header["base_model"] == "Qwen/Qwen3-8B"
-    assert header["library_name"] == "transformers"
+    assert front_matter(text) == {
+        "license": "unknown",
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "base_model": "Qwen/Qwen3-8B",
+        "tags": ["reasrm", "judge", "llm-as-a-judge", "reward-model"],
+    }
     for line in (
-        "| base model | `Qwen/Qwen3-8B` |",
+        "Made from: `Qwen/Qwen3-8B` → `sft` on 990 rows.",
+        "| base | `Qwen/Qwen3-8B` | - | revision `f00d` |",
+        "| `sft` | run `mine`, step 120, seed 5 | 990 rows of `rows.jsonl` | the weights below |",
         f"| protocol | pairwise, spec `sandbox`, hash `{SPEC.hash}` |",
         f"| weights | float32, adapter merged, SHA-256 `{'ab' * 32}` |",
-        "| trained by | stage `sft`, step 120, seed 5 |",
-        f"| `train:0` | `rows.jsonl` | `{'ef' * 32}` |",
-        "- Training: 990 rows used, dropped: 10 `too_long`",
-        "- Validation: 50 rows used, dropped: none",
+        f"| `sft` | `train:0` | `rows.jsonl` | `{'ef' * 32}` |",
+        "- training: 990 used, dropped: 10 `too_long`",
+        "- validation: 50 used, dropped: none",
         "vllm serve ./model --served-model-name judge",
         "- from the adapter, not merged, to the files: up to 1.25e-05; 1e-5 of the largest logit was allowed",
     ):
@@ -117,7 +146,9 @@ def test_what_nobody_measured_is_said_to_be_missing():
     text = card()
     assert "Not measured: no results" in text
     assert "- position-A rate: not measured" in text
-    assert "Other benchmarks: not compared." in text.split("## Contamination check")[1]
+    checked = text.split("## Contamination check")[1]
+    assert "`sft` `rows.jsonl`: no curation against a benchmark is on record" in checked
+    assert "Anything else: not compared." in checked
     bare = card(provenance=None)
     assert bare.count("Unknown: the model was not exported from a run.") == 2
 
@@ -125,11 +156,14 @@ def test_what_nobody_measured_is_said_to_be_missing():
 def test_results_come_with_intervals_and_bias(tmp_path):
     text = card(write_result(tmp_path / "one"), write_result(tmp_path / "two", suite="llmbar", metrics={}))
     assert (
-        f"| `pairs` | 0.750 [0.600, 0.860], n = `40` | 40 | 1.000 [0.910, 1.000], n = `40` | `both` × `1` | "
-        f"`model` | `{'cd' * 32}` |"
+        "| `pairs` (`cdcdcdcdcdcd`) | - | 0.750 [0.600, 0.860], n = `40` | `40` | 1.000 [0.910, 1.000], n = `40` | "
+        "orders `both`, votes `1` | `model`, taken at its word |"
     ) in text
-    assert "| `pairs` | 0.512 [0.450, 0.570], n = `80` | 0.800 [0.650, 0.900], n = `40` |" in text
-    assert "| `llmbar` | not measured | not measured |" in text
+    assert (
+        "| `pairs` (`cdcdcdcdcdcd`) | 0.512 [0.450, 0.570], n = `80` | 0.800 [0.650, 0.900], n = `40` |"
+        in text
+    )
+    assert "| `llmbar` (`cdcdcdcdcdcd`) | not measured | not measured |" in text
     assert "/home/somebody" not in text
 
 
@@ -143,7 +177,7 @@ def test_critiques_are_told_where_they_were_measured(tmp_path):
     )
     (line,) = [line for line in text.split("## Critiques")[1].split("## Bias")[0].splitlines() if "`" in line]
     shown = "0.250 [0.100, 0.400], n = `40`"
-    assert line == f"| `pairs` | {shown} | {shown} | not measured | `rules`, `stems` |"
+    assert line == f"| `pairs` (`cdcdcdcdcdcd`) | {shown} | {shown} | not measured | `rules`, `stems` |"
     assert "Critiques" not in card(write_result(tmp_path / "three"))
 
 
@@ -188,16 +222,25 @@ def test_hostile_names_stay_inside_their_cell(tmp_path):
         tmp_path / "hostile", suite=HOSTILE, data_sha256=HOSTILE, policy={"orders": HOSTILE, "votes": HOSTILE},
         judge={"name": HOSTILE, "spec_hash": SPEC.hash},
     )  # fmt: skip
-    base = {"name": HOSTILE, "revision": HOSTILE, "fingerprint": HOSTILE}
+    base = BaseIdentity(name=HOSTILE, revision=HOSTILE, fingerprint=HOSTILE)
+    files = {f"train:{HOSTILE}": Input(name=HOSTILE, sha256=HOSTILE)}
+    stages = (stage(stage=HOSTILE, run=HOSTILE, base=base, inputs=files),)
     text = render_card(
-        HOSTILE, source(provenance=provenance, base=base), IDENTITY, [read_results(hostile, SPEC)]
+        HOSTILE,
+        source(provenance=provenance, base=base, stages=stages),
+        IDENTITY,
+        [read_results(hostile, SPEC)],
+        HOSTILE,
     )
     header, _, body = text.removeprefix("---\n").partition("\n---\n")
-    assert yaml.safe_load(header)["base_model"] == HOSTILE
+    assert yaml.safe_load(header)["license"] == HOSTILE
+    assert "base_model" not in yaml.safe_load(header), "no id of a hub"
     assert "<script>" not in re.sub(r"```json\n.*?\n```", "", body, flags=re.DOTALL)
     assert "\u202e" not in text
     assert [line for line in text.splitlines() if line.startswith("#")] == [
-        line if not line.startswith("# ") else text.splitlines()[7]
+        line
+        if not line.startswith("# ")
+        else next(line for line in text.splitlines() if line.startswith("# "))
         for line in plain.splitlines()
         if line.startswith("#")
     ], "no new heading"
@@ -212,14 +255,12 @@ def test_a_run_gives_the_card_everything(tmp_path):
     run = make_run(tmp_path, lora=True, data="rows|`x`.jsonl")
     text = render_card("mine", from_run(run), IDENTITY, [])
     assert "rows\\u007c\\u0060x\\u0060.jsonl" in text
-    assert "- Training: 8 rows used, dropped: 2 `too_long`" in text
+    assert "- training: 8 used, dropped: 2 `too_long`" in text
     assert '"max_steps": 7' in text
     assert str(tmp_path) not in text
 
 
 def test_numbers_of_another_model_are_refused() -> None:
-    from reasrm.export.card import Evaluation, check_measured
-
     own = Evaluation("own", {"judge": {"fingerprint": "abc"}})
     served = Evaluation("served", {"judge": {"fingerprint": None}})
     check_measured([own, served], "abc")
@@ -252,8 +293,8 @@ def test_rows_that_were_learned_from_and_measured_on_are_named(tmp_path):
         "`validation:held:0` is the same file as `train:0`",
         "split `held`: 50 rows are training rows, 50 have the prompt of one",
         "split `more`: 0 rows are training rows, 3 have the prompt of one",
-        "suite `pairs` was measured on the file of",
-        "suite `llmbar`: whether its rows share prompts with training rows is unknown",
+        "suite `pairs` (`efefefefefef`) was measured on the file of",
+        "suite `llmbar` (`cdcdcdcdcdcd`): whether its rows share prompts with training rows is unknown",
     ):
         assert words in section
     assert "is the same file" not in card().split("## Contamination check")[1]
@@ -273,9 +314,85 @@ def test_prompts_that_a_suite_shares_with_training_rows_are_counted_while_the_fi
     first, second = write("first.jsonl", "TWO ", "four"), write("second.jsonl", "three", "five", "six")
     result = write_result(tmp_path / "r", inputs=[first, second])
     section = card(result, provenance=known).split("## Contamination check")[1]
-    assert "suite `pairs`: 2 of 5 prompts are prompts of training rows" in section
+    assert "2 of 5 prompts are prompts of training rows of `sft`" in section
     same = write_result(tmp_path / "s", inputs=[first, learned])
-    assert "measured on the file of `train:0`" in card(same, provenance=known)
+    files = {"train:0": Input(name="learned.jsonl", sha256=learned["sha256"])}
+    stages = (stage(stage="rlvr", inputs=files), stage(inputs={}))
+    assert "measured on the file of `rlvr` `train:0`" in card(same, provenance=known, stages=stages)
     Path(learned["path"]).write_text("another")
     assert "2 of 5" not in card(result, provenance=known)
     assert "whether its rows share prompts with training rows is unknown" in card(result, provenance=known)
+
+
+def test_a_card_of_two_stages_names_base_data_and_what_was_compared(tmp_path):
+    checks = (
+        Check(
+            of=("raw.jsonl",),
+            rows=24,
+            action="drop",
+            ngram=13,
+            min_share=0.5,
+            benchmarks=(
+                Benchmark(
+                    name="hard", files=(HashedFile(name="h.jsonl", sha256="01" * 32),), prompts=12, rows=0
+                ),
+                Benchmark(
+                    name="iid", files=(HashedFile(name="i.jsonl", sha256="02" * 32),), prompts=9, rows=3
+                ),
+            ),
+        ),
+    )
+    rows = Input(name="hf:/nvidia/HelpSteer3@main", sha256="aa" * 32, checks=checks)
+    local = BaseIdentity(name="base", fingerprint="f0")
+    sft = stage(rows=110, base=local, inputs={"train:0": Input(name="sft.jsonl", sha256="bb" * 32)})
+    started = BaseIdentity(name="checkpoint-120", fingerprint="f1")
+    rlvr = stage(stage="rlvr", run="second", step=60, base=started, rows=21, inputs={"train:0": rows})
+    known = source().provenance
+    assert known is not None
+    data = {
+        "rows": 21,
+        "dropped": {},
+        "validation_rows": {"iid": 2},
+        "validation_dropped": {"iid": {"tie": 1}},
+    }
+    known = replace(
+        known, stage="rlvr", data=data, config={"lora": None, "data": {"columns": {}}, "trainer": {}}
+    )
+    text = card(
+        write_result(
+            tmp_path / "a", inputs=[{"path": "/x/iid.jsonl", "sha256": "cd" * 32}], subsets={"iid": {}}
+        ),
+        provenance=known,
+        base=local,
+        stages=(sft, rlvr),
+    )
+    head = front_matter(text)
+    assert head["datasets"] == ["nvidia/HelpSteer3"]
+    assert "base_model" not in head, "a folder of this machine is no model of a hub"
+    for line in (
+        "Made from: `base` → `sft` on 110 rows → `rlvr` on 21 rows.",
+        "| base | `base` | - | fingerprint `f0` |",
+        "| `sft` | run `mine`, step 120, seed 5 | 110 rows of `sft.jsonl` | fingerprint `f1` |",
+        "| `rlvr` | run `second`, step 60, seed 5 | 21 rows of `hf://nvidia/HelpSteer3@main` | the weights below |",
+        "- validation split `iid`: 2 used, dropped: 1 `tie`",
+        "- `sft` `sft.jsonl`: no curation against a benchmark is on record",
+    ):
+        assert line in text.splitlines(), line
+    compared = [line for line in text.split("At curation")[1].splitlines() if "raw.jsonl" in line]
+    assert [line.split(" | ")[1:] for line in compared] == [
+        ["24 of `raw.jsonl`", "`hard`: 12 prompts of `h.jsonl` (`010101010101`)", "0 |"],
+        ["24 of `raw.jsonl`", "`iid`: 9 prompts of `i.jsonl` (`020202020202`)", "3, removed |"],
+    ]
+    assert "| `pairs` on `iid.jsonl` (`cdcdcdcdcdcd`) | `iid` | 0.750" in text
+    assert "{}" not in text
+    assert "null" not in text
+
+
+@pytest.mark.parametrize("name", builtin_specs())
+def test_the_card_of_every_spec_says_what_its_judge_does_and_shows_a_row_for_it(name):
+    spec = load_spec(name)
+    text = card(spec=spec)
+    (row,) = re.findall(r"^echo '(.*)' > rows.jsonl$", text, re.MULTILINE)
+    wanted = {"pairwise": "response_b", "pointwise": "response", "listwise": "responses"}[spec.protocol]
+    assert wanted in json.loads(row)
+    assert all(f"`{field}`" in text.split("```sh")[1] + text for field in spec.requires)

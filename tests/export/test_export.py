@@ -284,8 +284,10 @@ def test_the_folder_opens_as_a_judge_with_the_runs_spec(full_run, tmp_path):
     identity = json.loads((tmp_path / "judge" / "judge.json").read_text())
     assert identity["spec_hash"] == judge.spec.hash == said["spec_hash"]
     assert identity["weights_sha256"] == said["weights_sha256"]
-    assert {**identity["trained"], "inputs": 0} == {"stage": "sft", "step": 7, "seed": 5, "inputs": 0}
-    assert set(identity["trained"]["inputs"]) <= {"train:0", "validation:0"}
+    said_of = identity["trained"]
+    assert (said_of["stage"], said_of["step"], said_of["seed"], said_of["rows"]) == ("sft", 7, 5, 8)
+    assert set(said_of["inputs"]) == {"train:0"}
+    assert identity["earlier"] == []
     assert identity["base"]["name"] == "base"
     assert str(full_run) not in (tmp_path / "judge" / "judge.json").read_text()
 

@@ -190,8 +190,13 @@ def test_20000_rows_survive_five_percent_faults() -> None:
         b'{"choices": []}',
         b'{"choices": [{"message": {"content": 3}}]}',
         b'{"error": {}}',
+        b'{"choices": [{"message": {"content": "A"}}], "choices": [{"message": {"content": "B"}}]}',
+        b'{"choices": [{"message": {"content": "A", "content": "B"}}]}',
     ],
-    ids=["empty", "html", "array", "no choices", "wrong content", "error with status 200"],
+    ids=[
+        *("empty", "html", "array", "no choices", "wrong content", "error with status 200"),
+        *("choices twice", "content twice"),
+    ],
 )
 def test_a_200_without_answer_is_asked_again_and_then_named(body: bytes) -> None:
     with Endpoint(lambda _: Reply(body=body)) as endpoint:
@@ -199,6 +204,62 @@ def test_a_200_without_answer_is_asked_again_and_then_named(body: bytes) -> None
     assert completion.finish_reason == "error"
     assert "'q1'" in (completion.error or "")
     assert completion.attempts == len(endpoint.calls) == 2
+
+
+def beside(text: str, *, in_choice: bool = False, **fields: Any) -> Reply:
+    """An answer with something beside it."""
+    body = chat(text).body
+    assert isinstance(body, dict)
+    (body["choices"][0] if in_choice else body).update(fields)
+    return Reply(200, body)
+
+
+@pytest.mark.parametrize(
+    ("reply", "named"),
+    [
+        (beside("[[A]]", error={"message": "upstream died", "code": 502}), "upstream died"),
+        (beside("[[A]]", error="overloaded"), "overloaded"),
+        (beside("[[A]]", error={"metadata": {"raw": "x"}}), "no reason given"),
+        (beside("[[A]]", in_choice=True, error={"message": "provider gone", "code": 502}), "provider gone"),
+        (beside("[[A]]", in_choice=True, error={"message": "slow down", "code": 429}), "slow down"),
+        (beside("[[A]]", object="error", message="engine dead", code=500), "engine dead"),
+        (beside("[[A]]", base_resp={"status_code": 1013, "status_msg": "internal"}), "internal"),
+        (chat("[[A]]", role="user"), "'user'"),
+        (chat("[[A]]", role="system"), "'system'"),
+    ],
+)
+def test_a_text_beside_a_failure_is_no_answer(reply: Reply, named: str) -> None:
+    with Endpoint(lambda _: reply) as endpoint:
+        (completion,) = complete(endpoint, ask("q1"), attempts=2)
+    assert (completion.finish_reason, completion.text, completion.attempts) == ("error", "", 2)
+    assert named in (completion.error or "")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"error": None},
+        {"error": {}},
+        {"error": {"code": 0, "message": "success"}},
+        {"error": {"code": None, "message": ""}},
+        {"base_resp": {"status_code": 0, "status_msg": "success"}},
+    ],
+)
+@pytest.mark.parametrize("in_choice", [False, True])
+def test_an_error_that_says_nothing_is_none(fields: dict[str, Any], in_choice: bool) -> None:
+    reply = beside("[[A]]", in_choice=in_choice, **fields)
+    with Endpoint(lambda _: reply) as endpoint:
+        (completion,) = complete(endpoint, ask("q1"))
+    assert (completion.finish_reason, completion.text) == ("stop", "[[A]]")
+
+
+def test_no_money_left_is_understood_in_a_200_too() -> None:
+    reply = Reply(
+        200, {"choices": None, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}
+    )
+    with Endpoint(lambda _: reply) as endpoint, pytest.raises(EnvironmentProblem, match="balance"):
+        complete(endpoint, *(ask(f"q{n}") for n in range(9)), concurrency=1)
+    assert len(endpoint.calls) == 1
 
 
 def first_call_only(reply: Reply) -> Callable[[dict[str, Any]], Reply]:
@@ -404,3 +465,20 @@ def test_template_options_go_along_as_servers_know_them() -> None:
     by_text = {call["messages"][-1]["content"]: call for call in endpoint.calls}
     assert by_text["q1"]["chat_template_kwargs"] == {"enable_thinking": False, "effort": "low"}
     assert "chat_template_kwargs" not in by_text["q2"]
+
+
+def test_calls_that_brought_no_answer_say_what_they_took() -> None:
+    """A call without usage is unknown where the server may have answered it, and nothing where it refused."""
+    broken = chat("half", finish_reason="abort")
+    replies = iter([broken, refuse(429, "later", **{"Retry-After": "0"}), echo])
+
+    def answer(payload: dict[str, Any]) -> Reply:
+        reply = next(replies)
+        return reply(payload) if callable(reply) else reply
+
+    with Endpoint(answer) as endpoint:
+        (found,) = complete(endpoint, ask("q"))
+    assert (found.attempts, found.wasted, found.num_prompt_tokens) == (3, ((7, 3),), 7)
+    with Endpoint(fault_rate=1.0, faults=("timeout",)) as endpoint:
+        (found,) = complete(endpoint, ask("q"), timeout_s=0.05, attempts=1)
+    assert (found.finish_reason, found.wasted) == ("error", ((None, None),))

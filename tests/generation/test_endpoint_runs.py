@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import socket
@@ -18,6 +19,7 @@ import pytest
 
 from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.generation.endpoint import EndpointBackend
+from reasrm.generation.endpoint.bodies import one_line
 from reasrm.generation.endpoint.keys import Secrets, find_key, read_address
 from reasrm.generation.endpoint.refusals import read_refusal
 from reasrm.requests import Completion, PromptMessage, Request, Span
@@ -335,6 +337,72 @@ def test_no_spelling_of_the_key_is_passed_on(spelling: str) -> None:
     assert cleaned.endswith(" after")
 
 
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+ENCODED = {
+    "base64": _base64(KEY),
+    "basic": f"Basic {_base64(f'user:{KEY}')}",
+    "basic, another length": _base64(f"me:{KEY}"),
+    "inside": _base64(f'{{"key": "{KEY}", "n": 1}}'),
+    "url-safe": base64.urlsafe_b64encode(KEY.encode()).decode().rstrip("="),
+    "in lines": base64.encodebytes(f"{'x' * 40}{KEY}".encode()).decode(),
+    "in JSON": json.dumps(_base64(KEY)).replace("/", "\\/"),
+    "quoted": quote(_base64(KEY), safe=""),
+    "hex": KEY.encode().hex(),
+    "HEX": KEY.encode().hex(" ").upper(),
+    "colons": KEY.encode().hex(":"),
+    "0x": ", ".join(f"0x{byte:02x}" for byte in KEY.encode()),
+    "bytes": str(list(KEY.encode())),
+    "twice": _base64(KEY * 2),
+}
+
+
+@pytest.mark.parametrize("written", ENCODED.values(), ids=ENCODED.keys())
+def test_no_encoding_of_the_key_is_passed_on(written: str) -> None:
+    secrets = Secrets([KEY])
+    for cleaned in (
+        secrets.clean(f"before {written} after"),
+        secrets.clean_answer(f"before {written} after"),
+    ):
+        assert "[key]" in cleaned
+        assert cleaned.startswith("before ")
+        assert cleaned.endswith(" after")
+        for inside in (*(_base64("x" * n + KEY)[4:-4] for n in range(3)), KEY.encode().hex()):
+            assert not any(inside[n : n + 6] in cleaned for n in range(len(inside) - 6))
+
+
+def test_a_message_cut_inside_an_encoded_key_holds_no_part_of_it() -> None:
+    said = one_line("x" * 480 + " " + _base64(KEY))
+    assert _base64(KEY)[:6] not in Secrets([KEY]).clean(said)
+
+
+def test_text_that_looks_encoded_stays() -> None:
+    text = f"{_base64('nothing secret here at all')} {b'nothing'.hex()} [1, 2, 3] 0x3f"
+    for clean in (Secrets([KEY]).clean, Secrets([KEY]).clean_answer):
+        assert clean(text) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("Bearer tok-ALPHA-12345678", "no such token: tok-ALPHA-12345678"),
+        (f"Basic {_base64('me:hush-ALPHA-99')}", "wrong password hush-ALPHA-99"),
+        ("sid=ALPHA123456; theme=dark", "unknown session ALPHA123456"),
+        ("Bearer tok-ALPHA-12345678", _base64("tok-ALPHA-12345678")),
+        ('"tok-ALPHA-12345678"', "no such key: tok-ALPHA-12345678"),
+        ("token='tok-ALPHA-12345678'", "no such key: tok-ALPHA-12345678"),
+    ],
+)
+def test_the_secret_part_of_a_header_is_a_secret_by_itself(value: str, told: str) -> None:
+    cleaned = Secrets([value]).clean(told)
+    assert "[key]" in cleaned
+    assert "ALPHA" not in cleaned
+    assert _base64("tok-ALPHA-12345678")[4:12] not in cleaned
+    assert Secrets([value]).clean("a dark theme for the Bearer") == "a dark theme for the Bearer"
+
+
 @pytest.mark.parametrize("body", ["{}", "<html><body>{}</body></html>", '{{"error": {{"message": "{}"}}}}'])
 @pytest.mark.parametrize("shape", ["cut", "folded", "marked"])
 def test_no_part_of_a_key_is_left_where_a_message_was_cut_or_folded(body: str, shape: str) -> None:
@@ -370,7 +438,7 @@ def test_a_server_that_repeats_key_and_headers_leaks_nothing(
     caplog.set_level(logging.DEBUG)
 
     def answer(payload: dict[str, Any]) -> Reply:
-        said = f"{endpoint.headers[-1]} {quote(KEY)}"
+        said = f"{endpoint.headers[-1]} {quote(KEY)} {_base64(f'me:{KEY}')} {KEY.encode().hex()}"
         body = chat(said, reasoning_content=said).body
         assert isinstance(body, dict)
         return Reply(200, {**body, "model": said}) if status == 200 else refuse(status, said)
@@ -386,6 +454,8 @@ def test_a_server_that_repeats_key_and_headers_leaks_nothing(
         assert "[key]" in seen
         assert "FAKE" not in text
         assert "hush" not in text
+        assert _base64(f"me:{KEY}")[4:16] not in text
+        assert KEY.encode().hex() not in text
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", " \t\r\n"])
@@ -457,11 +527,15 @@ def test_an_address_may_have_a_query_and_calls_more_headers_and_fields() -> None
         {"headers": {"x": "env:NO_SUCH_NAME"}},
         {"headers": ["x"]},
         {"timeout_s": float("nan")},
+        {"extra_body": {"user": KEY}},
+        {"extra_body": {"auth": [{"basic": base64.b64encode(f"me:{KEY}".encode()).decode()}]}},
+        {"model": f"judge-{KEY}"},
     ],
 )
 def test_unusable_options_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
-        EndpointBackend("m", "http://h/v1", **options)
+    with pytest.raises(ConfigError) as caught:
+        EndpointBackend(**{"model": "m", "base_url": "http://h/v1", **options})
+    assert "FAKE" not in str(caught.value)
 
 
 def test_a_proxy_is_used_or_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -553,3 +627,72 @@ def test_a_prompt_made_of_error_messages_decides_nothing() -> None:
         request: Request = ask("q1", evil)
         (completion,) = backend.generate([request])
     assert (completion.finish_reason, len(endpoint.calls)) == ("error", 1)
+
+
+def refusing(*texts: str, reply: Reply) -> Callable[[dict[str, Any]], Reply]:
+    """Return an endpoint that answers all but some requests."""
+    return lambda payload: reply if payload["messages"][0]["content"] in texts else echo(payload)
+
+
+@pytest.mark.parametrize("refused", [("q0",), ("q3",), ("q0", "q4", "q8"), ("q8",)])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        refuse(403, "Forbidden: this request was not let through"),
+        Reply(403, b"<html><body>Attention required! You have been blocked.</body></html>"),
+    ],
+    ids=["words", "firewall"],
+)
+def test_a_403_of_some_rows_is_theirs_and_the_others_are_answered(
+    reply: Reply, refused: tuple[str, ...]
+) -> None:
+    with Endpoint(refusing(*refused, reply=reply)) as endpoint:
+        completions = {c.request_id: c for c in run(endpoint, 9, concurrency=2)}
+    assert {name for name, c in completions.items() if c.finish_reason == "error"} == set(refused)
+    assert {c.error_code for c in completions.values() if c.finish_reason == "error"} == {"refused"}
+    assert len(completions) == len(endpoint.calls) == 9
+    assert "403" in (completions[refused[0]].error or "")
+
+
+def test_a_403_of_every_row_stops_however_other_failures_are_mixed_in() -> None:
+    calls = count()
+    replies = (refuse(403, "no"), refuse(500, "oops"))
+
+    def answer(payload: dict[str, Any]) -> Reply:
+        return echo(payload) if payload["messages"][0]["content"] == "q0" else replies[next(calls) % 2]
+
+    found: list[Completion] = []
+    with Endpoint(answer) as endpoint, pytest.raises(EnvironmentProblem):
+        run(endpoint, 300, found=found, concurrency=2, attempts=1)
+    assert [c.text for c in found] == ["echo q0"]
+    assert len(endpoint.calls) <= 12
+
+
+@pytest.mark.parametrize("num", [1, 5])
+def test_a_403_before_any_answer_is_the_keys(num: int) -> None:
+    found: list[Completion] = []
+    with Endpoint(lambda _: refuse(403, "no access")) as endpoint, pytest.raises(ConfigError, match="key"):
+        run(endpoint, num, found=found, concurrency=2)
+    assert (found, len(endpoint.calls)) == ([], num)
+
+
+def test_a_403_of_the_rows_left_over_is_theirs_where_the_server_answered_an_earlier_run() -> None:
+    with Endpoint(lambda _: refuse(403, "blocked")) as endpoint:
+        for served, num, stops in ((["m"], 2, False), ([], 2, True), (["m"], 300, True)):
+            with closing(EndpointBackend("m", endpoint.base_url, concurrency=1)) as backend:
+                recorded = {"base_url": endpoint.base_url, "served_models": served}
+                backend.attach(recorded, lambda note: None, resumed=True)
+                if stops:
+                    with pytest.raises(ConfigError):
+                        list(backend.generate(ask(f"q{n}") for n in range(num)))
+                else:
+                    completions = list(backend.generate(ask(f"q{n}") for n in range(num)))
+                    assert [c.error_code for c in completions] == ["refused"] * num
+
+
+@pytest.mark.parametrize("status", [403, 429])
+def test_a_rate_limit_is_waited_for_whatever_its_status(status: int) -> None:
+    replies = iter([refuse(status, "secondary rate limit", **{"Retry-After": "0.01"})])
+    with Endpoint(lambda payload: next(replies, echo(payload))) as endpoint:
+        (completion,) = run(endpoint, 1)
+    assert (completion.text, completion.attempts) == ("echo q0", 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from reasrm.distillation.config import TeacherSection
 from reasrm.errors import ConfigError, EnvironmentProblem, MissingExtraError
 from reasrm.extras import require
 from reasrm.generation.endpoint import EndpointBackend
 from reasrm.generation.hf import HFBackend
 from reasrm.generation.replay import ReplayBackend
-from reasrm.generation.resolve import open_backend
+from reasrm.generation.resolve import BackendOptions, open_backend
+from reasrm.generation.vllm_engine import VLLMBackend
 from reasrm.requests import Request
 from tests.fakes import ask
 from tests.refusals import refused
@@ -102,6 +105,21 @@ def test_a_password_in_a_name_is_refused_unshown(judge: str, models: Path) -> No
 def test_unknown_engine(models: Path) -> None:
     with refused(ConfigError, "'vllm'"):
         open_backend(str(models / "judge-7b"), backend="vlm")
+
+
+def test_unknown_option(models: Path) -> None:
+    options: dict[str, Any] = {"batchsize": 3}
+    with refused(ConfigError, "'batch_size'"):
+        open_backend(str(models / "judge-7b"), **options)
+
+
+def test_the_options_are_those_of_the_backends(models: Path) -> None:
+    """One list of names: what a constructor takes is on it, and nothing else."""
+    engines = (EndpointBackend, HFBackend, VLLMBackend)
+    taken = {name for engine in engines for name in list(inspect.signature(engine).parameters)[1:]}
+    assert taken - {"base_url"} == BackendOptions.__annotations__.keys() - {"backend"}
+    teacher = TeacherSection(judge="replay").backend_options()
+    assert BackendOptions.__annotations__.keys() - teacher.keys() == {"gpu_memory_utilization"}
 
 
 def test_missing_extra_names_the_command(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import reasrm.judging
+import reasrm
 from reasrm.errors import ConfigError, EnvironmentProblem, RowError
 from reasrm.generation.replay import ReplayBackend
 from reasrm.judging.judge import Judge
@@ -244,6 +244,8 @@ def test_the_judge_is_shown_the_columns_it_is_told_to():
     call(reward, ["a", "aa"], rubric=["be long"] * 2, reference=["R"] * 2, principle=["secret"] * 2)
     assert {"be long", "R"} < set(shown(asked(reward)[0]))
     assert "secret" not in shown(asked(reward)[0])
+    with refused(ConfigError, "never shows a principle, and 1 row has one"):
+        call(as_reward(fake("sandbox")), ["a", "aa"], principle=["be long", None])
     # Another rubric is another group: nothing is compared across.
     apart = as_reward(fake())
     assert call(apart, ["a", "aa"], rubric=["one", "two"]) == [None, None]
@@ -304,9 +306,7 @@ def test_a_judge_that_does_not_compare_is_refused():
 
 
 def test_it_is_found_where_users_look_and_named_as_they_say():
-    assert reasrm.judging.as_reward is as_reward is reasrm.as_reward
-    with pytest.raises(AttributeError):
-        _ = reasrm.judging.nothing_like_it
+    assert as_reward is reasrm.as_reward
     assert as_reward(fake(), name="quality").__name__ == "quality"
     code = "import sys; from reasrm import as_reward, open_judge; "
     code += "as_reward(open_judge('openai:m@http://127.0.0.1:9/v1', spec='mt-bench')); "
@@ -335,6 +335,8 @@ try:
 except Exception as error:
     said["error"] = f"{type(error).__name__}: {error}"
 print(json.dumps(said))
+dist.barrier()
+dist.destroy_process_group()
 """
 
 

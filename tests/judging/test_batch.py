@@ -13,15 +13,18 @@ from reasrm.evaluation.run import evaluate
 from reasrm.evaluation.suites import get_suite
 from reasrm.generation.replay import ReplayBackend
 from reasrm.jsonl import RowLimits, set_limits
-from reasrm.judging.batch import RunControl, judge_file
+from reasrm.judging.batch import JudgeControl, judge_file
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
+from reasrm.protocol.prompts import never_shown
 from reasrm.protocol.spec import load_spec
 from reasrm.requests import Request
 from reasrm.sources.recorded import read_recordings
-from tests.commands import rows_of, write_rows
+from reasrm.sources.rubric_lines import load_rubrics
+from tests.commands import here, rows_of, summary, write_rows
 from tests.fakes import FakeBackend
+from tests.refusals import refused
 
 
 def judge(spec: str = "mt-bench", **backend: Any) -> Judge:
@@ -29,7 +32,7 @@ def judge(spec: str = "mt-bench", **backend: Any) -> Judge:
 
 
 def run(rows: Path, output: Path, who: Judge | None = None, **more: Any):
-    return judge_file(who or judge(), JudgeInput([rows]), output, control=RunControl(**more))
+    return judge_file(who or judge(), JudgeInput([rows]), output, control=JudgeControl(**more))
 
 
 def test_a_mended_line_and_added_rows_are_judged_without_the_others(tmp_path):
@@ -173,7 +176,7 @@ def test_an_earlier_result_does_not_outlive_its_judgments(tmp_path):
         evaluate(get_suite("pairs"), judge("arena-hard"), *arguments)
     assert (folder / "result.json").exists(), "a refusal touches nothing"
     with pytest.raises(OSError, match="as planned"):
-        evaluate(get_suite("pairs"), judge(dies_at="q0|AB|0|0"), *arguments, RunControl(restart=True))
+        evaluate(get_suite("pairs"), judge(dies_at="q0|AB|0|0"), *arguments, JudgeControl(restart=True))
     assert not (folder / "result.json").exists()
 
 
@@ -231,3 +234,60 @@ def test_changed_section_codes_are_refused_by_name_and_the_old_spec_goes_on(tmp_
         run(rows, output)
     assert run(rows, output, old).tally.resumed == 3
     assert run(rows, output, restart=True).tally.rows == 3
+
+
+# What a spec never shows
+
+
+def unshown(**changes: Any) -> Judge:
+    """A judge of the sandbox's spec without its place for a rubric."""
+    spec = load_spec("sandbox")
+    (message,) = spec.messages
+    text = message.text.replace("{% if rubric is not none %}\n{{ rubric }}\n{% endif %}\n", "")
+    changed = spec.model_copy(update={"messages": (message.model_copy(update={"text": text}),), **changes})
+    return Judge(spec=changed, backend=FakeBackend())
+
+
+def test_what_a_spec_shows_of_a_row_is_known():
+    assert never_shown(load_spec("sandbox")) == {"principle", "reference"}
+    assert never_shown(load_spec("mt-bench")) == set()
+    assert never_shown(load_spec("rubric")) == set()
+    assert never_shown(unshown().spec) == {"rubric", "principle", "reference"}
+
+
+def test_rows_with_a_principle_that_the_spec_never_shows_are_refused(tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl", 3)
+    lines = rows.read_text().splitlines()
+    rows.write_text(
+        "\n".join([lines[0], json.dumps({**json.loads(lines[1]), "principle": "Be brief."}), lines[2]])
+    )
+    with refused(ConfigError, rows, "never shows a principle, and 1 row has one"):
+        run(rows, tmp_path / "out.jsonl", judge("sandbox"))
+    assert not (tmp_path / "out.jsonl").exists()
+    assert run(rows, tmp_path / "out.jsonl").tally.rows == 3
+
+
+def test_rubrics_for_a_spec_that_never_shows_one_are_refused_and_the_rows_own_are_warned_of(tmp_path, caplog):
+    rows = write_rows(tmp_path / "rows.jsonl", 3)
+    rubrics = tmp_path / "rubrics.jsonl"
+    rubrics.write_text('{"id": "q1", "rubric": "Prefer the shorter."}\n')
+    with refused(ConfigError, "--rubrics", "never shows a rubric, and 1 row has one"):
+        judge_file(unshown(), JudgeInput([rows], rubrics=load_rubrics(rubrics)), tmp_path / "out.jsonl")
+    own = tmp_path / "own.jsonl"
+    own.write_text(json.dumps({**json.loads(rows.read_text().splitlines()[0]), "rubric": "x"}) + "\n")
+    assert run(own, tmp_path / "own.out.jsonl", unshown()).tally.rows == 1
+    assert sum("never shows a rubric; 1 rows have one" in r.getMessage() for r in caplog.records) == 1
+
+
+def test_the_command_counts_rows_with_and_without_a_rubric_and_refuses_rubrics_with_exit_2(tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl", 3)
+    rubrics, spec = tmp_path / "rubrics.jsonl", tmp_path / "spec.json"
+    rubrics.write_text('{"id": "q1", "rubric": "Prefer the shorter."}\n')
+    spec.write_text(unshown(name="bare").spec.model_dump_json())
+    told = ("--input", rows, "--output", tmp_path / "out.jsonl", "--rubrics", rubrics)
+    where = "openai:x@http://127.0.0.1:9/v1"
+    result = here("judge", "--judge", where, "--spec", "mt-bench", *told, "--dry-run")
+    assert summary(result)["rubrics"] == {"with": 1, "without": 2}
+    result = here("judge", "--judge", where, "--spec", spec, *told, "--dry-run")
+    assert result.returncode == 2
+    assert "never shows a rubric" in result.stderr

@@ -52,6 +52,26 @@ def test_rows_of_a_group_are_no_independent_trials() -> None:
     assert tally.summary()["accuracy"] == replace(bootstrap_ratio(parts, 0), n=6).as_dict()
 
 
+def test_the_headline_has_accuracy_and_what_it_leaves_out() -> None:
+    tally = Tally(errors=1)
+    for verdicts, right in (("AA", True), ("AA", True), ("BB", False), ("A?", True)):
+        tally.add(line(verdicts, right))
+    tally.add({**line("AB"), "status": "split"})
+    tally.add({**line("??"), "status": "no_verdict"})
+    interval = wilson(3, 4)
+    assert tally.headline() == tally.summary()["headline"]
+    assert tally.headline() == {
+        "accuracy": 0.75,
+        "ci_low": interval.ci_low,
+        "ci_high": interval.ci_high,
+        "n": 4,
+        "splits": 1,
+        "coverage": 5 / 7,
+    }
+
+
 def test_nothing_out_of_nothing_is_null() -> None:
     summary = Tally().summary()
+    nothing = {"accuracy": None, "ci_low": None, "ci_high": None, "n": 0, "splits": 0, "coverage": None}
+    assert summary["headline"] == nothing
     assert summary["accuracy"] is summary["position_a_rate"] is summary["consistency"] is None

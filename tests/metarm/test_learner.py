@@ -11,9 +11,13 @@ import pytest
 import torch
 
 from reasrm.errors import InternalError
+from reasrm.generation.checkpoint import Checkpoint
+from reasrm.metarm import learner as learning
 from reasrm.metarm import model as module
+from reasrm.metarm.card import MetaCard
 from reasrm.metarm.learner import Learner, Lesson, Update, assert_equal_weights
 from reasrm.metarm.model import MetaRM, collate
+from reasrm.protocol.spec import load_spec
 from reasrm.training.states import load_state, save_state
 from tests.metarm.models import BASES, build_base, build_metarm, differing, disturb, encode, weights
 
@@ -209,3 +213,86 @@ def test_another_models_state_is_refused(bases: Path) -> None:
 
 def test_one_process_has_nobody_to_differ_from(bases: Path) -> None:
     assert_equal_weights(metarm_of(bases))
+
+
+# Memory: number formats, buckets, activations computed again
+
+
+def half(bases: Path, **options: Any) -> MetaRM:
+    """A MetaRM whose body is bfloat16."""
+    card = MetaCard(spec=load_spec("sandbox"), max_tokens=512, **BASES["likelihood"])
+    base = Checkpoint(str(bases / "likelihood"))
+    return MetaRM.create(base, card, dtype=torch.bfloat16, seed=0, **options)
+
+
+def test_weights_in_half_precision_learn_by_their_float32_copies(bases: Path, tmp_path: Path) -> None:
+    """A step of 1e-5 is lost on a weight of 0.1 in bfloat16; thirty of them are not. A state gives back the copies."""
+    metarm = half(bases)
+    learner = Learner(metarm, learning_rate=1e-5)
+    before, found = weights(metarm), lessons(metarm)
+    name = "members.0.backbone.model.layers.0.mlp.gate_proj.weight"
+    learner.update([found])
+    moved = (learner.state()["weights"][name] - before[name].float()).abs()
+    assert float(moved.max()) == pytest.approx(1e-5, rel=0.02)
+    large = before[name].abs() > 0.1
+    assert torch.equal(weights(metarm)[name][large], before[name][large])
+    learner.update([found] * 30)
+    assert not torch.equal(weights(metarm)[name][large], before[name][large])
+    for key, copy in learner.state()["weights"].items():
+        assert copy.dtype == torch.float32
+        assert torch.equal(weights(metarm)[key], copy.to(weights(metarm)[key].dtype)), key
+    save_state(tmp_path, "metarm", learner.state())
+    other = half(bases)
+    resumed = Learner(other, learning_rate=1e-5)
+    resumed.load_state(load_state(tmp_path, "metarm"))
+    assert learner.update([found]) == resumed.update([found])
+    assert differing(weights(metarm), weights(other)) == []
+    assert differing(learner.state()["weights"], resumed.state()["weights"]) == []
+
+
+def test_gradients_of_many_passes_are_added_in_float32(bases: Path) -> None:
+    """Seven passes of one row, each of whose gradients is bfloat16: their exact sum, which bfloat16 would round."""
+    metarm = half(bases)
+    found = lessons(metarm)
+    name = "members.0.backbone.model.layers.0.mlp.gate_proj.weight"
+    single = []
+    for lesson in found:
+        weight = half(bases)
+        loss = (weight(**collate([lesson.row], weight.pad_id)) - lesson.target).square().sum()
+        (grad,) = torch.autograd.grad(loss, [weight.trained()[name]])
+        single.append(grad)
+    learner = Learner(metarm, batch_size=1)
+    learner._gradients(found)
+    exact = torch.stack([grad.float() for grad in single]).sum(0) / len(found)
+    copy = learner._exact[name].grad
+    assert copy is not None
+    assert torch.allclose(copy, exact, rtol=1e-5, atol=1e-7)
+    assert not torch.equal(copy, copy.bfloat16().float())
+    assert metarm.trained()[name].grad is None
+
+
+def test_buckets_hold_no_more_than_they_may() -> None:
+    tensors = [torch.zeros(n) for n in (3, 4, 5, 12, 1, 9)]
+    sizes = [[tensor.numel() for tensor in bucket] for bucket in learning._buckets(tensors, 10)]
+    assert sizes == [[3, 4], [5], [12], [1, 9]]
+    assert list(learning._buckets([], 10)) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_activations_computed_again_change_no_gradient(kind: str, bases: Path) -> None:
+    """Nor does dropout come with it: the layer alone is in training mode, and only while it learns."""
+    plain, again = metarm_of(bases, kind), metarm_of(bases, kind)
+    again.checkpoint_activations()
+    found = lessons(plain)
+    passes = []
+    for layer in again.modules():
+        if getattr(layer, "gradient_checkpointing", False):
+            inner = next(child for child in layer.modules() if isinstance(child, torch.nn.Linear))
+            inner.register_forward_pre_hook(lambda module, _: passes.append(module.training))
+    assert Learner(again)._gradients(found) == Learner(plain)._gradients(found)
+    for (name, weight), other in zip(plain.trained().items(), again.trained().values(), strict=True):
+        assert torch.allclose(weight.grad, other.grad, atol=1e-6, rtol=1e-5), name
+    members = len(again.members)
+    assert len(passes) >= 2 * members, "forward, and again backward"
+    assert not any(passes)
+    assert not any(module.training for module in again.modules())

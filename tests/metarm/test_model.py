@@ -13,9 +13,12 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from reasrm.errors import ConfigError
+from reasrm.generation.checkpoint import Checkpoint
 from reasrm.metarm import model as module
 from reasrm.metarm.card import CARD, MetaCard
 from reasrm.metarm.model import MetaRM, find_folder, read_card
+from reasrm.metarm.precision import ExactLinear
+from reasrm.protocol.spec import load_spec
 from reasrm.training.config import LoraSection
 from reasrm.training.models import adapter_config
 from tests.metarm.models import BASES, build_base, build_metarm, differing, disturb, encode, weights
@@ -317,3 +320,78 @@ def test_a_card_says_what_is_not_said(made: dict[str, MetaRM]) -> None:
     card = MetaCard(spec=made["decoder"].card.spec)
     said = (card.form, card.readout, card.target, card.weight, card.members)
     assert said == ("judge", "last_token", "reward", 0.5, 1)
+
+
+# Number formats
+
+
+def half(bases: Path, kind: str, **options: Any) -> MetaRM:
+    """A MetaRM whose body is bfloat16."""
+    card = MetaCard(**{"spec": load_spec("sandbox"), "max_tokens": 512, **BASES[kind]})
+    base = Checkpoint(str(base_of(bases, kind)))
+    return MetaRM.create(base, card, dtype=torch.bfloat16, seed=0, **options)
+
+
+def is_head(name: str) -> bool:
+    return any(part in name for part in (".score.", ".classifier.", ".readout."))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_head_is_float32_whatever_the_body_is(kind: str, bases: Path, tmp_path: Path) -> None:
+    """It computes so, too, and a folder keeps its last bit."""
+    metarm = half(bases, kind)
+    formats = {name: weight.dtype for name, weight in metarm.named_parameters()}
+    assert {dtype for name, dtype in formats.items() if is_head(name)} == {torch.float32}
+    assert {dtype for name, dtype in formats.items() if not is_head(name)} == {torch.bfloat16}
+    head = next(module for name, module in metarm.named_modules() if isinstance(module, ExactLinear))
+    with torch.no_grad():
+        head.weight += 1e-4 * torch.rand(head.weight.shape, generator=torch.Generator().manual_seed(1))
+    rows = encode(metarm, 2)
+    found = metarm.score(rows)
+    metarm.save(tmp_path)
+    again = MetaRM.open(tmp_path, torch.bfloat16)
+    assert differing(weights(metarm), weights(again)) == []
+    assert torch.allclose(again.score(rows), found, atol=1e-6)
+    assert not torch.equal(head.weight, head.weight.bfloat16().float())
+    with torch.autocast("cpu", torch.bfloat16):
+        output = head(torch.ones(1, head.in_features)).detach()
+    exact = head.weight.sum() + (0 if head.bias is None else head.bias.sum())
+    assert output.dtype == torch.float32
+    assert float(output.sum()) == pytest.approx(float(exact.detach()), abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_adapters_are_merged_in_float32_and_rounded_once(kind: str, bases: Path, tmp_path: Path) -> None:
+    lora = adapter_config(LoraSection(r=4), "CAUSAL_LM" if kind == "likelihood" else "SEQ_CLS")
+    metarm = disturb(half(bases, kind, lora=lora))
+    assert {weight.dtype for weight in metarm.trained().values()} == {torch.float32}
+    metarm.save(tmp_path)
+    stored = load_file(tmp_path / "member-0" / "model.safetensors")
+    assert not any("lora" in name or "base_layer" in name or "modules_to_save" in name for name in stored)
+    merged = 0
+    for name, layer in metarm.members[0].backbone.get_base_model().named_modules():
+        if not hasattr(layer, "lora_A"):
+            continue
+        change_OI = layer.scaling["default"] * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+        exact_OI = (layer.base_layer.weight.double() + change_OI.double()).bfloat16()
+        assert torch.equal(stored[f"{name}.weight"], exact_OI), name
+        merged += 1
+    assert merged >= 4
+    head = {name: weight.dtype for name, weight in stored.items() if is_head(f".{name}")}
+    assert set(head.values()) == (set() if kind == "likelihood" else {torch.float32})
+
+
+def test_adapters_of_a_seed_are_the_same_everywhere(bases: Path, tmp_path: Path) -> None:
+    """Every process draws them for itself."""
+    build_metarm(bases / "decoder", members=2).save(tmp_path)
+    lora = adapter_config(LoraSection(r=2), "SEQ_CLS")
+    torch.manual_seed(1)
+    one = weights(MetaRM.open(tmp_path, lora=lora, seed=3))
+    torch.manual_seed(2)
+    expected = torch.rand(1)
+    torch.manual_seed(2)
+    assert differing(one, weights(MetaRM.open(tmp_path, lora=lora, seed=3))) == []
+    assert torch.equal(torch.rand(1), expected)
+    other = differing(one, weights(MetaRM.open(tmp_path, lora=lora, seed=4)))
+    assert other
+    assert all("lora_A" in name for name in other)

@@ -385,6 +385,8 @@ PIECES = (
         "А",
         "\ud800",
     ),
+    *("<seed:think>", "</seed:think>", "<thought>", "</thought>", "<reasoning>", "</reasoning>"),
+    *("not ", "I would not say ", " is not my verdict", "not my answer: ", "? ", "~~", "it says "),
 )
 TEXTS = st.lists(st.sampled_from(PIECES) | st.text(max_size=12), max_size=14).map("".join)
 
@@ -448,6 +450,17 @@ HOSTILE = (
         "score ",
     ),
     *("\n[Response  ", "4 out of "),
+    *(
+        "not [[A]] ",
+        "not my ",
+        "not     ",
+        "[[A]] is not the ",
+        "it tells me the me ",
+        "~~",
+        "<thought>",
+        "</thought>",
+    ),
+    *("<seed:think> </seed:think>", "<reasoning></reasoning>", "I would not say [[7]] ", "nicht "),
 )
 
 

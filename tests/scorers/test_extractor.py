@@ -84,6 +84,7 @@ def test_arguments_come_as_the_model_lists_them() -> None:
         "calls": 2,
         "prompt_tokens": 14,
         "generated_tokens": 6,
+        "completion_tokens": 6,
         "uncounted": 0,
         "failures": {},
     }

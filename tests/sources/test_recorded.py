@@ -174,3 +174,38 @@ def test_real_judgments_come_in_both_orders(real_data: Path, name: str, rows: in
     for recordings in found.values():
         assert list(recordings) == [Order.AB, Order.BA]
         assert [recorded.kind for votes in recordings.values() for recorded in votes] == [kind, kind]
+
+
+@pytest.mark.parametrize(
+    ("word", "end"),
+    [
+        ("MAX_TOKENS", "length"),
+        ("model_length", "length"),
+        ("SAFETY", "content_filter"),
+        ("abort", "error"),
+        ("end_turn", "stop"),
+        (None, "stop"),
+        ("too_long", "too_long"),
+        ("error", "error"),
+    ],
+)
+def test_how_an_answer_ended_is_read_in_the_words_of_any_server(
+    tmp_path: Path, word: str | None, end: str
+) -> None:
+    row = {"id": "q", "judgments": [judgment(text="[[A]]", finish_reason=word)]}
+    found = read_recordings(write(tmp_path, row))["q"][Order.AB]
+    assert found == (Recorded("text", text="[[A]]", finish_reason=end),)
+
+
+def test_an_end_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RowError, match="wibble"):
+        read_recordings(write(tmp_path, {"id": "q", "judgments": [judgment(finish_reason="wibble")]}))
+
+
+@pytest.mark.parametrize("status", ["error", "no_verdict", "truncated"])
+def test_a_judgment_that_failed_lends_no_verdict_and_no_score(tmp_path: Path, status: str) -> None:
+    failed = judgment("BA", 0, status=status, scores=[2, 1])
+    found = read_recordings(write(tmp_path, {"id": "q", "judgments": [failed]}))["q"]
+    assert found == {Order.BA: (Recorded("decision"),)}
+    with pytest.raises(RowError, match=f"beside status '{status}'"):
+        read_recordings(write(tmp_path, {"id": "q", "judgments": [judgment("AB", 0, "A", status=status)]}))

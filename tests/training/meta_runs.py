@@ -30,6 +30,7 @@ RM_NLHF: dict[str, Any] = {
 }
 WITH_CRITIQUE = (0, 1, 3, 4, 6)
 """Of eight pairs."""
+LORA = ("metarm.lora={r: 4}", "metarm.gradient_checkpointing=true")
 
 
 def write_meta_stage(folder: Path, *, readout: str = "likelihood", **sections: Any) -> Path:
@@ -97,32 +98,32 @@ def announce_updates() -> None:
     Learner.update = announced  # type: ignore[method-assign]
 
 
-def count_moments(config: Path, folder: Path) -> int:
+def count_moments(config: Path, folder: Path, *overrides: str) -> int:
     """Train in peace, and return how many moments there are to be killed at."""
     report = folder.with_suffix(".count")
 
     def work() -> None:
         last = [0]
         watch(folder, lambda number: last.__setitem__(0, number))
-        train(config, folder)
+        train(config, folder, *overrides)
         report.write_text(str(last[0]))
 
     forked(work)
     return int(report.read_text())
 
 
-def kill_at(config: Path, folder: Path, moment: int) -> int:
+def kill_at(config: Path, folder: Path, moment: int, *overrides: str) -> int:
     """Train until the given moment, and return the signal that ended it."""
 
     def work() -> None:
         watch(folder, lambda number: os.kill(os.getpid(), signal.SIGKILL) if number == moment else None)
-        train(config, folder)
+        train(config, folder, *overrides)
 
     return forked(work)
 
 
-def together(work: Callable[[int], None]) -> None:
-    """Do something in two forks that know of each other, as a launcher starts them."""
+def together(work: Callable[[int], None], **names: str) -> None:
+    """Do something in two forks that know of each other, as a launcher starts them, with more of its variables."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -132,9 +133,10 @@ def together(work: Callable[[int], None]) -> None:
         if child == 0:
             status = 1
             try:
-                names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
-                os.environ.update({name: str(value) for name, value in names.items()})
+                ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+                os.environ.update({name: str(value) for name, value in ranks.items()})
                 os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), ACCELERATE_USE_CPU="true")
+                os.environ.update(names)
                 work(rank)
                 status = 0
             finally:
@@ -145,23 +147,27 @@ def together(work: Callable[[int], None]) -> None:
         raise SystemExit("one of two processes failed")
 
 
-def learn(config: Path, folder: Path, rank: int | None) -> None:
+def learn(config: Path, folder: Path, rank: int | None, *, lora: bool = False) -> None:
     """Two updates of a MetaRM: of the first step all rows are in one process; of the second, one; of the third none.
 
-    Two processes then make their weights unequal, and say who noticed.
+    Gradients are summed in many buckets. Two processes then make their weights unequal, and say who noticed.
     """
     import torch
     from torch import distributed
 
     from reasrm.errors import InternalError
+    from reasrm.metarm import learner as module
     from reasrm.metarm.learner import Learner, Lesson, assert_equal_weights
     from reasrm.metarm.model import MetaRM
+    from reasrm.training.config import LoraSection
+    from reasrm.training.models import adapter_config
     from reasrm.training.states import save_state
     from tests.metarm.models import encode
 
     if rank is not None:
         distributed.init_process_group("gloo")
-    metarm = MetaRM.open(config.parent / "metarm")
+    module.BUCKET = 1000  # several buckets, and weights that are greater than one
+    metarm = MetaRM.open(config.parent / "metarm", lora=adapter_config(LoraSection(r=4) if lora else None))
     rows = [Lesson(row, 0.5 * (n % 4)) for n, row in enumerate(encode(metarm))]
     steps = {
         None: [rows[:5], rows[5:6], [], rows],
@@ -171,7 +177,7 @@ def learn(config: Path, folder: Path, rank: int | None) -> None:
     learner = Learner(metarm, learning_rate=1e-3, batch_size=3)
     done = learner.update(steps)
     assert_equal_weights(metarm)
-    name = "alone" if rank is None else f"rank-{rank}"
+    name = ("lora-" if lora else "") + ("alone" if rank is None else f"rank-{rank}")
     save_state(folder, name, {"done": {n: getattr(done, n) for n in done.__slots__}, **learner.state()})
     if rank is not None:
         if rank == 1:
@@ -181,37 +187,46 @@ def learn(config: Path, folder: Path, rank: int | None) -> None:
         try:
             assert_equal_weights(metarm)
         except InternalError as error:
-            (folder / f"noticed-{rank}").write_text(str(error))
+            (folder / f"noticed-{name}").write_text(str(error))
         distributed.destroy_process_group()
+
+
+def disturbed(config: Path, folder: Path, shares: Sequence[float], *overrides: str) -> list[dict[str, Any]]:
+    """Train in peace, killed, and in two processes; return what became of the kills."""
+    moments = count_moments(config, folder / "whole", *overrides)
+    killed = []
+    for moment in sorted({1 + int(share * (moments - 1)) for share in shares}):
+        run = folder / f"killed-{moment}"
+        died_of = kill_at(config, run, moment, *overrides)
+        forked(lambda run=run: train(config, run, *overrides))
+        killed.append({"moment": moment, "died_of": died_of})
+    half = f"trainer.per_device_train_batch_size={GROUP}"
+    together(lambda rank: train(config, folder / "two", half, *overrides))
+    return killed
 
 
 def main(root: Path, shares: Sequence[float]) -> None:
     """Print as JSON what there is to compare.
 
     Args:
-        root: Where the config lies, and the runs go.
-        shares: When to kill, each 0 (the first file) to 1 (after the last).
+        root: Where the config lies, and the runs go; those with adapters to `lora`.
+        shares: When to kill, each 0 (the first file) to 1 (after the last); with adapters only at the last of them.
     """
     import torch
 
     torch.set_num_threads(1)
-    for module in ("reasrm.training.rlvr", "tests.metarm.models", "tests.training.stages"):
+    for module in ("reasrm.training.rlvr", "tests.metarm.models", "tests.training.stages", "peft"):
         import_module(module)  # whatever a training imports is imported here, once
     announce_updates()
     gc.freeze()  # every training collects garbage, and would copy each page of a fork to look at it
     config = root / "stage.yaml"
-    moments = count_moments(config, root / "whole")
-    killed = []
-    for moment in sorted({1 + int(share * (moments - 1)) for share in shares}):
-        folder = root / f"killed-{moment}"
-        died_of = kill_at(config, folder, moment)
-        forked(lambda folder=folder: train(config, folder))
-        killed.append({"moment": moment, "died_of": died_of, "folder": str(folder)})
-    half = f"trainer.per_device_train_batch_size={GROUP}"
-    together(lambda rank: train(config, root / "two", half))
-    forked(lambda: learn(config, root / "learned", None))
-    together(lambda rank: learn(config, root / "learned", rank))
-    print(json.dumps({"moments": moments, "killed": killed}))
+    killed = disturbed(config, root, shares)
+    (root / "lora").mkdir()
+    killed += disturbed(config, root / "lora", shares[-1:], *LORA)
+    for lora in (False, True):
+        forked(lambda lora=lora: learn(config, root / "learned", None, lora=lora))
+        together(lambda rank, lora=lora: learn(config, root / "learned", rank, lora=lora))
+    print(json.dumps({"killed": killed}))
 
 
 if __name__ == "__main__":

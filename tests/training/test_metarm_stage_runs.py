@@ -75,15 +75,15 @@ def what_counts(folder: Path) -> dict[str, Any]:
     return {**kept, "metrics": steps, "best": json.loads((folder / "best.json").read_bytes())}
 
 
+def stop_at_five(done: int, total: int, logs: Mapping[str, Any]) -> None:
+    if done == 5 and "loss" in logs:
+        raise Stopped
+
+
 def test_a_stopped_run_ends_bit_for_bit_the_same(config: Path, undisturbed: Path, tmp_path: Path) -> None:
     stage, folder = load_metarm_stage(config), tmp_path / "run"
-
-    def stop(done: int, total: int, logs: Mapping[str, Any]) -> None:
-        if done == 5 and "loss" in logs:
-            raise Stopped
-
     with pytest.raises(Stopped):
-        train(stage, str(config), folder, listener=Listener(steps=stop))
+        train(stage, str(config), folder, listener=Listener(steps=stop_at_five))
     assert not (folder / "metarm").exists()
     with pytest.raises(ConfigError, match="pass --resume"):
         train(stage, str(config), folder)
@@ -92,6 +92,27 @@ def test_a_stopped_run_ends_bit_for_bit_the_same(config: Path, undisturbed: Path
     assert (folder / "targets.jsonl").stat().st_mtime_ns == targets, "what was made before is read"
     assert what_counts(folder) == what_counts(undisturbed)
     assert told["steps"] == 6
+
+
+def test_adapters_over_half_precision_end_the_same_and_merged(config: Path, tmp_path: Path) -> None:
+    """A checkpoint holds adapters and heads, in float32; the folder a bfloat16 body and a float32 head."""
+    changes = ["lora={r: 2}", "model.dtype=bfloat16", "trainer.gradient_checkpointing=true"]
+    stage = load_metarm_stage(config, changes)
+    whole, folder = tmp_path / "whole", tmp_path / "run"
+    train(stage, str(config), whole)
+    with pytest.raises(Stopped):
+        train(stage, str(config), folder, listener=Listener(steps=stop_at_five))
+    train(stage, str(config), folder, resume=True)
+    assert what_counts(folder) == what_counts(whole)
+    kept = load_file(folder / "checkpoints" / "checkpoint-6" / "model.safetensors")
+    assert {weight.dtype for weight in kept.values()} == {torch.float32}
+    assert all("lora_" in name or ".score." in name for name in kept)
+    written = load_file(folder / "metarm" / "member-1" / "model.safetensors")
+    assert {name for name, weight in written.items() if weight.dtype == torch.float32} == {"score.weight"}
+    base = load_file(SANDBOX_MODEL / "model.safetensors")
+    assert any(
+        "q_proj" in n and not torch.equal(w, base[n].bfloat16()) for n, w in written.items() if n in base
+    )
 
 
 def test_a_finished_run_without_its_folder_makes_it(config: Path, undisturbed: Path, tmp_path: Path) -> None:

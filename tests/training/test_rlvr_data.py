@@ -23,6 +23,7 @@ from reasrm.training.rlvr import Comparisons, encode_data, plan, set_up, train
 from reasrm.training.rlvr_config import load_rlvr_stage
 from reasrm.training.stage import Listener
 from tests.commands import rows_of
+from tests.refusals import refused
 from tests.training.stages import preference, rlvr_trainer, write_rlvr_stage
 
 
@@ -67,6 +68,12 @@ def test_what_cannot_be_learned_from_is_dropped_counted_and_named(tmp_path: Path
     assert data["targets"] == {"A": 2}
     assert any("warning: 6 rows of training dropped" in text for text in said)
     assert any("in every prompt the better response is A" in text for text in said)
+
+
+def test_a_principle_that_the_spec_never_shows_is_refused(tmp_path: Path) -> None:
+    config = write_rlvr_stage(tmp_path, pairs=[labelled(0), labelled(1, principle="Be kind.")])
+    with refused(ConfigError, "pairs.jsonl:2", "never shows a principle"):
+        encoded(config, "spec=sandbox")
 
 
 def test_nobody_is_warned_of_sides_that_are_drawn(tmp_path: Path) -> None:

@@ -91,13 +91,15 @@ class EndpointBackend:
         known = [] if self._key == NO_KEY else [self._key]
         self.secrets = Secrets([*known, *self._headers.values(), *(() if proxy is None else (proxy[1],))])
         self.base_url = address.shown
-        if self.secrets.clean_answer(self.base_url) != self.base_url:
-            raise ConfigError(
-                "the base URL holds the key, which would end up in results", remedy="leave it out"
-            )
+        kept = {"base URL": self.base_url, "model's name": model, "extra body": self._shown_body()}
+        for what, text in kept.items():
+            if self.secrets.clean_answer(text) != text:
+                raise ConfigError(
+                    f"the {what} holds the key, which would end up in results", remedy="leave it out"
+                )
         self.terms = Terms(model, address)
         self._address, self._concurrency, self._follow_redirects = address, concurrency, follow_redirects
-        self._patience = Patience(self.base_url, max(2 * concurrency, _FEWEST))
+        self._patience = Patience(self.base_url, max(2 * concurrency, _FEWEST), self._reason_to_stop)
         self._halt = threading.Event()
         self._lock = threading.Lock()
         self._client: Client | None = None
@@ -106,7 +108,7 @@ class EndpointBackend:
     @property
     def identity(self) -> dict[str, str]:
         """The model's name and what is sent beside it. The address and what serves there is kept by `attach`."""
-        extra = {"extra_body": canonical_json(self.extra_body).decode()} if self.extra_body else {}
+        extra = {"extra_body": self._shown_body()} if self.extra_body else {}
         return {"model": self.name, "engine": "endpoint", **extra}
 
     @property
@@ -136,7 +138,9 @@ class EndpointBackend:
         allow_other: bool = False,
     ) -> list[str]:
         """Keep address, served model and refused parameters with a run; see `Terms.attach`."""
-        return self.terms.attach(recorded, note, resumed=resumed, allow_other=allow_other)
+        said = self.terms.attach(recorded, note, resumed=resumed, allow_other=allow_other)
+        self._patience.answered_before = resumed and bool(recorded.get("served_models"))
+        return said
 
     def generate(self, requests: Iterable[Request]) -> Generator[Completion, None, None]:
         """Yield completions as they arrive, pulling requests only when there is room in flight.
@@ -166,7 +170,7 @@ class EndpointBackend:
                     raise _Stopped(self._reason_to_stop(outcome))
                 try:
                     released = self._patience.take(outcome)
-                except EnvironmentProblem as error:
+                except ReasrmError as error:
                     raise _Stopped(error) from None
                 yield from released
             yield from self._patience.end()
@@ -223,6 +227,9 @@ class EndpointBackend:
                 self._old_clients.append(old)
                 _LOG.warning("warning: %s redirects to %s", self.base_url, self.secrets.clean(target.shown))
         return None
+
+    def _shown_body(self) -> str:
+        return canonical_json(self.extra_body).decode()
 
     def _reason_to_stop(self, outcome: Outcome) -> ReasrmError:
         if outcome.error is not None:
@@ -309,7 +316,7 @@ class _Pool:
                 self.in_flight.discard(call)
 
     def _abandon(self, call: Call) -> Outcome:
-        call.is_abandoned = True
+        call.abandon()
         self.in_flight.discard(call)
         self._num_threads -= 1  # its thread ends when the call does
         return call.give_up("down", f"no whole answer within {self._backend.timeout_s:g} s")

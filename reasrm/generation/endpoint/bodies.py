@@ -10,18 +10,27 @@ from typing import Any
 __all__ = ["excerpt", "one_line", "read_json", "whole"]
 
 _LONGEST = 500
+_ONCE = ("choices", "message", "content", "finish_reason")
 
 
 def read_json(body: bytes) -> Any:
     """Return the JSON value of a body.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is none, or says twice what only one answer can be read from.
     """
+    text = body.decode("utf-8-sig", "replace")
     try:
-        return json.loads(body.decode("utf-8-sig", "replace"), parse_int=_whole_number)
+        return json.loads(text, parse_int=_whole_number, object_pairs_hook=_object)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs) and any(sum(key == name for key, _ in pairs) > 1 for name in _ONCE):
+        raise ValueError("a key occurs twice")
+    return found
 
 
 def _whole_number(digits: str) -> int | float:

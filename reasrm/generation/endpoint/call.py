@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "Kind", "Outcome"]
 
-Kind = Literal["answer", "own", "row", "down", "unreachable", "stop"]
+Kind = Literal["answer", "own", "row", "barred", "down", "unreachable", "stop"]
 _AGAIN = frozenset({408, 409, 425, 429})
 _MOST_REDIRECTS = 5
 _TOO_LONG_REMEDY = "lower max_tokens, shorten the row, or use a model with a longer context"
@@ -33,8 +33,9 @@ class Outcome:
 
     Args:
         kind: `answer` (a completion, a prompt that does not fit, or one that a filter withheld), `own` (this request
-            could not be sent), `row` (refused, maybe because of this request), `down` (the server failed until no
-            attempt was left), `unreachable` (nobody was there), or `stop` (what no row can change).
+            could not be sent), `row` (refused, maybe because of this request), `barred` (403: the key's fault, or the
+            row's), `down` (the server failed until no attempt was left), `unreachable` (nobody was there), or `stop`
+            (what no row can change).
         completion: What the row gets, if it is the row's own affair.
         refusal: Why; its signature tells whether others ended for the same reason.
         error: What ends the run, with `stop`, if it is not the refusal.
@@ -58,6 +59,7 @@ class Call:
         self.num_calls = 0
         self._num_failed = 0  # what counts against the attempts
         self._num_redirects = 0
+        self._wasted: tuple[tuple[int | None, int | None], ...] = ()
         self._without: frozenset[str] = frozenset()  # what is left out of this request on trial
         self._backend = backend
 
@@ -72,14 +74,21 @@ class Call:
                 reply = backend.client.post(backend.name, body)
                 outcome = self._read(reply, body, left_out)
             except UnusableAnswerError as error:
+                self._wasted += (error.usage,) if any(error.usage) else ()
                 outcome = self._fail_or_wait("row", str(error), Refusal(200, one_line(str(error))))
             except LostError as error:
+                self._wasted += () if error.unreachable else ((None, None),)
                 kind: Kind = "unreachable" if error.unreachable else "down" if error.again else "row"
                 outcome = self._fail_or_wait(
                     kind, str(error), Refusal(0, one_line(str(error))), again=error.again
                 )
             if outcome is not None:
                 return outcome
+
+    def abandon(self) -> None:
+        """Wait no longer for a call that may be billed all the same."""
+        self.is_abandoned = True
+        self._wasted += ((None, None),)
 
     def give_up(
         self, kind: Kind, reason: str, refusal: Refusal | None = None, finish_reason: str = "error"
@@ -89,8 +98,10 @@ class Call:
         completion = Completion(
             self.request.id,
             finish_reason=finish_reason,
+            error_code="refused" if kind == "barred" else "call_failed",
             error=f"request {self.request.id!r}: {self._backend.secrets.clean(reason)} (after {calls})",
             attempts=max(self.num_calls, 1),
+            wasted=self._wasted,
         )
         return Outcome(kind, completion, refusal, began=self.started)
 
@@ -115,6 +126,7 @@ class Call:
         said = completion.error
         if completion.finish_reason == "error":
             said = said or "no answer"
+            self._wasted += ((completion.num_prompt_tokens, completion.num_tokens),)
             return self.give_up("row", said, Refusal(200, said.partition("; it said")[0]))
         completion = replace(
             completion,
@@ -122,6 +134,7 @@ class Call:
             reasoning=completion.reasoning and backend.secrets.clean_answer(completion.reasoning),
             error=None if said is None else clean(said),
             attempts=self.num_calls,
+            wasted=self._wasted,
         )
         return Outcome("answer", completion, began=self.started)
 
@@ -137,11 +150,18 @@ class Call:
                 f"withheld by the endpoint's content filter: {self._backend.secrets.clean(refusal.reason)}"
             )
             withheld = Completion(
-                self.request.id, finish_reason="content_filter", error=error, attempts=self.num_calls
+                self.request.id,
+                finish_reason="content_filter",
+                error=error,
+                attempts=self.num_calls,
+                wasted=self._wasted,
             )
             return Outcome("answer", withheld, refusal, began=self.started)
-        if status in (401, 402, 403, 407) or own.is_out_of_quota:
+        if status in (401, 402, 407) or own.is_out_of_quota:
             return self.give_up("stop", reason, refusal)
+        if status == 403:  # with a time to wait, it is a rate limit
+            may_wait = retry_after_s(reply.headers) is not None
+            return self._fail_or_wait("barred", reason, refusal, again=may_wait, headers=reply.headers)
         if status in ADAPTABLE or status == 200:
             without = own.leave_out(body) - self._without
             if without:

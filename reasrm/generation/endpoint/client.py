@@ -1,7 +1,8 @@
 """One HTTP call: the openai SDK's client with its retries off, a deadline for the whole answer and a cap on its size.
 
-Key and extra headers are put on at the last moment, so that no log of the SDK can hold them, and redirects are not
-followed by themselves: who asks decides about the new address.
+Key and extra headers are put on at the last moment, and headers of a reply that nobody reads are taken off at the first
+one, so that no log of the SDK can hold a key, sent or sent back. Redirects are not followed by themselves: who asks
+decides about the new address.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ __all__ = ["MOST_BYTES", "Client", "HttpReply", "LostError"]
 MOST_BYTES = 32 << 20
 """Most bytes of a reply, unpacked; a long answer with its thinking has less than one million."""
 _CONNECT_S = 10.0
+_READ = frozenset(("content-type", "content-encoding", "content-length", "location", "retry-after"))
 
 
 class LostError(Exception):
@@ -116,6 +118,8 @@ class Client:
             request.headers[name] = value
 
     def _guard(self, response: Any) -> None:
+        for name in set(response.headers) - _READ:
+            del response.headers[name]
         response.iter_bytes = partial(self._limited, response.iter_bytes, response.request)
 
     def _limited(self, iter_bytes: Any, request: Any, chunk_size: int | None = None) -> Iterator[bytes]:

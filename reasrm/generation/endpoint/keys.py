@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from base64 import b64decode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -19,6 +21,7 @@ from urllib.request import getproxies, proxy_bypass
 import orjson
 
 from reasrm.errors import ConfigError
+from reasrm.generation.endpoint.encodings import encodings, without_encoded
 
 __all__ = [
     "NO_KEY",
@@ -58,31 +61,37 @@ class Secrets:
 
     Placeholders such as `EMPTY`, which servers without keys are given, are words and no secrets: letters alone are
     looked for from twelve on, anything else from four on; in answers, which are data, only what cannot stand there by
-    chance.
+    chance. What has eight characters is looked for in base64 (alone, or inside of a longer text such as Basic
+    credentials), hex and bytes as numbers, too.
 
     Args:
-        values: Key, header values, passwords.
+        values: Key, header values, passwords. Parts of one that are secrets of their own are found by themselves.
     """
 
     def __init__(self, values: Iterable[str]) -> None:
-        found = sorted(set(values), key=len, reverse=True)
-        self._found = [v for v in found if len(v) >= _LONG]
+        found = sorted({part for value in values for part in _parts(value)}, key=len, reverse=True)
+        long = [v for v in found if len(v) >= _LONG]
         self._told = _pattern([v for v in found if len(v) >= (12 if v.isalpha() else 4)])
         self._sure = _pattern([v for v in found if _is_no_chance(v)])
+        self._told_encoded = [form for v in long for form in encodings(v)]
+        self._sure_encoded = [form for v in long if _is_no_chance(v) for form in encodings(v)]
+        self._heads = [*long, *(form.core for form in self._told_encoded)]
 
     def clean(self, text: str) -> str:
         """Return a message with every spelling of every secret replaced: plain, repr, URL, JSON, HTML, folded, cut."""
         text = text if self._told is None else self._told.sub("[key]", text)
+        text = without_encoded(text, self._told_encoded)
         return self._without_heads(text) if "\N{HORIZONTAL ELLIPSIS}" in text else text
 
     def clean_answer(self, text: str) -> str:
         """Return what a model wrote, likewise."""
-        return text if self._sure is None else self._sure.sub("[key]", text)
+        text = text if self._sure is None else self._sure.sub("[key]", text)
+        return without_encoded(text, self._sure_encoded)
 
     def _without_heads(self, text: str) -> str:
         """Return a message without the beginning of a secret that was left where the message was cut."""
         pieces = text.split("\N{HORIZONTAL ELLIPSIS}")
-        for secret in self._found:
+        for secret in self._heads:
             for n, piece in enumerate(pieces[:-1]):
                 head = next(
                     (k for k in range(len(secret), 3, -1) if piece[-k:].casefold() == secret[:k].casefold()),
@@ -90,6 +99,19 @@ class Secrets:
                 )
                 pieces[n] = f"{piece[:-head]}[key]" if head else piece
         return "\N{HORIZONTAL ELLIPSIS}".join(pieces)
+
+
+def _parts(value: str) -> Iterator[str]:
+    """Yield a secret, and what in it is one by itself: the token behind `Bearer`, a cookie's value, a password."""
+    yield value
+    for piece in re.split(r"[\s;,]+", value):
+        for part in (piece, piece.partition("=")[2]):
+            yield from filter(_is_no_chance, {part, part.strip("'\"")})
+    scheme, _, encoded = value.partition(" ")
+    if scheme.casefold() == "basic":
+        with suppress(ValueError):
+            pair = b64decode(encoded.strip(), validate=True).decode()
+            yield from (pair, pair.partition(":")[2])
 
 
 def _is_no_chance(secret: str) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
-from reasrm.errors import EnvironmentProblem
+from reasrm.errors import EnvironmentProblem, ReasrmError
 from reasrm.generation.endpoint.call import Outcome
 from reasrm.requests import Completion
 
@@ -16,18 +17,21 @@ _ONE_ROW = 2  # requests of a pair in both orders
 class Patience:
     """Holds failures back until it is known whose they are. Used by one thread.
 
-    A server that fails (5xx, silence, broken connections) until no attempt is left, and a refusal with the same words
-    before anything was answered, are held back. What is answered later, to a call that began later, or another kind of
-    failure, shows that they were the rows' own.
+    A server that fails (5xx, silence, broken connections) until no attempt is left, a 403, and a refusal with the same
+    words before anything was answered, are held back. What is answered later, to a call that began later, or another
+    kind of failure, shows that they were the rows' own.
 
     Args:
         place: The address, for messages.
         limit: Failures in a row after which the run stops.
+        explain: From a request that may not be asked to the error that stops the run.
     """
 
-    def __init__(self, place: str, limit: int) -> None:
+    def __init__(self, place: str, limit: int, explain: Callable[[Outcome], ReasrmError]) -> None:
         self.has_answered = False
-        self._place, self._limit = place, limit
+        self.answered_before = False  # in an earlier run of the same output
+        self._place, self._limit, self._explain = place, limit, explain
+        self._last: Outcome | None = None
         self._held: list[tuple[float, Completion | None]] = []  # when, and what is not recorded yet
         self._why: object = None
 
@@ -35,7 +39,7 @@ class Patience:
         """Return what may be recorded now.
 
         Raises:
-            EnvironmentProblem: Nothing is answered any more, or nobody ever was there.
+            ReasrmError: Nothing is answered any more, or nobody ever was there.
         """
         if outcome.kind == "own":
             return [outcome.completion]
@@ -44,11 +48,13 @@ class Patience:
             return [*self._release(outcome.began if self._why == "down" else None), outcome.completion]
         why = outcome.refusal.signature if outcome.kind == "row" and outcome.refusal else "down"
         released = [] if why == self._why else self._release()
-        self._why = why
+        self._why, self._last = why, outcome
         self._held.append((time.monotonic(), outcome.completion))
         if outcome.kind == "unreachable" and not self.has_answered:
             raise self._stop("the endpoint cannot be reached", outcome.completion)
         if len(self._held) >= self._limit:
+            if outcome.kind == "barred":
+                raise self._explain(outcome)
             what = f"{len(self._held)} requests in a row without an answer"
             raise self._stop(what if self.has_answered else f"the first {what}", outcome.completion)
         return released
@@ -57,9 +63,12 @@ class Patience:
         """Return what was held back until all requests had ended; it still counts when more are sent.
 
         Raises:
-            EnvironmentProblem: The server failed for every one of several rows, and never answered.
+            ReasrmError: The server failed for every one of several rows, or refused them all, and never answered.
         """
         waiting = [completion for _, completion in self._held if completion is not None]
+        was_answered = self.has_answered or self.answered_before
+        if waiting and not was_answered and self._last is not None and self._last.kind == "barred":
+            raise self._explain(self._last)
         if self._why == "down" and not self.has_answered and len(waiting) > _ONE_ROW:
             raise self._stop(f"none of {len(waiting)} requests was answered", waiting[-1])
         self._held = [(when, None) for when, _ in self._held]

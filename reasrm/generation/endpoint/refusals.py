@@ -18,9 +18,29 @@ __all__ = ["ADAPTABLE", "Refusal", "read_refusal", "refusal_in"]
 
 ADAPTABLE = frozenset({400, 404, 422})
 """Statuses with which servers refuse a parameter."""
-_SPOKEN = ("message", "error", "errors", "detail", "details", "msg", "error_msg", "error_message")
+_SPOKEN = (
+    "message",
+    "error",
+    "errors",
+    "detail",
+    "details",
+    "msg",
+    "error_msg",
+    "error_message",
+    "status_msg",
+)
 _SPOKEN_TOO = ("error_description", "description", "reason", "title")
-_CODES = ("code", "type", "status", "error_type", "error_code", "innererror", "reason", "category")
+_CODES = (
+    "code",
+    "type",
+    "status",
+    "status_code",
+    "error_type",
+    "error_code",
+    "innererror",
+    "reason",
+    "category",
+)
 _PLACES = ("param", "loc", "path", "field")
 _QUOTED = 20  # characters in a row that also stand in the prompt are quoted from it
 _REPEATED = frozenset({"input", "body", "request", "ctx", "flagged_input", "messages"})
@@ -124,7 +144,7 @@ class Refusal:
         if self.status == 400 and "credit balance is too low" in self.reason:
             return True
         return self._has(_QUOTA_CODES) or (
-            self.status in (403, 429) and _QUOTA.search(self.reason) is not None
+            self.status in (200, 403, 429) and _QUOTA.search(self.reason) is not None
         )
 
     @property
@@ -180,13 +200,23 @@ def read_refusal(status: int, body: bytes) -> Refusal:
 
 
 def refusal_in(payload: Mapping[str, Any]) -> Refusal | None:
-    """Return the error that a body with status 200 holds, as routers pass errors on; None if there is none."""
-    error = payload.get("error")
-    if not error:
+    """Return the error that a body with status 200, or a choice in it, holds; None if there is none.
+
+    Routers pass errors on so, also beside the text that came before: `error`, an object that is called one (vLLM), or
+    `base_resp` with a code (MiniMax). An error with code 0 or without content is none.
+    """
+    error = payload.get("error") or (
+        payload if payload.get("object") == "error" else payload.get("base_resp")
+    )
+    if not error or (isinstance(error, Mapping) and _says_nothing(error)):
         return None
     value = str(error.get("code", error.get("status"))) if isinstance(error, Mapping) else ""
     status = int(value) if re.fullmatch("[45][0-9][0-9]", value) else 200
     return _refusal(status, {"error": error}, b"")
+
+
+def _says_nothing(error: Mapping[str, Any]) -> bool:
+    return str(error.get("code", error.get("status_code"))) == "0" or not any(error.values())
 
 
 def _refusal(status: int, value: Any, body: bytes) -> Refusal:

@@ -13,26 +13,19 @@ from typing import Any
 
 from reasrm.generation.endpoint.bodies import excerpt, one_line, read_json, whole
 from reasrm.generation.endpoint.refusals import Refusal, refusal_in
-from reasrm.requests import Completion
+from reasrm.requests import Completion, how_it_ended
 
 __all__ = ["RefusedError", "UnusableAnswerError", "read_reply", "served_model"]
 
 _MOST_TOKENS = 2**40
-_ENDS = {
-    "stop": "stop eos eos_token stop_sequence end_turn complete completed done none null tool_calls tool_use "
-    "function_call",
-    "length": "length max_tokens model_length max_length max_new_tokens max_output_tokens incomplete",
-    "content_filter": "content_filter content_filtered safety recitation prohibited_content blocklist spii refusal "
-    "guardrail_intervened sensitive",
-    "broken": "abort aborted error insufficient_system_resource cancelled canceled timeout network_error overloaded "
-    "unavailable internal_error",
-}
-_FINISH_REASONS = {"": "stop", **{word: end for end, words in _ENDS.items() for word in words.split()}}
+_NOT_THE_MODEL = ("user", "system", "developer", "tool", "function")
 _THINKING = ("thinking", "reasoning", "redacted_thinking", "reasoning_content", "thought")
 
 
 class UnusableAnswerError(Exception):
-    """A 200 that holds no answer; it may come when asked again."""
+    """A 200 that holds no answer; it may come when asked again. `usage` is what it says of its tokens."""
+
+    usage: tuple[int | None, int | None] = (None, None)
 
 
 class RefusedError(Exception):
@@ -65,19 +58,23 @@ def read_reply(body: bytes, request_id: str) -> tuple[Completion, Mapping[str, A
     choices = payload.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, Mapping) else None
-    if not isinstance(choice, Mapping) or not isinstance(message, Mapping):
-        refusal = refusal_in(payload)
-        if refusal is not None:
+    for holder in (payload, choice):
+        refusal = refusal_in(holder) if isinstance(holder, Mapping) else None
+        if refusal is not None:  # a text beside it is what came before the failure
             raise RefusedError(refusal)
+    if not isinstance(choice, Mapping) or not isinstance(message, Mapping):
         raise UnusableAnswerError(f"status 200, but no answer in the body: {excerpt(body)}")
+    if message.get("role") in _NOT_THE_MODEL:
+        raise UnusableAnswerError(f"status 200, but the message is of the role {message['role']!r}")
     usage = payload.get("usage")
     usage = usage if isinstance(usage, Mapping) else {}
-    completion = Completion(
-        request_id,
-        num_tokens=_count(usage.get("completion_tokens")),
-        num_prompt_tokens=_count(usage.get("prompt_tokens")),
-    )
-    return _end(_with_text(completion, message, body), choice, message), payload
+    prompt, generated = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    completion = Completion(request_id, num_tokens=generated, num_prompt_tokens=prompt)
+    try:
+        return _end(_with_text(completion, message, body), choice, message), payload
+    except UnusableAnswerError as error:
+        error.usage = (prompt, generated)
+        raise
 
 
 def _with_text(completion: Completion, message: Mapping[str, Any], body: bytes) -> Completion:
@@ -110,7 +107,7 @@ def _with_text(completion: Completion, message: Mapping[str, Any], body: bytes) 
 def _end(completion: Completion, choice: Mapping[str, Any], message: Mapping[str, Any]) -> Completion:
     """Say how the answer ended, and why there is none."""
     word = choice.get("finish_reason")
-    end = _FINISH_REASONS.get(str(word).strip().lower()) if isinstance(word, str | None) else None
+    end = how_it_ended(word) if isinstance(word, str | None) else None
     if end == "broken":
         raise UnusableAnswerError(f"the endpoint broke the answer off with {word!r}")
     if completion.finish_reason == "content_filter":
