@@ -51,8 +51,8 @@ class Checks(ChecksSection):
     """What code lets pass.
 
     Args:
-        faulty: What becomes of a rubric with a faulty criterion: `reject` it, or `drop` the criterion and keep the rest.
-            A rubric that is too long as a whole is rejected.
+        faulty: What becomes of a rubric with a faulty criterion: `reject` it, or `drop` the criterion and keep the
+            rest. A rubric that is too long as a whole is rejected.
     """
 
     faulty: Literal["reject", "drop"] = "reject"
@@ -67,7 +67,8 @@ class VerifySection(ModelSection):
         orders: Both orders of each pair, or a drawn one.
         votes: Samples per order.
         require: How many of a pair's judgments must be right.
-        tau: The least share of all pairs that the request's responses induce which must come out right (OpenRubrics: 0.5).
+        tau: The least share of the pairs that the request's responses induce which must come out right (OpenRubrics:
+            0.5).
         gain: Keep a rubric only if the same judge, without it, was not right in all its judgments.
         allow_author: Let the author verify its own rubrics. The share that is kept then says little.
         seed: Of drawn orders and samples; another draw than the synthesis's, whatever the number.

@@ -44,8 +44,9 @@ class Written:
 
 
 def answer_text(record: Mapping[str, Any]) -> str | Rejected:
-    """Return an answer without its thinking, or why there is none: `prompt_too_long`, `truncated`, `refused` or
-    `unreadable`.
+    """Return an answer without its thinking, or why there is none.
+
+    The reason is `prompt_too_long`, `truncated`, `refused` or `unreadable`.
     """
     reason = _ENDS.get(record["finish_reason"])
     if reason is not None:
@@ -97,9 +98,7 @@ def read_rubric(
     return _checked(rubric, request, responses, checks)
 
 
-def _checked(
-    rubric: Rubric, request: str, responses: Sequence[str], checks: Checks
-) -> Written | Rejected:
+def _checked(rubric: Rubric, request: str, responses: Sequence[str], checks: Checks) -> Written | Rejected:
     faults = check_rubric(rubric, request, responses, checks)
     if not faults:
         return Written(rubric)

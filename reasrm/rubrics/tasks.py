@@ -11,9 +11,7 @@ from reasrm.judging.aggregate import rule_status
 from reasrm.judging.inputs import InputRow
 from reasrm.records import CandidateSet, Comparison, PreferencePair, Row
 
-__all__ = ["Task", "Unasked", "induced_pairs", "source_of", "task_of"]
-
-_NO_SOURCE = "(none)"
+__all__ = ["Task", "Unasked", "induced_pairs", "task_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +113,3 @@ def induced_pairs(task: Task) -> Iterator[PreferencePair]:
             reference=row.reference,
             language=row.language,
         )
-
-
-def source_of(row: Row | None, group_by: str) -> str:
-    """Return the source under which a row is counted."""
-    if row is None:
-        return "(invalid)"
-    value = row.meta.get("source") if group_by == "source" else row.subset
-    return value if isinstance(value, str) and value else _NO_SOURCE
-
-

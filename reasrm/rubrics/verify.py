@@ -9,7 +9,7 @@ A judge that is the author confirms itself: the share that is kept says nothing,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,13 +20,14 @@ from reasrm.durable import read_records
 from reasrm.durable.lookup import sorted_lines
 from reasrm.errors import ConfigError
 from reasrm.generation.base import Backend
+from reasrm.generation.run import RunControl
 from reasrm.hashing import derive_seed
 from reasrm.judged import read_judged
-from reasrm.judging.batch import BatchResult, RunControl, judge_file
+from reasrm.judging.batch import BatchResult, judge_file
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
-from reasrm.protocol.prompts import check_shows_rubric
+from reasrm.protocol.prompts import never_shown
 from reasrm.protocol.spec import load_spec
 from reasrm.records import PreferencePair
 from reasrm.rubric import Rubric
@@ -155,14 +156,18 @@ def make_verifier(judge: Judge, section: VerifySection, folder: Path) -> Verifie
     Raises:
         ConfigError: The spec shows no rubric, or nothing says how the judge is asked without one.
     """
-    check_shows_rubric(judge.spec)
+    if judge.spec.protocol != "pairwise" or "rubric" in never_shown(judge.spec):
+        raise ConfigError(
+            f"spec {judge.spec.name!r} is not a pairwise one that shows a rubric",
+            place="verify: spec",
+            remedy="choose a spec whose templates show {{ rubric }}, such as rubric",
+        )
     bare = judge.spec
     if section.without_spec is not None:
         bare = load_spec(section.without_spec)
     if "rubric" in bare.requires or bare.protocol != "pairwise":
         raise ConfigError(
-            f"spec {bare.name!r} cannot be asked about a pair without a rubric, and the result without one stands beside "
-            "each result",
+            f"spec {bare.name!r} cannot judge a pair without a rubric, and that result stands beside each other one",
             place="without_spec",
             remedy="name a pairwise spec that needs no rubric, such as rm-r1-short",
         )
@@ -176,9 +181,7 @@ def make_verifier(judge: Judge, section: VerifySection, folder: Path) -> Verifie
 
 
 def _sampling(judge: Judge, section: VerifySection) -> Any:
-    return judge.sampling(
-        temperature=section.temperature, top_p=section.top_p, max_tokens=section.max_tokens
-    )
+    return judge.sampling(temperature=section.temperature, top_p=section.top_p, max_tokens=section.max_tokens)
 
 
 class Verifier:
@@ -309,8 +312,3 @@ def _read(path: Path) -> dict[str, _Said]:
         answers = tuple(answer(judgment.winner, "A") for judgment in row.judgments)
         found[row.id] = _Said(answers, sum(judgment.num_tokens or 0 for judgment in row.judgments))
     return found
-
-
-def known_outcomes(verified: Verified | None) -> Mapping[str, Outcome]:
-    """Return outcomes, none where nobody verified."""
-    return {} if verified is None else verified.outcomes
