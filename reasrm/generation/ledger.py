@@ -17,30 +17,10 @@ KEPT = "kept"
 
 
 @dataclass(slots=True)
-class _Cost:
-    """Calls of one step. Tokens are those that were counted; `uncounted` says for how many answers they were not."""
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    uncounted: int = 0
-
-    def add(self, record: Mapping[str, Any]) -> None:
-        prompt, completion = record.get("num_prompt_tokens"), record.get("num_tokens")
-        self.calls += 1
-        self.prompt_tokens += prompt or 0
-        self.completion_tokens += completion or 0
-        self.uncounted += prompt is None or completion is None
-
-    def to_json(self) -> dict[str, int]:
-        return {name: getattr(self, name) for name in _Cost.__slots__}
-
-
-@dataclass(slots=True)
 class _Line:
     rows: int = 0
     answers: int = 0
-    costs: dict[str, _Cost] = field(default_factory=dict)
+    costs: dict[str, Counter[str]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
 
@@ -63,14 +43,26 @@ class Ledger:
             line.counts[name] += count  # type: ignore[assignment]  # a Counter adds numbers of any kind
 
     def add_answer(self, source: str, reason: str, step: str, record: Mapping[str, Any]) -> None:
-        """Count an answer and its tokens."""
-        line = self._line(source, reason)
-        line.answers += 1
-        line.costs.setdefault(step, _Cost()).add(record)
+        """Count an answer and its tokens: those that were counted, and in `uncounted` the answer if some were not."""
+        self._line(source, reason).answers += 1
+        self._add_call(source, reason, step, record)
 
     def add_failure(self, source: str, step: str) -> None:
         """Count a call that brought no answer."""
-        self._line(source, "call_failed").costs.setdefault(step, _Cost()).add({})
+        self._add_call(source, "call_failed", step, {})
+
+    def add_judgments(self, source: str, reason: str, step: str, calls: int, completion_tokens: int) -> None:
+        """Count what a judge answered, as judged rows tell it."""
+        self._add(source, reason, step, calls=calls, completion_tokens=completion_tokens)
+
+    def _add_call(self, source: str, reason: str, step: str, record: Mapping[str, Any]) -> None:
+        prompt, completion = record.get("num_prompt_tokens"), record.get("num_tokens")
+        uncounted = prompt is None or completion is None
+        tokens = {"prompt_tokens": prompt or 0, "completion_tokens": completion or 0}
+        self._add(source, reason, step, calls=1, **tokens, uncounted=int(uncounted))
+
+    def _add(self, source: str, reason: str, step: str, **numbers: int) -> None:
+        self._line(source, reason).costs.setdefault(step, Counter()).update(numbers)
 
     def _line(self, source: str, reason: str) -> _Line:
         return self._lines.setdefault((source, reason), _Line())
@@ -79,7 +71,7 @@ class Ledger:
         """Yield the lines by source and reason, `kept` first."""
         for source, reason in sorted(self._lines, key=lambda key: (key[0], key[1] != KEPT, key[1])):
             line = self._lines[source, reason]
-            costs = {step: line.costs[step].to_json() for step in self._steps if step in line.costs}
+            costs = {step: dict(line.costs[step]) for step in self._steps if step in line.costs}
             counts = {"rows": line.rows, "answers": line.answers, **line.counts}
             yield {"source": source, "reason": reason, **counts, **costs}
 

@@ -7,25 +7,25 @@ durable line before anything depends on it, and what is finally written is a fun
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from reasrm.durable.lookup import open_records
-from reasrm.errors import ConfigError
 from reasrm.generation.admission import Admission, source_of
 from reasrm.generation.base import Backend
 from reasrm.generation.ledger import Ledger
 from reasrm.generation.run import DurableRun, RunControl, RunEnd
+from reasrm.hashing import request_hash
 from reasrm.judging.inputs import InputRow, JudgeInput
 from reasrm.requests import Completion, Request
 from reasrm.rubrics.assemble import OutputFiles, assemble
 from reasrm.rubrics.config import SynthesisConfig
 from reasrm.rubrics.prompts import PROMPT_HASH
-from reasrm.rubrics.steps import Answers, Call, Standing, stand
+from reasrm.rubrics.steps import Answers, Call, Standing, rubrics_of, stand
 from reasrm.rubrics.tasks import Task, Unasked, induced_pairs, task_of
 from reasrm.rubrics.verify import Candidate, Verified, Verifier
 
@@ -132,7 +132,8 @@ def synthesize(setup: Setup, control: RunControl | None = None) -> SynthesisResu
                         for task in (setup.task(item),)
                     ),
                     work.admission.admitted,
-                    work.kept,
+                    setup.author.name,
+                    work.chosen(),
                 )
         return SynthesisResult(
             files=files,
@@ -224,16 +225,20 @@ class _Work:
             elif not self.admission.admit_more(lambda row_id, _: row_id in self.kept):
                 return True
 
+    def chosen(self) -> set[str]:
+        """Return the ids of the rows whose rubrics teach a writer: the first of each request."""
+        writer, taken = self.setup.config.writer, Counter[str]()
+        found = set()
+        for row_id in sorted(self.kept) if writer is not None else ():
+            taken[self.kept[row_id]] += 1
+            if writer is not None and taken[self.kept[row_id]] <= writer.per_prompt:
+                found.add(row_id)
+        return found
+
     def stand(self, task: Task, answers: Answers) -> tuple[Standing, Any]:
         """Return where a row stands."""
-        verified = self.verified
-        return stand(
-            self.setup.config,
-            task,
-            answers,
-            self._failed if verified is None else self._failed | verified.failed,
-            None if verified is None else verified.verdicts,
-        )
+        outcomes = None if self.verified is None else self.verified.outcomes
+        return stand(self.setup.config, task, answers, self._failed, outcomes)
 
     def _ask(self) -> tuple[int, int]:
         """Make all calls that are due; return their number, and that of the rubrics that wait to be verified."""
@@ -241,8 +246,9 @@ class _Work:
         counts = {"due": 0, "waiting": 0}
         with open_records(self.run.journal.output) as index:
             requests = self._requests(index.get, in_flight, counts)
-            for completion in closing_of(self.setup.author, requests):
-                self._take(in_flight.pop(completion.request_id), completion)
+            with closing(self.setup.author.generate(requests)) as completions:
+                for completion in completions:
+                    self._take(in_flight.pop(completion.request_id), completion)
         if not self.run.stopping:
             for name, asked in in_flight.items():
                 silence = Completion(name, finish_reason="error", error="the backend ended without answering")
@@ -269,7 +275,7 @@ class _Work:
             self.progress.settled += standing.is_settled
             counts["waiting"] += standing.waiting is not None
             if standing.kept is not None:
-                self.kept[item.id] = item.id
+                self.kept[item.id] = request_hash(task.row.prompt)
                 self.progress.kept += 1
             for call in standing.due:
                 if self.run.stopping:
@@ -294,9 +300,7 @@ class _Work:
         if completion.finish_reason == "error":
             message = completion.error or "the call failed"
             where = {"row": row, "step": asked.call.step}
-            self.run.fail(
-                asked.item._replace(id=name), "call_failed", message, completion.attempts, **where
-            )
+            self.run.fail(asked.item._replace(id=name), "call_failed", message, completion.attempts, **where)
             self._failed.add(name)
         else:
             self.run.journal.put(
@@ -318,6 +322,7 @@ class _Work:
         )
         with open_records(self.run.journal.output) as index:
             self.verified = verifier(self._candidates(index.get), quiet)
+        self._failed |= self.verified.failed
 
     def _candidates(self, answers: Answers) -> Iterator[Candidate]:
         """Yield every rubric that passed the checks, with the pairs that it is tested on."""
@@ -326,15 +331,8 @@ class _Work:
             if not isinstance(task, Task):
                 continue
             pairs = tuple(induced_pairs(task))
-            for attempt in self.stand(task, answers)[0].attempts:
-                if attempt.written is not None:
-                    yield Candidate(attempt.call.name(task.id), attempt.written.rubric, pairs)
-
-
-def closing_of(author: Backend, requests: Iterator[Request]) -> Iterator[Completion]:
-    """Yield completions, and close the backend's generator whatever happens."""
-    with closing(author.generate(requests)) as completions:
-        yield from completions
+            for call, rubric in rubrics_of(self.setup.config, task, answers):
+                yield Candidate(call.name(task.id), rubric, pairs)
 
 
 def _answer(completion: Completion) -> Mapping[str, Any]:
@@ -351,6 +349,3 @@ def _answer(completion: Completion) -> Mapping[str, Any]:
         "finish_reason": completion.finish_reason,
         "attempts": completion.attempts,
     }
-
-
-_ = partial

@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from reasrm.criteria.verify import Verification
 from reasrm.hashing import derive_seed, digest
 from reasrm.records import Order
-from reasrm.requests import Request, SamplingParams
+from reasrm.requests import PromptMessage, Request, SamplingParams
+from reasrm.rubric import Rubric
 from reasrm.rubrics.config import AuthorSection, SynthesisConfig
 from reasrm.rubrics.findings import Finding, Rejected, can_separate, read_findings, render_findings
 from reasrm.rubrics.prompts import (
@@ -25,8 +25,19 @@ from reasrm.rubrics.prompts import (
 )
 from reasrm.rubrics.reading import Written, answer_text, read_rubric
 from reasrm.rubrics.tasks import Task
+from reasrm.rubrics.verify import Outcome
 
-__all__ = ["KEPT", "STEPS", "Answers", "Attempt", "Call", "Standing", "build_request", "order_seen", "stand"]
+__all__ = [
+    "KEPT",
+    "STEPS",
+    "Answers",
+    "Attempt",
+    "Call",
+    "Standing",
+    "order_seen",
+    "rubrics_of",
+    "stand",
+]
 
 KEPT = "kept"
 STEPS = ("contrast", "diagnose", "synthesise", "prompt_only", "self")
@@ -83,6 +94,7 @@ class Standing:
         waiting: The name of a rubric that waits to be verified.
         kept: The attempt whose rubric is kept.
         reason: Why none is, as far as is known: the last rejection.
+        failed: Steps of the calls that failed.
     """
 
     attempts: list[Attempt] = field(default_factory=list)
@@ -90,6 +102,7 @@ class Standing:
     waiting: str | None = None
     kept: Attempt | None = None
     reason: str | None = None
+    failed: list[str] = field(default_factory=list)
 
     @property
     def is_settled(self) -> bool:
@@ -102,7 +115,7 @@ def stand(
     task: Task,
     answers: Answers,
     failed: Collection[str],
-    verdicts: Mapping[str, Verification] | None,
+    outcomes: Mapping[str, Outcome] | None,
 ) -> tuple[Standing, Callable[[Call], Request]]:
     """Return where a row stands, and what builds the requests that are due.
 
@@ -111,21 +124,20 @@ def stand(
         task: The row.
         answers: What was answered.
         failed: Names of calls, and of verifications, that failed.
-        verdicts: What the verifier said, by name of rubric; None where nobody verifies.
+        outcomes: What came of verifying, by name of rubric; None where nobody verifies.
     """
     standing = Standing()
-    row = _Row(config, task, answers, failed, verdicts, standing)
-    if config.method != "profiles":
-        row.write(config.method)
-        return standing, row.request
-    for about in range(len(task.responses)):
-        row.diagnose(about)
-    if len(row.diagnoses) == len(task.responses):
-        if can_separate(list(row.diagnoses.values())):
-            row.write("synthesise")
-        else:
-            standing.reason = "not_discriminative"
+    row = _Row(config, task, answers, failed, outcomes, standing)
+    row.go()
     return standing, row.request
+
+
+def rubrics_of(config: SynthesisConfig, task: Task, answers: Answers) -> list[tuple[Call, Rubric]]:
+    """Return every rubric of a row that passed the checks, whatever was found out about it since."""
+    standing = Standing()
+    row = _Row(config, task, answers, (), None, standing, goes_on=True)
+    row.go()
+    return [(one.call, one.written.rubric) for one in standing.attempts if one.written is not None]
 
 
 @dataclass(slots=True)
@@ -134,9 +146,23 @@ class _Row:
     task: Task
     answers: Answers
     failed: Collection[str]
-    verdicts: Mapping[str, Verification] | None
+    outcomes: Mapping[str, Outcome] | None
     standing: Standing
     diagnoses: dict[int, tuple[Finding, ...]] = field(default_factory=dict)
+    goes_on: bool = False
+
+    def go(self) -> None:
+        """Go through all answers of the row."""
+        if self.config.method != "profiles":
+            self.write(self.config.method)
+            return
+        for about in range(len(self.task.responses)):
+            self.diagnose(about)
+        if len(self.diagnoses) == len(self.task.responses):
+            if can_separate(list(self.diagnoses.values())):
+                self.write("synthesise")
+            else:
+                self.standing.reason = "not_discriminative"
 
     def diagnose(self, about: int) -> None:
         """Go through the diagnoses of one response, up to the first that holds."""
@@ -174,19 +200,20 @@ class _Row:
     def _settle(self, call: Call, record: Mapping[str, Any], written: Written) -> bool:
         """Ask what the verifier said of a rubric; return whether no other is wanted."""
         name, standing = call.name(self.task.id), self.standing
-        if self.verdicts is None:
+        if self.outcomes is None:
             standing.kept = Attempt(call, record, written=written)
             standing.attempts.append(standing.kept)
-            return True
+            return not self.goes_on
         if name in self.failed:
             standing.reason = "call_failed"
             standing.attempts.append(Attempt(call, record, "call_failed", "verification", written))
             return True
-        verdict = self.verdicts.get(name)
-        if verdict is None:
+        outcome = self.outcomes.get(name)
+        if outcome is None:
             standing.waiting = name
             standing.attempts.append(Attempt(call, record, written=written))
             return True
+        verdict = outcome.verification
         if verdict.reason is None:
             standing.kept = Attempt(call, record, written=written)
             standing.attempts.append(standing.kept)
@@ -202,6 +229,7 @@ class _Row:
         record = self.answers(name)
         if record is None and name in self.failed:
             self.standing.reason = "call_failed"
+            self.standing.failed.append(call.step)
         elif record is None:
             self.standing.due.append(call)
         return record
@@ -248,10 +276,10 @@ class _Row:
             best_first = [drawn.index(n) + 1 for n in range(len(responses))]
             messages = synthesis_prompt(prompt, [text for text, _ in self._rendered()], best_first)
         seed = derive_seed("author", self.config.seed, self.task.id, step, key, call.attempt)
-        return build_request(call.name(self.task.id), messages, self.config.author, seed)
+        return _request(call.name(self.task.id), messages, self.config.author, seed)
 
 
-def build_request(name: str, messages: Any, author: AuthorSection, seed: int) -> Request:
+def _request(name: str, messages: tuple[PromptMessage, ...], author: AuthorSection, seed: int) -> Request:
     """Return what a backend gets."""
     sampling = SamplingParams(
         temperature=author.temperature, top_p=author.top_p, max_tokens=author.max_tokens, seed=seed

@@ -9,11 +9,14 @@ A judge that is the author confirms itself: the share that is kept says nothing,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from reasrm.criteria.verify import Answer, Verification, answer, kept_by_chance, verify
 from reasrm.durable import read_records
@@ -21,7 +24,7 @@ from reasrm.durable.lookup import sorted_lines
 from reasrm.errors import ConfigError
 from reasrm.generation.base import Backend
 from reasrm.generation.run import RunControl
-from reasrm.hashing import derive_seed
+from reasrm.hashing import derive_seed, digest
 from reasrm.judged import read_judged
 from reasrm.judging.batch import BatchResult, judge_file
 from reasrm.judging.inputs import JudgeInput
@@ -35,7 +38,7 @@ from reasrm.rubrics.config import VerifySection
 from reasrm.sources.importing import pair_to_json
 from reasrm.strictjson import dumps
 
-__all__ = ["Candidate", "Outcome", "Verified", "Verifier", "make_verifier", "refuse_author"]
+__all__ = ["Candidate", "Outcome", "Said", "Verified", "Verifier", "make_verifier", "refuse_author"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +66,15 @@ class Outcome:
         verification: Whether it is kept, and what it did to the judge.
         without_right: Whether the judge was right without it in all its judgments; None where it could not be read.
         chance: The probability that a coin in the judge's place keeps it.
-        pairs_right: Pairs that came out right in all judgments.
-        pairs: Pairs asked about.
-        answers: Judgments under it, and their tokens where counted.
-        tokens: Completion tokens of these.
+        pairs: Ids of the pairs asked about.
+        under: What was said about each, under the rubric.
     """
 
     verification: Verification
     without_right: bool | None
     chance: float
-    pairs_right: int
-    pairs: int
-    answers: int
-    tokens: int
+    pairs: tuple[str, ...]
+    under: tuple[Said, ...]
 
     def to_json(self, judge: str) -> dict[str, Any]:
         """Return what a kept line says of its verification."""
@@ -84,8 +83,8 @@ class Outcome:
             "judge": judge,
             "right": verification.right,
             "asked": verification.asked,
-            "pairs_right": self.pairs_right,
-            "pairs": self.pairs,
+            "pairs_right": sum(said.all_right is True for said in self.under),
+            "pairs": len(self.pairs),
             "effect": verification.effect,
             "gain": verification.effect == "helpful",
         }
@@ -99,31 +98,35 @@ class Verified:
         outcomes: By name of rubric.
         failed: Names of rubrics about which a call failed.
         without: Pair → judgments and tokens without a rubric, each pair once.
+        replaced: Judgments and tokens about rubrics that are not tested any more.
         num_errors: Rows that could not be judged.
+        error_files: Where they are.
+        cost: What asking took, under the rubrics and without, as `Meter.summary` gives it.
         signum: The signal that stopped the run, or None.
+        stopped: Whether it ended before its time.
     """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
-    without: dict[str, _Said] = field(default_factory=dict)
+    without: dict[str, Said] = field(default_factory=dict)
+    replaced: list[Said] = field(default_factory=list)
     num_errors: int = 0
+    error_files: list[Path] = field(default_factory=list)
+    cost: dict[str, Any] = field(default_factory=dict)
     signum: int | None = None
-
-    @property
-    def verdicts(self) -> dict[str, Verification]:
-        """Name of rubric → verification."""
-        return {name: outcome.verification for name, outcome in self.outcomes.items()}
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """The judge's answers about one pair."""
+class Said:
+    """The judge's answers about one pair, and their completion tokens, where counted."""
 
     answers: tuple[Answer, ...]
     tokens: int
 
     @property
     def all_right(self) -> bool | None:
+        """Whether all are right; None if none could be read."""
         return None if all(one is None for one in self.answers) else all(one is True for one in self.answers)
 
 
@@ -208,24 +211,27 @@ class Verifier:
         Raises:
             ConfigError: The folder holds answers of another judge, or under other settings.
         """
-        pairs = self._write(candidates)
+        control = control or RunControl()
+        pairs = self._write(candidates, keep=not control.restart)
         verified = Verified()
         if not pairs:
             return verified
-        control = control or RunControl()
-        for judge, rows, output in (
-            (self.judge, self._candidates, self.answers),
-            (self.bare, self._baseline, self.without),
+        for name, judge, rows, output in (
+            ("judge", self.judge, self._candidates, self.answers),
+            ("judge_without", self.bare, self._baseline, self.without),
         ):
             result = self._ask(judge, rows, output, control)
-            verified.num_errors += result.tally.errors
-            if result.signum is not None:
-                verified.signum = result.signum
+            verified.num_errors += result.num_errors
+            verified.error_files += [result.errors] if result.num_errors else []
+            verified.cost[name] = result.cost.get("cost", {}).get("judge", {})
+            if not result.is_whole:
+                verified.signum, verified.stopped = result.signum, True
                 return verified
         under, verified.without = _read(self.answers), _read(self.without)
-        for name, (named, any_pair) in pairs.items():
+        for name, (rows_of, named, any_pair) in pairs.items():
             outcome = self._decide(
-                [under.get(f"{name}|{n}") for n in range(len(named))],
+                named,
+                [under.pop(row, None) for row in rows_of],
                 [verified.without.get(pair) for pair in named],
                 any_pair=any_pair,
             )
@@ -233,24 +239,39 @@ class Verifier:
                 verified.failed.add(name)
             else:
                 verified.outcomes[name] = outcome
+        verified.replaced = list(under.values())
         return verified
 
-    def _write(self, candidates: Iterable[Candidate]) -> dict[str, tuple[tuple[str, ...], bool]]:
-        """Write what is to be judged; return the pairs of each rubric by id."""
-        pairs: dict[str, tuple[tuple[str, ...], bool]] = {}
-        known: set[str] = set()
+    def _write(
+        self, candidates: Iterable[Candidate], *, keep: bool
+    ) -> dict[str, tuple[tuple[str, ...], tuple[str, ...], bool]]:
+        """Write what is to be judged; return of each rubric its rows and its pairs by id.
+
+        A row is named by the rubric's content, too, and stays in its file, so that a rubric that was edited is asked
+        about anew and nothing else is.
+        """
+        pairs: dict[str, tuple[tuple[str, ...], tuple[str, ...], bool]] = {}
         with ExitStack() as stack:
+            old = [_old_lines(path) if keep else {} for path in (self._candidates, self._baseline)]
             write, write_bare = (
                 stack.enter_context(sorted_lines(path)) for path in (self._candidates, self._baseline)
             )
+            known: set[str] = set()
             for candidate in candidates:
-                pairs[candidate.name] = tuple(pair.id for pair in candidate.pairs), candidate.any_pair
-                for n, pair in enumerate(candidate.pairs):
-                    name = f"{candidate.name}|{n}"
-                    write(name, _line(replace(pair, id=name, rubric=candidate.rubric)))
+                name = f"{candidate.name}|{digest(candidate.rubric.render(), length=8)}"
+                rows = tuple(f"{name}|{n}" for n in range(len(candidate.pairs)))
+                ids = tuple(pair.id for pair in candidate.pairs)
+                pairs[candidate.name] = rows, ids, candidate.any_pair
+                for row, pair in zip(rows, candidate.pairs, strict=True):
+                    old[0].pop(row, None)
+                    write(row, _line(replace(pair, id=row, rubric=candidate.rubric)))
                     if pair.id not in known:
                         known.add(pair.id)
+                        old[1].pop(pair.id, None)
                         write_bare(pair.id, _line(replace(pair, rubric=None)))
+            for lines, put in zip(old, (write, write_bare), strict=True):
+                for row_id, line in lines.items():
+                    put(row_id, line)
         return pairs
 
     def _ask(self, judge: Judge, rows: Path, output: Path, control: RunControl) -> BatchResult:
@@ -263,7 +284,12 @@ class Verifier:
         return judge_file(judge, JudgeInput([rows]), output, options, control)
 
     def _decide(
-        self, under: Sequence[_Said | None], without: Sequence[_Said | None], *, any_pair: bool
+        self,
+        pairs: tuple[str, ...],
+        under: Sequence[Said | None],
+        without: Sequence[Said | None],
+        *,
+        any_pair: bool,
     ) -> Outcome | None:
         """Return what the answers come to; None if some are missing."""
         known = [said for said in under if said is not None]
@@ -281,34 +307,47 @@ class Verifier:
                 gain=section.gain,
             )
             if found is None or (verification.kept and not found.verification.kept):
-                chance = kept_by_chance(
-                    self._num_asked,
-                    require=section.require,
-                    others=len(known) - 1,
-                    tau=section.tau,
-                    without=self._num_asked if section.gain else 0,
-                )
-                found = Outcome(
-                    verification,
-                    bare[n].all_right,
-                    chance,
-                    sum(said.all_right is True for said in known),
-                    len(known),
-                    sum(len(said.answers) for said in known),
-                    sum(said.tokens for said in known),
-                )
+                chance = self._chance(len(known), any_pair=any_pair)
+                found = Outcome(verification, bare[n].all_right, chance, pairs, tuple(known))
         return found
+
+    def _chance(self, pairs: int, *, any_pair: bool) -> float:
+        """Return the probability that a coin in the judge's place keeps a rubric."""
+        section, asked = self.section, self._num_asked
+        without = asked if section.gain else 0
+        if not any_pair:
+            others = pairs - 1
+            return kept_by_chance(
+                asked, require=section.require, others=others, tau=section.tau, without=without
+            )
+        passes = kept_by_chance(asked, require=section.require)
+        needed = max(1, math.ceil((section.tau or 0) * pairs - 1e-9))
+        return math.fsum(
+            math.comb(pairs, k)
+            * passes**k
+            * (1 - passes) ** (pairs - k)
+            * (1 - 0.5 ** (k * without) * section.gain)
+            for k in range(needed, pairs + 1)
+        )
 
 
 def _line(pair: PreferencePair) -> bytes:
     return dumps(pair_to_json(pair)) + b"\n"
 
 
-def _read(path: Path) -> dict[str, _Said]:
+def _old_lines(path: Path) -> dict[str, bytes]:
+    """Return the lines of an earlier call by id."""
+    if not path.exists():
+        return {}
+    with open(path, "rb") as stream:
+        return {str(orjson.loads(line)["id"]): line for line in stream}
+
+
+def _read(path: Path) -> dict[str, Said]:
     """Return what a judge said about each row: whether each judgment was right, and their tokens."""
-    found: dict[str, _Said] = {}
+    found: dict[str, Said] = {}
     for number, record in enumerate(read_records(path), 1):
         row = read_judged(record, f"{path.name}:{number}")
         answers = tuple(answer(judgment.winner, "A") for judgment in row.judgments)
-        found[row.id] = _Said(answers, sum(judgment.num_tokens or 0 for judgment in row.judgments))
+        found[row.id] = Said(answers, sum(judgment.num_tokens or 0 for judgment in row.judgments))
     return found
