@@ -37,6 +37,7 @@ VERBS = [
     ),
     *("sandbox pairs", "sandbox base", "sandbox traces", "sandbox judge"),
     *("critiques extract", "critiques score"),
+    "rubrics report",
 ]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

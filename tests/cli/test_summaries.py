@@ -25,6 +25,7 @@ WORK: dict[str, str] = {
     "distill": "distill --config {distill}",
     "critiques extract": "critiques extract --input {critiques} --output {new}",
     "critiques score": "critiques score --input {judged} --reference {critiques} --output {new}",
+    "rubrics report": "rubrics report --rubrics {rubrics} --output {new}",
     "specs": "specs rm-r1",
     "configs": "configs sandbox/sft",
     "sandbox pairs": "sandbox pairs --rows 3 --output {new}",
@@ -63,11 +64,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = {
         name: folder / f"{name}.{kind}"
         for name, kind in {
-            **dict.fromkeys(("rows", "said", "judged", "critiques", "world"), "jsonl"),
+            **dict.fromkeys(("rows", "said", "judged", "critiques", "world", "rubrics"), "jsonl"),
             **dict.fromkeys(("curate", "distill"), "yaml"),
         }.items()
     }
     write_rows(found["rows"], 4)
+    write_rows(found["rubrics"], 4, criteria=[{"text": "is short"}])
     write_rows(found["critiques"], 4, critique="Response A is correct. Response B is wrong.")
     lines = [
         {
