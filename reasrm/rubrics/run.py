@@ -213,8 +213,9 @@ class _Work:
                 return False
             if num_due:
                 continue
-            if num_waiting and self.setup.verifier is not None:
-                self._verify(self.setup.verifier, is_first=first)
+            verifier = self.setup.verifier
+            if verifier is not None and (num_waiting or (first and verifier.answers.exists())):
+                self._verify(verifier, is_first=first)
                 first = False
                 if self.verified is not None and self.verified.stopped:
                     return False

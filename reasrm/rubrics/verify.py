@@ -214,7 +214,7 @@ class Verifier:
         control = control or RunControl()
         pairs = self._write(candidates, keep=not control.restart)
         verified = Verified()
-        if not pairs:
+        if not self._candidates.stat().st_size:
             return verified
         for name, judge, rows, output in (
             ("judge", self.judge, self._candidates, self.answers),
