@@ -135,14 +135,23 @@ class Output:
             }
         self.ledger.add_row(source, reason, **counts)
 
-    def count_judge(self, source: str, reason: str, outcome: Outcome) -> None:
-        """Count what asking about a rubric took; a pair without a rubric counts where it is met first."""
-        for said in outcome.under:
+    def count_judge(self, source: str, reason: str, name: str) -> Outcome | None:
+        """Count what asking about a rubric took, and return its outcome, if there is one.
+
+        A pair without a rubric counts where it is met first.
+        """
+        if self.verified is None:
+            return None
+        outcome = self.verified.outcomes.get(name)
+        found = (outcome.pairs, outcome.under) if outcome else self.verified.failed.get(name, ((), ()))
+        pairs, under = found
+        for said in under:
             self._add(source, reason, "verify", said)
-        for pair in outcome.pairs:
-            if self.verified is not None and pair not in self._counted:
+        for pair in pairs:
+            if pair in self.verified.without and pair not in self._counted:
                 self._counted.add(pair)
                 self._add(source, reason, "without", self.verified.without[pair])
+        return outcome
 
     def count_leftovers(self) -> None:
         """Count what the judge said about rubrics that are not tested any more, and pairs that are not met."""
@@ -248,12 +257,9 @@ class _Assembly:
     ) -> Outcome | None:
         """Write one answer; return what its verification came to."""
         name = attempt.call.name(task.id)
-        verified = self.output.verified
-        outcome = None if verified is None else verified.outcomes.get(name)
         reason = attempt.reason or spoilt or end
         self.output.ledger.add_answer(source, reason, attempt.call.step, attempt.record)
-        if outcome is not None:
-            self.output.count_judge(source, reason, outcome)
+        outcome = self.output.count_judge(source, reason, name)
         if reason == KEPT and attempt.written is not None:
             line = self.output.keep(self._line(task, attempt, attempt.written), outcome)
             self._teach(task, line)

@@ -150,7 +150,7 @@ def _add(output: Output, verified: Verified, one: Tested) -> None:
     reason = "call_failed" if one.pairs else "no_pair"
     if outcome is not None:
         reason = outcome.verification.reason or KEPT
-        output.count_judge(one.source, reason, outcome)
+    output.count_judge(one.source, reason, line.id)
     output.count_row(one.source, reason, outcome)
     if outcome is not None and reason == KEPT:
         output.keep(line, outcome)

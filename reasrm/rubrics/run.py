@@ -318,7 +318,7 @@ class _Work:
         )
         with open_records(self.run.journal.output) as index:
             self.verified = verifier(self._candidates(index.get), quiet)
-        self._failed |= self.verified.failed
+        self._failed.update(self.verified.failed)
 
     def _candidates(self, answers: Answers) -> Iterator[Candidate]:
         """Yield every rubric that passed the checks, with the pairs that it is tested on."""

@@ -96,7 +96,7 @@ class Verified:
 
     Args:
         outcomes: By name of rubric.
-        failed: Names of rubrics about which a call failed.
+        failed: Rubrics about which a call failed, by name: their pairs, and what was said all the same.
         without: Pair → judgments and tokens without a rubric, each pair once.
         replaced: Judgments and tokens about rubrics that are not tested any more.
         num_errors: Rows that could not be judged.
@@ -107,7 +107,7 @@ class Verified:
     """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    failed: set[str] = field(default_factory=set)
+    failed: dict[str, tuple[tuple[str, ...], tuple[Said, ...]]] = field(default_factory=dict)
     without: dict[str, Said] = field(default_factory=dict)
     replaced: list[Said] = field(default_factory=list)
     num_errors: int = 0
@@ -229,14 +229,11 @@ class Verifier:
                 return verified
         under, verified.without = _read(self.answers), _read(self.without)
         for name, (rows_of, named, any_pair) in pairs.items():
-            outcome = self._decide(
-                named,
-                [under.pop(row, None) for row in rows_of],
-                [verified.without.get(pair) for pair in named],
-                any_pair=any_pair,
-            )
+            said = [under.pop(row, None) for row in rows_of]
+            bare = [verified.without.get(pair) for pair in named]
+            outcome = self._decide(named, said, bare, any_pair=any_pair)
             if outcome is None:
-                verified.failed.add(name)
+                verified.failed[name] = named, tuple(one for one in said if one is not None)
             else:
                 verified.outcomes[name] = outcome
         verified.replaced = list(under.values())

@@ -244,6 +244,7 @@ def test_verification_keeps_what_another_judge_confirms_in_both_orders(tmp_path:
     assert ledger["kept_by_chance"] == 0.5  # two rubrics, each by two coins
 
 
+@pytest.mark.slow
 def test_gain_asks_that_the_judge_needed_the_rubric(tmp_path: Path) -> None:
     write_pairs(tmp_path / "pairs.jsonl", 1)
     always = run(tmp_path, Author(), JudgeModel(right), verify={"gain": True})
@@ -254,6 +255,7 @@ def test_gain_asks_that_the_judge_needed_the_rubric(tmp_path: Path) -> None:
     assert reasons(helped) == {"kept": 1}
 
 
+@pytest.mark.slow
 def test_a_rubric_that_fails_its_verification_is_written_anew(tmp_path: Path) -> None:
     write_pairs(tmp_path / "pairs.jsonl", 2)
     better = GOOD.replace("calm", "vivid")
@@ -271,6 +273,7 @@ def test_a_rubric_that_fails_its_verification_is_written_anew(tmp_path: Path) ->
     adds_up(result.files.folder, 2)
 
 
+@pytest.mark.slow
 def test_the_verifier_draws_by_a_seed_of_its_own(tmp_path: Path) -> None:
     """Trap 12: places at synthesis and at judging are independent, though both seeds are 0."""
     write_pairs(tmp_path / "pairs.jsonl", 64)
@@ -286,6 +289,7 @@ def test_the_verifier_draws_by_a_seed_of_its_own(tmp_path: Path) -> None:
     assert 16 <= alike <= 48  # 64 coins: 4 sigma is 16
 
 
+@pytest.mark.slow
 def test_a_quota_is_filled_without_asking_about_the_rest(tmp_path: Path) -> None:
     write_pairs(tmp_path / "pairs.jsonl", 12, subset="s")
     bad = {"q1", "q4", "q7"}
@@ -308,9 +312,10 @@ def test_failed_calls_are_errors_until_they_are_tried_again(tmp_path: Path) -> N
     assert reasons(again) == {"kept": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["contrast", "profiles"])
 def test_a_kill_between_any_two_answers_changes_no_byte(tmp_path: Path, method: str) -> None:
-    write_pairs(tmp_path / "pairs.jsonl", 3)
+    write_pairs(tmp_path / "pairs.jsonl", 2)
 
     def answer(request: Request) -> Answer:
         if request.id.startswith("q1|") and request.id.endswith("|0"):
@@ -321,8 +326,8 @@ def test_a_kill_between_any_two_answers_changes_no_byte(tmp_path: Path, method: 
     whole = run(tmp_path, Author(answer), JudgeModel(needs_rubric), **settings)
     expected = {name: (whole.files.folder / name).read_bytes() for name in WHOLE}
     calls, judgments = (len(rows_of(whole.files.folder / f"{n}.jsonl")) for n in ("calls", "verify"))
-    assert calls >= 4
-    assert judgments >= 3
+    assert calls >= 3
+    assert judgments >= 2
     for n in range(calls + 4 * judgments):  # both orders, with and without
         settings["output"] = str(tmp_path / f"killed-{n}")
         ends = (n, None) if n < calls else (None, n - calls)
@@ -334,6 +339,7 @@ def test_a_kill_between_any_two_answers_changes_no_byte(tmp_path: Path, method: 
         assert len(author.asked) == calls - min(n, calls)
 
 
+@pytest.mark.slow
 def test_the_files_depend_on_no_order_of_rows(tmp_path: Path) -> None:
     rows = [pair(n) for n in range(4)]
     found = []
