@@ -85,6 +85,7 @@ def run_filter(
     pairs: Sequence[Path],
     output: Path,
     settings: Mapping[str, Any],
+    asking: Mapping[str, Any],
     *,
     source: str,
     columns: Mapping[str, str],
@@ -101,6 +102,7 @@ def run_filter(
         pairs: Labelled rows.
         output: The folder of everything that is written.
         settings: Keys of a `VerifySection`; None is left out.
+        asking: Headers and extra body, as flags give them.
         source: The rows' schema.
         columns: Field → column.
         group_by: Which field of a row names its source.
@@ -114,7 +116,7 @@ def run_filter(
     lines = load_rubrics(settled(rubrics))
     rows = JudgeInput([*map(settled, pairs)], source=source, columns=columns)
     with chatter_to_stderr(), ExitStack() as stack:
-        verifier = _open_verifier(section, output, stack)
+        verifier = _open_verifier(section, output, stack, **asking)
         if dry_run:
             scan = rows.scan()
             _note_scan(scan)
@@ -199,8 +201,9 @@ def open_author(section: AuthorSection, place: str) -> Backend:
     return open_backend(name, **section.backend_options())
 
 
-def _open_verifier(section: VerifySection, folder: Path, stack: ExitStack) -> Verifier:
-    judge = open_judge(section.judge, spec=section.spec, default_spec="rubric", **section.backend_options())
+def _open_verifier(section: VerifySection, folder: Path, stack: ExitStack, **asking: Any) -> Verifier:
+    options = {**section.backend_options(), **asking}
+    judge = open_judge(section.judge, spec=section.spec, default_spec="rubric", **options)
     stack.enter_context(closing(judge.backend))
     return make_verifier(judge, section, folder)
 

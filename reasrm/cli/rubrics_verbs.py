@@ -133,8 +133,6 @@ def rubrics_filter(
     """
     set_quiet(quiet)
     with guarded():
-        import json
-
         from reasrm.cli.rubrics import run_filter
         from reasrm.tables import given_columns
 
@@ -153,8 +151,6 @@ def rubrics_filter(
             "seed": seed,
             "concurrency": concurrency,
             "timeout_s": timeout,
-            "headers": flags.read_headers(header) or None,
-            "extra_body": None if extra_body is None else json.loads(extra_body),
             "follow_redirects": follow_redirects,
             "backend": backend.value,
             "batch_size": batch_size,
@@ -165,6 +161,7 @@ def rubrics_filter(
             pairs,
             output,
             settings,
+            {"headers": flags.read_headers(header), "extra_body": extra_body},
             source=source,
             columns=given_columns(columns),
             group_by=group_by,

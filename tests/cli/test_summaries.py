@@ -25,6 +25,7 @@ WORK: dict[str, str] = {
     "distill": "distill --config {distill}",
     "critiques extract": "critiques extract --input {critiques} --output {new}",
     "critiques score": "critiques score --input {judged} --reference {critiques} --output {new}",
+    "rubrics synthesize": "rubrics synthesize --config {synthesis}",
     "rubrics report": "rubrics report --rubrics {rubrics} --output {new}",
     "specs": "specs rm-r1",
     "configs": "configs sandbox/sft",
@@ -40,6 +41,7 @@ ELSEWHERE = {
     "metarm score",
     "export",
     "demo",
+    "rubrics filter",
     "sandbox base",
     "sandbox judge",
 }
@@ -65,7 +67,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         name: folder / f"{name}.{kind}"
         for name, kind in {
             **dict.fromkeys(("rows", "said", "judged", "critiques", "world", "rubrics"), "jsonl"),
-            **dict.fromkeys(("curate", "distill"), "yaml"),
+            **dict.fromkeys(("curate", "distill", "synthesis"), "yaml"),
         }.items()
     }
     write_rows(found["rows"], 4)
@@ -91,6 +93,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found["distill"].write_text(
         f"stage: distill\ninput: {found['world']}\noutput: {folder / 'distilled'}\nspec: sandbox\n"
         "teacher: {judge: scripted}\n"
+    )
+    found["synthesis"].write_text(
+        f"stage: rubrics\ninput: {found['world']}\noutput: {folder / 'rubrics'}\nauthor: {{judge: scripted}}\n"
     )
     result = here(*_words("judge", found, found["judged"]))
     assert result.returncode == 0, result.stderr

@@ -52,7 +52,7 @@ def write(payload: dict[str, Any]) -> Reply:
     prompt = payload["messages"][-1]["content"]
     sections = [(title, code, text) for title, code, text in _SECTION.findall(prompt)]
     assert sections, prompt[:200]
-    kind = coin(prompt, 2 * len(HOSTILE) + 6)
+    kind = coin(f"{payload['seed']} {prompt}", 2 * len(HOSTILE) + 6)
     if kind < len(HOSTILE):
         return chat(list(HOSTILE.values())[kind].replace("{code}", sections[0][1]))
     if kind == len(HOSTILE):
@@ -78,8 +78,12 @@ def write(payload: dict[str, Any]) -> Reply:
 def judge(payload: dict[str, Any]) -> Reply:
     """Answer as a judge that comes to one verdict in both orders, reads now and then badly, and fails now and then."""
     prompt = payload["messages"][-1]["content"]
-    found = {title: text for title, _, text in _SECTION.findall(prompt)}
-    a, b = found["Response A"], found["Response B"]
+    a, b = (
+        re.findall(
+            rf"\[[^\n]*\b{side}(?:'s Response)? [0-9a-f]{{32}}\]\n(.*?)\n\[(?:The )?End of", prompt, re.DOTALL
+        )[0]
+        for side in "AB"
+    )
     under = "[Rubric " in prompt
     pair = "\n".join(sorted((a, b)))
     if coin(f"broken {under} {pair}", 12) == 0:
