@@ -84,8 +84,11 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, endpoint: Endpoint) -> Path
         patch.chdir(folder)
         for split, name in (("train", "pairs"), ("train", "rlvr-pairs"), ("iid", "iid"), ("hard", "hard")):
             reasrm("sandbox", "pairs", "--split", split, "--rows", 30, "--output", world / f"{name}.jsonl")
-        for name in ("pairs.jsonl", "rows.jsonl", "runs/sandbox/critique-pairs.jsonl"):
+        named = ("pairs.jsonl", "rows.jsonl", "runs/sandbox/critique-pairs.jsonl", "runs/sandbox/tastes.jsonl")
+        for name in named:
             shutil.copy(world / "pairs.jsonl", name)
+        lines = [{"id": f"train-{n}", "criteria": [{"text": "plain"}]} for n in range(3)]
+        (folder / "rubrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         reasrm("sandbox", "traces", "--input", "pairs.jsonl", "--output", world / "traces.jsonl")
         for verb in ("judge", "sft"):
             (example,) = [line for line in EXAMPLES if line.startswith(f"reasrm {verb} ")]
