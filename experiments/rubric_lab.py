@@ -161,7 +161,10 @@ class RubricLab:
         note(f"seed {self.config.seed}: measuring {arm}")
         judged = self.judged(judge, rubrics)
         result = {
-            **{"arm": arm, "seed": self.config.seed, "code": self.code, **facts},
+            "arm": arm,
+            "seed": self.config.seed,
+            "code": self.code,
+            **facts,
             "cells": {split: credits_of(judged[name] for name in self.rows.of(split)) for split in SPLITS},
             "coverage": _coverage(judged.values()),
             "about": {} if rubrics is None else self.about(load_rubrics(rubrics), judged),

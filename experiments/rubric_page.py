@@ -183,8 +183,8 @@ def _claims(seeds: Sequence[Mapping[str, Any]], numbers: Sequence[int], claims: 
     )
     lines = [
         "## Claims\n",
-        f"Written down in `experiments/primary_claims.yaml` before these seeds ran. *q* is the p-value of the t-test over "
-        f"seeds, adjusted by Benjamini and Hochberg over these claims; where a claim has a margin, the test is "
+        "Written down in `experiments/primary_claims.yaml` before these seeds ran. *q* is the p-value of the t-test "
+        f"over seeds, adjusted by Benjamini and Hochberg over these claims; where a claim has a margin, the test is "
         f"non-inferiority. Confirmed: q ≤ {claims.level:g} and the mean on the claimed side.\n",
         "| claim | difference [95 %] | by seed | q | |",
         "| --- | --- | --- | --- | --- |",
@@ -217,8 +217,8 @@ def _about(seeds: Sequence[Mapping[str, Any]]) -> str:
             *lines,
             "\nRubrics of the test rows, means over seeds, shares in %; the numbers of `reasrm rubrics report`. *Right "
             "principle*: rows with an audience whose rubric has exactly the principle that counts. *Misaligned* and "
-            "*indifferent*: criteria that prefer the worse response, or neither, by the world's exact marks. *Leaks* are "
-            "looked for in the responses of the test rows. *Saw labels*: no rubric that is judged with may have.\n",
+            "*indifferent*: criteria that prefer the worse response, or neither, by the world's exact marks. *Leaks* "
+            "are looked for in the responses of the test rows. *Saw labels*: no rubric that is judged with may have.\n",
         ]
     )
 
@@ -233,8 +233,8 @@ def _order(seeds: Sequence[Mapping[str, Any]]) -> str:
     stability = _mean([result["about"].get("stability") for result in known], 100)
     return (
         "## Does it matter what a pair-writer sees first?\n\n"
-        f"The judge is right in {100 * (found['accuracy_ab'].value or 0):.1f} % under rubrics that were written with the "
-        f"better response first, in {100 * (found['accuracy_ba'].value or 0):.1f} % with it second: a difference of "
+        f"The judge is right in {100 * (found['accuracy_ab'].value or 0):.1f} % under rubrics that were written with "
+        f"the better response first, in {100 * (found['accuracy_ba'].value or 0):.1f} % with it second: a difference of "
         f"{_shown(found['ab_minus_ba'])} (rows of all seeds and splits). Of the criteria, {stability} % stay when the "
         "responses change places.\n"
     )
@@ -277,8 +277,8 @@ def _votes(seeds: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(
         [
             *lines,
-            f"\n{len(voted)} seeds, T = 0.7. A written rubric is one call; with it 1 and 5 votes in each order make 3 and 11, "
-            "and the judge without a rubric has as many. A majority decides, level votes count half; gold costs no "
+            f"\n{len(voted)} seeds, T = 0.7. A written rubric is one call; with it 1 and 5 votes in each order make 3 and "
+            "11, and the judge without a rubric has as many. A majority decides, level votes count half; gold costs no "
             "call and is the bound.\n",
         ]
     )

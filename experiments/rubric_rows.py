@@ -1,7 +1,7 @@
 """Rows of the experiment on rubrics, and the rubrics that need no writer: explicit rules, a drawn principle, gold.
 
-The judge learns in the usual world, where an audience's unwritten quality is one that its base has read of. Test rows and
-synthesis pairs belong to a client with other tastes: the same requests, of which each audience values another quality,
+The judge learns in the usual world, where an audience's unwritten quality is one that its base has read of. Test rows
+and synthesis pairs belong to a client with other tastes: the same requests, of which each audience values another quality,
 and nobody says so. *Conflict* rows are in-domain rows that the judge's own taste decides wrongly or not at all: there a
 rubric must say what the judge cannot know.
 """
