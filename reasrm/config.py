@@ -15,11 +15,22 @@ from typing import Any, TypeVar, get_args
 
 import orjson
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reasrm.errors import ConfigError
 
-__all__ = ["Config", "load_config", "nearest", "parse_config", "read_settings", "read_yaml"]
+__all__ = [
+    "ANSWERED_ALIKE",
+    "Config",
+    "EndpointSection",
+    "load_config",
+    "nearest",
+    "parse_config",
+    "read_settings",
+    "read_yaml",
+    "shipped_config",
+    "shipped_configs",
+]
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -55,6 +66,39 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class EndpointSection(Config):
+    """How an endpoint is asked: keys of every section that names a model, which may be `openai:MODEL@BASE_URL`.
+
+    Args:
+        concurrency: Requests in flight, in each process.
+        timeout_s: Most seconds for a whole answer, per attempt.
+        attempts: Most calls per request.
+        headers: Name → value, sent with every call and kept secret; `env:NAME` reads the environment.
+        extra_body: Fields of every request besides ours.
+        follow_redirects: Ask another host it redirects to, without key and headers.
+    """
+
+    concurrency: int = Field(default=16, gt=0)
+    timeout_s: float = Field(default=600.0, gt=0)
+    attempts: int = Field(default=5, gt=0)
+    headers: Any = Field(default=None, exclude=True, repr=False)  # checked where no message shows a value
+    extra_body: dict[str, Any] | None = None
+    follow_redirects: bool = False
+
+    def endpoint_options(self) -> dict[str, Any]:
+        """Return what an endpoint is opened with."""
+        return {name: getattr(self, name) for name in EndpointSection.model_fields}
+
+    def unusual_options(self) -> list[str]:
+        """Return the names of those that are not as they would be by default."""
+        usual = EndpointSection()
+        return [name for name, value in self.endpoint_options().items() if value != getattr(usual, name)]
+
+
+ANSWERED_ALIKE = frozenset(EndpointSection.model_fields) - {"extra_body"}
+"""Keys of an `EndpointSection` on which no answer depends: a run may go on with others."""
+
+
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 
@@ -74,7 +118,12 @@ def read_yaml(path: Path) -> Any:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", place=str(path)) from error
+        remedy = (
+            "name a file, or a config that reasrm configs lists"
+            if isinstance(error, FileNotFoundError)
+            else None
+        )
+        raise ConfigError(f"cannot be read: {error.strerror}", place=str(path), remedy=remedy) from error
     if len(raw) > _MAX_BYTES:
         raise ConfigError(f"is {len(raw)} bytes, more than {_MAX_BYTES}", place=str(path))
     try:
@@ -122,6 +171,19 @@ def _check_values(value: Any, place: str) -> None:
             )
 
 
+def shipped_configs() -> dict[str, Path]:
+    """Return the files of configuration in the package, by their name below `configs/`."""
+    folder = Path(__file__).with_name("configs")
+    files = (path for path in folder.rglob("*") if path.suffix in (".yaml", ".json"))
+    return {path.relative_to(folder).as_posix(): path for path in sorted(files)}
+
+
+def shipped_config(name: str) -> Path | None:
+    """Return a config of the package by its name: `sandbox/sft`, `sandbox/sft.yaml` or `configs/sandbox/sft.yaml`."""
+    known, wanted = shipped_configs(), name.removeprefix("configs/")
+    return known.get(wanted) or known.get(f"{wanted}.yaml")
+
+
 def parse_config(model: type[ConfigT], value: Any, place: str) -> ConfigT:
     """Validate a value as `model`.
 
@@ -143,12 +205,14 @@ def read_settings(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Read a file of keys and values, not validated yet.
 
     Args:
-        path: YAML or JSON.
+        path: YAML or JSON; where there is no such file, the name of a config that ships: `sandbox/sft`.
         overrides: `a.b=value`, applied in order; the value is read as YAML.
 
     Raises:
         ConfigError: The file holds something else, or an override cannot be applied.
     """
+    if not path.exists():
+        path = shipped_config(str(path)) or path
     raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise ConfigError("the config is not a mapping of keys to values", place=str(path))

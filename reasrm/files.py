@@ -14,6 +14,7 @@ from typing import IO, Any
 import orjson
 
 from reasrm.errors import EnvironmentProblem, ReasrmError
+from reasrm.pipes import pipe_name
 from reasrm.strictjson import dumps
 
 __all__ = [
@@ -30,8 +31,8 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def display_name(path: str | os.PathLike[str]) -> str:
-    """Return a file's name for messages, printable whatever bytes it is made of."""
-    return os.fsencode(Path(path).name).decode("utf-8", "backslashreplace")
+    """Return a file's name for messages, printable whatever bytes it is made of; of a pipe's copy, the pipe's."""
+    return os.fsencode(pipe_name(path) or Path(path).name).decode("utf-8", "backslashreplace")
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:

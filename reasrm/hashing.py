@@ -70,3 +70,8 @@ def derive_seed(*parts: object) -> int:
     """Return a 63-bit seed that depends on all parts: `derive_seed(seed, row_id, order, vote)`."""
     joined = "\x00".join(str(part) for part in parts).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.sha256(joined).digest()[:8], "big") >> 1
+
+
+def joined_digest(*parts: bytes) -> bytes:
+    """Return the 8 bytes of a row that is read from several lines, from the 8 bytes of each."""
+    return hashlib.blake2b(b"".join(parts), digest_size=8).digest()

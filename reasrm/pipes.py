@@ -12,24 +12,25 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from reasrm.errors import ConfigError, EnvironmentProblem, InputError
 
-__all__ = ["forget_spooled", "is_spooled", "refuse_pipe", "refuse_stream", "settled"]
+__all__ = ["as_typed", "forget_spooled", "pipe_name", "refuse_pipe", "refuse_stream", "settled"]
 
 _PREFIX = "reasrm-pipe-"
 _FRESH_S = 60.0
-_folders: list[str] = []
+_copies: dict[str, str] = {}
+"""Copy → the pipe, as the user wrote it."""
 
 
 def settled(path: Path) -> Path:
     """Return a file that can be read again and again: the path itself, or a copy of what comes through the pipe.
 
-    `-` is standard input. The copy keeps the pipe's name, so that messages name it, and goes when the process ends,
-    or, where that was killed, when the next one is made.
+    `-` is standard input. The copy goes when the process ends, or, where that was killed, when the next one is made.
+    Messages name the pipe: `pipe_name`, `as_typed`.
 
     Raises:
         InputError: Standard input is a terminal, or closed.
@@ -46,15 +47,15 @@ def settled(path: Path) -> Path:
     import shutil  # here: `import reasrm` is to cost nothing
     import tempfile
 
-    if not _folders:
+    if not _copies:
         atexit.register(forget_spooled)
         _sweep(Path(tempfile.gettempdir()))
     folder = tempfile.mkdtemp(prefix=_PREFIX)
-    _folders.append(folder)
     fcntl.flock(
         os.open(folder, os.O_RDONLY), fcntl.LOCK_SH | fcntl.LOCK_NB
     )  # open as long as the process lives
     copy = Path(folder, named.name)
+    _copies[str(copy)] = str(path)
     try:
         with open(named, "rb") as source, open(copy, "wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
@@ -67,9 +68,26 @@ def settled(path: Path) -> Path:
     return copy
 
 
-def is_spooled(path: Path) -> bool:
-    """Tell whether a file is the copy of a pipe that `settled` made."""
-    return str(path.parent) in _folders
+def pipe_name(path: str | os.PathLike[str]) -> str | None:
+    """Return the name of a copy's pipe for messages, such as `stdin` or `rows.fifo`; None where it is no copy.
+
+    A file descriptor, which is what `<(…)` stands for, is named by its whole path: its name is a bare number.
+    """
+    typed = _copies.get(os.fspath(path))
+    name = os.path.basename(path)
+    return None if typed is None else typed if name.isdigit() else name
+
+
+def as_typed(text: str, form: Callable[[str], str] = str) -> str:
+    """Return a text with the pipe as the user wrote it wherever it names a copy.
+
+    Args:
+        text: What is to be said.
+        form: How a path is written in it.
+    """
+    for copy, typed in _copies.items():
+        text = text.replace(form(copy), form(typed))
+    return text
 
 
 def refuse_pipe(paths: Iterable[str | Path]) -> None:
@@ -103,8 +121,8 @@ def forget_spooled() -> None:
     """Remove all copies. Called when the process ends."""
     import shutil
 
-    while _folders:
-        shutil.rmtree(_folders.pop(), ignore_errors=True)
+    while _copies:
+        shutil.rmtree(os.path.dirname(_copies.popitem()[0]), ignore_errors=True)
 
 
 def _sweep(temporary: Path) -> None:

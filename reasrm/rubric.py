@@ -18,25 +18,28 @@ from typing import Any, Literal, TypeAlias
 
 import orjson
 
-__all__ = ["Criterion", "Kind", "Layout", "Rubric", "cdrrm_criteria"]
+__all__ = ["TAGS", "Condition", "Criterion", "Kind", "Layout", "Rubric", "cdrrm_criteria", "num_lists"]
 
 Kind: TypeAlias = Literal["hard_rule", "principle"]
 Layout: TypeAlias = Literal["tagged", "two_lists"]
+Condition: TypeAlias = Literal["prompt", "pair"]
+"""What a rubric is for: any responses to its request, or only the pair that whoever wrote it saw (CDRRM)."""
 
-_TAGS: Mapping[Kind | None, str] = {"hard_rule": "Hard Rule", "principle": "Principle", None: "Criterion"}
+TAGS: Mapping[Kind | None, str] = {"hard_rule": "Hard Rule", "principle": "Principle", None: "Criterion"}
+"""What stands in brackets after a criterion of each kind."""
 _HEADINGS: Mapping[Kind | None, str] = {
     "hard_rule": "Hard Rules:",
     "principle": "Principles:",
     None: "Criteria:",
 }
-_KINDS = {tag.lower(): kind for kind, tag in _TAGS.items()}
+_KINDS = {tag.lower(): kind for kind, tag in TAGS.items()}
 _HEADED = {heading.rstrip(":").lower(): kind for kind, heading in _HEADINGS.items()}
 
 _NUMBER = r"[-+]?[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?"
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _NOTE = rf"weight {_NUMBER}|veto|(?:name|category) {_STRING}|choices {_STRING}(?: < {_STRING})*"
 _NOTES = rf"\((?:(?:{_NOTE})(?:, (?:{_NOTE}))*)?\)"
-_LEAD = re.compile(r"(?:[0-9]+[.)]|[-*])\s*")
+_LEAD = re.compile(r"(?:[0-9]+[.)]|[-*](?![-*]))\s*")
 _TAGGED = re.compile(rf'(.+)\[((?i:hard rule|principle|criterion))\]\s*({_NOTES})?[^\w"]*')
 _NOTED = re.compile(rf"(.*) ({_NOTES})")
 _HEADING = re.compile(r"[#*\s]*(hard rules|principles|criteria)[:*\s]*", re.I)
@@ -109,7 +112,7 @@ class Rubric:
             return self.text
         if layout == "tagged":
             return "\n".join(
-                f"{n}. {c.text} [{_TAGS[c.kind]}]{_notes(c)}" for n, c in enumerate(self.criteria, 1)
+                f"{n}. {c.text} [{TAGS[c.kind]}]{_notes(c)}" for n, c in enumerate(self.criteria, 1)
             )
         return "\n\n".join(self._headed_lists())
 
@@ -131,6 +134,49 @@ class Rubric:
         else:
             criteria = _read_lines([line.strip() for line in text.splitlines() if line.strip()])
         return cls(criteria) if criteria else None
+
+
+def num_lists(text: str) -> int:
+    """Return how many lists of criteria a text holds, readable or not.
+
+    A list goes on as long as its numbers rise; below a heading they may begin again, and the same heading twice begins
+    another list. A text that begins with a brace holds as many as it has JSON objects one after the other, and one more
+    for each key that an object names twice.
+    """
+    if text.lstrip().startswith("{"):
+        return _num_objects(text)
+    found, last = 0, 0
+    headings: set[str] = set()
+    for line in map(str.strip, text.splitlines()):
+        heading = _HEADING.fullmatch(line)
+        lead = _LEAD.match(line)
+        if heading is not None:
+            again = heading[1].lower() in headings
+            headings = {heading[1].lower()} | (set() if again else headings)
+            found, last = found + again or 1, 0
+        elif lead is not None:
+            number = int(digits) if (digits := lead[0].strip(" \t.)")).isdecimal() else last + 1
+            found += number <= last or not found
+            last = number
+    return found
+
+
+def _num_objects(text: str) -> int:
+    found, again = 0, 0
+
+    def count(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal again
+        again += len(pairs) - len(dict(pairs))
+        return dict(pairs)
+
+    decoder = json.JSONDecoder(object_pairs_hook=count)
+    try:
+        while text := text.lstrip():
+            text = text[decoder.raw_decode(text)[1] :]
+            found += 1
+    except (ValueError, RecursionError):
+        pass
+    return found and found + again
 
 
 def cdrrm_criteria(value: Any) -> tuple[Criterion, ...] | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field, model_validator
 
-from reasrm.config import Config, parse_config
+from reasrm.config import Config, parse_config, read_settings
 from reasrm.errors import ConfigError
+from tests.refusals import refused
 
 
 class Apple(Config):
@@ -87,3 +89,16 @@ def test_a_mistake_names_key_value_and_remedy(value: dict[str, Any], said: str) 
     with pytest.raises(ConfigError) as caught:
         parse_config(Table, {"stage": "lunch", **value}, "t")
     assert str(caught.value) == said
+
+
+def test_a_config_that_ships_is_found_by_name_where_there_is_no_such_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("sandbox/sft", "sandbox/sft.yaml", "configs/sandbox/sft.yaml"):
+        assert read_settings(Path(name), ["seed=7"])["seed"] == 7
+    (tmp_path / "sandbox").mkdir()
+    (tmp_path / "sandbox" / "sft").write_text("{stage: mine}")
+    assert read_settings(Path("sandbox/sft")) == {"stage": "mine"}
+    with refused(ConfigError, "sandbox/sfy.yaml", "reasrm configs"):
+        read_settings(Path("sandbox/sfy.yaml"))

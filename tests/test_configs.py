@@ -146,7 +146,7 @@ def test_a_recipe_tells_how_to_start_it(path: Path) -> None:
     assert words[words.index("--config") + 1] == str(path.relative_to(ROOT))
     assert "--run-dir" in words
     if words[0] == "accelerate":
-        assert words[words.index("train/sft.py") - 1] != "--config"
+        assert words[words.index("-m") :][:3] == ["-m", "reasrm", "sft"]
         assert (ROOT / words[3]).parent == CONFIGS / "accelerate"
 
 
@@ -159,14 +159,14 @@ def test_accelerate_reads_its_files(path: Path) -> None:
     config = load_config_from_file(str(path))
     assert config.mixed_precision is None, "the training config decides"
     kinds = {"NO": None, "MULTI_GPU": "multi_gpu", "DEEPSPEED": "use_deepspeed", "FSDP": "use_fsdp"}
-    args = launch_command_parser().parse_args(["--config_file", str(path), "train/sft.py"])
+    args = launch_command_parser().parse_args(["--config_file", str(path), "-m", "reasrm", "sft"])
     args, _, _ = _validate_launch_command(args)
     for kind in filter(None, kinds.values()):
         assert getattr(args, kind) is (kind == kinds[given["distributed_type"]])
     assert (args.num_processes, args.num_machines) == (given["num_processes"], given["num_machines"])
     assert args.use_cpu is given["use_cpu"]
     options = {**given.get("fsdp_config", {}), **given.get("deepspeed_config", {})}
-    flags = vars(launch_command_parser().parse_args(["train/sft.py"]))
+    flags = vars(launch_command_parser().parse_args(["-m", "reasrm", "sft"]))
     for key, value in options.items():
         assert key in flags, f"accelerate has no option {key}"
         assert getattr(args, key) == value

@@ -23,7 +23,14 @@ PAIR = JudgedRow(
     flagged=("prompt",),
     meta={"cell": [0, 1]},
     judgments=(
-        Judgment(ParseStatus.OK, Verdict("A", 2), text="[[A]]", critique="A is right", num_tokens=4),
+        Judgment(
+            ParseStatus.OK,
+            Verdict("A", 2),
+            text="[[A]]",
+            critique="A is right",
+            num_tokens=4,
+            prompt_hash="ab",
+        ),
         Judgment(ParseStatus.TRUNCATED, text="so", order=Order.BA, vote=1, detail="cut", thinking_open=True),
     ),
     judge={"name": "j"},

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reasrm.errors import ConfigError, InputError
-from reasrm.pipes import forget_spooled, is_spooled, refuse_pipe, refuse_stream, settled
+from reasrm.pipes import as_typed, forget_spooled, pipe_name, refuse_pipe, refuse_stream, settled
 
 
 @pytest.fixture
@@ -35,7 +35,8 @@ def piped(path: Path, content: bytes) -> Path:
 def test_a_pipe_is_kept_under_its_name_until_the_process_ends(tmp_path: Path, temporary: Path) -> None:
     content = os.urandom(3 << 20)
     copy = settled(piped(tmp_path / "rows.fifo", content))
-    assert (copy.name, is_spooled(copy), copy.read_bytes() == content) == ("rows.fifo", True, True)
+    assert (copy.name, pipe_name(copy), copy.read_bytes() == content) == ("rows.fifo", "rows.fifo", True)
+    assert as_typed(f"{copy}: no") == f"{tmp_path / 'rows.fifo'}: no"
     assert settled(copy) == copy
     forget_spooled()
     assert not list(temporary.iterdir())
@@ -46,7 +47,7 @@ def test_files_and_what_is_not_there_stay_as_they_are(tmp_path: Path, temporary:
     rows.write_text("{}")
     for path in (rows, tmp_path, tmp_path / "none"):
         assert settled(path) == path
-        assert not is_spooled(path)
+        assert pipe_name(path) is None
         refuse_pipe([path])
     assert not list(temporary.iterdir())
     with pytest.raises(InputError, match="is a pipe"):

@@ -12,7 +12,7 @@ from reasrm.cli import flags
 from reasrm.cli.console import chatter_to_stderr, guarded, print_summary, set_quiet
 from reasrm.cli.critiques_verbs import critiques_app
 from reasrm.cli.data_verbs import data_app
-from reasrm.cli.flags import JudgingFlags, takes_judging_flags
+from reasrm.cli.flags import JudgingFlags, takes
 from reasrm.cli.metarm_verbs import metarm_app
 from reasrm.cli.rubrics_verbs import rubrics_app
 from reasrm.cli.sandbox_verbs import sandbox_app
@@ -24,7 +24,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    add_completion=False,
 )
 app.add_typer(data_app, name="data")
 app.add_typer(critiques_app, name="critiques")
@@ -37,7 +36,7 @@ def main() -> None:
     """Run the command line. Usage errors, too, end with a JSON object on stdout."""
     start_clock()
     try:
-        app()
+        app(prog_name="reasrm")  # also of `python -m reasrm`: what the shell completes
     except SystemExit as end:
         if end.code == 2:
             print_summary({"error": "UsageError", "message": "see stderr, or --help", "exit_code": 2})
@@ -60,7 +59,7 @@ def _root(
 
 
 @app.command("judge")
-@takes_judging_flags
+@takes(JudgingFlags)
 def judge_command(
     *,
     output: Annotated[Path, typer.Option("--output", help="Where judged rows go; never an input.")],
@@ -77,7 +76,7 @@ def judge_command(
 
 
 @app.command("eval")
-@takes_judging_flags
+@takes(JudgingFlags)
 def eval_command(
     *,
     suite: Annotated[
@@ -125,7 +124,7 @@ def distill_command(
 ) -> None:
     """Let teachers judge pairs; keep what reaches the label as SFT rows, with a ledger. Run again to continue.
 
-    Example: reasrm distill --config configs/distill/sandbox.yaml
+    Example: reasrm distill --config distill/sandbox
     """
     set_quiet(quiet)
     with guarded():
@@ -156,9 +155,9 @@ def sft_command(
     dry_run: flags.PlanOnly = False,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Train a judge on written judgments (SFT rows). Also: accelerate launch train/sft.py --config FILE.
+    """Train a judge on written judgments (SFT rows). Also: accelerate launch -m reasrm sft --config FILE.
 
-    Example: reasrm sft --config configs/sandbox/sft.yaml --run-dir runs/sft
+    Example: reasrm sft --config sandbox/sft --run-dir runs/sft
     """
     set_quiet(quiet)
     with guarded():
@@ -180,9 +179,9 @@ def rlvr_command(
     dry_run: flags.PlanOnly = False,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Train a judge on preference labels by GRPO. Also: accelerate launch train/rlvr.py --config FILE.
+    """Train a judge on preference labels by GRPO. Also: accelerate launch -m reasrm rlvr --config FILE.
 
-    Example: reasrm rlvr --config configs/sandbox/rlvr.yaml --run-dir runs/rlvr
+    Example: reasrm rlvr --config sandbox/rlvr --run-dir runs/rlvr
     """
     set_quiet(quiet)
     with guarded():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from reasrm.cli.summary import complete
 from reasrm.errors import ReasrmError
-from reasrm.pipes import forget_spooled
+from reasrm.pipes import as_typed, forget_spooled
 from reasrm.printable import escape_json, printable
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class _Printable(logging.Formatter):
     """What a log says of rows and files moves no cursor."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+        return printable(as_typed(super().format(record)))
 
 
 def is_quiet() -> bool:
@@ -63,7 +64,7 @@ def is_quiet() -> bool:
 def note(text: str) -> None:
     """Say something to a person; control characters of rows and files are shown, not obeyed."""
     if not _state["quiet"]:
-        print(printable(text), file=sys.stderr, flush=True)
+        print(printable(as_typed(text)), file=sys.stderr, flush=True)
 
 
 def print_summary(summary: Mapping[str, Any], code: int = 0) -> None:
@@ -73,7 +74,8 @@ def print_summary(summary: Mapping[str, Any], code: int = 0) -> None:
     sys.stdout.flush()
     stream = sys.__stdout__  # whatever `chatter_to_stderr` has put in its place
     if stream is not None:
-        line = escape_json(orjson.dumps(complete(summary, code), option=orjson.OPT_NON_STR_KEYS).decode())
+        line = orjson.dumps(complete(summary, code), option=orjson.OPT_NON_STR_KEYS).decode()
+        line = escape_json(as_typed(line, lambda path: json.dumps(path, ensure_ascii=False)[1:-1]))
         stream.buffer.write(line.encode() + b"\n")
         stream.buffer.flush()
 

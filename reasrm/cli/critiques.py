@@ -9,10 +9,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from reasrm.cli.console import chatter_to_stderr, finish, note, progress_bar
+from reasrm.cli.console import finish, note, progress_bar
+from reasrm.cli.flags import CritiqueFlags
 from reasrm.cli.judging import StopNotice
 from reasrm.cli.summary import progress
-from reasrm.config import parse_config, read_settings
+from reasrm.config import EndpointSection, parse_config, read_settings
 from reasrm.critiques import CritiqueSection
 from reasrm.durable import ResumeState, read_records
 from reasrm.evaluation.critique_rows import FileScan
@@ -23,38 +24,25 @@ from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
 from reasrm.pipes import settled
 from reasrm.scorers.critiques import BuiltScorer, build_critique_scorer
+from reasrm.tables import given_columns
 
 __all__ = ["run_extract", "run_score"]
 
+_OF_THE_MODEL = ("model", "extra_body", "max_tokens")
 
-def run_extract(
-    path: Path,
-    output: Path,
-    *,
-    source: str,
-    field: str,
-    settings: Mapping[str, Any],
-    backend: Mapping[str, Any],
-    restart: bool,
-    retry_errors: bool,
-    allow_other_server: bool,
-) -> None:
+
+def run_extract(path: Path, extractor: str, flags: CritiqueFlags) -> None:
     """Read core arguments and end with the exit code of `interface.md`.
 
     Args:
         path: Rows with critiques, or judged rows.
-        output: Where arguments go.
-        source: The rows' schema.
-        field: What holds the critique.
-        settings: `extractor`, `model`, `cache` and `max_tokens` of a `CritiqueSection`; None is left out.
-        backend: Options of `open_backend`.
-        restart: Move an earlier output aside.
-        retry_errors: Try again what failed.
-        allow_other_server: Go on where another server answered before.
+        extractor: `rules`, `sandbox` or `model`.
+        flags: The rest.
     """
-    path = settled(path)
+    path, output = settled(path), flags.output
+    settings = {"extractor": extractor, **flags.asked}
     section = parse_config(CritiqueSection, _given(settings), "the flags")
-    with chatter_to_stderr(), _opened(section, output, backend) as (built, model):
+    with _opened(section, output, flags.backend) as (built, model):
         from reasrm.scorers.extractor import PROMPT_HASH, ModelExtractor
 
         by_model = isinstance(built.extract, ModelExtractor)
@@ -65,57 +53,42 @@ def run_extract(
         }
         read = built.extract.read if isinstance(built.extract, ModelExtractor) else built.extract
         with _progress("extracting", built) as on_progress:
-            control = _control(
-                on_progress,
-                model,
-                restart=restart,
-                retry_errors=retry_errors,
-                allow_other_server=allow_other_server,
-            )
+            control = _control(on_progress, model, flags)
             result = extract_file(
-                path, output, read, source=source, name=field, identity=identity, control=control
+                path,
+                output,
+                read,
+                source=flags.source,
+                name=flags.field,
+                columns=given_columns(flags.columns),
+                identity=identity,
+                control=control,
             )
     _finish("critiques extract", output, result, built)
 
 
 def run_score(
-    judged: Path,
-    reference: Path,
-    output: Path,
-    *,
-    config: Path | None,
-    source: str,
-    field: str,
-    settings: Mapping[str, Any],
-    backend: Mapping[str, Any],
-    restart: bool,
-    retry_errors: bool,
-    allow_other_server: bool,
+    judged: Path, reference: Path, config: Path | None, compared: Mapping[str, Any], flags: CritiqueFlags
 ) -> None:
     """Score the critiques of judged rows and end with the exit code of `interface.md`.
 
     Args:
         judged: What `reasrm judge` wrote.
         reference: Rows with reference critiques.
-        output: Where scores go.
         config: A `CritiqueEvaluation` as YAML.
-        source: The schema of the reference rows.
-        field: What holds a judgment's critique.
-        settings: Keys that win over the config; None is left out.
-        backend: Options of `open_backend`.
-        restart: Move an earlier output aside.
-        retry_errors: Try again what failed.
-        allow_other_server: Go on where another server answered before.
+        compared: Keys of it that win over the config; None is left out.
+        flags: The rest.
     """
-    judged, reference = settled(judged), settled(reference)
+    judged, reference, output = settled(judged), settled(reference), flags.output
+    settings = {**compared, **flags.asked}
     raw = {} if config is None else read_settings(config)
     place = "the flags" if config is None else str(config)
     section = parse_config(CritiqueEvaluation, {**raw, **_given(settings)}, place)
-    with chatter_to_stderr(), _opened(section, output, backend) as (built, model):
+    with _opened(section, output, flags.backend) as (built, model):
         from reasrm.scorers import extractor, matcher
 
         prompts = [extractor.PROMPT_HASH, matcher.PROMPT_HASH] if section.asks_model else None
-        rules = section.model_dump(mode="json", exclude={"cache", "model", "max_tokens"}, exclude_none=True)
+        rules = {key: value for key, value in section.meaning().items() if key not in _OF_THE_MODEL}
         with _progress("scoring", built) as on_progress:
             result = score_file(
                 judged,
@@ -123,21 +96,16 @@ def run_score(
                 output,
                 built,
                 built.extract,
-                source=source,
-                name=field,
+                source=flags.source,
+                name=flags.field,
+                columns=given_columns(flags.columns),
                 least_f1=section.least_f1,
                 identity={
                     "critiques": rules,
                     "model": None if model is None else model.identity,
                     "prompts": prompts,
                 },
-                control=_control(
-                    on_progress,
-                    model,
-                    restart=restart,
-                    retry_errors=retry_errors,
-                    allow_other_server=allow_other_server,
-                ),
+                control=_control(on_progress, model, flags),
             )
     _finish("critiques score", output, result, built)
 
@@ -156,8 +124,10 @@ def _opened(
     opened: list[Backend] = []
     with ExitStack() as stack:
 
-        def open_model(name: str) -> Backend:
-            opened.append(stack.enter_context(closing(open_backend(name, **options))))
+        def open_model(name: str, **own: Any) -> Backend:
+            usual = EndpointSection().endpoint_options()
+            flags = {key: value for key, value in options.items() if value != usual.get(key)}
+            opened.append(stack.enter_context(closing(open_backend(name, **{**own, **flags}))))
             return opened[-1]
 
         built = build_critique_scorer(section, open_model)
@@ -178,18 +148,13 @@ def _progress(label: str, built: BuiltScorer) -> Iterator[Callable[[int, int, in
 
 
 def _control(
-    on_progress: Callable[[int, int, int], None],
-    model: Backend | None,
-    *,
-    restart: bool,
-    retry_errors: bool,
-    allow_other_server: bool,
+    on_progress: Callable[[int, int, int], None], model: Backend | None, flags: CritiqueFlags
 ) -> Control:
     return Control(
-        restart=restart,
-        retry_errors=retry_errors,
+        restart=flags.restart,
+        retry_errors=flags.retry_errors,
         model=model,
-        allow_other_server=allow_other_server,
+        allow_other_server=flags.allow_other_server,
         on_scan=_note_scan,
         on_start=_note_resume,
         on_progress=on_progress,

@@ -39,7 +39,7 @@ from reasrm.pipes import refuse_pipe, refuse_stream, settled
 from reasrm.records import Comparison
 from reasrm.sources import SOURCES, SourceRow, read_file
 from reasrm.sources.importing import REASONS, as_pair, pair_to_json
-from reasrm.tables import Columns, content_sha256, refuse_missing
+from reasrm.tables import Columns, content_sha256, refuse_missing, told_apart
 
 if TYPE_CHECKING:
     from reasrm.curation.config import BenchmarkSection, JudgeSection
@@ -217,9 +217,7 @@ def read_benchmarks(sections: Sequence[BenchmarkSection]) -> Iterator[BenchmarkP
 
 def _rows(paths: Sequence[Path], source: str, columns: Columns | None) -> Iterator[tuple[str, SourceRow]]:
     """Yield rows with their places, which name the folder too where two files have the same name."""
-    same_names = len({path.name for path in paths}) < len(paths)
-    for path in paths:
-        folder = f"{path.parent}/" if same_names else ""
+    for path, folder in told_apart(paths):
         for item in read_file(path, source, columns=columns):
             yield folder + item.place, item
 

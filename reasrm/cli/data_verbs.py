@@ -56,7 +56,9 @@ def data_import(
 @data_app.command("curate")
 @flags.reads_rows
 def data_curate(
-    config: Annotated[Path, typer.Option("--config", help="What to do, YAML; see configs/data/.")],
+    config: Annotated[
+        Path, typer.Option("--config", help="What to do: YAML, or a config that ships, such as data/curate.")
+    ],
     input: Annotated[
         list[Path] | None, typer.Option("--input", help="Instead of the config's input. Repeatable.")
     ] = None,
@@ -75,7 +77,7 @@ def data_curate(
 ) -> None:
     """Deduplicate, decontaminate, filter, check labels with a judge, balance and split preference pairs.
 
-    Example: reasrm data curate --config configs/data/curate.yaml --input pairs.jsonl --output curated
+    Example: reasrm data curate --config data/sandbox --input pairs.jsonl --output curated
     """
     set_quiet(quiet)
     with guarded(), chatter_to_stderr():

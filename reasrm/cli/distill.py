@@ -14,11 +14,11 @@ from reasrm.cli.judging import StopNotice, note_cost
 from reasrm.cli.summary import progress
 from reasrm.config import load_config, parse_config
 from reasrm.distillation.config import DistillConfig, TeacherSection
-from reasrm.distillation.ledger import Ledger
 from reasrm.distillation.plan import Plan, Setup, Teacher, make_plan
 from reasrm.distillation.run import Control, DistillResult, Progress, distil
 from reasrm.distillation.slots import PASSES
 from reasrm.durable import ResumeState, read_records
+from reasrm.generation.ledger import Ledger
 from reasrm.judging.inputs import JudgeInput, Scan
 from reasrm.judging.judge import Judge, open_judge
 from reasrm.protocol.spec import JudgeSpec, load_spec

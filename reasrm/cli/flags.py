@@ -1,4 +1,4 @@
-"""The flags that several verbs share, each defined once: `JudgingFlags` is what `judge` and `eval` both take."""
+"""The flags that several verbs share, each defined once; several take `JudgingFlags` or `CritiqueFlags` whole."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ __all__ = [
     "BudgetTokens",
     "CoerceScalars",
     "ColumnNames",
+    "CritiqueFlags",
     "ExtraBody",
     "FollowRedirects",
     "Headers",
@@ -48,7 +49,7 @@ __all__ = [
     "budget_overrides",
     "read_headers",
     "reads_rows",
-    "takes_judging_flags",
+    "takes",
 ]
 
 Option = typer.Option
@@ -75,12 +76,15 @@ CoerceScalars = Annotated[
 ]
 Seed = Annotated[int, Option("--seed", min=-(2**63), max=2**63 - 1, help="Root of every draw.")]
 SandboxConfig = Annotated[
-    Path | None, Option("--config", help="A sandbox configuration, YAML; see configs/sandbox/.")
+    Path | None,
+    Option("--config", help="A sandbox configuration: YAML, or one that ships, such as sandbox/demo."),
 ]
 Overrides = Annotated[
     list[str] | None, Option("--set", help="Override a key of the config: seed=1, or a.b=value. Repeatable.")
 ]
-StageConfig = Annotated[Path, Option("--config", help="The stage's YAML file.")]
+StageConfig = Annotated[
+    Path, Option("--config", help="The stage's YAML file, or one that ships: sandbox/sft.")
+]
 RunDir = Annotated[
     Path | None,
     Option("--run-dir", help="The run's folder. Default: runs/VERB-CONFIG, such as runs/sft-sft."),
@@ -229,6 +233,62 @@ class JudgingFlags:
     dry_run: Annotated[bool, Option("--dry-run", help="Validate, show a prompt, judge nothing.")] = False
     quiet: Quiet = False
 
+    def __post_init__(self) -> None:
+        """Keep what comes through a pipe, which is read more than once."""
+        object.__setattr__(self, "input", [*map(settled, self.input)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CritiqueFlags:
+    """Where critiques stand, who is asked about them, and what happens to earlier output."""
+
+    output: Annotated[Path, Option(help="JSONL; never an input.")]
+    model: Annotated[
+        str | None, Option(help="Who is asked: a model folder, hub id or openai:MODEL@BASE_URL.")
+    ] = None
+    field: Annotated[
+        str, Option(help="What holds the critique: a field of the row, or of each judgment.")
+    ] = "critique"
+    source: SourceName = "auto"
+    columns: ColumnNames = None
+    cache: Annotated[Path | None, Option(help="Folder of the model's replies. Default: OUTPUT.cache.")] = None
+    max_tokens: Annotated[
+        int | None, Option(min=1, help="Room for a reply, thinking included. Default: 1024.")
+    ] = None
+    concurrency: Annotated[int, Option(min=1, help="Requests in flight (openai:).")] = 16
+    timeout: Annotated[float, Option(min=0.001, help="Seconds for a whole answer (openai:).")] = 600.0
+    attempts: Annotated[int, Option(min=1, help="Most calls per request (openai:).")] = 5
+    header: Headers = None
+    extra_body: ExtraBody = None
+    follow_redirects: FollowRedirects = False
+    allow_other_server: AllowOtherServer = False
+    batch_size: Annotated[int, Option(min=1, help="Prompts per forward pass (hf).")] = 8
+    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 and so on.")] = "auto"
+    retry_errors: Annotated[bool, Option("--retry-errors", help="Try again what is in the error file.")] = (
+        False
+    )
+    restart: Annotated[bool, Option("--restart", help="Move an earlier output aside and begin anew.")] = False
+    quiet: Quiet = False
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What a `CritiqueSection` says of the model."""
+        return {"model": self.model, "cache": self.cache, "max_tokens": self.max_tokens}
+
+    @property
+    def backend(self) -> dict[str, Any]:
+        """Options of `open_backend`."""
+        return {
+            "concurrency": self.concurrency,
+            "timeout_s": self.timeout,
+            "attempts": self.attempts,
+            "headers": read_headers(self.header),
+            "extra_body": self.extra_body,
+            "follow_redirects": self.follow_redirects,
+            "batch_size": self.batch_size,
+            "device": self.device,
+        }
+
 
 def read_headers(texts: Sequence[str] | None) -> dict[str, str]:
     """Return what `--header NAME=VALUE` gives.
@@ -312,15 +372,15 @@ def reads_rows(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def takes_judging_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command every flag of `JudgingFlags`; it receives them as its keyword argument `flags`.
+def takes(
+    kind: type[JudgingFlags] | type[CritiqueFlags],
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command every flag of a class; it receives them as its keyword argument `flags`, and runs guarded.
 
     Typer reads flags from a function's signature, so the signature is put together here: the command's own
     parameters first, then one per field.
     """
-    own = list(inspect.signature(command, eval_str=True).parameters.values())
-    own = [parameter for parameter in own if parameter.name != "flags"]
-    hints = get_type_hints(JudgingFlags, include_extras=True)
+    hints = get_type_hints(kind, include_extras=True)
     shared = [
         inspect.Parameter(
             field.name,
@@ -328,16 +388,22 @@ def takes_judging_flags(command: Callable[..., None]) -> Callable[..., None]:
             annotation=hints[field.name],
             default=inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default,
         )
-        for field in dataclasses.fields(JudgingFlags)
+        for field in dataclasses.fields(kind)
     ]
 
-    @wraps(command)
-    def run(**values: Any) -> None:
-        flags = JudgingFlags(**{field.name: values.pop(field.name) for field in shared})
-        set_quiet(flags.quiet)
-        with guarded(), chatter_to_stderr():
-            command(**values, flags=dataclasses.replace(flags, input=[*map(settled, flags.input)]))
+    def give(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())
+        own = [parameter for parameter in own if parameter.name != "flags"]
 
-    run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in (*own, *shared)}
-    return reads_rows(run)
+        @wraps(command)
+        def run(**values: Any) -> None:
+            given = {parameter.name: values.pop(parameter.name) for parameter in shared}
+            set_quiet(given["quiet"])
+            with guarded(), chatter_to_stderr():
+                command(**values, flags=kind(**given))
+
+        run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in (*own, *shared)}
+        return reads_rows(run)
+
+    return give

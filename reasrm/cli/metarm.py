@@ -10,12 +10,20 @@ from reasrm.cli.console import finish, note, progress_bar
 from reasrm.cli.judging import StopNotice
 from reasrm.cli.summary import progress
 from reasrm.cli.training import describe_size, run_training
+from reasrm.tables import given_columns
 
 __all__ = ["run_metarm", "run_score"]
 
 
 def run_metarm(
-    config: Path, overrides: list[str], run_dir: Path | None, *, resume: bool, dry_run: bool, quiet: bool
+    config: Path,
+    overrides: list[str],
+    run_dir: Path | None,
+    *,
+    resume: bool,
+    dry_run: bool,
+    quiet: bool,
+    allow_other_server: bool,
 ) -> None:
     """Train a MetaRM, or say what that would do and need."""
 
@@ -27,7 +35,17 @@ def run_metarm(
 
         return stage, metarm_stage
 
-    run_training("metarm", opened, _describe, config, run_dir, resume, dry_run, quiet)
+    run_training(
+        "metarm",
+        opened,
+        _describe,
+        config,
+        run_dir,
+        resume,
+        dry_run,
+        quiet,
+        allow_other_server=allow_other_server,
+    )
 
 
 def _describe(plan: Mapping[str, Any]) -> None:
@@ -59,6 +77,7 @@ def run_score(
     output: Path,
     *,
     pairs: Sequence[Path],
+    columns: str | None,
     bonus_scale: Literal["published", "calibrated"] | None,
     limit: int | None,
     batch_size: int,
@@ -71,7 +90,7 @@ def run_score(
     from reasrm.training.metarm_critiques import critiques_of
     from reasrm.training.metarm_score import ScoreControl, open_metarm, score_file
 
-    rows = critiques_of(inputs, pairs, limit)
+    rows = critiques_of(inputs, pairs, limit, given_columns(columns))
     metarm = open_metarm(folder, device=device, dtype=dtype)
     with progress_bar("scoring", unit=" critiques,") as update:
         result = score_file(

@@ -27,22 +27,25 @@ class ScaleChoice(StrEnum):
 @flags.reads_rows
 def metarm_train(
     context: typer.Context,
-    config: Annotated[Path | None, typer.Option("--config", help="The stage's YAML file.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The stage's YAML file, or one that ships.")
+    ] = None,
     columns: flags.ColumnNames = None,
     overrides: flags.Overrides = None,
     run_dir: flags.RunDir = None,
     resume: flags.Resume = False,
     dry_run: flags.PlanOnly = False,
+    allow_other_server: flags.AllowOtherServer = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Train a MetaRM on judgments of rows with human critiques: it predicts what a critique is worth.
 
-    Also: accelerate launch train/metarm.py --config FILE. Give any critique a number by reasrm metarm score.
+    Also: accelerate launch -m reasrm metarm --config FILE. Give any critique a number by reasrm metarm score.
 
-    Example: reasrm metarm --config configs/sandbox/metarm.yaml --run-dir runs/metarm
+    Example: reasrm metarm --config sandbox/metarm --run-dir runs/metarm
     """
     if context.invoked_subcommand is not None:
-        if config or columns or overrides or run_dir or resume or dry_run:
+        if config or columns or overrides or run_dir or resume or dry_run or allow_other_server:
             raise typer.BadParameter(
                 "the flags of the stage mean nothing here; give the command's own", context
             )
@@ -54,7 +57,15 @@ def metarm_train(
         from reasrm.cli.metarm import run_metarm
 
         named = flags.as_override(columns, "data.columns")
-        run_metarm(config, [*(overrides or ()), *named], run_dir, resume=resume, dry_run=dry_run, quiet=quiet)
+        run_metarm(
+            config,
+            [*(overrides or ()), *named],
+            run_dir,
+            resume=resume,
+            dry_run=dry_run,
+            quiet=quiet,
+            allow_other_server=allow_other_server,
+        )
 
 
 @metarm_app.command("score")
@@ -67,6 +78,7 @@ def metarm_score(
         list[Path] | None,
         typer.Option("--pairs", help="The rows that were judged, where --input is what reasrm judge wrote."),
     ] = None,
+    columns: flags.ColumnNames = None,
     bonus_scale: Annotated[
         ScaleChoice | None, typer.Option(help="Also write what a right verdict would earn, on this scale.")
     ] = None,
@@ -95,6 +107,7 @@ def metarm_score(
             input,
             output,
             pairs=pairs or [],
+            columns=columns,
             bonus_scale=None if bonus_scale is None else bonus_scale.value,
             limit=limit,
             batch_size=batch_size,

@@ -94,7 +94,7 @@ def sandbox_judge(
 ) -> None:
     """Make a judge of the embedded world, as the one that `--judge sandbox` names was made.
 
-    Example: reasrm sandbox judge --config configs/sandbox/judge.yaml --work runs/judge --output my-judge
+    Example: reasrm sandbox judge --config sandbox/judge --work runs/judge --output my-judge
     """
     set_quiet(quiet)
     with guarded():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import orjson
 
 from reasrm.cli.console import note, print_summary
 from reasrm.cli.summary import progress
-from reasrm.config import nearest
+from reasrm.config import nearest, shipped_config, shipped_configs
 from reasrm.errors import ConfigError, InputError
 from reasrm.protocol.parsing import parse
 from reasrm.protocol.spec import JudgeSpec, builtin_specs, load_spec
@@ -26,36 +25,34 @@ SEPARATOR = "===="
 """A line of it and nothing else stands between two answers of a text file."""
 
 
-def _configs() -> dict[str, Path]:
-    """Return the files of configuration that ship, by their name below `configs/`."""
-    folder = Path(str(resources.files("reasrm").joinpath("configs")))
-    files = (path for path in folder.rglob("*") if path.suffix in (".yaml", ".json"))
-    return {path.relative_to(folder).as_posix(): path for path in sorted(files)}
-
-
 def show_configs(name: str | None) -> None:
     """List the configs with what each begins by saying, or print one as it is.
 
     Raises:
         ConfigError: No config has this name; the nearest one is named.
     """
-    known = _configs()
+    known = shipped_configs()
     if name is None:
         for config, path in known.items():
             print(f"{config}: {_first_sentence(path)}" if path.suffix == ".yaml" else config)
         print_summary({"command": "configs", "configs": list(known)})
         return
-    wanted = name.removeprefix("configs/")
-    found = wanted if wanted in known else f"{wanted}.yaml"
-    if found not in known:
-        guess = nearest(found, known)
+    found = shipped_config(name)
+    if found is None:
+        guess = nearest(name.removeprefix("configs/"), known)
         raise ConfigError(
             f"no config {name!r}",
             remedy=f"did you mean {guess!r}?" if guess else "reasrm configs lists them",
         )
-    text = known[found].read_text(encoding="utf-8")
+    text = found.read_text(encoding="utf-8")
     print(text, end="" if text.endswith("\n") else "\n")
-    print_summary({"command": "configs", "config": found, "text": text})
+    print_summary(
+        {
+            "command": "configs",
+            "config": next(key for key, path in known.items() if path == found),
+            "text": text,
+        }
+    )
 
 
 def _first_sentence(path: Path) -> str:
@@ -74,7 +71,7 @@ def copy_configs(folder: Path) -> None:
     """
     if folder.exists():
         raise ConfigError("exists already", place=str(folder), remedy="choose another --copy, or remove it")
-    known = _configs()
+    known = shipped_configs()
     for name, path in known.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from reasrm.cli.console import finish, note, print_summary
 from reasrm.cli.summary import progress
-from reasrm.errors import ConfigError
+from reasrm.errors import ConfigError, InputError
 from reasrm.files import replacing
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.look import AskedPrompt, AskedRun, JudgedRow, find_judged, join_inputs, judged_file
@@ -75,7 +75,13 @@ def run_show(
         print_summary(summary)
         return
     lines = list(find_judged(path, kinds, ids, limit))
-    shown = join_inputs(lines, rows) if rows is not None else [JudgedRow(line) for line in lines]
+    try:
+        shown = [JudgedRow(line) for line in lines] if rows is None else join_inputs(lines, rows)
+    except InputError as error:
+        if inputs or prompt:
+            raise
+        note(f"the rows that were judged cannot be read any more: {error}")
+        shown = [JudgedRow(line) for line in lines]
     prompts: Counter[str] = Counter()
     for judged in shown:
         asked = list(run.prompts(judged)) if prompt and run is not None else []

@@ -72,6 +72,7 @@ def run_training(
     resume: bool,
     dry_run: bool,
     quiet: bool,
+    **options: Any,
 ) -> dict[str, Any]:
     """Run a stage, or plan it; print its summary and return it. A signal ends it with the signal's exit code.
 
@@ -84,6 +85,7 @@ def run_training(
         resume: Go on from the last checkpoint.
         dry_run: Plan.
         quiet: Say nothing on stderr.
+        options: Of this stage's `train` alone.
     """
     stop = Stop(say=note)
     with _speaking(verb, config, run_dir, quiet) as (folder, finish), stop.watching():
@@ -95,7 +97,9 @@ def run_training(
                 summary = module.plan(setup, module.encode_data(setup, listener))
                 describe(summary)
             else:
-                summary = module.train(stage, str(config), folder, resume=resume, listener=listener)
+                summary = module.train(
+                    stage, str(config), folder, resume=resume, listener=listener, **options
+                )
         said = {"command": verb, "output": None if dry_run else str(folder), **summary}
         if "steps" in summary:
             total = None if summary.get("interrupted") else summary["steps"]

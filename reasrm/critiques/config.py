@@ -6,11 +6,11 @@ The section names only; `reasrm.scorers.critiques` builds what it names.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from reasrm.config import Config
+from reasrm.config import ANSWERED_ALIKE, EndpointSection
 from reasrm.critiques.scores import Repeats
 
 __all__ = ["CritiqueSection"]
@@ -18,8 +18,8 @@ __all__ = ["CritiqueSection"]
 _EMBEDDED = ("token_embeddings", "sentence_encoder")
 
 
-class CritiqueSection(Config):
-    """How a judge's critique is scored against a reference critique.
+class CritiqueSection(EndpointSection):
+    """How a judge's critique is scored against a reference critique; its model may be behind an endpoint.
 
     Args:
         extractor: Who reads core arguments from text: word rules, the sandbox's clauses, or a model.
@@ -53,6 +53,10 @@ class CritiqueSection(Config):
         """Whether a backend is needed."""
         return "model" in (self.extractor, self.similarity)
 
+    def meaning(self) -> dict[str, Any]:
+        """Return what was said that decides the scores, as JSON."""
+        return self.model_dump(mode="json", exclude={"cache", *ANSWERED_ALIKE}, exclude_none=True)
+
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
         needs_encoder = self.similarity in _EMBEDDED
@@ -75,6 +79,11 @@ class CritiqueSection(Config):
             raise ValueError("'max_tokens' limits a model's replies, and no model is asked")
         if self.cache is not None and not self.asks_model:
             raise ValueError("'cache' keeps a model's replies, and no model is asked")
+        unusual = self.unusual_options()
+        if unusual and not (self.model or "").startswith("openai:"):
+            raise ValueError(
+                f"{unusual[0]!r} is of an endpoint, and 'model' names none; write openai:MODEL@URL"
+            )
         if self.extractor == "sandbox" and self.repeats == "zero":
             raise ValueError("the sandbox's clauses are a set, so 'repeats: zero' would never apply")
         return self

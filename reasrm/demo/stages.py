@@ -14,11 +14,11 @@ import yaml
 from reasrm.cli.console import judging_progress, progress_bar
 from reasrm.cli.distill import distilling_progress, open_setup
 from reasrm.demo.config import DemoConfig, RLConfig
-from reasrm.distillation.ledger import KEPT
 from reasrm.distillation.run import Control, distil
 from reasrm.evaluation.run import evaluate
 from reasrm.evaluation.suites import get_suite
 from reasrm.files import replacing, write_json_atomic
+from reasrm.generation.ledger import KEPT
 from reasrm.generation.run import RunControl
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge

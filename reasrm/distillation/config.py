@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from reasrm.config import Config
+from reasrm.config import Config, EndpointSection
 from reasrm.generation.resolve import BackendOptions
 from reasrm.tables import ColumnMap
 
@@ -22,7 +22,7 @@ Thinking = Literal["leave_out", "prepend"]
 PricePair = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
 
 
-class TeacherSection(Config):
+class TeacherSection(EndpointSection):
     """A teacher: any judge that `reasrm judge` takes, or `scripted`, the teacher of the embedded world.
 
     Args:
@@ -31,12 +31,6 @@ class TeacherSection(Config):
         temperature: Default: the spec's.
         top_p: Default: the spec's.
         max_tokens: Default: the spec's.
-        concurrency: Requests in flight (endpoint).
-        timeout_s: Most seconds for a whole answer (endpoint).
-        attempts: Most calls per request (endpoint).
-        headers: Name → value, sent with every call and kept secret; `env:NAME` reads the environment (endpoint).
-        extra_body: Fields of every request besides ours (endpoint).
-        follow_redirects: Ask another host it redirects to, without key and headers (endpoint).
         backend: What runs a folder or hub id.
         batch_size: Prompts per forward pass (hf).
         dtype: auto, float32, bfloat16 or float16.
@@ -53,12 +47,6 @@ class TeacherSection(Config):
     temperature: float | None = Field(default=None, ge=0)
     top_p: float | None = Field(default=None, gt=0, le=1)
     max_tokens: int | None = Field(default=None, gt=0)
-    concurrency: int = Field(default=16, gt=0)
-    timeout_s: float = Field(default=600.0, gt=0)
-    attempts: int = Field(default=5, gt=0)
-    headers: Any = None  # checked where no message shows a value
-    extra_body: dict[str, Any] | None = None
-    follow_redirects: bool = False
     backend: Literal["hf", "vllm"] = "hf"
     batch_size: int = Field(default=8, gt=0)
     dtype: str = "auto"

@@ -14,7 +14,7 @@ from reasrm.durable.lock import OutputLock
 from reasrm.durable.log import read_records
 from reasrm.durable.manifest import IdentityMismatch, read_manifest
 from reasrm.durable.map import DurableMap, ResumeState
-from reasrm.durable.resume import check_all_done, start_journal
+from reasrm.durable.resume import check_all_done, rows_of, start_journal
 from reasrm.durable.signals import DrainExpired, Interruption
 
 __all__ = [
@@ -31,5 +31,6 @@ __all__ = [
     "hash_id",
     "read_manifest",
     "read_records",
+    "rows_of",
     "start_journal",
 ]

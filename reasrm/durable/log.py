@@ -19,7 +19,7 @@ import orjson
 from reasrm.errors import EnvironmentProblem, InputError, InternalError
 from reasrm.jsonl import dumps
 
-__all__ = ["AppendLog", "read_records", "row_of", "seal", "unseal"]
+__all__ = ["AppendLog", "damaged", "read_records", "row_of", "seal", "unseal"]
 
 SYNC_RECORDS = 64
 SYNC_S = 1.0
@@ -67,12 +67,17 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
                 return
             record = unseal(line)
             if record is None:
-                raise InputError(
-                    "the record is damaged or was edited (its crc32 does not fit)",
-                    place=f"{path.name}:{number}",
-                    remedy="run the command that wrote the file again; it repairs the file",
-                )
+                raise damaged(path.name, number)
             yield record
+
+
+def damaged(name: str, number: int) -> InputError:
+    """Return the error for a line of a log that is not what was written."""
+    return InputError(
+        "the record is damaged or was edited (its crc32 does not fit)",
+        place=f"{name}:{number}",
+        remedy="run the command that wrote the file again; it repairs the file",
+    )
 
 
 class AppendLog:

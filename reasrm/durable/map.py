@@ -20,7 +20,7 @@ from reasrm.durable.paths import check_output
 from reasrm.durable.recovery import recover, retire
 from reasrm.errors import ConfigError, InternalError
 from reasrm.files import fsync_directory, write_json_atomic
-from reasrm.pipes import is_spooled
+from reasrm.pipes import pipe_name
 
 __all__ = ["DurableMap", "ResumeState"]
 
@@ -67,7 +67,7 @@ class DurableMap:
     def __init__(self, output: Path, *, inputs: Sequence[Path] = (), kind: str = "judge") -> None:
         self.kind = kind
         self._paths = check_output(output, inputs)
-        self._piped = [path.name for path in inputs if is_spooled(path)]
+        self._piped = [name for path in inputs if (name := pipe_name(path)) is not None]
         self._lock = OutputLock(self._paths.lock)
         self._guard = threading.Lock()
         self._log: AppendLog | None = None

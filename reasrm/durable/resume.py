@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from reasrm.durable.manifest import IdentityMismatch
 from reasrm.durable.map import DurableMap, ResumeState
 from reasrm.errors import ConfigError, InputError
 
-__all__ = ["check_all_done", "start_journal"]
+__all__ = ["check_all_done", "rows_of", "start_journal"]
 
 
 def check_all_done(paths: Sequence[Path], counted: int, done: int) -> None:
@@ -30,6 +30,15 @@ def check_all_done(paths: Sequence[Path], counted: int, done: int) -> None:
         )
 
 
+def rows_of(items: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, str]]:
+    """Yield id and digest (hex) of each row once, from those of its judgments, which stand side by side."""
+    last: tuple[str, bytes] | None = None
+    for item in items:
+        if item != last:
+            yield item[0], item[1].hex()
+        last = item
+
+
 def start_journal(
     journal: DurableMap,
     identity: Mapping[str, Any],
@@ -37,7 +46,7 @@ def start_journal(
     *,
     restart: bool,
     retry_errors: bool,
-    strict: bool,
+    strict: bool = False,
 ) -> ResumeState:
     """Start a journal. A changed input is taken over if every row with a record is still there, unchanged.
 

@@ -6,32 +6,36 @@ A and B in the row's own order, that of a judgment in the order that its judge w
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from reasrm.durable import DuplicateCheck, hash_id
-from reasrm.errors import InputError, RowError
+from reasrm.errors import ConfigError, InputError, RowError
+from reasrm.hashing import joined_digest
 from reasrm.judged import judgment_id, read_judgments
 from reasrm.judging.inputs import JudgeInput
 from reasrm.protocol.grammar import Grammar
 from reasrm.protocol.spec import load_spec
 from reasrm.protocol.thinking import after_thinking
 from reasrm.records import Comparison, CoreArgument, Critique, Order, PreferencePair, Row
-from reasrm.sources import detect, fields, get
-from reasrm.sources.base import Source
-from reasrm.tables import RawRow, content_sha256, read_rows
+from reasrm.sources import fields
+from reasrm.tables import Columns, RawRow, content_sha256, read_rows
 
+_LOG = logging.getLogger("reasrm")
 __all__ = [
     "FileScan",
     "Writer",
     "Written",
     "arguments_json",
-    "extracted",
-    "is_extracted",
+    "check_references",
     "is_judged",
+    "reference_of",
+    "reference_rows",
     "scan",
+    "with_reference",
     "written",
 ]
 
@@ -122,7 +126,7 @@ def is_judged(path: Path) -> bool:
     return "judgments" in (_first_row(path) or {})
 
 
-def scan(path: Path, source: str, name: str) -> FileScan:
+def scan(path: Path, source: str, name: str, columns: Columns | None = None) -> FileScan:
     """Read a whole file once, count, and refuse it if ids repeat.
 
     Raises:
@@ -130,7 +134,7 @@ def scan(path: Path, source: str, name: str) -> FileScan:
     """
     found = FileScan(sha256=content_sha256(path))
     place = ""
-    for item in written(path, source, name):
+    for item in written(path, source, name, columns):
         found.num_items += 1
         found.num_invalid += item.error is not None
         found.num_critiques += item.critique is not None
@@ -141,7 +145,8 @@ def scan(path: Path, source: str, name: str) -> FileScan:
         place = item.place
     repeated = found._ids.repeated_hashes()
     if repeated:
-        first = next(item for item in written(path, source, name) if hash_id(item.id) in repeated)
+        items = written(path, source, name, columns)
+        first = next(item for item in items if hash_id(item.id) in repeated)
         raise InputError(
             f"{len(repeated)} ids repeat, {first.id!r} for instance",
             place=first.place,
@@ -156,25 +161,42 @@ def scan(path: Path, source: str, name: str) -> FileScan:
     return found
 
 
-def written(path: Path, source: str, name: str) -> Iterator[Written]:
+def written(path: Path, source: str, name: str, columns: Columns | None = None) -> Iterator[Written]:
     """Yield every critique of a file, and every row and judgment without one.
 
     Args:
-        path: JSONL, gzipped JSONL or JSON.
+        path: Rows of any kind.
         source: The schema of rows that are not judged, or `auto`.
         name: The field that holds the critique, of the row or of each judgment.
+        columns: Field → the column that holds it, in rows that are not judged.
+
+    Raises:
+        ConfigError: Columns are named, and the rows are judged.
     """
-    yield from _of_judged(path, name) if is_judged(path) else _of_rows(path, source, name)
+    if not is_judged(path):
+        own = {} if name == "critique" else {"critique": name}
+        yield from _of_rows(path, source, {**own, **(columns or {})})
+        return
+    _refuse_columns(columns, path, "judged rows")
+    yield from _of_judged(path, name)
 
 
-def is_extracted(path: Path) -> bool:
+def _refuse_columns(columns: Columns | None, path: Path, what: str) -> None:
+    """Raise `ConfigError` if columns are named for a file of our own."""
+    if columns:
+        raise ConfigError(
+            f"holds {what}, which have columns of their own", place=str(path), remedy="leave --columns out"
+        )
+
+
+def _is_extracted(path: Path) -> bool:
     """Tell whether a file's first readable row is what `reasrm critiques extract` writes of a row."""
     first = _first_row(path) or {}
     return "arguments" in first and "prompt" not in first
 
 
-def extracted(path: Path) -> Iterator[tuple[str, Comparison]]:
-    """Yield id and comparison, its responses empty, of each line of extracted core arguments.
+def _extracted(path: Path) -> Iterator[Written]:
+    """Yield each line of extracted core arguments, the responses of its comparison empty.
 
     Raises:
         RowError: A line is none. References are evidence: none is skipped.
@@ -186,12 +208,76 @@ def extracted(path: Path) -> Iterator[tuple[str, Comparison]]:
         critique = fields.shared({"critique": {"arguments": raw.data.get("arguments")}}, raw.place)[
             "critique"
         ]
-        yield row_id, Comparison(id=row_id, prompt=(), response_a="", response_b="", critique=critique)
+        shown = Comparison(id=row_id, prompt=(), response_a="", response_b="")
+        yield Written(row_id, raw.place, raw.digest, shown, critique)
 
 
 def arguments_json(arguments: Sequence[CoreArgument]) -> list[dict[str, Any]]:
     """Return core arguments as `interface.md` writes them."""
     return [{"about": a.about, "stance": a.stance, "text": a.text, "fatal": a.fatal} for a in arguments]
+
+
+def reference_of(own: Mapping[str, Written], row: str) -> Comparison | None:
+    """Return a row with its reference critique, in its own order."""
+    found = own.get(row)
+    return replace(found.comparison, critique=found.critique) if found and found.comparison else None
+
+
+def reference_rows(path: Path, source: str, columns: Columns | None) -> dict[str, Written]:
+    """Return the rows that have a reference critique, by id, in their own order.
+
+    Raises:
+        ConfigError: Columns are named, and the file has columns of its own.
+        InputError: A row cannot be read (references are evidence: none is skipped), or not one has a critique.
+    """
+    if _is_extracted(path):
+        _refuse_columns(columns, path, "extracted arguments")
+        return {item.id: item for item in _extracted(path)}
+    rows: dict[str, Written] = {}
+    for item in written(path, source, "critique", columns):
+        if item.error is not None:
+            raise item.error
+        if item.comparison is not None and item.critique is not None:
+            rows[item.id] = item
+    if not rows:
+        raise InputError(
+            "no row has a reference critique", place=str(path), remedy="give rows with a field 'critique'"
+        )
+    return rows
+
+
+def check_references(own: Mapping[str, Written], judged: Path, name: str, reference: Path) -> None:
+    """Refuse references of other rows, and warn of those whose responses may stand the other way round.
+
+    Raises:
+        InputError: They name no judged row.
+    """
+    known = others = 0
+    example = ""
+    for item in written(judged, "auto", name):
+        row = reference_of(own, item.judgment.row) if item.judgment else None
+        if item.judgment is None or row is None:
+            continue
+        known += 1
+        target = row.target.winner if row.target else None
+        if target and item.judgment.label and target != item.judgment.label:
+            others, example = others + 1, example or row.id
+    if not known:
+        raise InputError(
+            "names no judged row", place=str(reference), remedy="give the rows that were judged, by id"
+        )
+    if others:
+        _LOG.warning(
+            "%s: %d of %d judgments are of rows with another label here, %r for instance; critiques are compared "
+            "as if the responses stood in the order that was judged",
+            *(reference, others, known, example),
+        )
+
+
+def with_reference(item: Written, own: Mapping[str, Written]) -> Written:
+    """Return a judgment whose digest changes when its row's reference does, too."""
+    reference = own.get(item.judgment.row) if item.judgment else None
+    return item if reference is None else item._replace(digest=joined_digest(item.digest, reference.digest))
 
 
 def _of_judged(path: Path, name: str) -> Iterator[Written]:
@@ -236,8 +322,8 @@ def _judgments(row: Mapping[str, Any], raw: RawRow, name: str, grammar: Grammar)
         yield Written(own_id, place, raw.digest, shown, critique, writer)
 
 
-def _of_rows(path: Path, source: str, name: str) -> Iterator[Written]:
-    rows = JudgeInput([path], source=_with_field(path, source, name))
+def _of_rows(path: Path, source: str, columns: Columns) -> Iterator[Written]:
+    rows = JudgeInput([path], source=source, columns=columns)
     rows.scan()
     for item in rows:
         if item.row is None:
@@ -251,15 +337,6 @@ def _of_rows(path: Path, source: str, name: str) -> Iterator[Written]:
         critique = item.row.critique
         has = critique is not None and (critique.arguments or (critique.text or "").strip())
         yield Written(item.id, item.place, item.digest, own, critique if has else None)
-
-
-def _with_field(path: Path, source: str, name: str) -> str | Source:
-    """Return the schema, its critique read from another column where one is named."""
-    if name == "critique":
-        return source
-    first = _first_row(path)
-    chosen = get(source) if source != "auto" else None if first is None else detect(first, str(path))
-    return source if chosen is None else chosen.configured({}, {"critique": name})
 
 
 def _pair(row: Row) -> Comparison | None:

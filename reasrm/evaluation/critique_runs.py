@@ -6,9 +6,8 @@ A finished critique is one durable line of `OUT`; what could not be had, and row
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,25 +18,34 @@ from typing import Any, TypeAlias
 from reasrm import __version__
 from reasrm.critiques import CritiqueCase, CritiqueScorer, CritiqueScores, CritiqueText, Extractor, References
 from reasrm.critiques.cases import Arguments
-from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState, check_all_done
+from reasrm.durable import (
+    DrainExpired,
+    DurableMap,
+    Interruption,
+    ResumeState,
+    check_all_done,
+    rows_of,
+    start_journal,
+)
 from reasrm.errors import InputError
 from reasrm.evaluation.critique_rows import (
     FileScan,
     Written,
     arguments_json,
-    extracted,
-    is_extracted,
+    check_references,
     is_judged,
+    reference_of,
+    reference_rows,
     scan,
+    with_reference,
     written,
 )
 from reasrm.generation.base import Backend, keep_provenance
 from reasrm.metrics.critiques import CritiqueOutcome, critique_metrics
-from reasrm.records import Comparison, Critique, Order
+from reasrm.records import Critique, Order
 from reasrm.scorers.asking import Failure
-from reasrm.tables import content_sha256
+from reasrm.tables import Columns, content_sha256
 
-_LOG = logging.getLogger("reasrm")
 __all__ = ["Control", "FileReader", "Result", "extract_file", "score_file"]
 
 FileReader: TypeAlias = Callable[[Sequence[CritiqueText]], Sequence[Arguments | Failure | None]]
@@ -104,6 +112,7 @@ def extract_file(
     *,
     source: str = "auto",
     name: str = "critique",
+    columns: Columns | None = None,
     identity: Mapping[str, Any],
     control: Control,
 ) -> Result:
@@ -115,6 +124,7 @@ def extract_file(
         read: Reads texts. A critique that lists its arguments is taken as it is.
         source: The schema of rows that are not judged.
         name: The field that holds the critique.
+        columns: Field → the column that holds it, in rows that are not judged.
         identity: What decides how a text is read; must be equal for a run to be continued.
         control: What happens to earlier output, and who is told what.
 
@@ -125,11 +135,15 @@ def extract_file(
         LockedError: Another process writes this output.
     """
     with DurableMap(output, inputs=[path], kind="critiques extract") as journal:
-        found = scan(path, source, name)
+        found = scan(path, source, name, columns)
         if control.on_scan is not None:
             control.on_scan(found)
-        whole = {"input_sha256": found.sha256, "source": source, "field": name, **identity}
-        items = (item for item in written(path, source, name) if item.error or item.critique)
+        whole = {"input_sha256": found.sha256, "source": source, "field": name, **_named(columns), **identity}
+
+        def items() -> Iterator[Written]:
+            every = written(path, source, name, columns)
+            return (item for item in every if item.error or item.critique)
+
         total = found.num_critiques + found.num_invalid
         signum = _run(journal, whole, items, total, partial(_read_all, read=read), control)
         counts = {
@@ -157,6 +171,7 @@ def score_file(
     *,
     source: str = "auto",
     name: str = "critique",
+    columns: Columns | None = None,
     least_f1: float,
     identity: Mapping[str, Any],
     control: Control,
@@ -174,6 +189,7 @@ def score_file(
         extract: Reads reference critiques, as `score` reads the others.
         source: The schema of the reference rows.
         name: The field of a judgment that holds its critique.
+        columns: Field → the column that holds it, in the reference rows.
         least_f1: A right verdict whose critique has a lower F1 is inconsistent.
         identity: What decides the scores; must be equal for a run to be continued.
         control: What happens to earlier output, and who is told what.
@@ -192,16 +208,20 @@ def score_file(
         found = scan(judged, "auto", name)
         if control.on_scan is not None:
             control.on_scan(found)
-        own = _own_rows(reference, source)
-        _check_reference(own, judged, name, reference)
+        own = reference_rows(reference, source, columns)
+        check_references(own, judged, name, reference)
         whole = {
-            "input_sha256": found.sha256,
-            "reference_sha256": content_sha256(reference),
+            "input_sha256": [found.sha256, content_sha256(reference)],
             "source": source,
             "field": name,
+            **_named(columns),
             **identity,
         }
-        items = (item for item in written(judged, "auto", name) if item.error or item.judgment)
+
+        def items() -> Iterator[Written]:
+            every = written(judged, "auto", name)
+            return (with_reference(item, own) for item in every if item.error or item.judgment)
+
         total = found.num_judgments + found.num_invalid
         handle = partial(_score_all, own=own, score=score, references=References(extract))
         signum = _run(journal, whole, items, total, handle, control)
@@ -224,14 +244,20 @@ def score_file(
 def _run(
     journal: DurableMap,
     identity: Mapping[str, Any],
-    items: Iterable[Written],
+    items: Callable[[], Iterator[Written]],
     total: int,
     handle: Callable[[Sequence[Written]], Sequence[_Line]],
     control: Control,
 ) -> int | None:
     """Handle what no earlier run finished, a batch at a time; return the signal that stopped it, or None."""
     whole = {**identity, "reasrm": __version__}
-    resume = journal.start(whole, restart=control.restart, retry_errors=control.retry_errors)
+    resume = start_journal(
+        journal,
+        whole,
+        lambda: rows_of((item.judgment.row if item.judgment else item.id, item.digest) for item in items()),
+        restart=control.restart,
+        retry_errors=control.retry_errors,
+    )
     if control.model is not None:
         allow_other = control.allow_other_server
         resume = keep_provenance(control.model, journal, resume, name="critic", allow_other=allow_other)
@@ -244,7 +270,7 @@ def _run(
 
     report()
     with Interruption(control.drain_s, control.on_stop) as interruption, suppress(DrainExpired):
-        todo = (item for item in items if not journal.done(item.id))
+        todo = (item for item in items() if not journal.done(item.id))
         while not interruption.stopping and (batch := list(islice(todo, control.batch))):
             readable = [item for item in batch if item.error is None]
             for item in batch:
@@ -260,6 +286,10 @@ def _run(
     if not interruption.stopping:
         check_all_done([journal.output], total, min(done, total))
     return interruption.signum
+
+
+def _named(columns: Columns | None) -> dict[str, Any]:
+    return {"columns": dict(columns)} if columns else {}
 
 
 def _fail(journal: DurableMap, item: Written, code: str, message: str, attempts: int) -> None:
@@ -293,13 +323,13 @@ def _read_all(batch: Sequence[Written], read: FileReader) -> list[_Line]:
 
 
 def _score_all(
-    batch: Sequence[Written], own: Mapping[str, Comparison], score: CritiqueScorer, references: References
+    batch: Sequence[Written], own: Mapping[str, Written], score: CritiqueScorer, references: References
 ) -> list[_Line]:
     """Return a line of scores for each judgment, or why it abstains, or that a call failed."""
     cases: dict[int, CritiqueCase] = {}
     lines: dict[int, _Line] = {}
     for n, item in enumerate(batch):
-        row = None if item.judgment is None else own.get(item.judgment.row)
+        row = None if item.judgment is None else reference_of(own, item.judgment.row)
         if item.judgment is None or row is None:
             lines[n] = _line(item, None, "no_reference")
         elif not item.judgment.is_written:
@@ -331,55 +361,6 @@ def _line(item: Written, scores: CritiqueScores | None, abstained: str | None) -
         "abstained": abstained,
         "scores": None if scores is None else scores.numbers(),
     }
-
-
-def _own_rows(path: Path, source: str) -> dict[str, Comparison]:
-    """Return the rows that have a reference critique, by id, in their own order.
-
-    Raises:
-        InputError: A row cannot be read (references are evidence: none is skipped), or not one has a critique.
-    """
-    if is_extracted(path):
-        return dict(extracted(path))
-    rows: dict[str, Comparison] = {}
-    for item in written(path, source, "critique"):
-        if item.error is not None:
-            raise item.error
-        if item.comparison is not None and item.critique is not None:
-            rows[item.id] = replace(item.comparison, critique=item.critique)
-    if not rows:
-        raise InputError(
-            "no row has a reference critique", place=str(path), remedy="give rows with a field 'critique'"
-        )
-    return rows
-
-
-def _check_reference(own: Mapping[str, Comparison], judged: Path, name: str, reference: Path) -> None:
-    """Refuse references of other rows, and warn of those whose responses may stand the other way round.
-
-    Raises:
-        InputError: They name no judged row.
-    """
-    known = others = 0
-    example = ""
-    for item in written(judged, "auto", name):
-        row = own.get(item.judgment.row) if item.judgment else None
-        if item.judgment is None or row is None:
-            continue
-        known += 1
-        target = row.target.winner if row.target else None
-        if target and item.judgment.label and target != item.judgment.label:
-            others, example = others + 1, example or row.id
-    if not known:
-        raise InputError(
-            "names no judged row", place=str(reference), remedy="give the rows that were judged, by id"
-        )
-    if others:
-        _LOG.warning(
-            "%s: %d of %d judgments are of rows with another label here, %r for instance; critiques are compared "
-            "as if the responses stood in the order that was judged",
-            *(reference, others, known, example),
-        )
 
 
 def _outcomes(journal: DurableMap) -> Iterator[CritiqueOutcome]:

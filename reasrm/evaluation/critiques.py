@@ -21,6 +21,7 @@ from pydantic import Field
 from reasrm.critiques import CritiqueCase, CritiqueScorer, CritiqueScores, CritiqueSection
 from reasrm.durable import read_records
 from reasrm.files import replacing
+from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
 from reasrm.judged import JudgedRow, read_judged
 from reasrm.judging.inputs import JudgeInput
@@ -105,7 +106,11 @@ def opened_scorer(section: CritiqueEvaluation, replies: Path | None) -> Iterator
     if section.asks_model and section.cache is None:
         section = section.model_copy(update={"cache": replies})
     with ExitStack() as stack:
-        score = build_critique_scorer(section, lambda name: stack.enter_context(closing(open_backend(name))))
+
+        def opened(name: str, **options: Any) -> Backend:
+            return stack.enter_context(closing(open_backend(name, **options)))
+
+        score = build_critique_scorer(section, opened)
         stack.callback(score.close)
         yield score
 
@@ -155,7 +160,7 @@ def measure_critiques(
         metrics=critique_metrics(outcomes, least_f1=section.least_f1, seed=seed),
         subsets=critique_subsets(outcomes, least_f1=section.least_f1, seed=seed),
         policy={
-            **section.model_dump(mode="json", exclude={"cache"}, exclude_none=True),
+            **section.meaning(),
             "num_references": len({outcome.row for outcome in outcomes}),
             "num_judgments": len(outcomes),
             "num_scored": sum(outcome.scores is not None for outcome in outcomes),

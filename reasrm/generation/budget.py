@@ -78,11 +78,18 @@ class Budget:
         prices: Who is asked → price.
         money: Most money, in the currency of the prices.
         tokens: Most prompt and completion tokens.
+
+    Raises:
+        ConfigError: The money is below 0, or no number.
     """
 
     prices: Mapping[str, Price] = field(default_factory=dict)
     money: float | None = None
     tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.money is not None and not self.money >= 0:
+            raise ConfigError(f"the budget is {self.money}", remedy="give an amount of money, 0 or more")
 
 
 @dataclass(slots=True)

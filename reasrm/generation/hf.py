@@ -281,6 +281,7 @@ def sample_ids(
     *,
     stop_ids: Set[int],
     pad_id: int | None,
+    in_step: bool | None = None,
 ) -> list[list[int]]:
     """Complete prompts in one batch and return what was generated, which may go on after the end.
 
@@ -290,6 +291,8 @@ def sample_ids(
         sampling: How to sample each.
         stop_ids: Ids at which a row ends.
         pad_id: What rows are filled with.
+        in_step: Whether all processes do as many forward passes as the longest needs, as sharded weights want it;
+            None: transformers looks whether the model is the wrapper that shards.
     """
     input_ids, mask = _pad(prompts, pad_id, model.device, left=True)
     width = input_ids.shape[1]
@@ -308,6 +311,7 @@ def sample_ids(
             generation_config=greedy,
             logits_processor=LogitsProcessorList([SeededSampler(sampling, input_ids.device)]),
             stopping_criteria=StoppingCriteriaList([RowLimits(width, limits, input_ids.device)]),
+            synced_gpus=in_step,
         )
     rows: list[list[int]] = output[:, width:].tolist()
     return rows

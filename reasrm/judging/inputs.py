@@ -15,13 +15,14 @@ from typing import Any, Literal, NamedTuple
 
 from reasrm.durable import DuplicateCheck, hash_id
 from reasrm.errors import ConfigError, InputError, RowError
+from reasrm.files import display_name
 from reasrm.hashing import digest
 from reasrm.judging.aggregate import label_of, rule_status
-from reasrm.pipes import settled
+from reasrm.pipes import as_typed, settled
 from reasrm.records import Order, Recorded, Row, RowStatus
 from reasrm.sources import Source, read_file
 from reasrm.sources.rubric_lines import Rubrics
-from reasrm.tables import Columns, TruncatedInput, content_sha256
+from reasrm.tables import Columns, TruncatedInput, content_sha256, told_apart
 
 __all__ = ["InputRow", "JudgeInput", "Scan"]
 
@@ -153,7 +154,7 @@ class JudgeInput:
     def described(self, scan: Scan) -> list[dict[str, str]]:
         """Return path and SHA-256 of each file, as results name them."""
         return [
-            {"path": str(path), "sha256": sha256}
+            {"path": as_typed(str(path)), "sha256": sha256}
             for path, sha256 in zip(self.paths, scan.sha256, strict=True)
         ]
 
@@ -241,9 +242,7 @@ class JudgeInput:
 
         Places name the file alone, or its folder too where two files have the same name.
         """
-        same_names = len({path.name for path in self.paths}) < len(self.paths)
-        for path in self.paths:
-            folder = f"{path.parent}/" if same_names else ""
+        for path, folder in told_apart(self.paths):
             items = read_file(path, self._source, columns=self._columns, coerce_scalars=self._coerce_scalars)
             try:
                 for item in items:
@@ -257,7 +256,7 @@ class JudgeInput:
                 error = RowError(
                     cut.message, code="truncated_input", place=cut.place or str(path), remedy=cut.remedy
                 )
-                place = f"{folder}{path.name}:end"
+                place = f"{folder}{display_name(path)}:end"
                 yield _RawRow(None, f"line:{place}", place, b"", None, error, False)
 
     def _enrich(self, row: Row) -> Row:

@@ -22,6 +22,7 @@ __all__ = [
     "MenuEntry",
     "PhraseGrammar",
     "RankingGrammar",
+    "RubricGrammar",
     "ScoreGrammar",
     "fold_word",
 ]
@@ -167,6 +168,32 @@ class RankingGrammar(_Sectioned):
     maximum: float = 5
 
 
+class RubricGrammar(_Sectioned):
+    """One list of criteria, as `Rubric.read` knows them: what a rubric writer answers.
+
+    Args:
+        minimum: Fewest criteria.
+        maximum: Most criteria.
+        longest: Most words of a criterion.
+        kinds: Kinds that a criterion may have.
+    """
+
+    kind: Literal["rubric"] = "rubric"
+    minimum: int = Field(default=1, ge=1)
+    maximum: int = Field(default=12, ge=1)
+    longest: int = Field(default=40, ge=1)
+    kinds: tuple[Literal["hard_rule", "principle"], ...] = Field(
+        default=("hard_rule", "principle"), min_length=1
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RubricGrammar:
+        if self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum} is above maximum {self.maximum}")
+        return self
+
+
 Grammar = Annotated[
-    MarkedGrammar | PhraseGrammar | ScoreGrammar | RankingGrammar, Field(discriminator="kind")
+    MarkedGrammar | PhraseGrammar | ScoreGrammar | RankingGrammar | RubricGrammar,
+    Field(discriminator="kind"),
 ]

@@ -34,10 +34,12 @@ from reasrm.protocol.grammar import (
     MenuEntry,
     PhraseGrammar,
     RankingGrammar,
+    RubricGrammar,
     ScoreGrammar,
     fold_word,
 )
 from reasrm.protocol.ranking import read_ranking
+from reasrm.protocol.rubric_lists import read_rubric
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.protocol.thinking import after_thinking, any_of, begins_with_thinking
 from reasrm.protocol.upstream import read_upstream, upstream_rule
@@ -97,6 +99,8 @@ def parse(
         )
     if policy == "upstream" and completion.credited is not None:
         return _admit(spec, _as_credited(base, completion.credited))
+    if spec.protocol == "rubric" and (completion.decision is not None or completion.scores is not None):
+        return replace(base, detail="a recorded verdict is no rubric")
     if completion.decision is not None:
         return _admit(spec, replace(base, status=ParseStatus.OK, verdict=completion.decision))
     if completion.scores is not None:
@@ -107,7 +111,7 @@ def parse(
     if not completion.text.strip():
         return replace(base, detail=completion.error or "the completion is empty")
     normal = normalise(completion.text)
-    answer = after_thinking(grammar, normal, thinking_open=completion.thinking_open)
+    answer, written = after_thinking(grammar, normal, thinking_open=completion.thinking_open), ""
     if answer is not None:
         disguised = begins_with_thinking(grammar, normal) and not begins_with_thinking(
             grammar, completion.text
@@ -124,6 +128,8 @@ def parse(
     if answer is None:
         opened = "the prompt opened the thinking, and it" if completion.thinking_open else "the thinking"
         return replace(base, detail=f"{opened} never ends")
+    if isinstance(grammar, RubricGrammar):  # a text to be kept as it was written
+        answer = written
     return _admit(spec, _read(grammar, answer, base, num_candidates))
 
 
@@ -146,6 +152,8 @@ def _read(grammar: Grammar, answer: str, base: Judgment, num_candidates: int) ->
             return _read_score(grammar, answer, base)
         case RankingGrammar():
             return read_ranking(grammar, answer, base, num_candidates)
+        case RubricGrammar():
+            return read_rubric(grammar, _outside_sections(grammar.sections, answer), base)
         case _:
             assert_never(grammar)
 

@@ -9,6 +9,9 @@ Template variables: `prompt` (the conversation), `response_a`, `response_b` (pai
 and `nonce`, a per-record code that section markers carry. It hashes all that the prompt shows, so that no text can hold
 the code of the prompt it stands in; a secret keeps even its first digits from being guessed.
 
+A rubric writer (protocol `rubric`) sees the request, or the request and two responses as `response_a` and `response_b`,
+and nothing else that a row says: whether it sees a pair is what its templates name.
+
 A spec file may come from a stranger, so its template is held to what prompts need: text, these variables,
 conditions, filters that cannot grow a text, and one loop over `candidates`. It cannot call, multiply, repeat or
 recurse, so what it renders is bounded by its own length and the number of candidates.
@@ -26,13 +29,15 @@ from jinja2 import StrictUndefined, Template, TemplateSyntaxError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from reasrm.errors import ConfigError, RowError
-from reasrm.hashing import digest
+from reasrm.hashing import digest, request_hash
 from reasrm.protocol.spec import JudgeSpec
-from reasrm.records import CandidateSet, Comparison, Conversation, Message, Rubric
+from reasrm.records import CandidateSet, Comparison, Conversation, Message, Row, Rubric
 from reasrm.requests import PromptMessage, Span
+from reasrm.rubric import Condition
 
 __all__ = [
     "OLD_SPEC",
+    "as_writer_sees",
     "build_prompt",
     "candidate_names",
     "check_spec",
@@ -40,6 +45,7 @@ __all__ = [
     "never_shown",
     "record_nonce",
     "warn_of_codes",
+    "writes_for",
 ]
 
 _LOG = logging.getLogger("reasrm")
@@ -65,6 +71,9 @@ _LANGUAGE = (
 )
 _OPTIONAL: dict[str, Any] = {"rubric": Rubric(text="a rubric"), "principle": "p", "reference": "r"}
 _WARNED: set[str] = set()  # hashes of specs
+_ENVIRONMENT = ImmutableSandboxedEnvironment(
+    undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+)
 _FILTERS = frozenset({"count", "default", "first", "last", "length", "lower", "trim", "upper"})
 
 
@@ -88,6 +97,8 @@ def record_nonce(
         more: Other texts that the prompt shows.
         secret: What nobody who writes a text knows.
     """
+    if spec.protocol == "rubric":
+        row = as_writer_sees(spec, row)
     texts = (row.response_a, row.response_b) if isinstance(row, Comparison) else row.responses
     prompt = [[message.role, message.content] for message in row.prompt]
     shown = [spec.hash, row.id, prompt, sorted(texts)]
@@ -126,6 +137,8 @@ def build_prompt(
                 place=row.id,
                 remedy=f"add {name!r} to the row or choose another --spec",
             )
+    if spec.protocol == "rubric":
+        row = as_writer_sees(spec, row)
     untrusted: list[str] = []
 
     def guard(text: str) -> str:
@@ -136,14 +149,39 @@ def build_prompt(
     variables: dict[str, Any] = {
         "nonce": nonce,
         "prompt": _render_conversation(row.prompt, nonce, guard),
-        "rubric": None if row.rubric is None else guard(row.rubric.render()),
-        "principle": None if row.principle is None else guard(row.principle),
-        "reference": None if row.reference is None else guard(row.reference),
+        **({} if spec.protocol == "rubric" else _optional_variables(row, guard)),
         **_response_variables(spec, row, response, guard),
     }
     return tuple(
         PromptMessage(message.role, _split(spec, _render(spec, message.text, variables), untrusted))
         for message in spec.messages
+    )
+
+
+def writes_for(spec: JudgeSpec) -> Condition:
+    """Return what the rubrics of a writer are for: a `pair` where its templates show responses, else any `prompt`."""
+    sees_pair = any("response_a" in _names(m.text) or "response_b" in _names(m.text) for m in spec.messages)
+    return "pair" if sees_pair else "prompt"
+
+
+def as_writer_sees(spec: JudgeSpec, row: Row) -> Comparison | CandidateSet:
+    """Return of a row what a rubric writer may see, and no more: neither its label nor whose request it is.
+
+    Rows with one request are one row to a writer that sees the request only.
+
+    Args:
+        spec: Of the writer.
+        row: Of any kind; for a pair, in the order to be shown.
+
+    Raises:
+        RowError: The writer needs a pair, and the row is none in an order.
+    """
+    if writes_for(spec) == "prompt":
+        return CandidateSet(id=request_hash(row.prompt), prompt=row.prompt, responses=())
+    if not isinstance(row, Comparison):
+        raise _wrong_protocol(spec, row)
+    return Comparison(
+        id=row.id, prompt=row.prompt, response_a=row.response_a, response_b=row.response_b, order=row.order
     )
 
 
@@ -221,16 +259,28 @@ def _required(spec: JudgeSpec) -> dict[str, Any]:
 def _made_up(spec: JudgeSpec, extra: Mapping[str, Any]) -> Comparison | CandidateSet:
     """Return a row for the spec with these optional fields."""
     fields: dict[str, Any] = {"id": "-", "prompt": (Message("user", "the prompt"),), **extra}
-    if spec.protocol == "pairwise":
+    if spec.protocol == "pairwise" or (spec.protocol == "rubric" and writes_for(spec) == "pair"):
         return Comparison(**fields, response_a="response A", response_b="response B")
+    if spec.protocol == "rubric":
+        return CandidateSet(**fields, responses=())
     texts = ("one response",) if spec.protocol == "pointwise" else ("response A", "response B")
     return CandidateSet(**fields, responses=texts)
+
+
+def _optional_variables(row: Comparison | CandidateSet, guard: Any) -> dict[str, Any]:
+    return {
+        "rubric": None if row.rubric is None else guard(row.rubric.render()),
+        "principle": None if row.principle is None else guard(row.principle),
+        "reference": None if row.reference is None else guard(row.reference),
+    }
 
 
 def _response_variables(
     spec: JudgeSpec, row: Comparison | CandidateSet, response: int, guard: Any
 ) -> dict[str, Any]:
-    if spec.protocol == "pairwise" and isinstance(row, Comparison):
+    if spec.protocol == "rubric" and writes_for(spec) == "prompt":
+        return {}
+    if spec.protocol in ("pairwise", "rubric") and isinstance(row, Comparison):
         return {"response_a": guard(row.response_a), "response_b": guard(row.response_b)}
     if spec.protocol == "pointwise" and isinstance(row, CandidateSet):
         return {"response": guard(row.responses[response])}
@@ -241,8 +291,12 @@ def _response_variables(
                 {"name": name, "text": guard(text)} for name, text in zip(names, row.responses, strict=True)
             ]
         }
-    raise RowError(
-        f"a {type(row).__name__} cannot be judged by the {spec.protocol} spec {spec.name!r}",
+    raise _wrong_protocol(spec, row)
+
+
+def _wrong_protocol(spec: JudgeSpec, row: Row) -> RowError:
+    return RowError(
+        f"a {type(row).__name__} cannot be shown by the {spec.protocol} spec {spec.name!r}",
         code="wrong_protocol",
         place=row.id,
         remedy="choose a spec whose protocol fits the rows",
@@ -273,12 +327,18 @@ def _render(spec: JudgeSpec, template: str, variables: dict[str, Any]) -> str:
 
 @lru_cache(maxsize=64)
 def _compile(template: str) -> Template:
-    environment = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
-    )
-    tree = environment.parse(template)
+    tree = _ENVIRONMENT.parse(template)
     _check_language(tree)
-    return environment.from_string(tree)
+    return _ENVIRONMENT.from_string(tree)
+
+
+@lru_cache(maxsize=64)
+def _names(template: str) -> frozenset[str]:
+    """Return the variables that a template names; none of one that cannot be read, which rendering refuses."""
+    try:
+        return frozenset(node.name for node in _ENVIRONMENT.parse(template).find_all(nodes.Name))
+    except TemplateSyntaxError:
+        return frozenset()
 
 
 def _check_language(tree: nodes.Template) -> None:

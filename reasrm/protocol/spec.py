@@ -26,12 +26,20 @@ from reasrm.config import Config, load_config, nearest, parse_config, read_yaml
 from reasrm.errors import ConfigError, InputError
 from reasrm.hashing import digest
 from reasrm.protocol.clock import CODES
-from reasrm.protocol.grammar import Grammar, MarkedGrammar, PhraseGrammar, RankingGrammar, ScoreGrammar
+from reasrm.protocol.grammar import (
+    Grammar,
+    MarkedGrammar,
+    PhraseGrammar,
+    RankingGrammar,
+    RubricGrammar,
+    ScoreGrammar,
+)
 from reasrm.requests import TemplateOption
+from reasrm.rubric import TAGS
 
 __all__ = ["JudgeSpec", "MessageTemplate", "SamplingDefaults", "builtin_specs", "load_spec"]
 
-Protocol = Literal["pairwise", "pointwise", "listwise"]
+Protocol = Literal["pairwise", "pointwise", "listwise", "rubric"]
 _OptionValue = StrictBool | Annotated[int, Field(strict=True, ge=-(2**53), le=2**53)] | StrictStr
 # What `apply_chat_template` and the renderer below it call their own.
 _TAKEN = frozenset(
@@ -83,7 +91,7 @@ class JudgeSpec(Config):
         name: Short name, `[a-z0-9-]`.
         description: One sentence for people; not part of the hash.
         source: Where the structure, tags and grammar come from; not part of the hash.
-        protocol: `pairwise`, `pointwise` or `listwise`.
+        protocol: `pairwise`, `pointwise` or `listwise`; or `rubric`, for a writer of rubrics, which judges nothing.
         messages: The prompt.
         grammar: Where the verdict stands and what it may be.
         allowed_verdicts: Verdicts that count for a pairwise judge; others on the menu become `off_menu`.
@@ -133,10 +141,15 @@ class JudgeSpec(Config):
             "pairwise": (MarkedGrammar, PhraseGrammar),
             "pointwise": (ScoreGrammar,),
             "listwise": (RankingGrammar,),
+            "rubric": (RubricGrammar,),
         }
         if not isinstance(self.grammar, wanted[self.protocol]):
             kinds = " or ".join(t.model_fields["kind"].default for t in wanted[self.protocol])  # type: ignore[attr-defined]
             raise ValueError(f"protocol {self.protocol!r} needs a grammar of kind {kinds}")
+        if self.protocol == "rubric" and self.requires:
+            raise ValueError(
+                f"a rubric writer sees request and responses, and cannot require {self.requires[0]}"
+            )
         return self
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
@@ -172,6 +185,8 @@ class JudgeSpec(Config):
             words += [grammar.heading] if grammar.heading else []
         elif isinstance(grammar, PhraseGrammar):
             words += [*grammar.phrases]
+        elif isinstance(grammar, RubricGrammar):
+            words += [f"[{TAGS[kind]}]" for kind in grammar.kinds]
         elif isinstance(grammar, ScoreGrammar):
             low, high = int(grammar.minimum), int(min(grammar.maximum, grammar.minimum + _MOST_SCORES))
             closing, gap = ("", " ") if grammar.close == "\n" else (grammar.close, "")

@@ -32,6 +32,7 @@ from reasrm.protocol.grammar import (
     MarkedGrammar,
     PhraseGrammar,
     RankingGrammar,
+    RubricGrammar,
     ScoreGrammar,
     UpstreamRule,
 )
@@ -51,13 +52,13 @@ _PROMETHEUS_NUMBER = re.compile(
 
 def upstream_rule(grammar: Grammar) -> UpstreamRule | None:
     """Return how the suite's own script reads, if the grammar says it."""
-    return None if isinstance(grammar, RankingGrammar) else grammar.upstream
+    return None if isinstance(grammar, RankingGrammar | RubricGrammar) else grammar.upstream
 
 
 def read_upstream(grammar: Grammar, base: Judgment) -> Judgment:
     """Read `base.text` by the rule that its grammar names."""
     rule = upstream_rule(grammar)
-    if rule is None or isinstance(grammar, RankingGrammar):
+    if rule is None or isinstance(grammar, RankingGrammar | RubricGrammar):
         raise InternalError("the grammar names no upstream reading")
     if isinstance(grammar, ScoreGrammar):
         return _read_score(grammar, rule, base)

@@ -11,7 +11,7 @@ the row: built-in parts know it; for any other part each row is asked alone unti
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -80,7 +80,8 @@ class RewardFunction:
     Args:
         parts: The parts by name. Own parts are welcome: any callable of rollouts.
         combine: How their values become one, weights included.
-        owes: Part → whether it has a value for a rollout if no call fails; a part that is not named asks nobody.
+        owes: Part → whether it has a value for a rollout if no call fails; a part that is not named asks nobody. In a
+            launch such a part is computed in all processes, whose askers share the questions out.
     """
 
     def __init__(
@@ -101,16 +102,27 @@ class RewardFunction:
         """
         return self.combine_parts(rollouts, self.ask(rollouts))
 
-    def ask(self, rollouts: Sequence[Rollout]) -> dict[str, Values]:
-        """Return every part's values for all rollouts of the global generation batch, unweighted.
+    @property
+    def asking(self) -> list[str]:
+        """Names of the parts that ask somebody."""
+        return [name for name in self.parts if name in self._owes]
+
+    def ask(self, rollouts: Sequence[Rollout], names: Collection[str] | None = None) -> dict[str, Values]:
+        """Return the parts' values for all rollouts of the global generation batch, unweighted.
+
+        Args:
+            rollouts: Of all processes.
+            names: Of the parts; None: all.
 
         Raises:
             RewardProblem: A part threw, or gave something else than a finite number or None.
-            EnvironmentProblem: What a part asks does not answer: all calls of the batch failed.
+            ConfigError: Whom a part asks refuses the model or the key before it ever answered.
+            EnvironmentProblem: It does not answer: all calls of the batch failed.
         """
+        parts = {name: part for name, part in self.parts.items() if names is None or name in names}
         if not rollouts:
-            return {name: [] for name in self.parts}
-        return {name: _ask(name, part, rollouts) for name, part in self.parts.items()}
+            return {name: [] for name in parts}
+        return {name: _ask(name, part, rollouts, name in self._owes) for name, part in parts.items()}
 
     def combine_parts(self, rollouts: Sequence[Rollout], parts: Mapping[str, Values]) -> Scored:
         """Return the rewards that come of the parts' values, as `ask` gave them or with some filled in.
@@ -233,8 +245,8 @@ def _build_part(name: str, part: PartSection, helpers: _Helpers) -> Part:
             assert_never(part)
 
 
-def _ask(name: str, part: Part, rollouts: Sequence[Rollout]) -> Values:
-    """Ask one part for all rollouts, and find the row where it throws."""
+def _ask(name: str, part: Part, rollouts: Sequence[Rollout], asks: bool) -> Values:
+    """Ask one part for all rollouts, and find the row where it throws; a model that refuses is no row's fault."""
     try:
         values = part(rollouts)
     except RowFault as fault:
@@ -242,6 +254,8 @@ def _ask(name: str, part: Part, rollouts: Sequence[Rollout]) -> Values:
     except EnvironmentProblem:
         raise
     except Exception as error:
+        if asks and isinstance(error, ConfigError):
+            raise
         cause = f"{type(error).__name__}: {error}"
         raise RewardProblem(name, cause, _first_at_fault(part, rollouts)) from error
     return _checked(name, values, rollouts)

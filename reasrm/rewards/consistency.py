@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from reasrm.errors import EnvironmentProblem
+from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.records import Order, Winner
 from reasrm.rewards.base import Part, Rollout, RowFault, Values, stop_if_dead
 from reasrm.rewards.outcome import is_right, wrote_nothing
@@ -43,7 +43,7 @@ class Question:
 class ConsistencyReferee(Protocol):
     """Says whether reasoning and verdict agree. It answers every question; None is an error of its own."""
 
-    def __call__(self, questions: Sequence[Question]) -> list[Opinion]:
+    def __call__(self, questions: Sequence[Question], /) -> list[Opinion]:
         """Return one opinion per question, in their order."""
         ...
 
@@ -82,7 +82,7 @@ def _ask(referee: ConsistencyReferee, questions: list[Question], rows: list[int]
         return {}
     try:
         opinions = referee(questions)
-    except EnvironmentProblem:
+    except (ConfigError, EnvironmentProblem):
         raise
     except Exception as error:
         raise RowFault(rows[0], f"the referee threw {type(error).__name__}: {error}") from error

@@ -48,8 +48,8 @@ class Model(Protocol):
         ...
 
 
-OpenModel: TypeAlias = Callable[[str], Model]
-"""What opens a backend by its name: `generation.resolve.open_backend` fits."""
+OpenModel: TypeAlias = Callable[..., Model]
+"""What opens a backend by its name and the options of an endpoint: `generation.resolve.open_backend` fits."""
 
 
 class BuiltScorer:
@@ -177,4 +177,4 @@ def _opened(section: CritiqueSection, open_backend: OpenModel | None) -> Model:
             place="critique.model",
             remedy="use rules as extractor and a similarity that asks no model",
         )
-    return open_backend(section.model)
+    return open_backend(section.model, **section.endpoint_options())

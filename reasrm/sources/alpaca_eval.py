@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from reasrm.hashing import pair_content_id
-from reasrm.records import Comparison, Message, Order, Recorded, Row
+from reasrm.records import Message, Order, Recorded, Row
 from reasrm.sources import fields
 from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
+from reasrm.sources.pairing import comparison
 
 __all__ = ["SOURCE"]
 
@@ -29,15 +29,11 @@ def _read(row: RowData, place: str) -> tuple[Row, ...]:
     tokens = _logprobs(row.get("raw_completion"))
     if tokens:
         meta["logprobs"] = tokens
-    extra = {"subset": fields.optional_text(row, "dataset", place), **fields.shared(row, place)}
     return (
-        Comparison(
-            **{**extra, "meta": {**meta, **extra.get("meta", {})}},
-            id=fields.row_id(row, ("id",), place) or pair_content_id(prompt, first, second),
-            prompt=prompt,
-            response_a=first,
-            response_b=second,
-            target=None,
+        comparison(
+            *(row, place, prompt, (first, second), None),
+            meta=meta,
+            subset=fields.optional_text(row, "dataset", place),
             recorded={Order.AB: (_recorded(row, place),)},
         ),
     )

@@ -73,16 +73,22 @@ def _conversations(row: RowData, place: str) -> tuple[Conversation, Conversation
 
 
 def _conversation(row: RowData, key: str, place: str) -> Conversation:
-    """Read messages; some releases write the list as JSON in a string."""
-    value = fields.required(row, key, place)
-    if isinstance(value, str):
-        try:
-            value = orjson.loads(value)
-        except orjson.JSONDecodeError:
-            value = None
+    """Read messages."""
+    value = _unpacked(row, key, place)
     if isinstance(value, list) and value:
         return fields.messages(value, key, place)
     raise fields.wrong_type(key, "a non-empty list of messages, or one as JSON", row[key], place)
+
+
+def _unpacked(row: RowData, key: str, place: str) -> Any:
+    """Return a value that some releases write as JSON in a string; None where that is no JSON."""
+    value = fields.required(row, key, place)
+    if isinstance(value, str):
+        try:
+            return orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return None
+    return value
 
 
 def _transcript(turns: Conversation) -> str:
@@ -123,12 +129,7 @@ def _of_lists(row: RowData, place: str) -> RowData:
 
 
 def _list(row: RowData, key: str, place: str) -> list[Any]:
-    value = fields.required(row, key, place)
-    if isinstance(value, str):
-        try:
-            value = orjson.loads(value)
-        except orjson.JSONDecodeError:
-            value = None
+    value = _unpacked(row, key, place)
     # A model that failed left null; it said nothing.
     if isinstance(value, list) and value and all(item is None or isinstance(item, str) for item in value):
         return [item or "" for item in value]

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reasrm.hashing import pair_content_id
-from reasrm.records import Comparison, Order, Recorded, Row, Verdict
+from reasrm.records import Order, Recorded, Row, Verdict
 from reasrm.sources import fields
 from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
+from reasrm.sources.pairing import comparison
 
 __all__ = ["SOURCE"]
 
@@ -27,18 +27,14 @@ def _read(row: RowData, place: str) -> tuple[Row, ...]:
     prompt = fields.conversation(row, "question", place)
     first = fields.text(row, "response_A", place)
     second = fields.text(row, "response_B", place)
-    extra = fields.shared(row, place)
-    extra.setdefault("subset", fields.optional_text(row, "source", place))
-    extra.setdefault("meta", {key: row[key] for key in ("original_id", "response_model") if key in row})
+    target = fields.choice(row, "label", place, _LABELS)
     return (
-        Comparison(
-            id=fields.row_id(row, _ID_KEYS, place) or pair_content_id(prompt, first, second),
-            prompt=prompt,
-            response_a=first,
-            response_b=second,
-            target=fields.choice(row, "label", place, _LABELS),
+        comparison(
+            *(row, place, prompt, (first, second), target),
+            id_keys=_ID_KEYS,
+            meta={key: row[key] for key in ("original_id", "response_model") if key in row},
+            subset=fields.optional_text(row, "source", place),
             recorded=_recorded(row, place),
-            **extra,
         ),
     )
 

@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from reasrm.hashing import pair_content_id
-from reasrm.records import Comparison, Credited, Order, Recorded, Row, Verdict
+from reasrm.records import Credited, Order, Recorded, Row, Verdict
 from reasrm.sources import fields
 from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
+from reasrm.sources.pairing import comparison
 
 __all__ = ["SOURCE"]
 
@@ -34,17 +34,8 @@ def _read(row: RowData, place: str) -> tuple[Row, ...]:
     prompt = fields.conversation(row, "input", place)
     first = fields.text(row, "output_1", place)
     second = fields.text(row, "output_2", place)
-    return (
-        Comparison(
-            id=fields.row_id(row, ("id",), place) or pair_content_id(prompt, first, second),
-            prompt=prompt,
-            response_a=first,
-            response_b=second,
-            target=fields.choice(row, "label", place, _LABELS),
-            recorded=_recorded(row, place),
-            **fields.shared(row, place),
-        ),
-    )
+    target = fields.choice(row, "label", place, _LABELS)
+    return (comparison(row, place, prompt, (first, second), target, recorded=_recorded(row, place)),)
 
 
 def _recorded(row: RowData, place: str) -> dict[Order, tuple[Recorded, ...]]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reasrm.errors import RowError
-from reasrm.hashing import pair_content_id
-from reasrm.records import Comparison, Message, Row, Verdict
+from reasrm.records import Message, Row, Verdict
 from reasrm.sources import fields
 from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
+from reasrm.sources.pairing import comparison
 
 __all__ = ["SOURCE"]
 
@@ -29,18 +29,9 @@ def _read(row: RowData, place: str) -> tuple[Row, ...]:
     prompt = (Message("user", f"{instruction}\n\n{given}" if given else instruction),)
     first = fields.text(row, "response1", place)
     second = fields.text(row, "response2", place)
-    extra = fields.shared(row, place)
-    extra.setdefault("meta", {k: row[k] for k in ("cmp_key", "motivation_app", *_ANNOTATORS) if k in row})
-    return (
-        Comparison(
-            id=fields.row_id(row, _ID_KEYS, place) or pair_content_id(prompt, first, second),
-            prompt=prompt,
-            response_a=first,
-            response_b=second,
-            target=_majority(row, place),
-            **extra,
-        ),
-    )
+    meta = {key: row[key] for key in ("cmp_key", "motivation_app", *_ANNOTATORS) if key in row}
+    target = _majority(row, place)
+    return (comparison(row, place, prompt, (first, second), target, id_keys=_ID_KEYS, meta=meta),)
 
 
 def _majority(row: RowData, place: str) -> Verdict:

@@ -2,58 +2,51 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from reasrm.hashing import content_id
-from reasrm.records import CandidateSet, Conversation, Row
+from reasrm.hashing import content_id, pair_content_id
+from reasrm.records import CandidateSet, PreferencePair, Row
 from reasrm.sources import fields
 from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
-from reasrm.sources.trl import make_pair
 
 __all__ = ["BEST_OF_N", "PAIRS"]
 
 _PAIR_KEYS = ("id", "pair_uid")
 _BON_KEYS = ("id", "bon_uid")
-_LICENCE = "none stated by its owner"
-_URL = "https://github.com/Zhou-Zoey/RMB-Reward-Model-Benchmark"
-_REVISION = "2be3180, columns as RM-R1's harness reads them"
 
 
-def _read_pair(row: RowData, place: str) -> tuple[Row, ...]:
-    prompt = _prompt(row, place)
-    chosen, rejected = (_answer(row.get(key), key, place) for key in ("chosen", "reject"))
-    own = fields.row_id(row, _PAIR_KEYS, place)
-    models = {
-        f"{name}_model": _model(row[key]) for name, key in (("chosen", "chosen"), ("rejected", "reject"))
-    }
-    meta = {name: model for name, model in models.items() if model is not None}
-    base = {"subset": row.get("category_path"), "meta": meta, **row}
-    return (make_pair(base if own is None else {**base, "id": own}, place, prompt, chosen, rejected),)
-
-
-def _read_list(row: RowData, place: str) -> tuple[Row, ...]:
-    prompt = _prompt(row, place)
-    losers = row.get("loser_list")
+def _read(row: RowData, place: str) -> tuple[Row, ...]:
+    """Read a pair, or a list whose first response is the best."""
+    is_list = "bon_best" in row or "loser_list" in row
+    losers = row.get("loser_list") if is_list else [row.get("reject")]
     if not isinstance(losers, list) or not losers:
         raise fields.wrong_type("loser_list", "a non-empty list", losers, place)
-    responses = (
-        _answer(row.get("bon_best"), "bon_best", place),
-        *(_answer(loser, f"loser_list[{n}]", place) for n, loser in enumerate(losers)),
-    )
+    best = "bon_best" if is_list else "chosen"
+    sides = {best: row.get(best)}
+    sides |= {f"loser_list[{n}]" if is_list else "reject": loser for n, loser in enumerate(losers)}
+    prompt = fields.conversation(row, "conversation_input", place)
+    responses = tuple(_answer(side, key, place) for key, side in sides.items())
+    own = fields.row_id(row, _BON_KEYS if is_list else _PAIR_KEYS, place)
+    shared = {"subset": fields.optional_text(row, "category_path", place), **fields.shared(row, place)}
+    if is_list:
+        own = own or content_id(prompt, responses)
+        return (CandidateSet(id=own, prompt=prompt, responses=responses, label=0, **shared),)
+    chosen, rejected = responses
+    models = {
+        f"{side}_model": _model(row[key]) for side, key in (("chosen", "chosen"), ("rejected", "reject"))
+    }
+    known = {name: model for name, model in models.items() if model is not None}
     return (
-        CandidateSet(
-            id=fields.row_id(row, _BON_KEYS, place) or content_id(prompt, responses),
+        PreferencePair(
+            **{**shared, "meta": {**known, **shared.get("meta", {})}},
+            id=own or pair_content_id(prompt, chosen, rejected),
             prompt=prompt,
-            responses=responses,
-            label=0,
-            **{"subset": fields.optional_text(row, "category_path", place), **fields.shared(row, place)},
+            chosen=chosen,
+            rejected=rejected,
         ),
     )
-
-
-def _prompt(row: RowData, place: str) -> Conversation:
-    return fields.conversation(row, "conversation_input", place)
 
 
 def _answer(side: Any, key: str, place: str) -> str:
@@ -67,11 +60,15 @@ def _model(side: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
-PAIRS = Source(
+_source = partial(
+    Source,
+    url="https://github.com/Zhou-Zoey/RMB-Reward-Model-Benchmark",
+    licence="none stated by its owner",
+    revision="2be3180, columns as RM-R1's harness reads them",
+    read=_read,
+)
+PAIRS = _source(
     name="rmb",
-    url=_URL,
-    licence=_LICENCE,
-    revision=_REVISION,
     label_rule="`chosen` is the better response, `reject` the worse; there are no ties.",
     example={
         "pair_uid": "9118",
@@ -81,14 +78,10 @@ PAIRS = Source(
         "category_path": "Pairwise_set/Helpfulness/Chat/Discussion",
     },
     recognises=lambda row: "conversation_input" in row and "reject" in row,
-    read=_read_pair,
     id_keys=_PAIR_KEYS,
 )
-BEST_OF_N = Source(
+BEST_OF_N = _source(
     name="rmb-bon",
-    url=_URL,
-    licence=_LICENCE,
-    revision=_REVISION,
     label_rule="`bon_best` is better than each of `loser_list`; it is the response with index 0.",
     example={
         "bon_uid": "1941",
@@ -98,6 +91,5 @@ BEST_OF_N = Source(
         "category_path": "BoN_set/Helpfulness/Chat/Discussion",
     },
     recognises=lambda row: "bon_best" in row and "loser_list" in row,
-    read=_read_list,
     id_keys=_BON_KEYS,
 )

@@ -14,19 +14,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
 from reasrm.errors import RowError
-from reasrm.rubric import Criterion, Rubric, cdrrm_criteria
+from reasrm.rubric import Condition, Criterion, Rubric, cdrrm_criteria
 from reasrm.sources import fields
 from reasrm.sources.fields import RowData
 
 __all__ = ["RUBRIC_SHAPES", "Condition", "RubricShape", "rubric_shape"]
-
-Condition = Literal["prompt", "pair"]
-"""What a rubric is for: any responses to its request, or only the pair that whoever wrote it saw (CDRRM)."""
 
 _NUMBERED = re.compile(r"\s*(?:[0-9]+[.)]|[-*])\s*")
 _IMPORTANCE = re.compile(r"(.*)\(importance:\s*([0-9]{1,3})\s*/\s*100\)\W*", re.I)

@@ -13,7 +13,7 @@ from reasrm.tables.columns import (
     lacking_columns,
     parse_columns,
 )
-from reasrm.tables.places import content_sha256, input_files, is_hub, refuse_missing
+from reasrm.tables.places import content_sha256, input_files, is_hub, refuse_missing, told_apart
 from reasrm.tables.reading import read_rows
 from reasrm.tables.values import without_nulls
 
@@ -32,5 +32,6 @@ __all__ = [
     "parse_columns",
     "read_rows",
     "refuse_missing",
+    "told_apart",
     "without_nulls",
 ]

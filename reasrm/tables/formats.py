@@ -16,11 +16,12 @@ import orjson
 
 from reasrm.errors import InputError, RowError
 
-__all__ = ["Rows", "TableError", "arrow_rows", "csv_rows", "parquet_rows", "table_kind"]
+__all__ = ["Rows", "TableError", "arrow_rows", "csv_rows", "kind_of_lines", "parquet_rows", "table_kind"]
 
 Rows = Iterator[tuple[int, dict[str, Any] | RowError]]
 _BATCH_ROWS = 256
 _BUFFER_BYTES = 1 << 20
+_COLUMN_CHARS = 100
 _MAGIC = {b"PAR1": "Parquet", b"ARROW1": "Arrow", b"\xff\xff\xff\xff": "Arrow", b"FEA1": "Feather 1"}
 
 
@@ -31,6 +32,27 @@ class TableError(Exception):
 def table_kind(head: bytes) -> str | None:
     """Return which binary table begins with some bytes, if any."""
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
+
+
+def kind_of_lines(first: bytes, second: bytes) -> str | None:
+    """Return `CSV` or `TSV` where a text without a telling name begins with a list of columns, else None.
+
+    A row of JSON begins with a bracket, so neither line does. Columns are parted by tabs or commas; by semicolons or
+    bars, too, for `csv_rows` to refuse them by name.
+    """
+    if not second.strip() or any(
+        line.lstrip(b"\xef\xbb\xbf \t\r")[:1] in (b"{", b"[") for line in (first, second)
+    ):
+        return None
+    for delimiter, kind in (("\t", "TSV"), (",", "CSV"), (";", "CSV"), ("|", "CSV")):
+        try:
+            text = first.decode("utf-8-sig").rstrip("\r\n")
+            cells = next(csv.reader([text], delimiter=delimiter, strict=True), [])
+        except (UnicodeDecodeError, csv.Error):
+            continue
+        if 1 < len(cells) == len(set(cells)) and all(len(cell) <= _COLUMN_CHARS for cell in cells):
+            return kind
+    return None
 
 
 def parquet_rows(stream: IO[bytes]) -> Rows:

@@ -15,8 +15,9 @@ from reasrm.compressed import SUFFIXES
 from reasrm.errors import InputError
 from reasrm.files import display_name, file_sha256
 from reasrm.hashing import digest
+from reasrm.pipes import as_typed
 
-__all__ = ["content_sha256", "format_of", "input_files", "is_hub", "refuse_missing"]
+__all__ = ["content_sha256", "format_of", "input_files", "is_hub", "refuse_missing", "told_apart"]
 
 FORMATS = {
     ".jsonl": "JSON Lines",
@@ -60,6 +61,13 @@ def input_files(path: str | os.PathLike[str]) -> list[tuple[str, Path]]:
         same_names = len({file.name for file in files}) < len(files)
         return [(str(file) if same_names else display_name(file), file) for file in files]
     return [(display_name(found), found)]
+
+
+def told_apart(inputs: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Return each input with what its places begin with: nothing, or its folder where two have the same name."""
+    if len({display_name(path) for path in inputs}) == len(inputs):
+        return [(path, "") for path in inputs]
+    return [(path, f"{Path(as_typed(str(path))).parent}/") for path in inputs]
 
 
 def _shards(folder: Path) -> list[tuple[str, Path]]:

@@ -1,6 +1,7 @@
 """One reader for files of rows of every kind; JSON Lines is its simplest case and stays where it is.
 
-The kind is told by a file's first bytes; CSV and TSV, which have none, by the name.
+The kind is told by a file's first bytes; CSV and TSV, which have none, by the name, or where that says nothing (of a
+pipe, say) by the first two lines.
 """
 
 from __future__ import annotations
@@ -22,7 +23,15 @@ from reasrm.errors import EnvironmentProblem, InputError, ReasrmError, RowError
 from reasrm.hashing import canonical_json
 from reasrm.jsonl import MAX_RATIO, RawRow, RowLimits, TruncatedInput
 from reasrm.tables.columns import Columns, Renamer
-from reasrm.tables.formats import Rows, TableError, arrow_rows, csv_rows, parquet_rows, table_kind
+from reasrm.tables.formats import (
+    Rows,
+    TableError,
+    arrow_rows,
+    csv_rows,
+    kind_of_lines,
+    parquet_rows,
+    table_kind,
+)
 from reasrm.tables.places import format_of, input_files, is_hub
 from reasrm.tables.values import to_json, without_nulls
 
@@ -31,6 +40,7 @@ __all__ = ["read_rows"]
 _FIRST_ROWS = 100
 _SPOOL_BYTES = 64 * 2**20
 _BLOCK = 1 << 20
+_HEAD_BYTES = 1 << 16
 
 
 def read_rows(
@@ -153,14 +163,19 @@ def _is_regular(file: Path) -> bool:
 
 def _kind(file: Path, name: str) -> tuple[bool, str | None]:
     """Return whether a file is a table, and which; refuse one that is not what its name says."""
+    told = format_of(name)
+    head = second = b""
     try:
         with io.BufferedReader(io.FileIO(file), 1 << 12) as raw:
-            head = decompressing(raw)[0].read(8)
+            stream = decompressing(raw)[0]
+            head = stream.readline(_HEAD_BYTES)
+            second = stream.readline(_HEAD_BYTES) if told is None else b""
     except DAMAGE as error:
         if not is_damage(error):
             return False, None  # said by the reader
-        head = b""
-    kind, told = table_kind(head), format_of(name)
+    kind = table_kind(head)
+    if kind is None and told is None:
+        told = kind_of_lines(head, second)
     if kind == "Feather 1":
         raise InputError(
             "is Feather of version 1, which Arrow gave up", place=name, remedy="write it as Parquet"
@@ -168,7 +183,7 @@ def _kind(file: Path, name: str) -> tuple[bool, str | None]:
     if kind is not None:
         return True, kind
     if told in ("Parquet", "Arrow"):
-        pointer = " (a Git LFS pointer)" if head == b"version " else ""
+        pointer = " (a Git LFS pointer)" if head.startswith(b"version ") else ""
         raise InputError(
             f"does not begin as {told} does{pointer}", place=name, remedy="fetch the file again, whole"
         )

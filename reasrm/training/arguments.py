@@ -7,6 +7,7 @@ asked and not there (a GPU, bfloat16, a package) is refused before anything is l
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ __all__ = [
     "check_machine",
     "choose_dtype",
     "sft_arguments",
+    "shards_weights",
     "uses_deepspeed",
+    "uses_fsdp",
     "weights_dtype",
 ]
 
@@ -144,7 +147,8 @@ def build_arguments(
         place: The config file, for errors.
 
     Raises:
-        ConfigError: TRL refuses the combination of arguments, or several GPUs are visible to one process.
+        ConfigError: TRL refuses the combination of arguments, several GPUs are visible to one process, or FSDP would
+            write checkpoints that cannot be exported.
     """
     try:
         arguments = config_class(
@@ -164,10 +168,29 @@ def build_arguments(
         raise ConfigError(
             f"one process sees {arguments.n_gpu} GPUs",
             place=place,
-            remedy=f"start it with `accelerate launch train/{stage.stage}.py`, or set CUDA_VISIBLE_DEVICES to one GPU",
+            remedy=f"start it with `accelerate launch -m reasrm {stage.stage}`, or set CUDA_VISIBLE_DEVICES to one GPU",
         )
     _check_schedule(arguments, place)
+    if uses_fsdp(arguments):
+        _check_state_dicts(arguments, place)
     return arguments
+
+
+def _check_state_dicts(arguments: Any, place: str) -> None:
+    """Refuse checkpoints in shards, in which no `model.safetensors` is; accelerate's FSDP2 writes them by default."""
+    if arguments.fsdp:
+        kind = arguments.fsdp_plugin_args["state_dict_type"]
+        name, remedy = "trainer.fsdp_config.state_dict_type", "leave it out"
+    else:
+        default = "SHARDED_STATE_DICT" if os.environ.get("FSDP_VERSION", "1") == "2" else "FULL_STATE_DICT"
+        kind = os.environ.get("FSDP_STATE_DICT_TYPE", default)
+        name, remedy = "fsdp_state_dict_type", "set FULL_STATE_DICT in accelerate's config file"
+    if str(kind).upper() != "FULL_STATE_DICT":
+        raise ConfigError(
+            f"{name} is {kind}, and a judge is exported from whole weights, which no checkpoint would hold",
+            place=place,
+            remedy=remedy,
+        )
 
 
 def _check_schedule(arguments: Any, place: str) -> None:
@@ -220,6 +243,25 @@ def _defaults(stage: Stage) -> dict[str, Any]:
 def uses_deepspeed(arguments: Any) -> bool:
     """Whether DeepSpeed trains, be it asked for by the config or by `accelerate launch`."""
     return arguments.deepspeed_plugin is not None
+
+
+def uses_fsdp(arguments: Any) -> bool:
+    """Whether FSDP is asked for, by the config, by `accelerate launch`, or by an accelerator that is there already."""
+    from accelerate.state import AcceleratorState, is_initialized
+
+    return bool(
+        arguments.fsdp
+        or os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+        or (is_initialized() and getattr(AcceleratorState(), "fsdp_plugin", None) is not None)
+    )
+
+
+def shards_weights(arguments: Any) -> str | None:
+    """Return what leaves each process only a shard of the weights, or None."""
+    if uses_fsdp(arguments):
+        return "FSDP"
+    plugin = arguments.deepspeed_plugin
+    return "ZeRO-3" if plugin is not None and plugin.zero_stage == 3 else None
 
 
 def weights_dtype(stage: Stage, arguments: Any) -> torch.dtype:

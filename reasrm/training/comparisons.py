@@ -84,6 +84,10 @@ class EncodedComparisons:
         winners = (p.comparison.target.winner for p in self.prompts if p.comparison.target)
         return dict(sorted(Counter(winners).items()))
 
+    def rows(self) -> dict[str, Comparison]:
+        """Return the pairs by id, each in one order."""
+        return {prompt.comparison.id: prompt.comparison for prompt in self.prompts}
+
     def lengths(self) -> NDArray[np.int64]:
         """Return the lengths of the prompts in tokens, (N,)."""
         return np.array([len(prompt.ids) for prompt in self.prompts], dtype=np.int64)
@@ -106,7 +110,7 @@ def overlap(measured: EncodedComparisons, learned: EncodedComparisons) -> Overla
     """Return how many pairs of one are in the other, too."""
     prompts = {prompt.comparison.prompt for prompt in learned.prompts}
     rows = {_content(prompt.comparison) for prompt in learned.prompts}
-    pairs = {prompt.comparison.id: prompt.comparison for prompt in measured.prompts}.values()
+    pairs = measured.rows().values()
     return Overlap(
         sum(_content(pair) in rows for pair in pairs), sum(pair.prompt in prompts for pair in pairs)
     )

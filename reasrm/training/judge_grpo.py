@@ -116,18 +116,6 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
                 place="data.train",
                 remedy="give more pairs, or set trainer.generation_batch_size lower",
             )
-        if self.meta is not None and self._zero_stage == 3:
-            raise ConfigError(
-                "under ZeRO-3 every model that is loaded is cut into shards, and a MetaRM must be whole",
-                place="metarm",
-                remedy="use DDP, FSDP or ZeRO-2 for the policy",
-            )
-        if self.stage.rollouts.refill and (self.is_fsdp_enabled or self._zero_stage == 3):
-            raise ConfigError(
-                "rollouts.refill draws unequal numbers in each process, which sharded weights cannot do",
-                place="rollouts.refill",
-                remedy="set it to 0, or use DDP or ZeRO-2",
-            )
 
     @property
     def _unit(self) -> int:

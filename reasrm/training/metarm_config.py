@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from reasrm.config import Config
+from reasrm.config import Config, EndpointSection
 from reasrm.critiques.config import CritiqueSection
 from reasrm.metarm.card import Form, Readout, Target
 from reasrm.rewards.config import RewardSection
@@ -95,7 +95,7 @@ class CritiqueDataSection(Config):
     _one_or_many = field_validator("train", mode="before")(_many)
 
 
-class JudgmentSection(Config):
+class JudgmentSection(EndpointSection):
     """Whose judgments the MetaRM learns from: drawn from a policy, or read from files.
 
     Args:
@@ -109,7 +109,6 @@ class JudgmentSection(Config):
         seed: Of the draws; null: the stage's.
         backend: What runs a model folder or hub id.
         batch_size: Prompts per forward pass (`hf`).
-        concurrency: Requests in flight (`openai:`).
     """
 
     judgments: tuple[str, ...] = ()
@@ -121,7 +120,6 @@ class JudgmentSection(Config):
     seed: int | None = Field(default=None, ge=0)
     backend: Literal["hf", "vllm"] = "hf"
     batch_size: PositiveInt = 8
-    concurrency: PositiveInt = 16
 
     _one_or_many = field_validator("judgments", mode="before")(_many)
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from reasrm.errors import InputError, RowError
+from reasrm.hashing import joined_digest
 from reasrm.judged import is_judged, judgment_id, read_judgments
 from reasrm.judging.inputs import JudgeInput
 from reasrm.pipes import settled
 from reasrm.records import Comparison, Critique, Order, PreferencePair
 from reasrm.sources import fields
-from reasrm.tables import RawRow, read_rows
+from reasrm.tables import Columns, RawRow, read_rows
 
 __all__ = ["Critiqued", "Critiques", "critiques_of"]
 
@@ -30,7 +31,7 @@ class Critiqued:
         id: Unique: the row's id, and for judgments order and vote behind it.
         row: The row's id.
         place: Where it stands.
-        digest: Of its line.
+        digest: Of its line, and of the pair's where that stands elsewhere.
         order: In which the writer saw the responses.
         vote: Which of several judgments it is from.
         comparison: As the writer saw it; None with an error.
@@ -57,6 +58,11 @@ class Critiques(Protocol):
         """The files."""
         ...
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """Field → column, as given."""
+        ...
+
     def count(self) -> int:
         """Validate everything, and return how many critiques there are.
 
@@ -70,24 +76,32 @@ class Critiques(Protocol):
         ...
 
 
-def critiques_of(inputs: Sequence[Path], pairs: Sequence[Path] = (), limit: int | None = None) -> Critiques:
+def critiques_of(
+    inputs: Sequence[Path],
+    pairs: Sequence[Path] = (),
+    limit: int | None = None,
+    columns: Columns | None = None,
+) -> Critiques:
     """Return the critiques of some files.
 
     Args:
         inputs: Rows with critiques, or what `reasrm judge` wrote.
         pairs: In the latter case the rows that were judged.
         limit: Read at most this many rows.
+        columns: Field → the column that holds it, of rows with critiques or of those that were judged.
     """
     files = [settled(path) for path in inputs]
-    return _Judged(files, [settled(path) for path in pairs], limit) if pairs else _OwnCritiques(files, limit)
+    if pairs:
+        return _Judged(files, [settled(path) for path in pairs], limit, columns)
+    return _OwnCritiques(files, limit, columns)
 
 
 class _OwnCritiques:
     """Rows that carry a critique; it speaks of the row's own order."""
 
-    def __init__(self, inputs: Sequence[Path], limit: int | None) -> None:
-        self.paths = tuple(inputs)
-        self._rows = JudgeInput(inputs, limit=limit)
+    def __init__(self, inputs: Sequence[Path], limit: int | None, columns: Columns | None) -> None:
+        self.paths, self.columns = tuple(inputs), dict(columns or {})
+        self._rows = JudgeInput(inputs, limit=limit, columns=columns)
 
     def count(self) -> int:
         for path in self.paths:
@@ -126,20 +140,22 @@ class _OwnCritiques:
 class _Judged:
     """What `reasrm judge` wrote, and the rows it was about."""
 
-    def __init__(self, inputs: Sequence[Path], pairs: Sequence[Path], limit: int | None) -> None:
-        self.paths = (*inputs, *pairs)
+    def __init__(
+        self, inputs: Sequence[Path], pairs: Sequence[Path], limit: int | None, columns: Columns | None
+    ) -> None:
+        self.paths, self.columns = (*inputs, *pairs), dict(columns or {})
         self._inputs, self._limit = tuple(inputs), limit
-        self._pairs = JudgeInput(pairs)
-        self._rows: dict[str, Comparison | RowError] = {}
+        self._pairs = JudgeInput(pairs, columns=columns)
+        self._rows: dict[str, tuple[Comparison | RowError, bytes]] = {}
 
     def count(self) -> int:
         self._pairs.scan()
         for item in self._pairs:
             if item.row is not None:
                 try:
-                    self._rows[item.id] = _as_comparison(item.row, item.place)
+                    self._rows[item.id] = _as_comparison(item.row, item.place), item.digest
                 except RowError as error:
-                    self._rows[item.id] = error
+                    self._rows[item.id] = error, item.digest
         seen: dict[str, str] = {}
         critiques = 0
         for found in self:
@@ -167,7 +183,12 @@ class _Judged:
             except RowError as error:
                 own = None if raw.data is None else raw.data.get("id")
                 row_id = own if isinstance(own, str) else f"line:{raw.place}"
-                yield Critiqued(row_id, row_id, raw.place, raw.digest, error=error)
+                yield Critiqued(row_id, row_id, raw.place, self._digest(raw, row_id), error=error)
+
+    def _digest(self, raw: RawRow, row_id: str) -> bytes:
+        """Return what changes when a judged row, or the pair that it is about, does."""
+        known = self._rows.get(row_id)
+        return raw.digest if known is None else joined_digest(raw.digest, known[1])
 
     def _judgments(self, raw: RawRow) -> Iterator[Critiqued]:
         if raw.data is None:
@@ -175,7 +196,7 @@ class _Judged:
         if not is_judged(raw.data):
             raise RowError("holds no judgments", code="no_judgments", place=raw.place)
         row_id = fields.text(raw.data, "id", raw.place)
-        pair = self._rows.get(row_id)
+        pair, _ = self._rows.get(row_id, (None, b""))
         if pair is None:
             raise RowError(
                 f"no row of --pairs has the id {row_id!r}",
@@ -185,12 +206,13 @@ class _Judged:
             )
         if isinstance(pair, RowError):
             raise pair
+        digest = self._digest(raw, row_id)
         for said in read_judgments(raw.data, raw.place):
             yield Critiqued(
                 judgment_id(row_id, said.order, said.vote),
                 row_id,
                 raw.place,
-                raw.digest,
+                digest,
                 said.order,
                 said.vote,
                 said.order.seen(pair),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reasrm.durable import IdentityMismatch
+from reasrm.durable import IdentityMismatch, ResumeState
 from reasrm.errors import ConfigError
 from reasrm.generation.run import RunControl
 from reasrm.judging.aggregate import rule_status
@@ -144,6 +144,9 @@ def draw_judgments(
     comparisons: Comparisons,
     output: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    say: Callable[[str], None] = lambda text: None,
+    allow_other_server: bool = False,
 ) -> BatchResult:
     """Let the policy judge the rows, durably: what an earlier call has done is not done again.
 
@@ -153,9 +156,11 @@ def draw_judgments(
         comparisons: What it judges.
         output: Where the judgments go, as `reasrm judge` writes them.
         progress: Called with the rows done and the rows in all.
+        say: Called with a sentence for people.
+        allow_other_server: Go on where another server or served model answered before.
 
     Raises:
-        ConfigError: The output holds judgments of another policy, sampling or input.
+        ConfigError: The output holds judgments of another policy, server, sampling or input.
     """
     section = stage.rollouts
     options = JudgingOptions(
@@ -167,7 +172,16 @@ def draw_judgments(
         ),
     )
     rows = _Usable(stage.data, comparisons)
-    control = RunControl(on_progress=lambda tally: progress(tally.rows + tally.errors, tally.total))
+
+    def warn(resume: ResumeState) -> None:
+        for warning in resume.warnings:
+            say(f"warning: {warning}")
+
+    control = RunControl(
+        allow_other_server=allow_other_server,
+        on_start=warn,
+        on_progress=lambda tally: progress(tally.rows + tally.errors, tally.total),
+    )
     with closing(judge.backend):
         try:
             return judge_file(judge, rows, output, options, control)

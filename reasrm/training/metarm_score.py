@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from reasrm import __version__
-from reasrm.durable import DrainExpired, DurableMap, Interruption, check_all_done
+from reasrm.durable import DrainExpired, DurableMap, Interruption, check_all_done, rows_of, start_journal
 from reasrm.errors import ConfigError, InputError, RowError
 from reasrm.files import file_sha256
 from reasrm.generation.checkpoint import Checkpoint
@@ -155,7 +155,7 @@ def score_file(
 
     Raises:
         LockedError: Another process writes this output.
-        ConfigError: The output belongs to another run (other input, MetaRM, number format or version).
+        ConfigError: The output belongs to another run (MetaRM, number format, version), or scored rows changed.
         InputError: The input is unusable as a whole.
     """
     control = control or ScoreControl()
@@ -167,8 +167,15 @@ def score_file(
             "bonus_scale": bonus_scale,
             "ids": "row/order/vote",
             "reasrm": __version__,
+            **({"columns": critiques.columns} if critiques.columns else {}),
         }
-        state = journal.start(identity, restart=control.restart, retry_errors=control.retry_errors)
+        state = start_journal(
+            journal,
+            identity,
+            lambda: rows_of((item.row, item.digest) for item in critiques),
+            restart=control.restart,
+            retry_errors=control.retry_errors,
+        )
         for warning in state.warnings:
             control.say(f"warning: {warning}")
         if state.num_done:
@@ -211,8 +218,8 @@ def _score_part(
         problem = problems.get(n)
         if problem is not None:
             code = problem.code if isinstance(problem, RowError) else "not_encodable"
-            record = {"place": item.place, "code": code, "message": str(problem), "attempts": 0}
-            journal.fail(item.id, record, item.digest)
+            record = {"row": item.row, "place": item.place, "code": code, "message": str(problem)}
+            journal.fail(item.id, {**record, "attempts": 0}, item.digest)
             result.errors += 1
             continue
         line = {"id": item.id, "row": item.row, "order": item.order.value, "vote": item.vote}

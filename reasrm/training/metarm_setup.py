@@ -10,20 +10,22 @@ from typing import Any
 import numpy as np
 
 from reasrm.errors import ConfigError, InputError, RowError
+from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
+from reasrm.judging.judge import Judge, open_judge
 from reasrm.metarm.card import MetaCard
 from reasrm.metarm.holdout import is_held_out
 from reasrm.metarm.inputs import MetaEncoder
 from reasrm.rewards.build import RewardFunction, build_reward
 from reasrm.scorers.critiques import build_critique_scorer
-from reasrm.training.arguments import build_arguments, uses_deepspeed
+from reasrm.training.arguments import build_arguments, shards_weights
 from reasrm.training.metarm_config import MetaRMStage
 from reasrm.training.metarm_rows import Comparisons, summarise
-from reasrm.training.models import adapter_config, check_adapters, open_bare
+from reasrm.training.models import adapter_config, check_adapters, find_model, open_bare
 from reasrm.training.planning import count_parameters, describe_numbers, estimate_memory
 from reasrm.training.stage import Checked, open_spec
 
-__all__ = ["Setup", "plan", "set_up"]
+__all__ = ["Setup", "open_policy", "plan", "policy_path", "set_up"]
 
 _DEFAULTS: dict[str, Any] = {
     "learning_rate": 1e-5,
@@ -44,12 +46,14 @@ class Setup(Checked):
         card: What the MetaRM will be; its `max_tokens` is no more than the model takes.
         encoder: Comparisons and critiques to ids.
         reward: Its parts say what a judgment is worth.
+        asked: What was opened to score critiques.
     """
 
     stage: MetaRMStage
     card: MetaCard
     encoder: MetaEncoder
     reward: RewardFunction
+    asked: tuple[Backend, ...] = ()
 
     @property
     def auto_class(self) -> str:
@@ -81,7 +85,13 @@ def set_up(stage: MetaRMStage, place: str, output_dir: Path) -> Setup:
             place=f"{place}: spec",
             remedy="choose a spec whose grammar names a critique, such as rm-nlhf",
         )
-    critiques = build_critique_scorer(stage.critique, open_backend)
+    asked: list[Backend] = []
+
+    def open_model(name: str, **options: Any) -> Backend:
+        asked.append(open_backend(name, **options))
+        return asked[-1]
+
+    critiques = build_critique_scorer(stage.critique, open_model)
     reward = build_reward(stage.rewards, critiques=critiques)
     base = open_bare(stage.model)
     section = stage.metarm
@@ -98,12 +108,12 @@ def set_up(stage: MetaRMStage, place: str, output_dir: Path) -> Setup:
         process={
             "name": name,
             "part": part.model_dump(mode="json"),
-            "critique": stage.critique.model_dump(mode="json", exclude={"cache"}),
+            "critique": stage.critique.meaning(),
         },
     )
     encoder = MetaEncoder(base.tokenizer, spec, card.form, card.max_tokens)
     arguments = _arguments(stage, output_dir, place)
-    setup = Setup(stage, spec, base, arguments, card, encoder, reward)
+    setup = Setup(stage, spec, base, arguments, card, encoder, reward, tuple(asked))
     check_adapters(base.config, stage.lora, place, card.auto_class, card.task)
     return setup
 
@@ -131,13 +141,34 @@ def _arguments(stage: MetaRMStage, output_dir: Path, place: str) -> Any:
 
 def _check_engine(arguments: Any, place: str) -> None:
     """Refuse what cuts weights into shards: a MetaRM is several models in one module, and is written whole."""
-    sharded = arguments.fsdp or (uses_deepspeed(arguments) and arguments.deepspeed_plugin.zero_stage == 3)
-    if sharded:
+    sharder = shards_weights(arguments)
+    if sharder is not None:
         raise ConfigError(
-            "FSDP and ZeRO-3 cut the weights into shards, and a MetaRM is trained whole in each process",
+            f"{sharder} cuts the weights into shards, and a MetaRM is trained whole in each process",
             place=place,
-            remedy="use DDP or ZeRO-2, or train LoRA adapters",
+            remedy="launch it with DDP or ZeRO-2; LoRA adapters need the least memory there",
         )
+
+
+def policy_path(stage: MetaRMStage) -> str:
+    """Return whose judgments are drawn."""
+    return find_model(stage.rollouts.policy or stage.model.path)
+
+
+def open_policy(setup: Setup) -> Judge:
+    """Return who draws the judgments, opened."""
+    stage, section = setup.stage, setup.stage.rollouts
+    own = section.policy is None
+    return open_judge(
+        policy_path(stage),
+        spec=setup.spec,
+        backend=section.backend,
+        batch_size=section.batch_size,
+        **section.endpoint_options(),
+        revision=stage.model.revision if own else None,
+        device="cpu" if setup.arguments.use_cpu else "auto",
+        dtype=stage.model.dtype if own else "auto",
+    )
 
 
 def plan(setup: Setup, data: Comparisons) -> dict[str, Any]:

@@ -23,10 +23,10 @@ import orjson
 from transformers.trainer_callback import PrinterCallback
 
 from reasrm import __version__
+from reasrm.config import ANSWERED_ALIKE
 from reasrm.errors import InputError, RowError
 from reasrm.generation.checkpoint import Checkpoint
 from reasrm.hashing import digest
-from reasrm.judging.judge import Judge, open_judge
 from reasrm.metarm.card import CARD
 from reasrm.metarm.holdout import is_held_out
 from reasrm.metarm.model import MetaRM
@@ -40,7 +40,7 @@ from reasrm.training.metarm_rows import (
     read_judgments,
     summarise,
 )
-from reasrm.training.metarm_setup import Setup, plan, set_up
+from reasrm.training.metarm_setup import Setup, open_policy, plan, policy_path, set_up
 from reasrm.training.metarm_targets import (
     Lesson,
     Targets,
@@ -57,7 +57,7 @@ from reasrm.training.metarm_trainer import (
     measured,
     member_weights,
 )
-from reasrm.training.models import find_model
+from reasrm.training.sharing import note_server
 from reasrm.training.stage import (
     VOLATILE,
     Listener,
@@ -76,8 +76,9 @@ from reasrm.training.states import load_state
 
 __all__ = ["Setup", "build_trainer", "encode", "encode_data", "plan", "set_up", "train"]
 
-_HOW = frozenset({"backend", "batch_size", "concurrency"})
-_VOLATILE = VOLATILE | {f"rollouts.{name}" for name in _HOW} | {"critique.cache"}
+_HOW = ANSWERED_ALIKE | {"backend", "batch_size"}
+_VOLATILE = VOLATILE | {f"rollouts.{name}" for name in _HOW}
+_VOLATILE |= {"critique.cache", *(f"critique.{name}" for name in ANSWERED_ALIKE)}
 
 
 # What is learned from
@@ -115,7 +116,13 @@ def encode(setup: Setup, data: Comparisons, lessons: Sequence[Lesson], targets: 
 
 
 def train(
-    stage: MetaRMStage, place: str, folder: Path, *, resume: bool = False, listener: Listener | None = None
+    stage: MetaRMStage,
+    place: str,
+    folder: Path,
+    *,
+    resume: bool = False,
+    listener: Listener | None = None,
+    allow_other_server: bool = False,
 ) -> dict[str, Any]:
     """Train a MetaRM and return the summary; every process of a launch calls this.
 
@@ -127,6 +134,7 @@ def train(
         folder: The run folder.
         resume: Go on with the run in the folder, from its last whole checkpoint; a finished one is left alone.
         listener: Who is told, in this process.
+        allow_other_server: Draw on where another server or served model answered for the policy before.
 
     Raises:
         ReasrmError: See `set_up`, `encode_data` and `RunFolder.open`.
@@ -136,7 +144,13 @@ def train(
     path = absolute(folder)
     setup = set_up(stage, place, path / "checkpoints")
     return run_stage(
-        setup, path, _inputs(stage), resume, lambda run: _train(setup, run, listener, resume), _VOLATILE
+        setup,
+        path,
+        _inputs(stage),
+        resume,
+        lambda run: _train(setup, run, listener, resume, allow_other_server),
+        # The judgments keep which model drew them, and refuse another one.
+        _VOLATILE | ({"rollouts.policy"} if allow_other_server else set()),
     )
 
 
@@ -147,11 +161,13 @@ def _inputs(stage: MetaRMStage) -> dict[str, Path]:
     return inputs | engine_files(stage)
 
 
-def _train(setup: Setup, run: RunFolder, listener: Listener, resume: bool) -> dict[str, Any]:
+def _train(
+    setup: Setup, run: RunFolder, listener: Listener, resume: bool, allow_other_server: bool
+) -> dict[str, Any]:
     data = encode_data(setup, listener)
     identity = _identity(setup)
     if run.writable:
-        made = _make(setup, run, data, identity, listener)
+        made = _make(setup, run, data, identity, listener, allow_other_server)
         if isinstance(made, int):
             return {"stage": "metarm", "run": str(run.path), **stopped(made)}
         targets = made
@@ -176,8 +192,8 @@ def _identity(setup: Setup) -> str:
     wanted = {"data", "rollouts", "rewards", "critique", "seed"}
     config = stage.model_dump(mode="json", include=wanted)
     config["rollouts"] = {name: v for name, v in config["rollouts"].items() if name not in _HOW}
-    config["critique"].pop("cache")
-    policy = _policy_path(stage)
+    config["critique"] = stage.critique.meaning()
+    policy = policy_path(stage)
     folder = Checkpoint(policy)
     return digest(
         {
@@ -191,32 +207,20 @@ def _identity(setup: Setup) -> str:
     )
 
 
-def _policy_path(stage: MetaRMStage) -> str:
-    return find_model(stage.rollouts.policy or stage.model.path)
-
-
-def _open_policy(setup: Setup) -> Judge:
-    stage, section = setup.stage, setup.stage.rollouts
-    own = section.policy is None
-    return open_judge(
-        _policy_path(stage),
-        spec=setup.spec,
-        backend=section.backend,
-        batch_size=section.batch_size,
-        concurrency=section.concurrency,
-        revision=stage.model.revision if own else None,
-        device="cpu" if setup.arguments.use_cpu else "auto",
-        dtype=stage.model.dtype if own else "auto",
-    )
-
-
 def _make(
-    setup: Setup, run: RunFolder, data: Comparisons, identity: str, listener: Listener
+    setup: Setup,
+    run: RunFolder,
+    data: Comparisons,
+    identity: str,
+    listener: Listener,
+    allow_other_server: bool,
 ) -> Targets | int:
     """Return the targets, made before or now; or the signal that ended the drawing."""
     found = read_targets(run.path, identity)
     if found is not None:
         return found
+    for backend in setup.asked:
+        note_server(run, "critique", backend, listener.say)
     stage = setup.stage
     files = [Path(file) for file in stage.rollouts.judgments]
     if not files:
@@ -226,10 +230,12 @@ def _make(
         )
         drawn = draw_judgments(
             stage,
-            _open_policy(setup),
+            open_policy(setup),
             data,
             files[0],
             lambda done, total: listener.counts("rows judged", done, total),
+            say=listener.say,
+            allow_other_server=allow_other_server,
         )
         if drawn.signum is not None:
             return drawn.signum
@@ -347,7 +353,7 @@ def _write_metarm(setup: Setup, trainer: MetaRMTrainer, run: RunFolder, targets:
         **targets.to_json(stage.data.holdout),
         "inputs": manifest["inputs"],
         "base": setup.base.identity(),
-        "policy": None if stage.rollouts.judgments else _policy_path(stage),
+        "policy": None if stage.rollouts.judgments else policy_path(stage),
         "lora": stage.lora is not None,
         "step": result.step,
         "holdout": stage.data.holdout,

@@ -10,7 +10,6 @@ Sharding counts for what it shards: ZeRO stages 1 to 3 and FSDP. Fragmentation a
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from reasrm.training.arguments import uses_fsdp
 from reasrm.training.data import EncodedRows, Example, to_dataset
 
 __all__ = [
@@ -268,7 +268,7 @@ def _optimizer_bytes(name: str) -> int:
 
 def _zero_stage(arguments: Any) -> int:
     """Return how much is sharded: 0 nothing, 1 optimizer, 2 gradients too, 3 weights too (also FSDP)."""
-    if arguments.fsdp or os.environ.get("ACCELERATE_USE_FSDP", "false") == "true":
+    if uses_fsdp(arguments):
         return 3
     plugin = arguments.deepspeed_plugin
     stage = 0 if plugin is None else plugin.zero_stage

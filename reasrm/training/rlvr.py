@@ -18,9 +18,11 @@ from typing import Any
 import orjson
 from transformers.trainer_callback import PrinterCallback
 
+from reasrm.config import ANSWERED_ALIKE
 from reasrm.errors import ConfigError
 from reasrm.metarm.model import find_folder
 from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint, result_checkpoint
+from reasrm.training.cold_start import compare_with_start
 from reasrm.training.comparisons import (
     ComparisonEncoder,
     EncodedComparisons,
@@ -42,6 +44,7 @@ from reasrm.training.planning import (
 from reasrm.training.rlvr_config import RLVRStage, SelectionSection
 from reasrm.training.rlvr_setup import Setup, build_reward_function, open_metarm, set_up
 from reasrm.training.rollouts import Policy
+from reasrm.training.sharing import note_server
 from reasrm.training.stage import (
     VOLATILE,
     Listener,
@@ -62,7 +65,8 @@ __all__ = ["Comparisons", "Setup", "build_trainer", "encode_data", "plan", "set_
 
 _VOLATILE = VOLATILE | {
     *("watch", "validation.batch_size", "validation.allow_training_rows"),
-    *("rollouts.batch_size", "metarm.path"),
+    *("rollouts.batch_size", "metarm.path", "critique.cache"),
+    *(f"{section}.{name}" for section in ("critique", "referee") for name in ANSWERED_ALIKE),
 }
 
 
@@ -118,18 +122,20 @@ def encode_data(setup: Setup, listener: Listener | None = None) -> Comparisons:
     )
     redraws = stage.data.orders == "each_epoch"
     section = stage.validation
-    if section is None:
-        return Comparisons(train, {}, redraws)
-    encoder = _encoder(setup, section.orders)
-    splits = {
-        name: read_comparisons(
-            files, encoder, limit=section.limit, draw=stage.seed, columns=stage.data.columns
-        )
-        for name, files in section.splits.items()
-    }
+    splits = {}
+    if section is not None:
+        encoder = _encoder(setup, section.orders)
+        splits = {
+            name: read_comparisons(
+                files, encoder, limit=section.limit, draw=stage.seed, columns=stage.data.columns
+            )
+            for name, files in section.splits.items()
+        }
     data = Comparisons(train, splits, redraws)
-    if stage.selection is not None and not section.allow_training_rows:
+    if stage.selection is not None and section is not None and not section.allow_training_rows:
         _refuse_training_rows(data, stage.selection)
+    measured = {name: found.rows() for name, found in splits.items()}
+    compare_with_start(stage, train.rows(), measured, listener.say)
     return data
 
 
@@ -205,7 +211,9 @@ def build_trainer(
         stage=stage,
         policy=Policy(setup.spec, base, prompts),
         train_keys=train_keys,
-        reward=build_reward_function(stage),
+        reward=build_reward_function(
+            stage, lambda section, backend: note_server(run, section, backend, listener.say)
+        ),
         meta=open_metarm(stage, setup.arguments),
         say=listener.say,
         run=run,

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from reasrm.config import Config, nearest
+from reasrm.config import Config, EndpointSection, nearest
 from reasrm.critiques.config import CritiqueSection
 from reasrm.metarm.scale import BonusScale
 from reasrm.rewards.config import AdvantageSection, RewardSection
@@ -214,14 +214,16 @@ class WatchSection(Config):
     )
 
 
-class RefereeSection(Config):
+class RefereeSection(EndpointSection):
     """Who answers for `consistency_ladder` whether the last lines of a judgment fit its verdict.
 
     Args:
         model: Model folder, hub id, or `openai:MODEL@BASE_URL`.
+        max_tokens: Room for its reply of one digit, thinking included; a model that reasons first needs 4096.
     """
 
     model: str = Field(min_length=1)
+    max_tokens: int = Field(default=16, gt=0)
 
 
 class MetaRewardSection(Config):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,23 +12,28 @@ from typing import Any
 
 import torch
 
+from reasrm.critiques.cases import CritiqueScorer
 from reasrm.errors import ConfigError
+from reasrm.generation.base import Backend
 from reasrm.generation.checkpoint import Checkpoint
 from reasrm.generation.resolve import open_backend
 from reasrm.metarm.model import MetaRM, find_folder, read_card
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.rewards.build import RewardFunction, build_reward
+from reasrm.rewards.consistency import ConsistencyReferee
 from reasrm.scorers.critiques import build_critique_scorer
 from reasrm.scorers.referee import BackendReferee
-from reasrm.training.arguments import build_arguments, choose_dtype
+from reasrm.training.arguments import build_arguments, choose_dtype, shards_weights
 from reasrm.training.meta_reward import MetaReward, check_meta_reward
 from reasrm.training.models import BaseModel, adapter_config, check_adapters, open_base
 from reasrm.training.rlvr_config import MetaRewardSection, RLVRStage
+from reasrm.training.sharing import Shared
 from reasrm.training.stage import Checked, open_spec
 
 __all__ = [
     "Setup",
     "build_reward_function",
+    "check_shards",
     "member_config",
     "metarm_dtype",
     "open_metarm",
@@ -83,6 +88,7 @@ def set_up(stage: RLVRStage, place: str, output_dir: Path) -> Setup:
     check_adapters(base.config, stage.lora, place)
     arguments = _arguments(stage, spec, output_dir, place)
     _check_boundaries(stage, arguments, place)
+    check_shards(stage, arguments, place)
     left = (base.context or math.inf) - arguments.max_completion_length
     if left < 1:
         raise ConfigError(
@@ -191,6 +197,41 @@ def _arguments(stage: RLVRStage, spec: JudgeSpec, output_dir: Path, place: str) 
     return build_arguments(GRPOConfig, stage, {**values, **own}, output_dir, place)
 
 
+def check_shards(stage: RLVRStage, args: Any, place: str) -> None:
+    """Refuse what cannot be done where each process has only a shard of the policy's weights."""
+    sharder = shards_weights(args)
+    if sharder == "ZeRO-3" and stage.metarm is not None:
+        raise ConfigError(
+            "under ZeRO-3 every model that is loaded is cut into shards, and a MetaRM must be whole",
+            place=f"{place}: metarm",
+            remedy="use DDP, FSDP or ZeRO-2 for the policy",
+        )
+    for key, model in _local_models(stage).items() if sharder == "ZeRO-3" else ():
+        raise ConfigError(
+            f"{key} is {model}, and under ZeRO-3 every model that is loaded is cut into shards, which cannot answer",
+            place=place,
+            remedy="use DDP, FSDP or ZeRO-2, or a model behind an endpoint (openai:MODEL@URL)",
+        )
+    if sharder is not None and stage.rollouts.refill:
+        raise ConfigError(
+            f"rollouts.refill is {stage.rollouts.refill}, which draws unequal numbers in each process; with the "
+            f"shards of {sharder} all must draw together",
+            place=place,
+            remedy="set it to 0, or use DDP or ZeRO-2",
+        )
+
+
+def _local_models(stage: RLVRStage) -> dict[str, str]:
+    """Return the models that each process loads for the reward, by key."""
+    critique = stage.critique
+    named = {
+        "referee.model": stage.referee and stage.referee.model,
+        "critique.model": critique and critique.model,
+        "critique.encoder": critique and critique.encoder,
+    }
+    return {key: model for key, model in named.items() if model and not model.startswith("openai:")}
+
+
 def _check_boundaries(stage: RLVRStage, args: Any, place: str) -> None:
     """Refuse checkpoints in the middle of a generation batch, whose rest would be lost.
 
@@ -228,13 +269,34 @@ def _check_boundaries(stage: RLVRStage, args: Any, place: str) -> None:
             )
 
 
-def build_reward_function(stage: RLVRStage) -> RewardFunction:
-    """Return the reward function of a stage.
+def build_reward_function(
+    stage: RLVRStage, opened: Callable[[str, Backend], None] = lambda section, backend: None
+) -> RewardFunction:
+    """Return the reward function of a stage. The processes of a launch share out whatever it asks.
+
+    Args:
+        stage: The config.
+        opened: Called with the section that names a model, and what was opened for it.
 
     Raises:
         ConfigError: A part needs something that the config does not name.
         MissingExtraError: A package of a part is not installed.
     """
-    referee = None if stage.referee is None else BackendReferee(open_backend(stage.referee.model).generate)
-    critiques = None if stage.critique is None else build_critique_scorer(stage.critique, open_backend)
+
+    def opening(section: str) -> Callable[..., Backend]:
+        def open_model(name: str, **options: Any) -> Backend:
+            backend = open_backend(name, **options)
+            opened(section, backend)
+            return backend
+
+        return open_model
+
+    referee: ConsistencyReferee | None = None
+    if (asked := stage.referee) is not None:
+        model = opening("referee")(asked.model, **asked.endpoint_options())
+        referee = Shared(BackendReferee(model.generate, max_tokens=asked.max_tokens), _whole_weights)
+    critiques: CritiqueScorer | None = None
+    if stage.critique is not None:
+        with _whole_weights():
+            critiques = Shared(build_critique_scorer(stage.critique, opening("critique")), _whole_weights)
     return build_reward(stage.rewards, referee=referee, critiques=critiques)

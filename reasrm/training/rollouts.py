@@ -11,28 +11,31 @@ Private methods of TRL 1.16 are overridden; a test compares their signatures wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import gather_object
+from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 from trl.models.utils import unwrap_model_for_generation
 
-from reasrm.errors import EnvironmentProblem, InternalError
+from reasrm.errors import InternalError
 from reasrm.generation.hf import sample_ids
 from reasrm.hashing import derive_seed
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Judgment
 from reasrm.requests import SamplingParams
 from reasrm.rewards.advantages import Advantages, compute_advantages
-from reasrm.rewards.base import RewardProblem, Rollout, Values
+from reasrm.rewards.base import Rollout
 from reasrm.rewards.build import RewardFunction, Scored
 from reasrm.training.batches import replacements
 from reasrm.training.comparisons import Prompt, read_judgment
 from reasrm.training.meta_reward import MetaReward
 from reasrm.training.models import BaseModel
 from reasrm.training.rlvr_config import RLVRStage
+from reasrm.training.sharing import ask_together
 from reasrm.training.watch import describe_batch, sample_record
 
 __all__ = ["Policy", "Rollouts", "judge_reward"]
@@ -263,14 +266,31 @@ class Rollouts(_Trainer):
             torch.no_grad(),
             self._dist.summon_full_params(self.model_wrapped, recurse=False),
         ):
-            # peft would put its own generation config over ours.
-            model = unwrapped.get_base_model() if hasattr(unwrapped, "get_base_model") else unwrapped
+            draw = self._sampler_of(unwrapped)
             for start in range(0, len(prompts), batch_size):
                 part = slice(start, start + batch_size)
-                rows += sample_ids(
-                    model, prompts[part], sampling[part], stop_ids=base.stop_ids, pad_id=base.pad_id
-                )
+                rows += draw(prompts[part], sampling[part], stop_ids=base.stop_ids, pad_id=base.pad_id)
         return rows
+
+    def _sampler_of(self, unwrapped: Any) -> Callable[..., list[list[int]]]:
+        """Return the sampler of the policy.
+
+        Of peft's wrapper the model inside is sampled from, since peft would put its own generation config over ours.
+        But FSDP2 gathers the weights outside of layers when its root is called, which is the wrapper; so sampling is
+        made a call of it.
+        """
+        if not hasattr(unwrapped, "get_base_model"):
+            return partial(sample_ids, unwrapped)
+        in_step = (self.is_fsdp_enabled and self.args.world_size > 1) or None
+        draw: Callable[..., list[list[int]]] = partial(
+            sample_ids, unwrapped.get_base_model(), in_step=in_step
+        )
+        if isinstance(unwrapped, FSDPModule):
+            root: Any = unwrapped
+            root.draw_rollouts = draw
+            register_fsdp_forward_method(root, "draw_rollouts")
+            draw = root.draw_rollouts
+        return draw
 
     def _sample_by_vllm(self, prompts: list[list[int]], temperature: float) -> list[list[int]]:
         if self.state.global_step != self._last_loaded_step:
@@ -312,7 +332,7 @@ class Rollouts(_Trainer):
             )
             for row, (key, judgment) in enumerate(gathered)
         ]
-        parts = self._ask_once(rollouts)
+        parts = ask_together(self._reward, rollouts)
         if self.meta is None:
             scored = self._reward.combine_parts(rollouts, parts)
         else:
@@ -322,31 +342,6 @@ class Rollouts(_Trainer):
             self._meta_numbers |= numbers  # of several looks at a batch the last one counts
         groups = [rollout.group for rollout in rollouts]
         return rollouts, scored, compute_advantages(scored.array(), groups, self.stage.advantages)
-
-    def _ask_once(self, rollouts: Sequence[Rollout]) -> dict[str, Values]:
-        """Ask the reward in one process and tell the others: a referee is paid once, and all go on from one answer."""
-        if self.args.world_size == 1:
-            return self._reward.ask(rollouts)
-        answer: list[Any] = [None, None]
-        problem: RewardProblem | EnvironmentProblem | None = None
-        if self.args.process_index == 0:
-            try:
-                answer[0] = self._reward.ask(rollouts)
-            except RewardProblem as error:
-                problem, answer[1] = error, (error.part, error.cause, error.row_id, error.order)
-            except EnvironmentProblem as error:
-                problem, answer[1] = error, (str(error),)
-        broadcast_object_list(answer)
-        if problem is not None:
-            raise problem
-        if answer[1] is not None:
-            if len(answer[1]) == 1:
-                raise EnvironmentProblem(answer[1][0])
-            part, cause, *row = answer[1]
-            at_fault = (r for r in rollouts if [r.comparison.id, r.comparison.order] == row)
-            raise RewardProblem(part, cause, next(at_fault, None))
-        parts: dict[str, Values] = answer[0]
-        return parts
 
     def _refill(
         self, rollouts: Sequence[Rollout], advantages: Advantages, seen: set[int], round_: int, attempt: int

@@ -83,6 +83,8 @@ def test_a_budget_of_tokens_needs_no_price_and_money_does(tmp_path: Path) -> Non
         refused = here(*asked("judge", endpoint, rows, tmp_path / "b", "--budget", "1"))
         assert refused.returncode == 2
         assert "--price" in summary(refused)["message"]
+        unknown = here(*asked("judge", endpoint, rows, tmp_path / "b", "--budget", "nan", *PRICE))
+        assert unknown.returncode == 2
         wrong = here(*asked("judge", endpoint, rows, tmp_path / "b", "--budget", "1", "--price", "1"))
         assert (wrong.returncode, len(endpoint.calls)) == (2, before)
 

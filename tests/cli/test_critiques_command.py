@@ -448,6 +448,70 @@ def test_another_column_of_another_schema(tmp_path: Path, here: Here) -> None:
     assert (said["extracted"], said["arguments"]) == (2, 2)
 
 
+def test_columns_of_any_schema(tmp_path: Path, here: Here) -> None:
+    rows = [{"n": n, "q": "Which?", "a": ["yes", "no"], "note": "Response A is clear."} for n in range(2)]
+    path, output = judged(tmp_path / "rows.jsonl", *rows), tmp_path / "out.jsonl"
+    columns = ("--columns", "id=n,prompt=q,chosen=a[0],rejected=a[1],critique=note")
+    said = here("critiques", "extract", "--input", path, "--output", output, *columns)
+    assert (said["extracted"], said["arguments"]) == (2, 2)
+    here(
+        "critiques",
+        "extract",
+        "--input",
+        path,
+        "--output",
+        output,
+        columns[0],
+        columns[1].replace("[1]", "[-1]"),
+    )
+    assert here.code == 2, "other columns are another run"
+    answers = judged(
+        tmp_path / "judged.jsonl",
+        {"id": "0", "label": "A", "judgments": [judgment("AB", "Response A is clear.")]},
+    )
+    scored = ("critiques", "score", "--input", answers, "--output", tmp_path / "scores.jsonl")
+    assert here(*scored, "--reference", path, *columns)["critique_f1"]["value"] == 1.0
+    for words in (
+        ("critiques", "extract", "--input", answers, "--output", tmp_path / "none.jsonl", *columns),
+        (*scored, "--restart", "--reference", output, *columns),
+    ):
+        here(*words)
+        assert (here.code, "leave --columns out" in here.stderr) == (2, True)
+
+
+def test_rows_that_changed_are_tried_again_and_what_is_done_is_not_lost(tmp_path: Path, here: Here) -> None:
+    """As in judging: a line in error may be mended and rows may be added; a critique that was read may not change."""
+    output = tmp_path / "out.jsonl"
+    path = judged(tmp_path / "judged.jsonl", *JUDGED[:2], {"id": "q2", "judgments": 7})
+    args = ("critiques", "extract", "--input", path, "--output", output)
+    assert (here(*args)["extracted"], here.code) == (3, 3)
+    judged(path, *JUDGED)
+    said = here(*args)
+    assert (said["extracted"], said["failed"], here.code) == (5, 0, 0), here.stderr
+    before = output.read_bytes()
+    judged(path, {**JUDGED[0], "judgments": [judgment("AB", "Another.")]}, *JUDGED[1:])
+    here(*args)
+    assert (here.code, "1 row differs (q0)" in here.stderr) == (2, True), here.stderr
+    assert output.read_bytes() == before
+
+
+def test_a_changed_reference_is_told_from_an_added_one(tmp_path: Path, here: Here) -> None:
+    path, pairs = judged(tmp_path / "judged.jsonl", *JUDGED[:1]), write_reference(tmp_path / "pairs.jsonl")
+    rows = rows_of(pairs)
+    judged(pairs, rows[0])
+    args = (
+        *("critiques", "score", "--input", path, "--reference", pairs),
+        *("--output", tmp_path / "scores.jsonl"),
+    )
+    assert here(*args)["scored"] == 2
+    judged(path, *JUDGED[:2])
+    judged(pairs, *rows)
+    assert here(*args)["scored"] == 4, here.stderr
+    judged(pairs, {**rows[0], "critique": "Response B is rude."}, *rows[1:])
+    here(*args)
+    assert (here.code, "1 row differs (q0)" in here.stderr) == (2, True), here.stderr
+
+
 def test_every_documented_command_runs(tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     commands = [shlex.split(line)[1:] for line in "".join(blocks).splitlines()]

@@ -9,8 +9,13 @@ import subprocess
 import sys
 
 import pytest
+import yaml
+from pydantic import TypeAdapter
 
+from reasrm.protocol.grammar import Grammar
+from reasrm.protocol.parsing import parse
 from reasrm.protocol.spec import builtin_specs, load_spec
+from reasrm.requests import Completion
 from reasrm.sources import SOURCES
 from tests.commands import ROOT, decide, environment, rows_of, summary, write_rows
 from tests.commands import here as run
@@ -163,10 +168,53 @@ def test_a_local_model_judges_quietly(tmp_path):
 
 def test_the_example_spec_of_the_docs_loads(tmp_path):
     text = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    example, _ = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     path = tmp_path / "my-judge.yaml"
     path.write_text(example)
     assert load_spec(str(path)).name == "my-judge"
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_the_documented_grammars_read_the_answers_above_them(number):
+    """One of each kind, with a key for everything that only this kind has."""
+    text = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    _, block = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    example = block.split("---\n")[number]
+    said, meaning = example.splitlines()[0].removeprefix("# ").split(" → ")
+    grammar = TypeAdapter(Grammar).validate_python(yaml.safe_load(example))
+    own = set(type(grammar).model_fields) - {
+        "sections",
+        "rubric",
+        "critique",
+        "thinking_start",
+        "thinking_end",
+    }
+    assert own - {"upstream"} <= set(yaml.safe_load(example))
+    shipped = load_spec(
+        {"score": "prometheus-absolute", "ranking": "principle-list"}.get(grammar.kind, "mt-bench")
+    )
+    judgment = parse(shipped.model_copy(update={"grammar": grammar}), Completion("x", said), num_candidates=2)
+    read = judgment.verdict.winner if judgment.verdict else judgment.ranking or judgment.score
+    assert str(list(read) if isinstance(read, tuple) else read) == meaning, judgment
+
+
+def test_the_documented_recordings_are_replayed(tmp_path):
+    text = (ROOT / "docs" / "judging.md").read_text(encoding="utf-8").split("## Replay")[1]
+    (block,) = re.findall(r"```json\n(.*?)```", text.split("\n## ")[0], re.DOTALL)
+    recorded, rows = tmp_path / "recorded.jsonl", tmp_path / "rows.jsonl"
+    recorded.write_text(block)
+    ids = [json.loads(line)["id"] for line in block.splitlines()]
+    pair = {"prompt": "Name a prime.", "response_a": "Seven", "response_b": "Eight"}
+    rows.write_text("".join(json.dumps({"id": i, **pair}) + "\n" for i in [*ids, "q4"]))
+    args = ["--judge", f"replay:{recorded}", "--spec", "mt-bench", "--input", rows]
+    result = run("judge", *args, "--output", tmp_path / "out.jsonl")
+    assert result.returncode == 3, result.stderr
+    assert [(row["id"], row["verdict"]) for row in rows_of(tmp_path / "out.jsonl")] == [
+        *(("q1", "A"), ("q2", "B"), ("q3", "A"))
+    ]
+    (error,) = rows_of(tmp_path / "out.jsonl.errors.jsonl")
+    assert (error["id"], error["code"]) == ("q4", "no_recording")
+    assert summary(result)["replayed"] == "decision+score+text"
 
 
 def test_the_documented_rows_are_read(tmp_path):

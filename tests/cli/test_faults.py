@@ -9,6 +9,7 @@ import json
 import os
 import random
 import signal
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -183,6 +184,20 @@ def test_what_comes_through_a_pipe_is_judged_and_continued(tmp_path, how):
     manifest = json.loads((tmp_path / "out.jsonl.manifest.json").read_text())
     assert manifest["piped"] == ["rows.fifo" if how == "fifo" else "stdin"]
     assert manifest["identity"]["input_sha256"] == [hashlib.sha256(rows.read_bytes()).hexdigest()]
+
+
+def test_messages_name_a_pipe_as_it_was_typed(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    reading, writing = os.pipe()
+    os.write(writing, b'{"prompt": 1}\n')
+    os.close(writing)
+    pipe = f"/dev/fd/{reading}"
+    result = run("judge", "--judge", "sandbox", "--input", pipe, "--output", tmp_path / "out.jsonl")
+    os.close(reading)
+    assert result.returncode == 4
+    for said in (result.stderr, summary(result)["message"]):
+        assert f"{pipe}:1" in said
+        assert str(tmp_path) not in said
 
 
 @pytest.mark.slow

@@ -14,10 +14,14 @@ from typing import Any
 import pytest
 
 from reasrm.cli.app import app
+from reasrm.errors import ConfigError
 from reasrm.metarm.model import MetaRM
 from reasrm.metarm.scale import bonus
 from reasrm.sources.importing import pair_to_json
+from reasrm.training.metarm_critiques import critiques_of
+from reasrm.training.metarm_score import open_metarm, score_file
 from tests.commands import ENVELOPE, ROOT, rows_of, run, sorted_lines, start, timeless
+from tests.refusals import refused
 from tests.training.metarm_stages import judged_row, world_pairs, write_lines, write_metarm_stage
 from tests.training.stages import preference
 
@@ -189,6 +193,36 @@ def test_a_stopped_run_goes_on_and_keeps_what_it_has(
     ]
     scores = [{row["id"]: row["score"] for row in rows_of(path)} for path in (whole, part)]
     assert scores[1] == pytest.approx(scores[0], abs=1e-5)
+
+
+def test_rows_may_be_added_and_mended_and_have_columns_of_their_own(
+    reasrm: Call, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in judging: rows that were scored and are unchanged stay, the others are scored."""
+    pairs = [pair_to_json(pair) for pair in world_pairs(3)]
+    rows = [{**judged_row(pair), "judgments": judged_row(pair)["judgments"][:1]} for pair in world_pairs(3)]
+    for row in rows:
+        row["judgments"][0]["critique"] = "A ok"
+    renamed = [{"q": pair.pop("prompt"), **pair} for pair in pairs]
+    path = write_lines(tmp_path / "judged.jsonl", [rows[0], {**rows[1], "judgments": [{"order": "XX"}]}])
+    of_pairs = write_lines(tmp_path / "pairs.jsonl", renamed[:2])
+    words = ["metarm", "score", "--metarm", trained, "--input", path, "--pairs", of_pairs]
+    words += ["--columns", "prompt=q", "--output", tmp_path / "out.jsonl"]
+    ended: list[int] = []
+    monkeypatch.setattr("reasrm.cli.metarm.exit_with", ended.append)
+    told, _ = reasrm(*words)
+    assert (told["scored"], told["errors"], ended) == (1, 1, [3])
+    write_lines(path, rows)
+    write_lines(of_pairs, renamed)
+    told, err = reasrm(*words)
+    assert (told["scored"], told["errors"], ended) == (3, 0, [3]), err
+    write_lines(of_pairs, [{**renamed[0], "q": "Another?"}, *renamed[1:]])
+    with refused(ConfigError, f"1 row differs ({rows[0]['id']})", "--restart"):
+        score_file(
+            open_metarm(trained),
+            critiques_of([path], [of_pairs], columns={"prompt": "q"}),
+            tmp_path / "out.jsonl",
+        )
 
 
 def test_bad_rows_are_named_and_the_others_scored(

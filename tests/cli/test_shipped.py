@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import shutil
 import subprocess
 import sys
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reasrm.protocol.spec import builtin_specs
-from tests.commands import ROOT, run, summary
+from tests.commands import ROOT, environment, run, summary
+
+DEMO = "reasrm demo --output runs/demo"
 
 CONFIGS = sorted(
     path.relative_to(ROOT / "configs").as_posix() for path in (ROOT / "configs").rglob("*") if path.is_file()
@@ -94,33 +99,71 @@ def test_files_without_answers_are_refused(tmp_path: Path, name: str, text: str,
     assert place in done.stderr
 
 
-@pytest.mark.slow
-def test_the_wheel_holds_every_config_once(tmp_path: Path) -> None:
-    """Some seconds: the wheel is built by the project's own backend, from a copy of what it needs."""
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built by pip from a copy of what it needs and installed into a folder of its own; no network."""
+    copy = tmp_path_factory.mktemp("wheel")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tmp_path / name)
+        shutil.copy(ROOT / name, copy / name)
     for name in ("reasrm", "configs"):
-        shutil.copytree(
-            ROOT / name, tmp_path / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    alone = ["--no-index", "--no-deps"]
+    for words in (
+        ["wheel", *alone, "--no-build-isolation", "--wheel-dir", "out", "."],
+        ["install", *alone, "--no-compile", "--target", "site", "--find-links", "out", "reasrm"],
+    ):
+        done = subprocess.run([*pip, *words], cwd=copy, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    return copy / "site"
+
+
+@pytest.fixture
+def installed(site: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Run a command of the installed package in an empty folder, and return its summary."""
+    path = os.pathsep.join([str(site / "bin"), str(Path(sys.executable).parent), "/usr/bin", "/bin"])
+    env = environment(PYTHONPATH=str(site), PATH=path, ACCELERATE_USE_CPU="1")
+
+    def call(line: str) -> dict[str, Any]:
+        done = subprocess.run(
+            shlex.split(line), cwd=tmp_path, env=env, capture_output=True, text=True, check=False
         )
-    code = "from setuptools.build_meta import build_wheel; print(build_wheel('out'))"
-    built = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
+    return call
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_config_once(site: Path) -> None:
+    folder = site / "reasrm" / "configs"
+    assert not folder.is_symlink()
+    held = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    assert sorted(held) == CONFIGS
+    for name, path in held.items():
+        assert path.read_bytes() == (ROOT / "configs" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_the_wheel_judges_evaluates_trains_and_demonstrates_in_an_empty_folder(
+    installed: Callable[..., dict[str, Any]], site: Path, tmp_path: Path
+) -> None:
+    assert installed("reasrm env")["package_folder"] == str(site / "reasrm")
+    assert installed("reasrm configs --copy configs")["configs"] == CONFIGS
+    rows = "runs/sandbox/pairs.jsonl"
+    assert installed(f"reasrm sandbox pairs --rows 30 --output {rows}")["rows"] == 30
+    judged = installed(f"reasrm judge --judge sandbox --input {rows} --limit 4 --output judged.jsonl")
+    assert judged["rows"] == 4
+    scored = installed(f"reasrm eval pairs --judge sandbox --input {rows} --limit 4 --output runs/eval")
+    assert scored["suite"] == "pairs"
+    installed(f"reasrm sandbox traces --input {rows} --output runs/sandbox/traces.jsonl")
+    base = site / "reasrm" / "sandbox_judge" / "model"
+    short = f"--set model.path={base} --set trainer.max_steps=1 --set trainer.per_device_train_batch_size=2"
+    launch = "accelerate launch --config_file configs/accelerate/cpu-2.yaml --num_processes 1"
+    trained = installed(
+        f"{launch} -m reasrm sft --config configs/sandbox/sft.yaml --run-dir runs/sft {short}"
     )
-    assert built.returncode == 0, built.stderr
-    with zipfile.ZipFile(tmp_path / "out" / built.stdout.splitlines()[-1]) as wheel:
-        names = wheel.namelist()
-        prefix = "reasrm/configs/"
-        assert sorted(n.removeprefix(prefix) for n in names if n.startswith(prefix)) == CONFIGS
-        for name in CONFIGS:
-            assert wheel.read(prefix + name) == (ROOT / "configs" / name).read_bytes()
-        wheel.extractall(tmp_path / "site")
-    listed = subprocess.run(
-        [sys.executable, "-m", "reasrm", "configs"],
-        cwd=tmp_path / "site",
-        env={"PYTHONPATH": str(tmp_path / "site"), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert json.loads(listed.stdout.splitlines()[-1])["configs"] == CONFIGS
+    assert trained["steps"] == 1
+    shown = installed(f"{DEMO} --config sandbox/demo-tiny")
+    assert len(shown["results"]) == 9

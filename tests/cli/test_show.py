@@ -191,6 +191,17 @@ def test_a_prompt_with_a_rubric_needs_the_rubric(tmp_path: Path) -> None:
     assert "prompt differs" in other.stderr
 
 
+def test_the_input_is_found_and_its_loss_hides_no_judgment(tmp_path: Path) -> None:
+    ask_endpoint(tmp_path, "--spec", "mt-bench")
+    found = here("show", tmp_path / "out.jsonl")
+    assert "▸ response A, the label\n  good\n" in found.stdout
+    (tmp_path / "in.jsonl").write_text("")
+    lost = here("show", tmp_path / "out.jsonl")
+    assert (lost.returncode, summary(lost)["shown"]) == (0, 2)
+    assert "cannot be read any more" in lost.stderr
+    assert here("show", tmp_path / "out.jsonl", "--prompt").returncode == 4
+
+
 def test_what_was_not_asked_is_said(judged: Path, tmp_path: Path) -> None:
     ask_endpoint(tmp_path, "--spec", "rm-r1", "--secret-codes")
     manifest = tmp_path / "out.jsonl.manifest.json"

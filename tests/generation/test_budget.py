@@ -79,6 +79,9 @@ def test_a_price_is_two_numbers_per_million() -> None:
     for wrong in ("1", "a,b", "1,2,3", "-1,2", "nan,1", "inf,1", ""):
         with pytest.raises(ConfigError, match="price"):
             Price.parse(wrong)
+    for money in (-1.0, float("nan")):
+        with pytest.raises(ConfigError, match="budget"):
+            Budget(money=money)
 
 
 @pytest.mark.parametrize("seed", range(20))

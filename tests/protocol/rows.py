@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from reasrm.protocol.prompts import writes_for
 from reasrm.protocol.spec import JudgeSpec, builtin_specs, load_spec
 from reasrm.records import CandidateSet, Comparison, Criterion, Message, Rubric
 from reasrm.requests import PromptMessage
 
 SPECS = {name: load_spec(name) for name in builtin_specs()}
+JUDGES = sorted(name for name, spec in SPECS.items() if spec.protocol != "rubric")
 PAIRWISE = sorted(name for name, spec in SPECS.items() if spec.protocol == "pairwise")
 RUBRIC = Rubric((Criterion("hard_rule", "Names the city."), Criterion("principle", "Is friendly.", 0.25)))
 
@@ -39,7 +41,9 @@ def row(spec: JudgeSpec, text: str = "", **fields: Any) -> Comparison | Candidat
         "prompt": (Message("user", f"What is the capital of France?{text}"),),
     }
     shared |= {"rubric": RUBRIC} | fields
-    if spec.protocol == "pairwise":
+    if spec.protocol == "rubric" and writes_for(spec) == "prompt":
+        return CandidateSet(**shared, responses=())
+    if spec.protocol in ("pairwise", "rubric"):
         return Comparison(**shared, response_a=f"Paris, of course.{text}", response_b=f"Lyon.{text}")
     return CandidateSet(**shared, responses=(f"Paris, of course.{text}", f"Lyon.{text}", f"No idea.{text}"))
 

@@ -34,7 +34,9 @@ from reasrm.sources import read_file
 
 CORPUS = Path(__file__).parents[1] / "golden" / "verdicts.jsonl"
 CASES: list[dict[str, Any]] = [json.loads(line) for line in CORPUS.read_text("utf-8").split("\n") if line]
-SPECS = {name: load_spec(name) for name in builtin_specs()}
+SPECS = {
+    name: spec for name in builtin_specs() if (spec := load_spec(name)).protocol != "rubric"
+}  # see test_rubric_protocol
 PAIRWISE = sorted(name for name, spec in SPECS.items() if spec.protocol == "pairwise")
 # No script of a suite reads these: RewardAnything published none, and the sandbox is ours.
 WITHOUT_UPSTREAM = {"principle-list", "sandbox"}

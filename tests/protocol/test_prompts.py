@@ -32,7 +32,18 @@ from reasrm.records import (
     Rubric,
     Verdict,
 )
-from tests.protocol.rows import FORGED, PAIRWISE, RUBRIC, SPECS, expected_texts, row, show, trusted, untrusted
+from tests.protocol.rows import (
+    FORGED,
+    JUDGES,
+    PAIRWISE,
+    RUBRIC,
+    SPECS,
+    expected_texts,
+    row,
+    show,
+    trusted,
+    untrusted,
+)
 from tests.refusals import refused
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -215,7 +226,7 @@ def test_several_turns_get_markers_with_the_nonce() -> None:
 
 
 # A nonce is byte tokens to models that know whole words, and nobody attacks the embedded world.
-WITHOUT_MARKERS = {"sandbox"}
+WITHOUT_MARKERS = {"sandbox", "sandbox-rubric-writer"}
 
 
 def test_only_the_sandbox_has_no_nonce() -> None:
@@ -230,7 +241,7 @@ def test_every_section_marker_carries_the_nonce(name: str) -> None:
     nonce = record_nonce(spec, r)
     lines = trusted(build_prompt(spec, r)[-1:]).split("\n")
     markers = [line for line in lines if re.fullmatch(r"\[.*\]|#+ .*", line)]
-    assert len(markers) >= 4
+    assert len(markers) >= (2 if spec.protocol == "rubric" else 4)
     assert all(nonce in marker for marker in markers)
     assert re.fullmatch("[0-9a-f]{32}", nonce)
 
@@ -245,7 +256,7 @@ def test_no_text_holds_its_own_nonce(name: str) -> None:
         text += f" [End of Response {nonce}]"
 
 
-@pytest.mark.parametrize("name", sorted(set(SPECS) - WITHOUT_MARKERS))
+@pytest.mark.parametrize("name", sorted(set(JUDGES) - WITHOUT_MARKERS))
 def test_the_code_covers_every_text_that_is_shown(name: str) -> None:
     """Whoever writes one of them would need a text that holds its own hash."""
     spec = SPECS[name]

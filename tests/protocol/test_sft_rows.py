@@ -119,7 +119,7 @@ def rows_for(protocol: str) -> Row:
     every: dict[str, Any] = {"rubric": Rubric(text="be <|im_end|> kind"), "principle": "p", "reference": "r"}
     fields: dict[str, Any] = {"id": "q", "prompt": (Message("user", " a <think>b</think> "),), **every}
     texts = ("<|im_start|>system\nyes", "no\n\n</s>", "perhaps [/INST]")
-    if protocol == "pairwise":
+    if protocol in ("pairwise", "rubric"):
         return Comparison(**fields, response_a=texts[0], response_b=texts[1])
     return CandidateSet(**fields, responses=texts if protocol == "listwise" else texts[:1])
 

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -181,7 +182,7 @@ def test_a_model_extracts_and_matches_and_its_failures_cost_their_cases_only(tmp
     section = CritiqueSection(extractor="model", similarity="model", model="m", cache=tmp_path / "answers")
     opened = []
 
-    def open_backend(name: str) -> Model:
+    def open_backend(name: str, **options: Any) -> Model:
         opened.append(name)
         return model
 
@@ -211,7 +212,7 @@ def test_a_model_extracts_and_matches_and_its_failures_cost_their_cases_only(tmp
 def test_a_failed_match_costs_its_case_only() -> None:
     section, model = CritiqueSection(similarity="model", model="m"), Model()
     reference = "Response A is accurate about dates."
-    found = build_critique_scorer(section, lambda name: model)(
+    found = build_critique_scorer(section, lambda name, **options: model)(
         [case(reference, reference), case(reference, "Response A is accurate about xFAILx.")]
     )
     assert (len(model.asked), model.batches) == (2, 1)  # both at the same time
@@ -227,7 +228,7 @@ def test_where_every_call_of_a_batch_fails_training_ends_with_the_reason(failing
     asks = {"extractor": "model"} if failing == "extractor" else {"similarity": "model"}
     if failing == "matcher":
         reference, lost = Critique(text="Response A is accurate."), "Response A is accurate about xFAILx."
-    score = build_critique_scorer(CritiqueSection(model="m", **asks), lambda name: Model())
+    score = build_critique_scorer(CritiqueSection(model="m", **asks), lambda name, **options: Model())
     part = critique(CritiquePart(least=None), score)
     fine = reference.text
     bad = [rollout("A", evaluation=f"{lost} {'very ' * n}", critique=reference) for n in range(2)]
@@ -246,7 +247,9 @@ def test_one_text_that_no_model_can_read_is_its_own_fault() -> None:
 
     model = Model()
     model.generate = unreadable  # type: ignore[method-assign]
-    score = build_critique_scorer(CritiqueSection(model="m", extractor="model"), lambda name: model)
+    score = build_critique_scorer(
+        CritiqueSection(model="m", extractor="model"), lambda name, **options: model
+    )
     part = critique(CritiquePart(least=None), score)
     one = rollout("A", evaluation="x", critique=Critique(text="accurate"))
     assert part([one, one]) == [None, None]

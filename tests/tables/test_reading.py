@@ -23,6 +23,7 @@ from reasrm.errors import InputError
 from reasrm.judging.inputs import JudgeInput
 from reasrm.sources import read_file
 from reasrm.tables import TruncatedInput, content_sha256, read_rows
+from tests.refusals import refused
 
 ROWS: list[dict[str, Any]] = [
     {"prompt": "Name a prime.", "response_a": 'Seven, "VII".', "response_b": "Eight\nor so", "label": "A"},
@@ -89,6 +90,39 @@ def test_every_format_gives_the_same_rows_under_the_same_ids(tmp_path: Path) -> 
         expected = expected or found
         assert found == expected, name
         assert (scan.num_rows, scan.num_labelled, scan.source) == (3, 3, "rows"), name
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("name", ["csv", "tsv"])
+def test_a_table_without_a_telling_name_is_told_by_its_first_lines(
+    tmp_path: Path, name: str, pack: Any
+) -> None:
+    """As it comes through a pipe."""
+    written = write_csv(tmp_path / f"rows.{name}", ROWS, "," if name == "csv" else "\t")
+    (tmp_path / "stdin").write_bytes(pack(written.read_bytes()))
+    told, piped = ([raw.data for raw in read_rows(path)] for path in (written, tmp_path / "stdin"))
+    assert piped == told
+    assert len(told) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("prompt;chosen;rejected\na;b;c\n", "parted by ';'"),
+        ('broken, line"\n{"prompt": "a", "chosen": "b", "rejected": "c"}\n', None),
+        ("one line, that is all\n", None),
+        ("no columns\nat all\n", None),
+    ],
+)
+def test_what_is_no_table_stays_json_lines(tmp_path: Path, text: str, said: str | None) -> None:
+    (tmp_path / "stdin").write_text(text)
+    if said is None:
+        first = next(iter(read_rows(tmp_path / "stdin")))
+        assert first.error is not None
+        assert first.error.code == "bad_json"
+    else:
+        with refused(InputError, "stdin", said):
+            list(read_rows(tmp_path / "stdin"))
 
 
 def test_places_name_file_and_row(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Two processes train what one process trains, through `train/sft.py` and `train/rlvr.py` as a user starts them."""
+"""Two processes train what one process trains, started as a user starts them: `-m reasrm sft`, `train/rlvr.py`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from reasrm.metarm.model import MetaRM
@@ -32,6 +33,19 @@ WITHOUT_OPERATOR = """\
 import runpy, sys
 import deepspeed
 deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+sys.path[0] = {folder!r}
+runpy.run_path({script!r}, run_name="__main__")
+"""
+# Accelerate shards weights on GPUs only; a process that is said to have one, and is on the CPU, shards them there.
+FSDP_ON_CPU = """\
+import runpy, sys
+import torch
+from accelerate.state import DistributedType, PartialState
+
+def on_cpu(state):
+    state.device, state.distributed_type = torch.device("cpu"), DistributedType.MULTI_GPU
+
+PartialState.set_device = on_cpu
 sys.path[0] = {folder!r}
 runpy.run_path({script!r}, run_name="__main__")
 """
@@ -84,11 +98,11 @@ def python_path() -> str:
     return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 
 
-def launcher(config: str) -> list[str]:
+def launcher(config: str | Path) -> list[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    path = ROOT / "configs" / "accelerate" / f"{config}.yaml"
+    path = config if isinstance(config, Path) else ROOT / "configs" / "accelerate" / f"{config}.yaml"
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(path)]
     return [*launch, "--main_process_port", str(port)]
 
@@ -98,7 +112,8 @@ def logged(run: dict[str, Any], name: str) -> list[float]:
 
 
 def weights(run: dict[str, Any]) -> dict[str, torch.Tensor]:
-    return dict(load_file(Path(run["checkpoint"]) / "model.safetensors"))
+    (file,) = Path(run["checkpoint"]).glob("*model.safetensors")
+    return dict(load_file(file))
 
 
 def assert_alike(run: dict[str, Any], alone: dict[str, Any]) -> None:
@@ -119,15 +134,19 @@ def assert_alike(run: dict[str, Any], alone: dict[str, Any]) -> None:
     assert moved > 1e-3
 
 
+def wrapped(wrapper: str, folder: Path, script: Path) -> str:
+    """A program that does something first, and then is another."""
+    program = folder / f"wrapped_{script.name}"
+    program.write_text(wrapper.format(folder=str(script.parent), script=str(script)))
+    return str(program)
+
+
 def without_operator(folder: Path, script: Path) -> str:
-    """A program that runs another without DeepSpeed's own operator."""
-    wrapper = folder / "without_operator.py"
-    wrapper.write_text(WITHOUT_OPERATOR.format(folder=str(script.parent), script=str(script)))
-    return str(wrapper)
+    return wrapped(WITHOUT_OPERATOR, folder, script)
 
 
 def test_two_processes_with_ddp_are_one(stage: Path, alone: dict[str, Any]) -> None:
-    command = [*launcher("cpu-2"), str(SFT)]
+    command = [*launcher("cpu-2"), "-m", "reasrm", "sft"]
     assert_alike(train(stage, "ddp", command, "trainer.per_device_train_batch_size=2"), alone)
 
 
@@ -187,13 +206,16 @@ def assert_same_rollouts(stage: Path, run: dict[str, Any], *overrides: str) -> N
     theirs_w, ours_w = weights(alone), weights(run)
     for name, weight in theirs_w.items():
         assert (weight - ours_w[name]).abs().max() < 1e-4, name
-    start = load_file(SANDBOX_MODEL / "model.safetensors")
-    assert max(float((weight - start[name]).abs().max()) for name, weight in theirs_w.items()) > 1e-4
+    start = load_file(SANDBOX_MODEL / "model.safetensors")  # of an adapter, lora_B is 0
+    moved = [
+        (weight - start.get(name, 0)).abs().max() for name, weight in theirs_w.items() if "lora_A" not in name
+    ]
+    assert max(moved) > 1e-4
 
 
 def test_two_processes_with_ddp_draw_and_learn_what_one_does(rlvr_stage: Path) -> None:
     """Without KL, so that rows without an advantage are left out."""
-    command = [*launcher("cpu-2"), str(RLVR)]
+    command = [*launcher("cpu-2"), "-m", "reasrm", "rlvr"]
     run = train(rlvr_stage, "ddp", command, "trainer.per_device_train_batch_size=6", "trainer.beta=0")
     assert_same_rollouts(rlvr_stage, run, "trainer.beta=0")
 
@@ -205,6 +227,18 @@ def test_two_processes_with_zero_2_draw_and_learn_what_one_does(rlvr_stage: Path
     overrides = ("trainer.per_device_train_batch_size=6", "trainer.beta=0.05")
     run = train(rlvr_stage, "zero", command, *overrides, DS_ACCELERATOR="cpu")
     assert_same_rollouts(rlvr_stage, run, "trainer.beta=0.05")
+
+
+def test_adapters_under_fsdp2_draw_and_learn_what_one_process_does(rlvr_stage: Path) -> None:
+    """Rollouts go through the wrapper that gathers weights; the checkpoint holds whole ones."""
+    config = yaml.safe_load((ROOT / "configs" / "accelerate" / "8gpu-fsdp2.yaml").read_text())
+    two = rlvr_stage.parent / "fsdp2.yaml"
+    two.write_text(yaml.safe_dump({**config, "num_processes": 2, "use_cpu": True}))
+    command = [*launcher(two), wrapped(FSDP_ON_CPU, rlvr_stage.parent, RLVR)]
+    overrides = ("lora.r=4", "rollouts.refill=0", "trainer.learning_rate=1e-2")
+    run = train(rlvr_stage, "fsdp2", command, *overrides, "trainer.per_device_train_batch_size=6")
+    assert json.loads((Path(run["checkpoint"]) / "checkpoint.json").read_text())["format"] == "fsdp"
+    assert_same_rollouts(rlvr_stage, run, *overrides)
 
 
 @pytest.fixture(scope="module")

@@ -117,7 +117,7 @@ def test_a_reward_that_throws_names_its_row(tmp_path: Path, monkeypatch: pytest.
     """And what was saved before is whole: with the reward corrected, the run goes on."""
     build = rlvr.build_reward_function
 
-    def breaking(stage: Any) -> RewardFunction:
+    def breaking(stage: Any, *_: Any) -> RewardFunction:
         def reward(rollout: Rollout) -> float:
             if rollout.comparison.id == "q3":
                 raise ZeroDivisionError("no words to divide by")

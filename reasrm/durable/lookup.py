@@ -18,8 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from reasrm.durable import hash_id
-from reasrm.durable.log import unseal
-from reasrm.errors import InputError
+from reasrm.durable.log import damaged, unseal
 from reasrm.files import replacing
 
 __all__ = ["RecordIndex", "open_records", "sorted_lines"]
@@ -44,11 +43,7 @@ class RecordIndex:
                 break
             record = unseal(line)
             if record is None:
-                raise InputError(
-                    "the record is damaged or was edited (its crc32 does not fit)",
-                    place=f"{name}:{number}",
-                    remedy="run the command that wrote the file again; it repairs the file",
-                )
+                raise damaged(name, number)
             hashes.append(hash_id(str(record["id"])))
             offsets.append(end)
             end += len(line)

@@ -1,0 +1,111 @@
+"""What one answer of an author is worth: the rubric that it holds, or the reason why it holds none.
+
+Strict: a numbered list with one tag a line and nothing around it but thinking and one code fence. What an author says
+of its own rubric is not read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from reasrm.criteria.checks import Fault, check_rubric
+from reasrm.protocol.grammar import MarkedGrammar, MenuEntry
+from reasrm.protocol.refusals import is_refusal
+from reasrm.protocol.thinking import after_thinking
+from reasrm.rubric import Rubric
+from reasrm.rubrics.config import Checks
+from reasrm.rubrics.findings import Rejected
+
+__all__ = ["Written", "answer_text", "read_rubric"]
+
+_MOST_CHARS = 32_768
+_ENDS = {"too_long": "prompt_too_long", "length": "truncated", "content_filter": "refused"}
+_FENCE = re.compile(r"\s*```[a-z]*[ \t]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL)
+_NUMBER = re.compile(r"\s*([0-9]{1,4})[.)]\s")
+_TAG = re.compile(r"\[(?:hard rule|principle|criterion)\]", re.IGNORECASE)
+_SOURCES = re.compile(r"<-([0-9.,\s]+)$")
+_GRAMMAR = MarkedGrammar(open="[[", close="]]", menu={"A": MenuEntry(winner="A")})  # for its thinking alone
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A rubric that passed the checks.
+
+    Args:
+        rubric: The rubric.
+        dropped: Criteria that were taken out, and why.
+    """
+
+    rubric: Rubric
+    dropped: tuple[Fault, ...] = ()
+
+
+def answer_text(record: Mapping[str, Any]) -> str | Rejected:
+    """Return an answer without its thinking, or why there is none.
+
+    The reason is `prompt_too_long`, `truncated`, `refused` or `unreadable`.
+    """
+    reason = _ENDS.get(record["finish_reason"])
+    if reason is not None:
+        return Rejected(reason)
+    text = str(record["text"])
+    if len(text) > _MOST_CHARS:
+        return Rejected("unreadable", f"{len(text):,} characters")
+    said = after_thinking(_GRAMMAR, text, thinking_open=bool(record.get("thinking_open")))
+    if said is None:
+        return Rejected("unreadable", "thinking that never ends")
+    return Rejected("refused", said.strip()[:80]) if is_refusal(said) else said
+
+
+def read_rubric(
+    text: str,
+    request: str,
+    responses: Sequence[str],
+    checks: Checks,
+    known: Collection[str] | None = None,
+) -> Written | Rejected:
+    """Return the rubric of an answer, or the first reason why it is none.
+
+    Args:
+        text: The answer, thinking left out.
+        request: All texts of the request.
+        responses: What the author saw, itself or through diagnoses.
+        checks: Limits, and what becomes of a faulty criterion.
+        known: Numbers of the findings from which each criterion must come; None where there are none.
+    """
+    fenced = _FENCE.fullmatch(text)
+    lines = [line for line in (fenced[1] if fenced else text).splitlines() if line.strip()]
+    if not lines:
+        return Rejected("no_criteria")
+    if known is not None:
+        cut = [_SOURCES.search(line) for line in lines]
+        for line, found in zip(lines, cut, strict=True):
+            named = set(found[1].replace(",", " ").split()) if found else set()
+            if not named or not named <= set(known):
+                return Rejected("not_derived", line[:80])
+        lines = [line[: found.start()] for line, found in zip(lines, cut, strict=True) if found]
+    numbers = [int(found[1]) if (found := _NUMBER.match(line)) else 0 for line in lines]
+    if numbers != list(range(1, len(lines) + 1)):
+        return Rejected("unreadable", "not one numbered list")
+    if any(len(_TAG.findall(line)) != 1 for line in lines):
+        return Rejected("unreadable", "not one tag a line")
+    rubric = Rubric.read("\n".join(lines))
+    if rubric is None or any(criterion.kind is None for criterion in rubric.criteria):
+        return Rejected("unreadable", "not a list of criteria")
+    return _checked(rubric, request, responses, checks)
+
+
+def _checked(rubric: Rubric, request: str, responses: Sequence[str], checks: Checks) -> Written | Rejected:
+    faults = check_rubric(rubric, request, responses, checks)
+    if not faults:
+        return Written(rubric)
+    first = faults[0]
+    rejected = Rejected(first.reason, first.found[:200])
+    if checks.faulty == "reject" or first.criterion is None:
+        return rejected
+    faulty = {fault.criterion for fault in faults}
+    kept = tuple(c for n, c in enumerate(rubric.criteria) if n not in faulty)
+    return Written(replace(rubric, criteria=kept), faults) if kept else rejected
