@@ -168,7 +168,7 @@ class Lab:
             config = config.model_copy(update={"trainer": {**config.trainer, "max_steps": steps}})
         base = self.base()
         shape = [base.key, rows.name, config.trainer, config.seed, self.code]
-        key = digest(shape if spec is None else [*shape, spec], 12)
+        key = digest(shape if spec is None else [*shape, load_spec(spec).hash], 12)
         run = self.folder / f"{name}-{key}"
         file = write_sft_config(config, base.model, rows, run.with_suffix(".yaml"), spec)
         started = time.process_time()

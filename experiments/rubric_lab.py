@@ -23,7 +23,7 @@ from experiments.rubric_rows import SPLITS, TASTES, Rows, principles_of, write_r
 from reasrm.cli.console import judging_progress, note
 from reasrm.config import parse_config
 from reasrm.demo.config import DemoConfig
-from reasrm.demo.stages import cap_rows, make_traces, write_pairs
+from reasrm.demo.stages import cap_rows, make_traces, read_pairs, write_pairs
 from reasrm.durable import read_records
 from reasrm.files import write_json_atomic
 from reasrm.generation.run import RunControl
@@ -41,11 +41,11 @@ from reasrm.world.config import WorldConfig
 from reasrm.world.pairs import World, rules_of
 from reasrm.world.rules import rubric_of
 
-__all__ = ["RubricLab", "client_world", "credits_of", "first_credits", "rubric_code"]
+__all__ = ["BACKEND", "RubricLab", "client_world", "credits_of", "file_hash", "first_credits", "rubric_code"]
 
 JUDGE_PAIRS_FROM = 50_000
 """Number of the first of the client's training pairs that a judge is trained on, behind all synthesis pairs."""
-_BATCH = 128
+BACKEND: dict[str, Any] = {"dtype": "float32", "batch_size": 128}
 _TEMPERATURE = 0.7
 
 
@@ -96,29 +96,31 @@ class RubricLab:
             name, self.rows.pairs.values(), self.folder / f"{slug}-{self.rows.path.stem}.jsonl"
         )
 
-    def trained_judge(self, count: int, writer: Trained, rubrics: Path) -> Trained:
+    def judge_pairs(self) -> Path:
+        """Return the client's pairs that a judge may learn from; none is a synthesis pair."""
+        count = self.config.pairs
+        shape = digest(self.client.config.model_dump(mode="json"), 8)
+        pairs = self.client.pairs("train", count, JUDGE_PAIRS_FROM)
+        return write_pairs(pairs, self.folder / f"client-{shape}-{count}-for-judge.jsonl")
+
+    def trained_judge(self, writer: Trained, rubrics: Path) -> Trained:
         """Return a judge that learnt under a writer's rubrics, from as many traces and steps as the other.
 
         Args:
-            count: Pairs that the teacher is shown.
             writer: Who wrote.
-            rubrics: What it wrote for them.
+            rubrics: What it wrote for `judge_pairs`.
         """
-        key = digest([writer.key, file_hash(rubrics), count, self.config.teacher.model_dump(), self.code], 12)
+        key = digest([writer.key, file_hash(rubrics), self.config.teacher.model_dump(), self.code], 12)
         traces = self.folder / f"traces-under-rubrics-{key}.jsonl"
         if not traces.exists():
             written = load_rubrics(rubrics)
-            lines = ((pair, written.find(pair)) for pair in self.judge_pairs(count))
+            lines = ((pair, written.find(pair)) for pair in read_pairs(self.judge_pairs()).values())
             pairs = (replace(pair, rubric=line.rubric) for pair, line in lines if line is not None)
             shown = write_pairs(pairs, self.folder / f"pairs-under-rubrics-{key}.jsonl")
             spec = load_spec(self.config.base.spec)
-            kept = make_traces(self.config, spec, shown, traces.with_name(f"all-{traces.name}"))
+            kept = make_traces(self.config, spec, shown, self.folder / f"all-{traces.name}")
             cap_rows(kept.output, self.config.traces, traces)
         return self.lab.sft(self.config, traces, name="judge-under-rubrics")
-
-    def judge_pairs(self, count: int) -> Iterable[Any]:
-        """Return the client's pairs that a judge may learn from; none is a synthesis pair."""
-        return self.client.pairs("train", count, JUDGE_PAIRS_FROM)
 
     def judged(
         self, judge: Trained, rubrics: Path | None, *, votes: int = 1, temperature: float = 0.0
@@ -132,7 +134,7 @@ class RubricLab:
         asked = [None if rubrics is None else file_hash(rubrics), votes, temperature, self.code]
         output = self.folder / f"judged-{digest([judge.key, self.rows.path.name, *asked], 12)}.jsonl"
         seed = derive_seed("rubrics: judging", self.config.seed)
-        named = replace(open_judge(str(judge.model), spec=self.config.base.spec, **_BACKEND), name=judge.key)
+        named = replace(open_judge(str(judge.model), spec=self.config.base.spec, **BACKEND), name=judge.key)
         with (
             closing(named.backend),
             judging_progress(f"seed {self.config.seed} judging") as on_progress,
@@ -144,31 +146,39 @@ class RubricLab:
             raise KeyboardInterrupt
         return {row.id: row for row in map(read_judged, read_records(output))}
 
-    def measure(self, arm: str, judge: Trained, rubrics: Path | None, **facts: Any) -> dict[str, Any]:
+    def measure(
+        self, arm: str, judge: Trained, rubrics: Path | None, *, swapped: Path | None = None, **facts: Any
+    ) -> dict[str, Any]:
         """Return what judging under an arm's rubrics comes to, from the cache if it is there.
 
         Args:
             arm: Its name.
             judge: Who judges.
             rubrics: The rubrics, None for none.
+            swapped: What the same writer wrote with the responses exchanged.
             facts: What else the result says.
         """
-        shown = None if rubrics is None else file_hash(rubrics)
-        path = self._result(arm, [judge.key, shown, sorted(facts.items())])
+        files = [None if path is None else file_hash(path) for path in (rubrics, swapped)]
+        path = self._result(arm, [judge.key, files, sorted(facts.items())])
         if path.exists():
             found: dict[str, Any] = orjson.loads(path.read_bytes())
             return found
         note(f"seed {self.config.seed}: measuring {arm}")
-        judged = self.judged(judge, rubrics)
+        judged = {"arm": self.judged(judge, rubrics)}
+        if swapped is not None:
+            judged["swapped"] = self.judged(judge, swapped)
+        own = judged["arm"]
         result = {
             "arm": arm,
             "seed": self.config.seed,
             "code": self.code,
             **facts,
-            "cells": {split: credits_of(judged[name] for name in self.rows.of(split)) for split in SPLITS},
-            "coverage": _coverage(judged.values()),
-            "about": {} if rubrics is None else self.about(load_rubrics(rubrics), judged),
+            "cells": {split: credits_of(own[name] for name in self.rows.of(split)) for split in SPLITS},
+            "coverage": _coverage(own.values()),
+            "about": {} if rubrics is None else self.about(rubrics, swapped, judged),
         }
+        if rubrics is not None and swapped is not None:
+            result["orders"] = _orders(load_rubrics(rubrics), judged["arm"], judged["swapped"])
         write_json_atomic(path, result)
         return result
 
@@ -200,9 +210,10 @@ class RubricLab:
         return found
 
     def about(
-        self, rubrics: Rubrics, judged: Mapping[str, JudgedRow], swapped: Rubrics | None = None
+        self, path: Path, swapped: Path | None, judged: Mapping[str, Mapping[str, JudgedRow]]
     ) -> dict[str, float | None]:
         """Return the numbers of `reasrm rubrics report` on an arm's rubrics, and how often their principle is right."""
+        rubrics = load_rubrics(path)
         pairs = list(self.rows.pairs.values())
         found = report(
             Material(
@@ -210,14 +221,14 @@ class RubricLab:
                 rows=pairs,
                 marks=marks_of_world(rubrics, pairs),
                 gold=load_rubrics(self.computed("gold")),
-                swapped=swapped,
-                judged={"arm": judged},
+                swapped=None if swapped is None else load_rubrics(swapped),
+                judged=judged,
             ),
             self.config.seed,
         )
         numbers = chain.from_iterable(section.items() for section in found["sections"].values())
         values = {name: estimate["value"] for name, estimate in numbers}
-        asked = [pair for pair in pairs if pair.meta["audience"]]
+        asked = [pair for pair in pairs if pair.meta.get("audience")]
         lines = ((pair, rubrics.find(pair)) for pair in asked)
         right = [
             line is not None
@@ -229,9 +240,6 @@ class RubricLab:
     def _result(self, arm: str, shape: Sequence[Any]) -> Path:
         key = digest([*shape, self.rows.path.name, self.code], 12)
         return self.folder / f"result-{arm.replace(' ', '-').replace('+', 'and')}-{key}.json"
-
-
-_BACKEND: dict[str, Any] = {"dtype": "float32", "batch_size": _BATCH}
 
 
 def file_hash(path: Path) -> str:
@@ -254,6 +262,18 @@ def first_credits(row: JudgedRow, num: int) -> float:
     right = sum(row.is_right(judgment) is True for judgment in asked)
     wrong = sum(judgment.winner is not None and row.is_right(judgment) is False for judgment in asked)
     return 0.5 if right == wrong else float(right > wrong)
+
+
+def _orders(
+    rubrics: Rubrics, own: Mapping[str, JudgedRow], swapped: Mapping[str, JudgedRow]
+) -> list[tuple[float, float]]:
+    """Return of each row the credits under the rubrics written with the better response first, and second."""
+    found = []
+    for name, line in sorted(rubrics.by_id.items()):
+        if name in own and name in swapped:
+            both = credits_of([own[name], swapped[name]])
+            found.append((both[0], both[1]) if line.order is Order.AB else (both[1], both[0]))
+    return found
 
 
 def _coverage(rows: Iterable[JudgedRow]) -> float:

@@ -231,12 +231,12 @@ def _order(seeds: Sequence[Mapping[str, Any]]) -> str:
     rows = [(ab, ba) for result in known for ab, ba in result["orders"]]
     found = order_effect(rows)
     stability = _mean([result["about"].get("stability") for result in known], 100)
+    right = {name: f"{100 * (found[name].value or 0):.1f} %" for name in ("accuracy_ab", "accuracy_ba")}
     return (
         "## Does it matter what a pair-writer sees first?\n\n"
-        f"The judge is right in {100 * (found['accuracy_ab'].value or 0):.1f} % under rubrics that were written with "
-        f"the better response first, in {100 * (found['accuracy_ba'].value or 0):.1f} % with it second: a difference of "
-        f"{_shown(found['ab_minus_ba'])} (rows of all seeds and splits). Of the criteria, {stability} % stay when the "
-        "responses change places.\n"
+        f"The judge is right in {right['accuracy_ab']} under rubrics that were written with the better response first, "
+        f"in {right['accuracy_ba']} with it second: a difference of {_shown(found['ab_minus_ba'])} (rows of all seeds "
+        f"and splits). Of the criteria, {stability} % stay when the responses change places.\n"
     )
 
 
@@ -277,9 +277,9 @@ def _votes(seeds: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(
         [
             *lines,
-            f"\n{len(voted)} seeds, T = 0.7. A written rubric is one call; with it 1 and 5 votes in each order make 3 and "
-            "11, and the judge without a rubric has as many. A majority decides, level votes count half; gold costs no "
-            "call and is the bound.\n",
+            f"\n{len(voted)} seeds, T = 0.7. A written rubric is one call: 1 and 5 votes in each order make 3 and 11, "
+            "and the judge without a rubric has as many. A majority decides, level votes count half; gold costs no call "
+            "and is the bound.\n",
         ]
     )
 

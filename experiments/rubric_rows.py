@@ -1,9 +1,9 @@
 """Rows of the experiment on rubrics, and the rubrics that need no writer: explicit rules, a drawn principle, gold.
 
 The judge learns in the usual world, where an audience's unwritten quality is one that its base has read of. Test rows
-and synthesis pairs belong to a client with other tastes: the same requests, of which each audience values another quality,
-and nobody says so. *Conflict* rows are in-domain rows that the judge's own taste decides wrongly or not at all: there a
-rubric must say what the judge cannot know.
+and synthesis pairs belong to a client with other tastes: the same requests, of which each audience values another
+quality, and nobody says so. *Conflict* rows are in-domain rows that the judge's own taste decides wrongly or not at
+all: there a rubric must say what the judge cannot know.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ __all__ = [
     "TASTES",
     "Rows",
     "TestSplit",
-    "apart_from_both",
     "is_conflict",
     "principles_of",
     "test_rows",
@@ -77,14 +76,6 @@ def is_conflict(pair: PreferencePair) -> bool:
     return score(rules, pair.chosen) <= score(rules, pair.rejected)
 
 
-def apart_from_both(
-    usual: World, client: World, split: Split, count: int, start: int
-) -> Iterator[PreferencePair]:
-    """Yield the client's rows of a split that share no prompt with training rows of either world."""
-    seen = {pair.prompt for world in (usual, client) for pair in world.pairs("train", UNSEEN)}
-    return client.pairs(split, count, start, without=seen)
-
-
 def test_rows(usual: WorldConfig, client: WorldConfig, each: int, root: Path) -> Rows:
     """Return `each` rows of every split; they do not depend on the seed of an experiment.
 
@@ -102,12 +93,14 @@ def test_rows(usual: WorldConfig, client: WorldConfig, each: int, root: Path) ->
 
 
 def _drawn(usual: World, client: World, each: int) -> Iterator[PreferencePair]:
-    for split in ("iid", "ood", "hard"):
-        yield from apart_from_both(usual, client, split, each, UNSEEN)
+    """Yield rows that share no prompt with training rows of either world."""
+    seen = {pair.prompt for world in (usual, client) for pair in world.pairs("train", UNSEEN)}
+    splits: tuple[Split, ...] = ("iid", "ood", "hard")
+    for split in splits:
+        yield from client.pairs(split, each, UNSEEN, without=seen)
     # Of about eight in-domain rows one is a conflict; these begin behind all that `iid` may have drawn.
-    further = apart_from_both(usual, client, "iid", 20 * each, 3 * UNSEEN)
-    found = islice((pair for pair in further if is_conflict(pair)), each)
-    yield from (replace(pair, subset="conflict") for pair in found)
+    found = filter(is_conflict, client.pairs("iid", 20 * each, 3 * UNSEEN, without=seen))
+    yield from (replace(pair, subset="conflict") for pair in islice(found, each))
 
 
 def _explicit(pair: PreferencePair) -> Rubric:
@@ -118,7 +111,7 @@ def _random(pair: PreferencePair) -> Rubric:
     """The explicit rules, and for each audience some principle, drawn by the row."""
     hard = [rule for rule in rules_of(pair) if rule.is_hard]
     draw = random.Random(derive_seed("random principle", pair.id))
-    return rubric_of([*hard, *([Rule(draw.choice(PRINCIPLES))] if pair.meta["audience"] else [])])
+    return rubric_of([*hard, *([Rule(draw.choice(PRINCIPLES))] if pair.meta.get("audience") else [])])
 
 
 def _gold(pair: PreferencePair) -> Rubric:
