@@ -14,20 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from reasrm.durable.lookup import sorted_lines
-from reasrm.errors import ConfigError
+from reasrm.errors import ConfigError, RowError
 from reasrm.files import replacing
 from reasrm.generation.admission import source_of
 from reasrm.generation.ledger import KEPT, Ledger
-from reasrm.hashing import derive_seed, request_hash
+from reasrm.hashing import request_hash
 from reasrm.judging.inputs import InputRow
 from reasrm.protocol.spec import JudgeSpec, load_spec
+from reasrm.protocol.writer_rows import writer_row
 from reasrm.rubrics.config import SynthesisConfig
 from reasrm.rubrics.prompts import PROMPT_HASH
 from reasrm.rubrics.reading import Written
 from reasrm.rubrics.steps import STEPS, Attempt, Standing, order_seen
 from reasrm.rubrics.tasks import Task, Unasked, induced_pairs
 from reasrm.rubrics.verify import Outcome, Said, Verified, Verifier
-from reasrm.rubrics.writer_rows import writer_row
 from reasrm.sources.rubric_lines import RubricLine
 from reasrm.strictjson import dumps
 
@@ -91,6 +91,8 @@ class Output:
         ledger: What became of everything.
         judge: What kept lines call the verifier.
         verified: What the judge said, or None.
+        num_writer_rows: Rows for a writer's SFT.
+        num_unfit: Kept rubrics that the writer's grammar does not allow.
     """
 
     ledger: Ledger
@@ -98,6 +100,7 @@ class Output:
     verified: Verified | None
     _write: Callable[[str, str, Mapping[str, Any]], None]
     num_writer_rows: int = 0
+    num_unfit: int = 0
     _counted: set[str] = field(default_factory=set)
 
     def keep(self, line: RubricLine, outcome: Outcome | None) -> RubricLine:
@@ -190,8 +193,8 @@ def assemble(
     admitted: Collection[str],
     author: str,
     chosen: Collection[str],
-) -> tuple[Ledger, int]:
-    """Write the files of a finished run; return the ledger and the number of rows for a writer.
+) -> Output:
+    """Write the files of a finished run.
 
     Args:
         config: The settings.
@@ -208,7 +211,7 @@ def assemble(
         assembly = _Assembly(config, output, author, spec, chosen)
         for item, task, standing in rows:
             assembly.add(item, task, standing, is_admitted=item.id in admitted)
-    return output.ledger, output.num_writer_rows
+    return output
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,11 +256,7 @@ class _Assembly:
             self.output.count_judge(source, reason, outcome)
         if reason == KEPT and attempt.written is not None:
             line = self.output.keep(self._line(task, attempt, attempt.written), outcome)
-            if self.spec is not None and task.id in self.chosen:
-                shown = replace(
-                    next(induced_pairs(task)).present(derive_seed("writer", self.config.seed)), target=None
-                )
-                self.output.teach(task.id, writer_row(self.spec, line, shown).to_json())
+            self._teach(task, line)
         elif attempt.written is not None:
             criteria = [c.to_json() for c in attempt.written.rubric.criteria]
             self.output.reject(
@@ -267,6 +266,22 @@ class _Assembly:
             text = str(attempt.record["text"])
             self.output.reject(task.id, id=name, row=task.id, reason=reason, detail=attempt.detail, text=text)
         return outcome
+
+    def _teach(self, task: Task, line: RubricLine) -> None:
+        """Write the row from which a writer learns a kept rubric, if it is chosen and fits the writer's grammar."""
+        writer = self.config.writer
+        if writer is None or self.spec is None or task.id not in self.chosen:
+            return
+        meta = {"rubric": line.id, "prompt_hash": line.prompt_hash, "author": self.author}
+        pair = next(induced_pairs(task))
+        try:
+            row = writer_row(
+                self.spec, pair, line.rubric, orders=writer.orders, seed=self.config.seed, meta=meta
+            )
+        except RowError:
+            self.output.num_unfit += 1
+            return
+        self.output.teach(task.id, replace(row, id=task.id).to_json())
 
     def _line(self, task: Task, attempt: Attempt, written: Written) -> RubricLine:
         config = self.config

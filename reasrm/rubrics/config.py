@@ -62,7 +62,7 @@ class VerifySection(ModelSection):
     """The judge that verifies rubrics, which is another than the author.
 
     Args:
-        spec: How it is asked under a rubric: `rubric`, or any pairwise spec that shows one.
+        spec: How it is asked under a rubric: `rubric`, or any pairwise spec that shows one. A judge folder has its own.
         without_spec: How it is asked without one. Default: by `spec`, where that can do without.
         orders: Both orders of each pair, or a drawn one.
         votes: Samples per order.
@@ -89,11 +89,13 @@ class WriterSection(Config):
     """Rows for training a writer.
 
     Args:
-        spec: How the writer will be asked.
+        spec: How the writer will be asked: `rubric-writer`, or any of protocol `rubric`.
+        orders: In which order a writer that sees pairs is shown them: drawn, or the other way round.
         per_prompt: Most rubrics of one request; the first by id stay.
     """
 
-    spec: str
+    spec: str = "rubric-writer"
+    orders: Literal["random", "swap"] = "random"
     per_prompt: int = Field(default=1, ge=1)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from reasrm.errors import ConfigError, InputError
 from reasrm.generation.admission import source_of
-from reasrm.generation.ledger import KEPT, Ledger
+from reasrm.generation.ledger import KEPT
 from reasrm.generation.run import RunControl
 from reasrm.hashing import request_hash
 from reasrm.judging.inputs import JudgeInput
@@ -51,13 +51,13 @@ class FilterResult:
         files: Where.
         num_rubrics: Rubrics of the file.
         verified: What the judge said.
-        ledger: What became of everything; None if the run was stopped before its end.
+        written: What was written and counted; None if the run was stopped before its end.
     """
 
     files: OutputFiles
     num_rubrics: int
     verified: Verified
-    ledger: Ledger | None
+    written: Output | None
 
 
 def match_pairs(rubrics: Rubrics, rows: JudgeInput, group_by: str = "source") -> list[Tested]:
@@ -136,13 +136,13 @@ def filter_rubrics(
         Candidate(one.line.id, one.line.rubric, one.pairs, one.any_pair) for one in tested if one.pairs
     )
     verified = verifier(candidates, control)
-    ledger = None
+    written = None
     if not verified.stopped:
         with opened(files, verifier, verified, writer=False) as output:
             for one in tested:
                 _add(output, verified, one)
-        ledger = output.ledger
-    return FilterResult(files=files, num_rubrics=len(tested), verified=verified, ledger=ledger)
+        written = output
+    return FilterResult(files=files, num_rubrics=len(tested), verified=verified, written=written)
 
 
 def _add(output: Output, verified: Verified, one: Tested) -> None:

@@ -1,6 +1,6 @@
 """What one answer of an author is worth: the rubric that it holds, or the reason why it holds none.
 
-Strict: a numbered list with one tag a line and nothing around it but thinking and one code fence. What an author says
+Strict: one list with one tag a line and nothing around it but thinking and one code fence. What an author says
 of its own rubric is not read.
 """
 
@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reasrm.criteria.checks import Fault, check_rubric
-from reasrm.protocol.grammar import MarkedGrammar, MenuEntry
+from reasrm.protocol.grammar import RubricGrammar
 from reasrm.protocol.refusals import is_refusal
 from reasrm.protocol.thinking import after_thinking
-from reasrm.rubric import Rubric
+from reasrm.rubric import Rubric, num_lists
 from reasrm.rubrics.config import Checks
 from reasrm.rubrics.findings import Rejected
 
@@ -24,10 +24,9 @@ __all__ = ["Written", "answer_text", "read_rubric"]
 _MOST_CHARS = 32_768
 _ENDS = {"too_long": "prompt_too_long", "length": "truncated", "content_filter": "refused"}
 _FENCE = re.compile(r"\s*```[a-z]*[ \t]*\n(.*?)\n?[ \t]*```\s*", re.DOTALL)
-_NUMBER = re.compile(r"\s*([0-9]{1,4})[.)]\s")
 _TAG = re.compile(r"\[(?:hard rule|principle|criterion)\]", re.IGNORECASE)
 _SOURCES = re.compile(r"<-([0-9.,\s]+)$")
-_GRAMMAR = MarkedGrammar(open="[[", close="]]", menu={"A": MenuEntry(winner="A")})  # for its thinking alone
+_GRAMMAR = RubricGrammar()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +86,9 @@ def read_rubric(
             if not named or not named <= set(known):
                 return Rejected("not_derived", line[:80])
         lines = [line[: found.start()] for line, found in zip(lines, cut, strict=True) if found]
-    numbers = [int(found[1]) if (found := _NUMBER.match(line)) else 0 for line in lines]
-    if numbers != list(range(1, len(lines) + 1)):
-        return Rejected("unreadable", "not one numbered list")
+    lists = num_lists("\n".join(lines))
+    if lists != 1:
+        return Rejected("unreadable", f"{lists} lists")
     if any(len(_TAG.findall(line)) != 1 for line in lines):
         return Rejected("unreadable", "not one tag a line")
     rubric = Rubric.read("\n".join(lines))

@@ -17,12 +17,11 @@ from typing import Any
 from reasrm.durable.lookup import open_records
 from reasrm.generation.admission import Admission, source_of
 from reasrm.generation.base import Backend
-from reasrm.generation.ledger import Ledger
 from reasrm.generation.run import DurableRun, RunControl, RunEnd
 from reasrm.hashing import request_hash
 from reasrm.judging.inputs import InputRow, JudgeInput
 from reasrm.requests import Completion, Request
-from reasrm.rubrics.assemble import OutputFiles, assemble
+from reasrm.rubrics.assemble import Output, OutputFiles, assemble
 from reasrm.rubrics.config import SynthesisConfig
 from reasrm.rubrics.prompts import PROMPT_HASH
 from reasrm.rubrics.steps import Answers, Call, Standing, rubrics_of, stand
@@ -77,17 +76,15 @@ class SynthesisResult:
         files: Where.
         end: How the author's part ended.
         progress: Final counts.
-        ledger: What became of everything; None if the run was stopped before its end.
+        written: What was written and counted; None if the run was stopped before its end.
         verified: What the judge said, or None.
-        num_writer_rows: Rows for a writer's SFT.
     """
 
     files: OutputFiles
     end: RunEnd
     progress: Progress
-    ledger: Ledger | None
+    written: Output | None
     verified: Verified | None = None
-    num_writer_rows: int = 0
 
     @property
     def signum(self) -> int | None:
@@ -117,11 +114,11 @@ def synthesize(setup: Setup, control: RunControl | None = None) -> SynthesisResu
         )
         work = _Work(replace(setup, author=asked["author"]), run)
         finished = work.run_rounds()
-        ledger, num_rows = None, 0
+        written = None
         if finished:
             run.check_all_done(scan.num_items, work.num_read)
             with open_records(files.calls) as index:
-                ledger, num_rows = assemble(
+                written = assemble(
                     setup.config,
                     setup.verifier,
                     work.verified,
@@ -139,9 +136,8 @@ def synthesize(setup: Setup, control: RunControl | None = None) -> SynthesisResu
             files=files,
             end=run.end(),
             progress=work.progress,
-            ledger=ledger,
+            written=written,
             verified=work.verified,
-            num_writer_rows=num_rows,
         )
 
 
@@ -318,7 +314,6 @@ class _Work:
             retry_errors=control.retry_errors and is_first,
             on_scan=None,
             on_start=None,
-            on_progress=None,
         )
         with open_records(self.run.journal.output) as index:
             self.verified = verifier(self._candidates(index.get), quiet)

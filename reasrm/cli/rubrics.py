@@ -1,0 +1,350 @@
+"""`reasrm rubrics synthesize` and `filter`: from a config or flags to a run, a summary and an exit code."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from reasrm.cli.console import chatter_to_stderr, finish, note, print_summary, progress_bar
+from reasrm.cli.judging import StopNotice, note_cost
+from reasrm.cli.summary import progress
+from reasrm.config import load_config, parse_config
+from reasrm.durable import ResumeState, read_records
+from reasrm.generation.base import Backend
+from reasrm.generation.resolve import open_backend
+from reasrm.generation.run import RunControl
+from reasrm.judging.inputs import JudgeInput, Scan
+from reasrm.judging.judge import open_judge
+from reasrm.judging.tally import Tally
+from reasrm.pipes import settled
+from reasrm.rubrics.assemble import Output
+from reasrm.rubrics.config import AuthorSection, SynthesisConfig, VerifySection
+from reasrm.rubrics.filter import filter_rubrics, match_pairs
+from reasrm.rubrics.run import Progress, Setup, admit, first_request, synthesize
+from reasrm.rubrics.tasks import Unasked
+from reasrm.rubrics.verify import Verified, Verifier, make_verifier, refuse_author
+from reasrm.sources.rubric_lines import load_rubrics
+
+__all__ = ["open_author", "open_synthesis", "run_filter", "run_synthesize"]
+
+_UNREAD = frozenset({"unreadable", "truncated", "refused", "no_criteria", "finding_invalid"})
+
+
+def run_synthesize(
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    dry_run: bool,
+    restart: bool,
+    retry_errors: bool,
+    allow_other_server: bool,
+) -> None:
+    """Write rubrics, or say what that would do, and end with the exit code of `interface.md`."""
+    with chatter_to_stderr(), open_synthesis(path, overrides) as setup:
+        if dry_run:
+            print_summary(_dry_run(setup))
+            return
+        with _progress() as on_progress:
+            result = synthesize(
+                setup,
+                _control(
+                    on_progress,
+                    restart=restart,
+                    retry_errors=retry_errors,
+                    allow_other_server=allow_other_server,
+                ),
+            )
+    done, end = result.progress, result.end
+    errors = [end.errors] if end.num_errors else []
+    summary: dict[str, Any] = {
+        "command": "rubrics synthesize",
+        "output": str(result.files.folder),
+        "method": setup.config.method,
+        "progress": progress("rows", done.total, done.settled, done.errors),
+    }
+    if result.written is not None:
+        summary |= _described(result.written, result.verified)
+        if setup.config.writer is not None:
+            note(f"{result.written.num_writer_rows} rows for a writer in {result.files.writer}")
+            summary |= {
+                "writer_sft": str(result.files.writer),
+                "writer_rows": result.written.num_writer_rows,
+                "writer_rows_unfit": result.written.num_unfit,
+            }
+    cost = {**end.cost, "cost": {**end.cost.get("cost", {}), **_judge_cost(result.verified)}}
+    stopped = result.written is None
+    _finish(summary, cost, errors, result.verified, result.signum if stopped else None, stopped=stopped)
+
+
+def run_filter(
+    rubrics: Path,
+    pairs: Sequence[Path],
+    output: Path,
+    settings: Mapping[str, Any],
+    *,
+    source: str,
+    columns: Mapping[str, str],
+    group_by: str,
+    dry_run: bool,
+    restart: bool,
+    retry_errors: bool,
+    allow_other_server: bool,
+) -> None:
+    """Verify a file of rubrics and end with the exit code of `interface.md`.
+
+    Args:
+        rubrics: The file.
+        pairs: Labelled rows.
+        output: The folder of everything that is written.
+        settings: Keys of a `VerifySection`; None is left out.
+        source: The rows' schema.
+        columns: Field → column.
+        group_by: Which field of a row names its source.
+        dry_run: Count, and ask nobody.
+        restart: Move earlier answers aside.
+        retry_errors: Ask again what failed.
+        allow_other_server: Go on where another server answered before.
+    """
+    given = {key: value for key, value in settings.items() if value is not None}
+    section = parse_config(VerifySection, given, "the flags")
+    lines = load_rubrics(settled(rubrics))
+    rows = JudgeInput([*map(settled, pairs)], source=source, columns=columns)
+    with chatter_to_stderr(), ExitStack() as stack:
+        verifier = _open_verifier(section, output, stack)
+        if dry_run:
+            scan = rows.scan()
+            _note_scan(scan)
+            tested = [one for one in match_pairs(lines, rows, group_by) if one.pairs]
+            calls = 2 * sum(len(one.pairs) for one in tested) * section.votes
+            note(f"{len(tested)} of {len(lines.by_id)} rubrics have a labelled pair")
+            print_summary(
+                {
+                    "command": "rubrics filter",
+                    "dry_run": True,
+                    "rubrics": len(lines.by_id),
+                    "tested": len(tested),
+                    "calls_under_rubrics": calls if section.orders == "both" else calls // 2,
+                    "spec": verifier.judge.spec.name,
+                    "spec_without": verifier.bare.spec.name,
+                }
+            )
+            return
+        with _progress() as on_progress:
+            result = filter_rubrics(
+                lines,
+                rows,
+                verifier,
+                output,
+                _control(
+                    on_progress,
+                    restart=restart,
+                    retry_errors=retry_errors,
+                    allow_other_server=allow_other_server,
+                ),
+                group_by,
+            )
+    verified = result.verified
+    done = len(verified.outcomes) + len(verified.failed)
+    summary: dict[str, Any] = {
+        "command": "rubrics filter",
+        "output": str(output),
+        "progress": progress("rubrics", result.num_rubrics, done, len(verified.failed)),
+    }
+    if result.written is not None:
+        summary |= _described(result.written, verified)
+    stopped = result.written is None
+    cost = {"cost": _judge_cost(verified), "money": None}
+    _finish(summary, cost, [], verified, verified.signum, stopped=stopped)
+
+
+@contextmanager
+def open_synthesis(path: Path, overrides: Sequence[str] = ()) -> Iterator[Setup]:
+    """Open what a synthesis's config names; author and judge are closed at the end.
+
+    Args:
+        path: The YAML file.
+        overrides: `a.b=value`, applied in order.
+
+    Raises:
+        ConfigError: Names the file, the key, its value and the nearest known key; or the judge is the author.
+    """
+    config = load_config(SynthesisConfig, path, overrides)
+    with ExitStack() as stack:
+        author = stack.enter_context(closing(open_author(config.author, str(path))))
+        verifier = None
+        if config.verify is not None:
+            verifier = _open_verifier(config.verify, Path(config.output), stack)
+            refuse_author(author, verifier.judge.backend, config.verify)
+        paths = [settled(Path(name)) for name in config.input]
+        rows = JudgeInput(paths, source=config.source, limit=config.limit, columns=config.columns)
+        yield Setup(config=config, rows=rows, author=author, verifier=verifier)
+
+
+def open_author(section: AuthorSection, place: str) -> Backend:
+    """Open an author; `scripted` is the one of the embedded world, a judge folder is asked as a model.
+
+    Raises:
+        ConfigError: There is no such model.
+    """
+    if section.judge == "scripted":
+        from reasrm.sandbox.author import AuthorConfig, ScriptedAuthor
+
+        return ScriptedAuthor(parse_config(AuthorConfig, section.scripted, f"{place}: scripted"))
+    folder = Path(section.judge)
+    name = str(folder / "model") if (folder / "judge.json").is_file() else section.judge
+    return open_backend(name, **section.backend_options())
+
+
+def _open_verifier(section: VerifySection, folder: Path, stack: ExitStack) -> Verifier:
+    judge = open_judge(section.judge, spec=section.spec, default_spec="rubric", **section.backend_options())
+    stack.enter_context(closing(judge.backend))
+    return make_verifier(judge, section, folder)
+
+
+def _control(
+    on_progress: Callable[[Any], None], *, restart: bool, retry_errors: bool, allow_other_server: bool
+) -> RunControl:
+    return RunControl(
+        restart=restart,
+        retry_errors=retry_errors,
+        allow_other_server=allow_other_server,
+        on_scan=_note_scan,
+        on_start=_note_resume,
+        on_progress=on_progress,
+        on_stop=StopNotice(),
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Any], None]]:
+    """Show rows settled while the author is asked, and rows judged while the judge is."""
+    with progress_bar("rubrics", unit=" rows,", at_end=False) as update:
+
+        def show(said: Progress | Tally) -> None:
+            if isinstance(said, Progress):
+                extra = f"{said.kept} kept, {said.answers} answers, {said.errors} err"
+                update(said.settled, said.total, extra)
+            else:
+                update(said.rows + said.errors, said.total, f"verifying, {said.errors} err")
+
+        yield show
+
+
+def _dry_run(setup: Setup) -> dict[str, Any]:
+    """Validate the whole input, show the first request, and count calls."""
+    scan = setup.rows.scan()
+    _note_scan(scan)
+    admission = admit(setup)
+    tasks = [setup.task(item) for item in setup.rows]
+    unasked = Counter(task.reason for task in tasks if isinstance(task, Unasked))
+    per_row = 3 if setup.config.method == "profiles" else 1
+    first, most = len(admission.admitted), admission.sources.total()
+    request = first_request(setup)
+    for message in () if request is None else request.messages:
+        note(f"--- {message.role} ---\n{message.text}")
+    others = ", ".join(f"{count} {reason}" for reason, count in unasked.most_common()) or "none"
+    note(f"rows: {len(tasks):,}; not asked about: {others}")
+    calls = {"least": first * per_row, "most": most * per_row * setup.config.author.samples}
+    note(f"calls of the author: {calls['least']:,} to {calls['most']:,} (for pairs)")
+    return {
+        "command": "rubrics synthesize",
+        "dry_run": True,
+        "method": setup.config.method,
+        "rows": len(tasks),
+        "unasked": dict(sorted(unasked.items())),
+        "sources": dict(sorted(admission.sources.items())),
+        "calls": calls,
+    }
+
+
+def _described(written: Output, verified: Verified | None) -> dict[str, Any]:
+    """Say what came out, by source and reason, and return it for programs."""
+    ledger = written.ledger
+    for source, (kept, count) in ledger.sources().items():
+        if count:
+            note(f"{source}: {kept} of {count} rubrics kept ({kept / count:.1%})")
+    rows = ledger.rows()
+    others = ", ".join(f"{count} {reason}" for reason, count in rows.items() if reason != "kept")
+    note(f"without: {others or 'none'}")
+    summary: dict[str, Any] = {"kept": rows.get("kept", 0), "rows": rows, "answers": ledger.answers()}
+    tested = ledger.total("verified")
+    if verified is not None and tested:
+        said = {
+            "tested": int(tested),
+            "right": ledger.total("right") / tested,
+            "without_right": ledger.total("without_right") / tested,
+            "helpful": ledger.total("helpful") / tested,
+            "misleading": ledger.total("misleading") / tested,
+            "kept": rows.get("kept", 0) / tested,
+            "kept_by_chance": ledger.total("kept_by_chance") / tested,
+        }
+        note(
+            f"of {int(tested)} rubrics tested {said['kept']:.1%} are kept (by chance {said['kept_by_chance']:.1%}); "
+            f"the judge is right with {said['right']:.1%}, without {said['without_right']:.1%}; "
+            f"helpful {said['helpful']:.1%}, misleading {said['misleading']:.1%}"
+        )
+        summary["verified"] = said
+    return summary
+
+
+def _judge_cost(verified: Verified | None) -> dict[str, Any]:
+    return {} if verified is None else {name: spent for name, spent in verified.cost.items() if spent}
+
+
+def _finish(
+    summary: dict[str, Any],
+    cost: Mapping[str, Any],
+    errors: Sequence[Path],
+    verified: Verified | None,
+    signum: int | None,
+    *,
+    stopped: bool,
+) -> None:
+    """Print the summary and end with its exit code."""
+    note_cost(cost)
+    files = [*errors, *(() if verified is None else verified.error_files)]
+    code = 0
+    answers = summary.get("answers", {})
+    if answers and set(answers) <= _UNREAD:
+        code = 3
+        note(f"not one of {sum(answers.values())} answers could be read: {answers}")
+    if files:
+        code = 3
+        summary["errors_files"] = [str(path) for path in files]
+        for path in files:
+            _note_errors(path)
+    if stopped:
+        code = 128 + (signum or 2)
+        summary["interrupted"] = True
+        note("stopped; the same command continues")
+    finish({**summary, **cost}, code)
+
+
+def _note_errors(path: Path) -> None:
+    errors = list(islice(read_records(path), 1000))
+    code, count = Counter(str(error["code"]) for error in errors).most_common(1)[0]
+    first = next(error["message"] for error in errors if error["code"] == code)
+    note(f"see {path}: {code} × {count}, first: {first}")
+
+
+def _note_scan(scan: Scan) -> None:
+    note(
+        f"input: {scan.num_rows} rows ({scan.source}), {scan.num_labelled} labelled, "
+        f"{scan.num_identical} with identical and {scan.num_degenerate} with empty responses, "
+        f"{scan.num_invalid} invalid"
+    )
+    for example in scan.examples[:3]:
+        note(f"  {example}")
+
+
+def _note_resume(resume: ResumeState) -> None:
+    for warning in resume.warnings:
+        note(f"warning: {warning}")
+    if resume.num_done:
+        note(f"continuing: {resume.num_done} answers came before")
+    if resume.num_errors:
+        note(f"skipping {resume.num_errors} failed calls and rows; --retry-errors tries them again")
