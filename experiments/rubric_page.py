@@ -278,8 +278,8 @@ def _votes(seeds: Sequence[Mapping[str, Any]]) -> str:
         [
             *lines,
             f"\n{len(voted)} seeds, T = 0.7. A written rubric is one call: 1 and 5 votes in each order make 3 and 11, "
-            "and the judge without a rubric has as many. A majority decides, level votes count half; gold costs no call "
-            "and is the bound.\n",
+            "and the judge without a rubric has as many. A majority decides, level votes count half; gold costs no "
+            "call and is the bound.\n",
         ]
     )
 

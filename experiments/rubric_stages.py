@@ -35,7 +35,7 @@ WRITER_SPEC = "sandbox-rubric-writer"
 PAIR_SPEC = str(Path(__file__).with_name("rubric-writer-pair.yaml"))
 AUTHOR = {"miss": 0.05, "invent": 0.3, "leak": 0.05, "shortcut": 0.05, "malformed": 0.04}
 """Its principle tells nothing apart in three of ten rubrics; its other faults are rare."""
-_STEPS = 450
+STEPS = 450
 """Updates of a writer, whatever it learns from: 150 were too few for the principle."""
 
 
@@ -132,7 +132,7 @@ def _config(
 
 def writer(lab: RubricLab, learnt: Synthesis, name: str, spec: str = WRITER_SPEC) -> Trained:
     """Return a writer: the seed's base after SFT on rubrics; each makes as many updates."""
-    return lab.lab.sft(lab.config, learnt.rows, steps=_STEPS, name=f"writer-{name}", spec=spec)
+    return lab.lab.sft(lab.config, learnt.rows, steps=STEPS, name=f"writer-{name}", spec=spec)
 
 
 def written(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from reasrm.durable.lookup import open_records, sorted_lines
 from reasrm.durable.log import seal
+from reasrm.durable.lookup import open_records, sorted_lines
 from reasrm.errors import EnvironmentProblem, InputError
 from tests.refusals import refused
 
