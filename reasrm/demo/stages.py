@@ -170,9 +170,7 @@ def cap_rows(kept: Path, most: int | None, output: Path) -> int:
     return len(lines)
 
 
-def write_sft_config(
-    config: DemoConfig, base: Path, rows: Path, path: Path, spec: str | None = None
-) -> Path:
+def write_sft_config(config: DemoConfig, base: Path, rows: Path, path: Path, spec: str | None = None) -> Path:
     """Write the SFT stage as the YAML file that `reasrm sft --config` takes; the spec is the base's unless given."""
     stage = {
         "stage": "sft",
