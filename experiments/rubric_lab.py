@@ -127,6 +127,8 @@ class RubricLab:
     ) -> dict[str, JudgedRow]:
         """Return the test rows judged in both orders, going on where an earlier call stopped.
 
+        A row without a rubric is judged without one.
+
         Raises:
             KeyboardInterrupt: The run was asked to stop.
         """
@@ -140,7 +142,7 @@ class RubricLab:
             judging_progress(f"seed {self.config.seed} judging") as on_progress,
         ):
             options = JudgingOptions(seed=seed, votes=votes, sampling=named.sampling(temperature=temperature))
-            rows = JudgeInput([self.rows.path], rubrics=shown)
+            rows = JudgeInput([self.rows.path], rubrics=shown if shown is not None and shown.by_id else None)
             end = judge_file(named, rows, output, options, RunControl(on_progress=on_progress))
         if not end.is_whole:
             raise KeyboardInterrupt
@@ -214,6 +216,8 @@ class RubricLab:
     ) -> dict[str, float | None]:
         """Return the numbers of `reasrm rubrics report` on an arm's rubrics, and how often their principle is right."""
         rubrics = load_rubrics(path)
+        if not rubrics.by_id:
+            return {"rows_with_rubric": 0.0, "right_principle": 0.0}
         pairs = list(self.rows.pairs.values())
         found = report(
             Material(

@@ -36,6 +36,7 @@ ARMS: Mapping[str, str] = {
 }
 _NAMES = {"iid": "in-domain", "ood": "held-out domain", "hard": "hard", "conflict": "conflict"}
 _ABOUT = {
+    "rows_with_rubric": "rows with one",
     "right_principle": "right principle",
     "precision": "precision",
     "recall": "recall",

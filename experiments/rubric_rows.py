@@ -32,9 +32,9 @@ __all__ = [
     "TASTES",
     "Rows",
     "TestSplit",
+    "draw_rows",
     "is_conflict",
     "principles_of",
-    "test_rows",
     "usual_rules",
     "write_rubrics",
 ]
@@ -76,7 +76,7 @@ def is_conflict(pair: PreferencePair) -> bool:
     return score(rules, pair.chosen) <= score(rules, pair.rejected)
 
 
-def test_rows(usual: WorldConfig, client: WorldConfig, each: int, root: Path) -> Rows:
+def draw_rows(usual: WorldConfig, client: WorldConfig, each: int, root: Path) -> Rows:
     """Return `each` rows of every split; they do not depend on the seed of an experiment.
 
     Args:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import orjson
-from reasrm.rubrics.write import WritingOptions, write_rubrics
 
 from experiments.arms import Trained
 from experiments.rubric_lab import BACKEND, RubricLab, file_hash
@@ -26,6 +25,7 @@ from reasrm.protocol.writer_rows import WriterOrders
 from reasrm.rubrics.config import Method, SynthesisConfig
 from reasrm.rubrics.run import Setup, synthesize
 from reasrm.rubrics.verify import make_verifier
+from reasrm.rubrics.write import WritingOptions, write_rubrics
 from reasrm.sandbox.author import AuthorConfig, ScriptedAuthor
 
 __all__ = ["PAIR_SPEC", "WRITER_SPEC", "Filter", "Synthesis", "synthesis", "writer", "written"]
@@ -78,23 +78,20 @@ def synthesis(
     if not said.exists():
         note(f"seed {lab.config.seed}: {method}, {count} pairs, filter {keep}")
         config = _config(lab, pairs, folder, method, author, judge, keep, spec)
-        with_judge = config.verify is not None
         opened = open_judge(str(judge.model), spec=lab.config.base.spec, **BACKEND)
-        try:
-            verifier = make_verifier(opened, config.verify, folder) if config.verify is not None else None
-            setup = Setup(
-                config=config, rows=JudgeInput([pairs]), author=ScriptedAuthor(author), verifier=verifier
+        with closing(opened.backend):
+            verifier = None if config.verify is None else make_verifier(opened, config.verify, folder)
+            source = ScriptedAuthor(author)
+            result = synthesize(
+                Setup(config=config, rows=JudgeInput([pairs]), author=source, verifier=verifier)
             )
-            result = synthesize(setup)
-        finally:
-            opened.backend.close()
-        if result.ledger is None or result.signum is not None:
+        if result.written is None or result.signum is not None:
             raise KeyboardInterrupt
         partial = rows.with_suffix(".partial")
         shutil.copyfile(result.files.writer, partial)
         os.replace(partial, rows)
-        counts = dict(result.ledger.rows())
-        write_json_atomic(said, {"kept": result.num_writer_rows, "rows": counts, "verified": with_judge})
+        counts = dict(result.written.ledger.rows())
+        write_json_atomic(said, {"kept": result.written.num_writer_rows, "rows": counts})
     found = orjson.loads(said.read_bytes())
     return Synthesis(rows, found["kept"], found)
 

@@ -24,7 +24,7 @@ import orjson
 from experiments.primary import load_primary
 from experiments.rubric_lab import RubricLab, client_world, rubric_code
 from experiments.rubric_page import ARMS, write_rubric_page
-from experiments.rubric_rows import COMPUTED, test_rows
+from experiments.rubric_rows import COMPUTED, draw_rows
 from experiments.rubric_stages import PAIR_SPEC, Filter, synthesis, writer, written
 from reasrm.cli.console import chatter_to_stderr, note
 from reasrm.cli.sandbox import load_demo_config
@@ -117,7 +117,7 @@ def _slug(name: str) -> str:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run what is missing for all seeds; return the table of the page."""
     usual = load_demo_config(arguments.config, 0).base.world
-    rows = test_rows(usual, client_world(usual), arguments.rows, arguments.output)
+    rows = draw_rows(usual, client_world(usual), arguments.rows, arguments.output)
     code = rubric_code()
     seeds = []
     for number, seed in enumerate(arguments.seeds):
