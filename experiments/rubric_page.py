@@ -257,7 +257,7 @@ def _growth(seeds: Sequence[Mapping[str, Any]]) -> str:
         right = _mean([result["about"]["right_principle"] for result in results], 100)
         lines.append(f"| {int(count):,} | {kept:.0f} | {' | '.join(cells)} | {right} |")
     return "\n".join(
-        [*lines, f"\nContrast + consistency, {len(grown)} seeds; every writer makes as many updates.\n"]
+        [*lines, f"\nContrast + consistency; seeds: {len(grown)}. Every writer makes as many updates.\n"]
     )
 
 
@@ -278,7 +278,7 @@ def _votes(seeds: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(
         [
             *lines,
-            f"\n{len(voted)} seeds, T = 0.7. A written rubric is one call: 1 and 5 votes in each order make 3 and 11, "
+            f"\nSeeds: {len(voted)}, T = 0.7. A written rubric is one call: 1 and 5 votes in each order make 3 and 11, "
             "and the judge without a rubric has as many. A majority decides, level votes count half; gold costs no "
             "call and is the bound.\n",
         ]
