@@ -96,10 +96,18 @@ class Criterion:
 
 @dataclass(frozen=True, slots=True)
 class Rubric:
-    """Criteria to judge by, structured or as free text."""
+    """Criteria to judge by, structured or as free text.
+
+    Args:
+        criteria: The criteria.
+        text: Free text instead.
+        saw_label: Whether whoever wrote it is known to have known which response of its row is preferred: such a rubric
+            carries the label to whoever reads it. Not compared and not shown to a judge.
+    """
 
     criteria: tuple[Criterion, ...] = ()
     text: str | None = None
+    saw_label: bool = field(default=False, compare=False)
 
     def render(self, layout: Layout = "tagged") -> str:
         """Return the rubric as a judge reads it; free text comes back as it is.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AllowOtherServer",
+    "AskingFlags",
     "BudgetMoney",
     "BudgetTokens",
     "CoerceScalars",
@@ -44,6 +45,7 @@ __all__ = [
     "Seed",
     "SourceName",
     "StageConfig",
+    "WritingFlags",
     "as_override",
     "budget_of",
     "budget_overrides",
@@ -137,6 +139,14 @@ class OrdersChoice(StrEnum):
     random = "random"
 
 
+class WriterOrdersChoice(StrEnum):
+    """In which order a rubric writer sees a pair."""
+
+    random = "random"
+    swap = "swap"
+    given = "given"
+
+
 class PolicyChoice(StrEnum):
     """How verdicts are read."""
 
@@ -159,31 +169,16 @@ class BackendChoice(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JudgingFlags:
-    """Who judges what, how, and what happens to earlier output. Fields and flags have the same names."""
+class AskingFlags:
+    """Which rows a model is asked about, how it is run, and what happens to earlier output."""
 
-    judge: Annotated[
-        str,
-        Option(help="A judge folder; a model folder or hub id; openai:MODEL@BASE_URL; replay; replay:FILE."),
-    ]
     input: Inputs
-    spec: Annotated[str | None, Option(help="How the judge is asked and read: a name or a file.")] = None
     source: SourceName = "auto"
     columns: ColumnNames = None
-    orders: Annotated[OrdersChoice, Option(help="Show both orders, the given, or a drawn one.")] = (
-        OrdersChoice.both
-    )
-    votes: Annotated[int, Option(min=1, max=10_000, help="Samples per order.")] = 1
-    verdict_policy: Annotated[
-        PolicyChoice, Option(help="Read strictly, or as the suite's own script does.")
-    ] = PolicyChoice.strict
     temperature: Annotated[float | None, Option(min=0.0, max=100.0, help="Default: the spec's.")] = None
     top_p: Annotated[float | None, Option(min=1e-6, max=1.0, help="Default: the spec's.")] = None
     max_tokens: Annotated[int | None, Option(min=1, max=2**31 - 1, help="Default: the spec's.")] = None
-    rubrics: Annotated[Path | None, Option(help="Rubrics by row id or prompt: JSONL, or a public set.")] = (
-        None
-    )
-    limit: Annotated[int | None, Option(min=1, help="Judge at most this many rows.")] = None
+    limit: Annotated[int | None, Option(min=1, help="Take at most this many rows.")] = None
     seed: Seed = 0
     retry_errors: Annotated[bool, Option("--retry-errors", help="Try the rows of the error file again.")] = (
         False
@@ -193,14 +188,7 @@ class JudgingFlags:
     dedupe: Annotated[DedupeChoice, Option(help="Repeated ids: refuse, or keep the first if equal.")] = (
         DedupeChoice.refuse
     )
-    judge_identical: Annotated[bool, Option("--judge-identical", help="Also judge equal responses.")] = False
-    judge_degenerate: Annotated[bool, Option("--judge-degenerate", help="Also judge empty responses.")] = (
-        False
-    )
     coerce_scalars: CoerceScalars = False
-    max_unreadable: Annotated[
-        int | None, Option(min=1, help="Stop, exit 3, once so many judgments could not be read.")
-    ] = None
     price: PricePerMillion = None
     budget: BudgetMoney = None
     budget_tokens: BudgetTokens = None
@@ -208,13 +196,6 @@ class JudgingFlags:
         bool,
         Option("--allow-changed", help="Open a judge folder that is not as it was exported, and say so."),
     ] = False
-    secret_codes: Annotated[
-        bool,
-        Option(
-            "--secret-codes", help="Make section codes of a drawn secret too; OUT.manifest.json keeps it."
-        ),
-    ] = False
-    min_coverage: Annotated[float, Option(min=0.0, max=1.0, help="Exit 3 if fewer rows were readable.")] = 0.0
     backend: Annotated[BackendChoice, Option(help="What runs a model folder or hub id.")] = BackendChoice.hf
     batch_size: Annotated[int, Option(min=1, help="Prompts per forward pass (hf).")] = 8
     concurrency: Annotated[int, Option(min=1, help="Requests in flight (openai:).")] = 16
@@ -230,12 +211,89 @@ class JudgingFlags:
     tensor_parallel_size: Annotated[int, Option(min=1, help="GPUs per model (vllm).")] = 1
     revision: Annotated[str | None, Option(help="Revision of a hub id.")] = None
     max_context: Annotated[int | None, Option(min=1, help="Tokens of prompt and answer together.")] = None
-    dry_run: Annotated[bool, Option("--dry-run", help="Validate, show a prompt, judge nothing.")] = False
+    dry_run: Annotated[bool, Option("--dry-run", help="Validate, show a prompt, ask nobody.")] = False
     quiet: Quiet = False
 
     def __post_init__(self) -> None:
         """Keep what comes through a pipe, which is read more than once."""
         object.__setattr__(self, "input", [*map(settled, self.input)])
+
+    def backend_options(self) -> dict[str, Any]:
+        """Return what a backend is opened with."""
+        return {
+            "backend": self.backend.value,
+            "batch_size": self.batch_size,
+            "concurrency": self.concurrency,
+            "timeout_s": self.timeout,
+            "headers": read_headers(self.header),
+            "extra_body": self.extra_body,
+            "follow_redirects": self.follow_redirects,
+            "dtype": self.dtype,
+            "device": self.device,
+            "tensor_parallel_size": self.tensor_parallel_size,
+            "revision": self.revision,
+            "max_context": self.max_context,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgingFlags(AskingFlags):
+    """Who judges what, how, and what happens to earlier output. Fields and flags have the same names."""
+
+    judge: Annotated[
+        str,
+        Option(help="A judge folder; a model folder or hub id; openai:MODEL@BASE_URL; replay; replay:FILE."),
+    ]
+    spec: Annotated[str | None, Option(help="How the judge is asked and read: a name or a file.")] = None
+    orders: Annotated[OrdersChoice, Option(help="Show both orders, the given, or a drawn one.")] = (
+        OrdersChoice.both
+    )
+    votes: Annotated[int, Option(min=1, max=10_000, help="Samples per order.")] = 1
+    verdict_policy: Annotated[
+        PolicyChoice, Option(help="Read strictly, or as the suite's own script does.")
+    ] = PolicyChoice.strict
+    rubrics: Annotated[
+        str | None,
+        Option(
+            help="Rubrics by row id or prompt: JSONL, or a public set; write:WRITER has a writer write them first."
+        ),
+    ] = None
+    rubrics_that_saw_labels: Annotated[
+        bool,
+        Option(
+            "--rubrics-that-saw-labels",
+            help="Judge also by rubrics whose authors knew the rows' labels; the result says so.",
+        ),
+    ] = False
+    judge_identical: Annotated[bool, Option("--judge-identical", help="Also judge equal responses.")] = False
+    judge_degenerate: Annotated[bool, Option("--judge-degenerate", help="Also judge empty responses.")] = (
+        False
+    )
+    max_unreadable: Annotated[
+        int | None, Option(min=1, help="Stop, exit 3, once so many judgments could not be read.")
+    ] = None
+    secret_codes: Annotated[
+        bool,
+        Option(
+            "--secret-codes", help="Make section codes of a drawn secret too; OUT.manifest.json keeps it."
+        ),
+    ] = False
+    min_coverage: Annotated[float, Option(min=0.0, max=1.0, help="Exit 3 if fewer rows were readable.")] = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WritingFlags(AskingFlags):
+    """Who writes rubrics for what, how, and what happens to earlier output."""
+
+    writer: Annotated[str, Option(help="A writer's folder; a model folder or hub id; openai:MODEL@BASE_URL.")]
+    spec: Annotated[
+        str | None,
+        Option(help="How the writer is asked: a name or a file. Default: its folder's, or rubric-writer."),
+    ] = None
+    orders: Annotated[
+        WriterOrdersChoice | None,
+        Option(help="For a writer that sees pairs: a drawn order, the other one, or the rows' own."),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -373,7 +431,7 @@ def reads_rows(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def takes(
-    kind: type[JudgingFlags] | type[CritiqueFlags],
+    kind: type[AskingFlags] | type[CritiqueFlags],
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command every flag of a class; it receives them as its keyword argument `flags`, and runs guarded.
 
@@ -388,7 +446,7 @@ def takes(
             annotation=hints[field.name],
             default=inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default,
         )
-        for field in dataclasses.fields(kind)
+        for field in sorted(dataclasses.fields(kind), key=lambda f: f.default is not dataclasses.MISSING)
     ]
 
     def give(command: Callable[..., None]) -> Callable[..., None]:

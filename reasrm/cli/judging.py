@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasrm.cli.console import finish, judging_progress, note, now_and_then, print_summary
-from reasrm.cli.flags import JudgingFlags, budget_of, read_headers
+from reasrm.cli.flags import JudgingFlags, budget_of
 from reasrm.cli.summary import progress
 from reasrm.config import load_config
 from reasrm.durable import ResumeState, read_records
@@ -21,19 +21,23 @@ from reasrm.evaluation.table import format_estimate, format_headline, render_tab
 from reasrm.judging.batch import BatchResult, JudgeControl, first_unreadable, judge_file
 from reasrm.judging.inputs import JudgeInput, Scan
 from reasrm.judging.judge import Judge, open_judge
-from reasrm.judging.plan import JudgingOptions, check_shown, plan_row
+from reasrm.judging.plan import JudgingOptions, check_options, check_shown, check_sightings, plan_row
 from reasrm.judging.tally import Tally
 from reasrm.pipes import refuse_stream, settled
 from reasrm.printable import one_line
+from reasrm.protocol.prompts import never_shown
 from reasrm.sources.recorded import read_recordings
-from reasrm.sources.rubric_lines import load_rubrics
+from reasrm.sources.rubric_lines import Rubrics, load_rubrics
 from reasrm.tables import given_columns
 
 if TYPE_CHECKING:
+    from reasrm.cli.rubrics_write import Written
     from reasrm.evaluation.critiques import CritiqueEvaluation
 
 __all__ = [
     "note_cost",
+    "note_resume",
+    "note_scan",
     "nothing_readable",
     "open_judging",
     "run_control",
@@ -43,6 +47,7 @@ __all__ = [
 ]
 
 _SHOWN = 500
+_WRITE = "write:"
 
 
 def run_judge(flags: JudgingFlags, output: Path) -> None:
@@ -51,15 +56,16 @@ def run_judge(flags: JudgingFlags, output: Path) -> None:
     if flags.dry_run:
         _dry_run("judge", judge, options, rows)
         return
+    rows, written = _written_first(flags, judge, rows, output.parent, f"{output.name}.")
     with closing(judge.backend), judging_progress("judging") as on_progress:
-        result = judge_file(judge, rows, output, options, run_control(flags, on_progress))
+        result = judge_file(judge, rows, output, options, run_control(flags, on_progress, written))
     summary: dict[str, Any] = {"command": "judge", "output": str(output), **result.tally.summary()}
     summary["invalid_input"] = dict(sorted(result.scan.invalid.items()))
     if judge.changed:
         summary["judge_changed"] = list(judge.changed)
     if result.scan.recorded:
         summary["replayed"] = "+".join(sorted(result.scan.recorded)) if options.recorded_only else None
-    _finish(flags, result, summary)
+    _finish(flags, result, summary, written)
 
 
 def run_eval(suite_name: str, flags: JudgingFlags, output: Path, critiques: Path | None) -> None:
@@ -77,6 +83,7 @@ def run_eval(suite_name: str, flags: JudgingFlags, output: Path, critiques: Path
     if flags.dry_run:
         _dry_run("eval", judge, options, rows)
         return
+    rows, written = _written_first(flags, judge, rows, output, "")
     with closing(judge.backend), judging_progress(suite.name) as on_progress:
         evaluation = evaluate(
             suite,
@@ -84,7 +91,7 @@ def run_eval(suite_name: str, flags: JudgingFlags, output: Path, critiques: Path
             rows,
             output,
             options,
-            run_control(flags, on_progress),
+            run_control(flags, on_progress, written),
             critiques=section,
             on_critiques=_note_critiques(),
         )
@@ -93,7 +100,7 @@ def run_eval(suite_name: str, flags: JudgingFlags, output: Path, critiques: Path
         summary = {"command": "eval", "output": str(output), **evaluation.result}
     else:
         summary = {"command": "eval", "output": str(output), **evaluation.batch.tally.summary()}
-    _finish(flags, evaluation.batch, summary)
+    _finish(flags, evaluation.batch, summary, written)
 
 
 def _critique_section(path: Path) -> CritiqueEvaluation:
@@ -124,18 +131,7 @@ def open_judging(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, 
         policy=flags.verdict_policy.value,
         default_spec=default_spec,
         allow_changed=flags.allow_changed,
-        backend=flags.backend.value,
-        batch_size=flags.batch_size,
-        concurrency=flags.concurrency,
-        timeout_s=flags.timeout,
-        headers=read_headers(flags.header),
-        extra_body=flags.extra_body,
-        follow_redirects=flags.follow_redirects,
-        dtype=flags.dtype,
-        device=flags.device,
-        tensor_parallel_size=flags.tensor_parallel_size,
-        revision=flags.revision,
-        max_context=flags.max_context,
+        **flags.backend_options(),
     )
     options = JudgingOptions(
         orders=flags.orders.value,
@@ -147,7 +143,9 @@ def open_judging(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, 
         judge_identical=flags.judge_identical,
         judge_degenerate=flags.judge_degenerate,
         recorded_only=name == "replay",
+        rubrics_that_saw_labels=flags.rubrics_that_saw_labels,
     )
+    check_options(judge.spec, options)
     if options.votes > 1 and options.sampling.temperature == 0 and not options.recorded_only:
         raise ConfigError(
             f"{options.votes} votes at temperature 0 are the same answer {options.votes} times",
@@ -160,25 +158,52 @@ def open_judging(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, 
         dedupe=flags.dedupe.value,
         limit=flags.limit,
         columns=given_columns(flags.columns),
-        rubrics=load_rubrics(settled(flags.rubrics)) if flags.rubrics else None,
+        rubrics=_given_rubrics(flags),
         recordings=read_recordings(settled(Path(recordings))) if recordings else None,
         on_lines=lambda lines: note(f"validated {lines:,} lines"),
     )
     return judge, options, rows
 
 
-def run_control(flags: JudgingFlags, on_progress: Callable[[Tally], None]) -> JudgeControl:
+def _given_rubrics(flags: JudgingFlags) -> Rubrics | None:
+    if flags.rubrics is None or flags.rubrics.startswith(_WRITE):
+        return None
+    return load_rubrics(settled(Path(flags.rubrics)))
+
+
+def _written_first(
+    flags: JudgingFlags, judge: Judge, rows: JudgeInput, folder: Path, prefix: str
+) -> tuple[JudgeInput, Written | None]:
+    """Return the rows with the rubrics that `--rubrics write:WRITER` has written first, and what that took."""
+    if flags.rubrics is None or not flags.rubrics.startswith(_WRITE):
+        return rows, None
+    from reasrm.cli.rubrics_write import write_first
+
+    if "rubric" in never_shown(judge.spec):
+        raise ConfigError(
+            f"spec {judge.spec.name!r} never shows a rubric",
+            place=f"--rubrics {flags.rubrics}",
+            remedy="choose a spec whose templates show {{ rubric }}, or leave the rubrics out",
+        )
+    written = write_first(flags.rubrics.removeprefix(_WRITE), flags, rows, folder, prefix)
+    return rows.with_rubrics(written.rubrics), written
+
+
+def run_control(
+    flags: JudgingFlags, on_progress: Callable[[Tally], None], written: Written | None = None
+) -> JudgeControl:
     """Return what the flags say about earlier output, with messages for people."""
+    budget = budget_of(flags.price, flags.budget, flags.budget_tokens, "judge")
     return JudgeControl(
         restart=flags.restart,
         retry_errors=flags.retry_errors,
         strict=flags.strict,
-        budget=budget_of(flags.price, flags.budget, flags.budget_tokens, "judge"),
+        budget=budget if written is None else written.budget,
         max_unreadable=flags.max_unreadable,
         secret_codes=flags.secret_codes,
         allow_other_server=flags.allow_other_server,
-        on_scan=_note_scan,
-        on_start=_note_resume,
+        on_scan=note_scan,
+        on_start=note_resume,
         on_progress=on_progress,
         on_stop=StopNotice(),
     )
@@ -187,8 +212,10 @@ def run_control(flags: JudgingFlags, on_progress: Callable[[Tally], None]) -> Ju
 def _dry_run(command: str, judge: Judge, options: JudgingOptions, rows: JudgeInput) -> None:
     """Validate the whole input and show what the first row's judge would read."""
     scan = rows.scan()
-    _note_scan(scan)
-    check_shown(judge.spec, scan, str(rows.paths[0]))
+    note_scan(scan)
+    place = str(rows.paths[0])
+    check_shown(judge.spec, scan, place)
+    check_sightings(judge.spec, scan, place, allowed=options.rubrics_that_saw_labels)
     first = next((item.row for item in rows if item.row is not None), None)
     asks = [] if first is None else plan_row(judge.spec, first, options)
     for message in asks[0].request.messages if asks else ():
@@ -217,7 +244,8 @@ def _rubric_counts(scan: Scan) -> dict[str, Any]:
     return {"rubrics": {"with": have, "without": scan.num_rows - have}} if have else {}
 
 
-def _note_scan(scan: Scan) -> None:
+def note_scan(scan: Scan) -> None:
+    """Say what validation of an input found."""
     note(
         f"input: {scan.num_rows} rows ({scan.source}), {scan.num_labelled} labelled, "
         f"{scan.num_identical} with identical and {scan.num_degenerate} with empty responses, "
@@ -232,13 +260,14 @@ def _note_scan(scan: Scan) -> None:
         note(f"  and {scan.num_invalid - 3} more")
 
 
-def _note_resume(resume: ResumeState) -> None:
+def note_resume(resume: ResumeState, done: str = "rows were judged") -> None:
+    """Say what was found of earlier runs."""
     for warning in resume.warnings:
         note(f"warning: {warning}")
     if resume.num_done:
-        note(f"continuing: {resume.num_done} rows were judged before")
+        note(f"continuing: {resume.num_done} {done} before")
     if resume.num_errors:
-        note(f"skipping {resume.num_errors} rows of the error file; --retry-errors tries them again")
+        note(f"skipping {resume.num_errors} lines of the error file; --retry-errors tries them again")
 
 
 class StopNotice:
@@ -286,12 +315,18 @@ def note_cost(said: Mapping[str, Any]) -> None:
         note(f"cost: {said['money']:.6g}")
 
 
-def _finish(flags: JudgingFlags, result: BatchResult, summary: dict[str, Any]) -> None:
+def _finish(
+    flags: JudgingFlags, result: BatchResult, summary: dict[str, Any], written: Written | None
+) -> None:
     """Print the summary and end with the exit code that `interface.md` gives it."""
     tally = result.tally
     _note_outcome(result)
     summary |= _rubric_counts(result.scan)
     summary |= result.cost
+    if written is not None:
+        summary["written"] = written.told
+        summary["cost"] |= written.cost["cost"]
+        summary["money"] = None if summary["money"] is None else summary["money"] + written.cost["money"]
     summary["cost"] |= summary.get("critique_costs", {})
     note_cost(result.cost)
     summary["progress"] = progress("rows", tally.total, tally.rows + tally.errors, tally.errors)
@@ -316,7 +351,7 @@ def _finish(flags: JudgingFlags, result: BatchResult, summary: dict[str, Any]) -
         code = 3
         summary["unreadable"] = tally.parses.most_common(1)[0][0]
         note(reason)
-    elif tally.errors:
+    elif tally.errors or (written is not None and written.told["failed"]):
         code = 3
     elif tally.coverage is not None and tally.coverage < flags.min_coverage:
         code = 3

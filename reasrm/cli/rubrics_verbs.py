@@ -9,11 +9,12 @@ import typer
 
 from reasrm.cli import flags
 from reasrm.cli.console import guarded, set_quiet
+from reasrm.cli.flags import WritingFlags, takes
 
 __all__ = ["rubrics_app"]
 
 rubrics_app = typer.Typer(
-    help="Rubrics: criteria to judge by, made, verified, measured. "
+    help="Rubrics: criteria to judge by, made, verified, written, measured. "
     "Example: reasrm rubrics report --rubrics rubrics.jsonl --pairs pairs.jsonl --output runs/report",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -233,3 +234,21 @@ def rubrics_report(
             judged={"none": none, "arm": arm, "gold": gold, "swapped": arm_swapped},
             seed=seed,
         )
+
+
+@rubrics_app.command("write")
+@takes(WritingFlags)
+def rubrics_write(
+    *,
+    output: Annotated[Path, typer.Option("--output", help="Where rubrics go; never an input.")],
+    flags: WritingFlags,
+) -> None:
+    """Have a writer, which never knows a label, write a rubric for every request, or for every pair.
+
+    The same command again continues where a stop left it.
+
+    Example: reasrm rubrics write --writer judges/writer --input rows.jsonl --output rubrics.jsonl
+    """
+    from reasrm.cli.rubrics_write import run_write
+
+    run_write(flags, output)

@@ -228,6 +228,8 @@ def _result(
         "votes": "recorded" if options.recorded_only else options.votes,
         "verdicts": judge.policy,
     }
+    if batch.saw_labels:
+        result["policy"]["rubrics_that_saw_labels"] = batch.scan.num_saw_labels
     return {
         **result,
         "headline": tally.headline(),

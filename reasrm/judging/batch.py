@@ -20,7 +20,7 @@ from reasrm.generation.run import DurableRun, RunControl, RunEnd
 from reasrm.judging.aggregate import RowResult
 from reasrm.judging.inputs import InputRow, JudgeInput, Scan
 from reasrm.judging.judge import Judge, JudgeSession, RowFailure
-from reasrm.judging.plan import JudgingOptions, check_options, check_shown
+from reasrm.judging.plan import JudgingOptions, check_options, check_shown, check_sightings
 from reasrm.judging.tally import Tally
 from reasrm.protocol.prompts import OLD_SPEC, made_with_old_codes
 from reasrm.protocol.spec import JudgeSpec
@@ -37,11 +37,13 @@ class BatchResult(RunEnd):
         scan: What validation found.
         tally: Counts over `output`, earlier runs included.
         unreadable: What one judgment said that could not be read, if the run ended for too many of these.
+        saw_labels: Whether rows were judged by rubrics whose authors knew their labels.
     """
 
     scan: Scan
     tally: Tally
     unreadable: str | None = None
+    saw_labels: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -101,7 +103,9 @@ def judge_file(
             options = replace(options, code_secret=kept or secrets.token_hex(16))
         check_options(judge.spec, options)
         check_shown(judge.spec, scan, str(rows.paths[0]))
-        whole = _identity(judge, scan, options, {**rows.identity, **(identity or {})})
+        saw = check_sightings(judge.spec, scan, str(rows.paths[0]), allowed=options.rubrics_that_saw_labels)
+        said = {"rubrics_that_saw_labels": True} if saw else {}
+        whole = _identity(judge, scan, options, {**rows.identity, **said, **(identity or {})})
         with naming_old_codes(judge.spec):
             asked = run.start(whole, rows.contents, {"judge": judge.backend})
         note = {"spec": judge.spec.model_dump(mode="json"), "inputs": rows.described(scan)}
@@ -120,7 +124,7 @@ def judge_file(
             run.check_all_done(scan.num_items, settled)
         end = run.end()
         ended = {key.name: getattr(end, key.name) for key in fields(end)}
-        return BatchResult(**ended, scan=scan, tally=tally, unreadable=writer.unreadable)
+        return BatchResult(**ended, scan=scan, tally=tally, unreadable=writer.unreadable, saw_labels=saw)
 
 
 def first_unreadable(line: Mapping[str, Any]) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -68,6 +69,8 @@ class Scan:
         num_degenerate: Rows with an empty response.
         sha256: Hash of each input file, in order.
         num_rubrics: Rows for which a given rubric file has a rubric.
+        saw_labels: Rows whose rubric's author is known to have known their label, the first ten named.
+        num_saw_labels: How many there are.
         repeated: Hashes of ids that occur more than once.
         recorded: What kinds of recorded answers the rows carry: `text`, `decision`, `score`.
         num_critiques: Rows with a reference critique.
@@ -86,6 +89,8 @@ class Scan:
     num_degenerate: int = 0
     sha256: list[str] = field(default_factory=list)
     num_rubrics: int = 0
+    saw_labels: list[str] = field(default_factory=list)
+    num_saw_labels: int = 0
     repeated: frozenset[int] = frozenset()
     recorded: set[str] = field(default_factory=set)
     num_critiques: int = 0
@@ -133,6 +138,12 @@ class JudgeInput:
         self._columns = dict(columns or {})
         self._on_lines = on_lines
         self._repeated: frozenset[int] = frozenset()
+
+    def with_rubrics(self, rubrics: Rubrics) -> JudgeInput:
+        """Return the same input with other rubrics; it is to be scanned anew."""
+        other = copy(self)
+        other._rubrics = rubrics
+        return other
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -212,6 +223,9 @@ class JudgeInput:
         scan.num_degenerate += status is RowStatus.DEGENERATE
         scan.num_rubrics += self._rubrics is not None and self._rubrics.find(row) is not None
         row = self._enrich(row)
+        if row.rubric is not None and row.rubric.saw_label:
+            scan.num_saw_labels += 1
+            scan.saw_labels += [row.id] if len(scan.saw_labels) < _MAX_EXAMPLES else []
         scan.shown.update(name for name in ("rubric", "principle") if getattr(row, name) is not None)
         for votes in row.recorded.values():
             scan.recorded.update(answer.kind for answer in votes)
@@ -262,8 +276,7 @@ class JudgeInput:
     def _enrich(self, row: Row) -> Row:
         """Join what other files say of a row. Given recordings replace the rows' own altogether: one judge, not two."""
         if self._rubrics is not None:
-            line = self._rubrics.find(row)
-            row = row if line is None else replace(row, rubric=line.rubric)
+            row = self._rubrics.join(row)
         if self._recordings is not None:
             row = replace(row, recorded=self._recordings.get(row.id, {}))
         return row

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from reasrm.errors import ConfigError, RowError
 from reasrm.hashing import derive_seed
-from reasrm.protocol.prompts import build_prompt, never_shown
+from reasrm.protocol.prompts import as_writer_sees, build_prompt, never_shown
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import CandidateSet, Comparison, Order, PreferencePair, Recorded, Row
 from reasrm.requests import Request, SamplingParams
@@ -20,8 +21,10 @@ __all__ = [
     "as_candidates",
     "check_options",
     "check_shown",
+    "check_sightings",
     "not_shown",
     "plan_row",
+    "sightings_refused",
 ]
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ class JudgingOptions:
             the recorded one; of two, the row's own.
         code_secret: What the codes of section markers hang on besides the texts, so that who writes a text cannot
             compute any of it. Needs a spec with `codes: 2`.
+        rubrics_that_saw_labels: Judge also by rubrics whose authors knew the labels of the very rows.
     """
 
     orders: Orders = "both"
@@ -57,6 +61,7 @@ class JudgingOptions:
     judge_degenerate: bool = False
     recorded_only: bool = False
     code_secret: str | None = field(default=None, repr=False)
+    rubrics_that_saw_labels: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +97,13 @@ def check_options(spec: JudgeSpec, options: JudgingOptions) -> None:
     """Refuse options that a spec cannot follow.
 
     Raises:
-        ConfigError: Its section codes cannot hang on a secret.
+        ConfigError: Its section codes cannot hang on a secret, or it writes rubrics and judges nothing.
     """
+    if spec.protocol == "rubric":
+        raise ConfigError(
+            f"spec {spec.name!r} writes rubrics and judges nothing",
+            remedy="write them with `reasrm rubrics write`, and judge by them with --rubrics",
+        )
     if options.code_secret is not None and spec.codes < 2:
         raise ConfigError(
             f"the section codes of spec {spec.name!r} cannot hang on a secret",
@@ -123,6 +133,43 @@ def check_shown(spec: JudgeSpec, scan: Scan, place: str) -> None:
         _LOG.warning(
             "warning: spec %r never shows a rubric; %d rows have one", spec.name, scan.shown["rubric"]
         )
+
+
+def check_sightings(spec: JudgeSpec, scan: Scan, place: str, *, allowed: bool) -> bool:
+    """Refuse rubrics that carry the labels of the very rows to the judge: its score would be the author's.
+
+    Args:
+        spec: How the judge is asked.
+        scan: What the rows say.
+        place: Their file.
+        allowed: Take them all the same.
+
+    Returns:
+        Whether the judge is shown such rubrics.
+
+    Raises:
+        ConfigError: It would be, and they are not allowed.
+    """
+    if not scan.num_saw_labels or "rubric" in never_shown(spec):
+        return False
+    if not allowed:
+        raise sightings_refused(scan.num_saw_labels, scan.saw_labels, place)
+    _LOG.warning(
+        "warning: %d rows are judged by rubrics whose authors knew their labels", scan.num_saw_labels
+    )
+    return True
+
+
+def sightings_refused(count: int, ids: Sequence[str], place: str) -> ConfigError:
+    """Return the refusal of rubrics whose authors knew the labels of the very rows."""
+    named = ", ".join(map(repr, ids)) + (", …" if count > len(ids) else "")
+    return ConfigError(
+        f"the rubrics of {count} {'row was' if count == 1 else 'rows were'} written by somebody who knew which "
+        f"response is preferred: {named}",
+        place=place,
+        remedy="give rubrics of a writer (`reasrm rubrics write`), or say that it is meant: "
+        "--rubrics-that-saw-labels, as a key rubrics_that_saw_labels: true",
+    )
 
 
 def not_shown(spec: JudgeSpec, name: str, count: int, place: str) -> ConfigError:
@@ -174,6 +221,9 @@ def _recording(row: Row, order: Order, vote: int) -> Recorded | None:
 
 
 def _views(spec: JudgeSpec, row: Row, options: JudgingOptions) -> list[_View]:
+    if spec.protocol == "rubric":
+        shown_row = as_writer_sees(spec, row)
+        return [_View(shown_row, shown_row.order if isinstance(shown_row, Comparison) else Order.AB)]
     if spec.protocol == "pairwise":
         return _pairwise_views(spec, row, options)
     candidates = as_candidates(row)

@@ -183,15 +183,23 @@ def shared(row: RowData, place: str) -> dict[str, Any]:
 
 
 def _rubric(row: RowData, key: str, place: str) -> Rubric:
-    """Read a rubric: text, a list of lines (numbered, of no stated kind), or `{"criteria": [...]}`."""
+    """Read a rubric: text, a list of lines (numbered, of no stated kind), or `{"criteria": [...]}`.
+
+    An object may hold a `text` instead, and says with `saw_label` whether its author knew the row's label.
+    """
     value = row[key]
     if isinstance(value, str):
         return Rubric(text=value)
     if isinstance(value, list) and value and all(isinstance(line, str) for line in value):
         return Rubric(text="\n".join(f"{n}. {line}" for n, line in enumerate(value, 1)))
-    if isinstance(value, dict) and isinstance(value.get("criteria"), list) and value["criteria"]:
-        return Rubric(criteria(value["criteria"], f"{key}.criteria", place))
-    raise wrong_type(key, "a string, a list of strings or an object {criteria: [...]}", value, place)
+    if isinstance(value, dict):
+        saw = flag(value, "saw_label", place, key)
+        if isinstance(value.get("criteria"), list) and value["criteria"]:
+            return Rubric(criteria(value["criteria"], f"{key}.criteria", place), saw_label=saw)
+        if isinstance(value.get("text"), str):
+            return Rubric(text=value["text"], saw_label=saw)
+    expected = "a string, a list of strings or an object {criteria: [...]} or {text}"
+    raise wrong_type(key, expected, value, place)
 
 
 def criteria(values: Sequence[Any], where: str, place: str) -> tuple[Criterion, ...]:

@@ -321,7 +321,10 @@ def _critique_json(critique: Critique) -> str | dict[str, Any]:
 
 
 def _rubric_json(rubric: Rubric) -> str | dict[str, Any]:
-    return rubric.text if rubric.text is not None else {"criteria": [c.to_json() for c in rubric.criteria]}
+    saw = {"saw_label": True} if rubric.saw_label else {}
+    if rubric.text is not None:
+        return {"text": rubric.text, **saw} if saw else rubric.text
+    return {"criteria": [c.to_json() for c in rubric.criteria], **saw}
 
 
 def _refuse_overwriting(inputs: Sequence[Path], outputs: Sequence[Path]) -> None:

@@ -2,12 +2,13 @@
 
 A rubric whose lines all end with [Hard Rule] or [Principle] is read as criteria, any other as text. The column names
 come from the code of three users; the files were not seen. Rows without responses train rubric writers and are no
-comparisons (`rubric_shapes` reads them).
+comparisons (`rubric_shapes` reads them). Its author was told which response is better.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from reasrm.records import Row, Rubric, Verdict
 from reasrm.sources import fields
@@ -37,7 +38,7 @@ def _read(row: RowData, place: str) -> tuple[Row, ...]:
             (fields.text(row, "response_a", place), fields.text(row, "response_b", place)),
             fields.choice(row, "winner", place, _LABELS),
             meta={"pair_id": row["pair_id"]} if row.get("pair_id") is not None else None,
-            rubric=Rubric.read(text) or Rubric(text=text),
+            rubric=replace(Rubric.read(text) or Rubric(text=text), saw_label=True),
             subset=fields.optional_text(row, "source", place),
         ),
     )

@@ -5,15 +5,15 @@ needs `{"id", "criteria": [{"text"}]}` or `{"prompt", "rubric": "free text"}` an
 
 Two roles must not mix: an *author* may know which response won and makes training data, a *writer* never knows it and
 is what judging uses. A rubric whose author knew the label of the row that is judged carries that label to the judge:
-`label_sightings` finds such rows.
+`Rubrics.join` marks it, and whoever judges or trains with it refuses it (`check_sightings` of judging).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from reasrm.errors import InputError, RowError
 from reasrm.hashing import digest, request_hash
@@ -25,9 +25,10 @@ from reasrm.sources.prompts import with_front
 from reasrm.sources.rubric_shapes import Condition, rubric_shape
 from reasrm.tables import read_rows
 
-__all__ = ["RubricLine", "Rubrics", "label_sightings", "load_rubrics", "read_rubric_line"]
+__all__ = ["RubricLine", "Rubrics", "load_rubrics", "read_rubric_line"]
 
 _NAMED = 10
+RowT = TypeVar("RowT", bound=Row)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +122,7 @@ def _own(row: RowData, place: str) -> RubricLine:
         prompt_hash=request,
         condition=fields.one_of(row, "condition", ("prompt", "pair"), place, optional=True) or "prompt",
         order=None if order is None else Order(order),
-        saw_label=fields.flag(row, "saw_label", place),
+        saw_label=fields.flag(row, "saw_label", place) or found["rubric"].saw_label,
         provenance=provenance,
     )
 
@@ -170,6 +171,17 @@ class Rubrics:
             )
         return found[0] if found else None
 
+    def join(self, row: RowT) -> RowT:
+        """Return a row with its rubric, its own where none is given, marked where the author saw this row's label.
+
+        Raises:
+            InputError: As `find`.
+        """
+        line = self.find(row)
+        if line is None:
+            return row
+        return replace(row, rubric=replace(line.rubric, saw_label=line.saw(row)))
+
     @property
     def identity(self) -> list[Any]:
         """What decides which rubric a row is shown, in sorted order."""
@@ -202,15 +214,3 @@ def load_rubrics(path: Path) -> Rubrics:
             )
         lines[line.id] = line
     return Rubrics(lines.values())
-
-
-def label_sightings(rubrics: Rubrics, rows: Iterable[Row]) -> Iterator[tuple[RubricLine, Row]]:
-    """Yield the rows whose labels the author of their own rubric saw, with that rubric.
-
-    Whatever judges with such rubrics measures the labels and not the judge; training on them teaches what the author
-    knew.
-    """
-    for row in rows:
-        line = rubrics.find(row)
-        if line is not None and line.saw(row):
-            yield line, row

@@ -90,10 +90,16 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, endpoint: Endpoint) -> Path
         lines = [{"id": f"train-{n}", "criteria": [{"text": "plain"}]} for n in range(3)]
         (folder / "rubrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         reasrm("sandbox", "traces", "--input", "pairs.jsonl", "--output", world / "traces.jsonl")
+        ids = [json.loads(line)["id"] for line in Path("pairs.jsonl").read_text().splitlines()]
+        rubrics = ({"id": name, "criteria": [{"kind": "hard_rule", "text": "end done"}]} for name in ids)
+        Path("rubrics.jsonl").write_text("".join(json.dumps(rubric) + "\n" for rubric in rubrics))
         for verb in ("judge", "sft"):
             (example,) = [line for line in EXAMPLES if line.startswith(f"reasrm {verb} ")]
             made = typed(example, endpoint)
             assert made.returncode == 0, made.stderr
+        for arm in ("none", "arm", "gold"):
+            (Path("runs") / arm).mkdir()
+            shutil.copy("judged.jsonl", Path("runs") / arm / "judgments.jsonl")
     return folder
 
 

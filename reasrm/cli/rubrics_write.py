@@ -1,0 +1,199 @@
+"""`reasrm rubrics write`, and rubrics that are written before `judge` and `eval` judge by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from reasrm.cli.console import finish, note, print_summary, progress_bar
+from reasrm.cli.flags import AskingFlags, JudgingFlags, WritingFlags, budget_of
+from reasrm.cli.judging import StopNotice, note_cost, note_resume, note_scan
+from reasrm.cli.summary import progress
+from reasrm.errors import ConfigError
+from reasrm.generation.budget import Budget
+from reasrm.generation.run import RunControl
+from reasrm.judging.inputs import JudgeInput
+from reasrm.judging.judge import Judge, open_judge
+from reasrm.rubrics.write import (
+    WriteResult,
+    WritingOptions,
+    cached_name,
+    first_request,
+    write_rubrics,
+)
+from reasrm.sources.rubric_lines import Rubrics, load_rubrics
+from reasrm.tables import given_columns
+
+__all__ = ["Written", "budget_left", "run_write", "write_first"]
+
+_SPEC = "rubric-writer"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Rubrics that were written before judging.
+
+    Args:
+        rubrics: The rubrics.
+        told: What the summary says of them.
+        cost: What they took, as `Meter.summary` gives it.
+        budget: What is left for judging.
+    """
+
+    rubrics: Rubrics
+    told: Mapping[str, Any]
+    cost: Mapping[str, Any]
+    budget: Budget
+
+
+def run_write(flags: WritingFlags, output: Path) -> None:
+    """Write the rubrics of some rows and end with the exit code of `interface.md`."""
+    writer = open_judge(
+        flags.writer,
+        spec=flags.spec,
+        default_spec=_SPEC,
+        allow_changed=flags.allow_changed,
+        **flags.backend_options(),
+    )
+    rows = JudgeInput(
+        flags.input,
+        source=flags.source,
+        coerce_scalars=flags.coerce_scalars,
+        dedupe=flags.dedupe.value,
+        limit=flags.limit,
+        columns=given_columns(flags.columns),
+    )
+    options = WritingOptions(
+        sampling=writer.sampling(
+            temperature=flags.temperature, top_p=flags.top_p, max_tokens=flags.max_tokens
+        ),
+        orders=None if flags.orders is None else flags.orders.value,
+        seed=flags.seed,
+    )
+    if flags.dry_run:
+        _dry_run(writer, rows, options)
+        return
+    result = _write(writer, rows, output, options, flags)
+    summary: dict[str, Any] = {
+        "command": "rubrics write",
+        "output": str(output),
+        **_told(result),
+        **result.cost,
+    }
+    note_cost(result.cost)
+    failed = sum(result.failures.values())
+    summary["progress"] = progress("rubrics", result.total, result.written + failed, failed)
+    finish(*_ended(result, summary))
+
+
+def write_first(
+    writer_name: str, flags: JudgingFlags, rows: JudgeInput, folder: Path, prefix: str
+) -> Written:
+    """Write the rubrics of the rows that are about to be judged, or find those that were written before.
+
+    They lie beside the output, under a name that changes with the rows, the writer and how it is asked. A run that was
+    stopped, or that came to its budget, ends the process.
+
+    Args:
+        writer_name: A writer, as `rubrics write --writer` takes it.
+        flags: Those of judging; the same device, seed and budget are the writer's.
+        rows: What is to be judged.
+        folder: Where the output lies.
+        prefix: What the file's name begins with.
+    """
+    if flags.dry_run:
+        raise ConfigError(
+            "a dry run asks nobody, and so has no rubrics",
+            place=f"--rubrics write:{writer_name}",
+            remedy="write them with `reasrm rubrics write`, and give the file",
+        )
+    writer = open_judge(
+        writer_name, default_spec=_SPEC, allow_changed=flags.allow_changed, **flags.backend_options()
+    )
+    options = WritingOptions(sampling=writer.sampling(), seed=flags.seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    output = folder / (prefix + cached_name(writer, rows, options))
+    # What is written is found again by its name, so that judging anew does not write anew.
+    result = _write(writer, rows, output, options, replace(flags, restart=False))
+    told = {"output": str(output), **_told(result)}
+    summary, code = _ended(result, {**told, **result.cost})
+    if not result.is_whole or not result.written:
+        finish(summary, code)
+    note_cost(result.cost)
+    budget = budget_of(flags.price, flags.budget, flags.budget_tokens, "judge")
+    return Written(load_rubrics(output), told, result.cost, budget_left(budget, result.cost))
+
+
+def budget_left(budget: Budget, spent: Mapping[str, Any]) -> Budget:
+    """Return what is left of a budget after a run whose `cost` and `money` are given."""
+    tokens = sum(
+        found[f"{kind}{part}_tokens"]
+        for found in spent["cost"].values()
+        for kind in ("", "uncounted_")
+        for part in ("prompt", "completion")
+    )
+    return replace(
+        budget,
+        money=None if budget.money is None else max(budget.money - (spent["money"] or 0.0), 0.0),
+        tokens=None if budget.tokens is None else max(budget.tokens - tokens, 0),
+    )
+
+
+def _ended(result: WriteResult, summary: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Return the summary of a run with how it ended, and its exit code."""
+    code = 0
+    for reason, count in sorted(result.failures.items()):
+        note(f"  {reason} × {count}, see {result.errors}")
+    note(f"{result.written} rubrics of {result.total} in {result.output}")
+    if result.failures:
+        code, summary["errors_file"] = 3, str(result.errors)
+    if result.budget is not None:
+        code, summary["stopped"] = 3, "budget"
+        note(f"stopped: {result.budget}")
+    if result.signum is not None:
+        code, summary["interrupted"] = 128 + result.signum, True
+        note("stopped; the same command continues")
+    return summary, code
+
+
+def _write(
+    writer: Judge, rows: JudgeInput, output: Path, options: WritingOptions, flags: AskingFlags
+) -> WriteResult:
+    with closing(writer.backend), _progress() as on_progress:
+        control = RunControl(
+            restart=flags.restart,
+            retry_errors=flags.retry_errors,
+            strict=flags.strict,
+            budget=budget_of(flags.price, flags.budget, flags.budget_tokens, "writer"),
+            allow_other_server=flags.allow_other_server,
+            on_scan=note_scan,
+            on_start=lambda resume: note_resume(resume, "rubrics were written"),
+            on_progress=on_progress,
+            on_stop=StopNotice(),
+        )
+        return write_rubrics(writer, rows, output, options, control)
+
+
+def _told(result: WriteResult) -> dict[str, Any]:
+    """Return what a summary says of the rubrics of a run."""
+    return {"written": result.written, "asked": result.total, "failed": dict(sorted(result.failures.items()))}
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[tuple[int, int, int]], None]]:
+    with progress_bar("writing rubrics", unit=" rubrics,", at_end=False) as update:
+        yield lambda done: update(done[0] + done[1], done[2], f"{done[1]} err")
+
+
+def _dry_run(writer: Judge, rows: JudgeInput, options: WritingOptions) -> None:
+    """Validate the input, count what would be asked, and show the first prompt."""
+    scan = rows.scan()
+    note_scan(scan)
+    request, total = first_request(writer, rows, options)
+    for message in () if request is None else request.messages:
+        note(f"--- {message.role} ---\n{message.text}")
+    summary = {"command": "rubrics write", "dry_run": True, "rows": scan.num_rows, "asked": total}
+    print_summary({**summary, "spec": writer.spec.name, "spec_hash": writer.spec.hash})
