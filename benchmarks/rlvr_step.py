@@ -42,6 +42,14 @@ SHAPES: dict[str, dict[str, int]] = {
         "num_key_value_heads": 4,
         "vocab_size": 4096,
     },
+    "50m": {
+        "hidden_size": 640,
+        "intermediate_size": 2048,
+        "num_hidden_layers": 8,
+        "num_attention_heads": 10,
+        "num_key_value_heads": 5,
+        "vocab_size": 8192,
+    },
     "100m": {
         "hidden_size": 768,
         "intermediate_size": 3072,

@@ -11,7 +11,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -332,13 +332,13 @@ def _cell(
     pairs: Mapping[str, PreferencePair], judged: Sequence[tuple[Prompt, Judgment]], split: Split
 ) -> dict[str, Any]:
     """Return the numbers of one mode and split; `right` is one digit per row in the order of ids."""
-    lines = {prompt.comparison.id: _line(prompt, judgment) for prompt, judgment in judged}
-    findings = measure((pairs[row], [line]) for row, line in lines.items())
-    right = "".join(str(int(lines[row]["verdict"] == "A")) for row in sorted(lines))
+    own = {prompt.comparison.id: _own(prompt, judgment) for prompt, judgment in judged}
+    findings = measure((pairs[row], [judgment]) for row, judgment in own.items())
+    right = "".join(str(int(own[row].winner == "A")) for row in sorted(own))
     return {
         "right": right,
         "accuracy": right.count("1") / len(right),
-        "coverage": sum(line["verdict"] is not None for line in lines.values()) / len(lines),
+        "coverage": sum(judgment.winner is not None for judgment in own.values()) / len(own),
         "shortcut": findings.shortcut[split].value,
         "inconsistency": findings.inconsistency[split].value,
         "exact_critiques": findings.exact_critiques[split].value,
@@ -348,11 +348,10 @@ def _cell(
     }
 
 
-def _line(prompt: Prompt, judgment: Judgment) -> dict[str, Any]:
-    """Return a judgment as `reasrm judge` writes it: its verdict in the pair's own order."""
-    order, verdict = prompt.comparison.order, judgment.verdict
-    own = verdict if verdict is None or order == "AB" else verdict.swap()
-    return {"order": order, "verdict": None if own is None else own.winner, "critique": judgment.critique}
+def _own(prompt: Prompt, judgment: Judgment) -> Judgment:
+    """Return a judgment with its verdict in the pair's own order."""
+    order = prompt.comparison.order
+    return replace(order.seen(judgment), order=order)
 
 
 def _seconds(run: Path, seconds: float) -> float:

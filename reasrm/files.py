@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +21,10 @@ __all__ = [
     "display_name",
     "file_sha256",
     "fsync_directory",
+    "in_folder",
+    "make_folders",
     "remembered_sha256",
+    "remove_empty",
     "replacing",
     "write_json_atomic",
 ]
@@ -80,6 +83,42 @@ def _remembered(state: tuple[str, int, int, int, int]) -> Path:
         / "sha256"
         / hashlib.sha256(repr(state).encode("utf-8", "backslashreplace")).hexdigest()
     )
+
+
+def make_folders(folder: Path) -> tuple[Path, ...]:
+    """Make a folder and its parents; return those that were not there, innermost first, for `remove_empty`."""
+    absent = tuple(part for part in (folder, *folder.parents) if not part.exists())
+    folder.mkdir(parents=True, exist_ok=True)
+    return absent
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders that hold nothing; any other stays."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+@contextmanager
+def in_folder(folder: Path) -> Iterator[None]:
+    """Make a folder for what a block writes; a block that fails leaves no empty one.
+
+    Raises:
+        EnvironmentProblem: It cannot be made.
+    """
+    try:
+        made = make_folders(folder)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"the folder cannot be made: {error.strerror}",
+            place=str(folder),
+            remedy="choose another --output",
+        ) from error
+    try:
+        yield
+    except BaseException:
+        remove_empty(made)
+        raise
 
 
 def fsync_directory(path: Path) -> None:

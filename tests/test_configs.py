@@ -93,7 +93,9 @@ def test_no_file_is_left_out() -> None:
 def test_a_demo_config_shapes_a_demo(path: Path) -> None:
     config = load_config(DemoConfig, path)
     given = read(path)
-    assert config.model_dump(mode="json")["trainer"] == given.get("trainer", DemoConfig().model_dump(mode="json")["trainer"])
+    assert config.model_dump(mode="json")["trainer"] == given.get(
+        "trainer", DemoConfig().model_dump(mode="json")["trainer"]
+    )
     assert (config == DemoConfig()) is (path.stem == "demo"), "demo.yaml writes the defaults down"
 
 
@@ -296,3 +298,10 @@ def test_documented_lines_name_files_and_flags_that_exist() -> None:
                 assert word in known, word
             if word.startswith(("configs/", "train/")):
                 assert (ROOT / word).is_file(), word
+
+
+@pytest.mark.parametrize("path", [*RECIPES, *RLVR, *METARM], ids=lambda path: path.stem)
+def test_a_kill_at_an_early_moment_loses_little(path: Path) -> None:
+    """At most twenty steps, a fifth of a run of known length."""
+    trainer = read(path)["trainer"]
+    assert trainer["save_steps"] <= min(20, trainer.get("max_steps", 100) / 5)

@@ -133,6 +133,7 @@ def test_a_generation_batch_divides_as_trl_and_checkpoints_want(name: str, model
     steps = args.steps_per_generation * args.num_iterations / args.gradient_accumulation_steps
     assert steps == (8 if name in BY_SIZE else 4)
     assert args.save_steps % steps == 0
+    assert args.save_steps <= 4 * steps, "a kill loses four batches of rollouts at most"
     assert args.generation_batch_size == args.steps_per_generation * processes
 
 

@@ -130,7 +130,7 @@ def test_another_run_is_not_continued_and_the_change_is_named(tmp_path, rows, ch
 def test_changed_rows_are_named(tmp_path, rows):
     folder = trained(tmp_path / "run", rows)
     rows.write_text('{"id": 2}\n')
-    with refused(ConfigError, "'train'", "rows.jsonl"):
+    with refused(InputError, "'train'", "rows.jsonl"):
         begin(folder, rows, resume=True)
 
 

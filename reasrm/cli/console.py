@@ -138,7 +138,7 @@ def guarded() -> Iterator[None]:
 def judging_progress(label: str) -> Iterator[Callable[[Tally], None]]:
     """Show rows done with rate, coverage and tokens, as `progress_bar` does."""
     started = time.monotonic()
-    with progress_bar(label, unit=" rows,", at_end=False) as update:
+    with progress_bar(label, unit=" rows,") as update:
         yield lambda tally: update(
             tally.rows + tally.errors, tally.total, _describe(tally, time.monotonic() - started)
         )
@@ -152,15 +152,14 @@ def _describe(tally: Tally, elapsed_s: float) -> str:
 
 
 @contextmanager
-def progress_bar(
-    label: str, *, unit: str = "", at_end: bool = True
-) -> Iterator[Callable[[int, int, str], None]]:
+def progress_bar(label: str, *, unit: str = "") -> Iterator[Callable[[int, int, str], None]]:
     """Show how far a loop is: a bar on a terminal, a line now and then elsewhere. Call it with done, total, extra.
+
+    Where a line was shown the last count gets one, too.
 
     Args:
         label: What is being done.
         unit: What a line says behind the count.
-        at_end: Whether the last count gets a line in any case.
     """
     if _state["quiet"]:
         yield lambda done, total, extra: None
@@ -170,12 +169,18 @@ def progress_bar(
             yield lambda done, total, extra: progress.update(task, completed=done, total=total, extra=extra)
     else:
         is_due = now_and_then()
+        said = last = ""
 
         def update(done: int, total: int, extra: str) -> None:
-            if is_due() or (at_end and done == total):
-                note(f"{label}: {done}/{total}{unit} {extra}")
+            nonlocal said, last
+            last = f"{label}: {done}/{total}{unit} {extra}"
+            if is_due():
+                said = last
+                note(said)
 
         yield update
+        if said not in ("", last):
+            note(last)
 
 
 def bars() -> Progress:

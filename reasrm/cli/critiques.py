@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from reasrm.cli.console import finish, note, progress_bar
 from reasrm.cli.flags import CritiqueFlags
-from reasrm.cli.judging import StopNotice
+from reasrm.cli.running import StopNotice, add_end, note_resume
 from reasrm.cli.summary import progress
 from reasrm.config import EndpointSection, parse_config, read_settings
 from reasrm.critiques import CritiqueSection
-from reasrm.durable import ResumeState, read_records
 from reasrm.evaluation.critique_rows import FileScan
-from reasrm.evaluation.critique_runs import Control, Result, extract_file, score_file
+from reasrm.evaluation.critique_runs import Result, extract_file, score_file
 from reasrm.evaluation.critiques import CritiqueEvaluation
 from reasrm.evaluation.table import format_estimate
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
+from reasrm.generation.run import Progress, RunControl
 from reasrm.pipes import settled
 from reasrm.scorers.critiques import BuiltScorer, build_critique_scorer
 from reasrm.tables import given_columns
@@ -53,7 +51,6 @@ def run_extract(path: Path, extractor: str, flags: CritiqueFlags) -> None:
         }
         read = built.extract.read if isinstance(built.extract, ModelExtractor) else built.extract
         with _progress("extracting", built) as on_progress:
-            control = _control(on_progress, model, flags)
             result = extract_file(
                 path,
                 output,
@@ -62,7 +59,8 @@ def run_extract(path: Path, extractor: str, flags: CritiqueFlags) -> None:
                 name=flags.field,
                 columns=given_columns(flags.columns),
                 identity=identity,
-                control=control,
+                control=_control(on_progress, flags),
+                model=model,
             )
     _finish("critiques extract", output, result, built)
 
@@ -105,7 +103,8 @@ def run_score(
                     "model": None if model is None else model.identity,
                     "prompts": prompts,
                 },
-                control=_control(on_progress, model, flags),
+                control=_control(on_progress, flags),
+                model=model,
             )
     _finish("critiques score", output, result, built)
 
@@ -136,27 +135,25 @@ def _opened(
 
 
 @contextmanager
-def _progress(label: str, built: BuiltScorer) -> Iterator[Callable[[int, int, int], None]]:
+def _progress(label: str, built: BuiltScorer) -> Iterator[Callable[[Progress], None]]:
     """Show items done with calls and errors, as `progress_bar` does."""
-    with progress_bar(label, unit=" critiques,", at_end=False) as update:
+    with progress_bar(label, unit=" critiques,") as update:
 
-        def show(done: int, total: int, errors: int) -> None:
+        def show(progress: Progress) -> None:
             calls = sum(cost.calls for cost in built.costs.values())
-            update(done, total, f"{calls} calls, {errors} err" if built.costs else f"{errors} err")
+            said = f"{calls} calls, {progress.errors} err" if built.costs else f"{progress.errors} err"
+            update(progress.done, progress.total, said)
 
         yield show
 
 
-def _control(
-    on_progress: Callable[[int, int, int], None], model: Backend | None, flags: CritiqueFlags
-) -> Control:
-    return Control(
+def _control(on_progress: Callable[[Progress], None], flags: CritiqueFlags) -> RunControl:
+    return RunControl(
         restart=flags.restart,
         retry_errors=flags.retry_errors,
-        model=model,
         allow_other_server=flags.allow_other_server,
         on_scan=_note_scan,
-        on_start=_note_resume,
+        on_start=note_resume("critiques"),
         on_progress=on_progress,
         on_stop=StopNotice(),
     )
@@ -167,15 +164,6 @@ def _note_scan(scan: FileScan) -> None:
         f"input: {scan.num_rows} rows with {scan.num_critiques} critiques, {scan.num_without} without, "
         f"{scan.num_invalid} invalid"
     )
-
-
-def _note_resume(resume: ResumeState) -> None:
-    for warning in resume.warnings:
-        note(f"warning: {warning}")
-    if resume.num_done:
-        note(f"continuing: {resume.num_done} critiques are done")
-    if resume.num_errors:
-        note(f"skipping {resume.num_errors} lines of the error file; --retry-errors tries them again")
 
 
 def _finish(command: str, output: Path, result: Result, built: BuiltScorer) -> None:
@@ -197,16 +185,4 @@ def _finish(command: str, output: Path, result: Result, built: BuiltScorer) -> N
         **result.summary,
         "cost": {name: cost.as_dict() for name, cost in built.costs.items()},
     }
-    code = 0
-    if result.signum is not None:
-        code = 128 + result.signum
-        summary["interrupted"] = True
-        note("stopped; the same command continues")
-    elif result.num_errors:
-        code = 3
-        summary["errors_file"] = str(result.errors)
-        errors = list(islice(read_records(result.errors), 1000))
-        reason, count = Counter(str(error["code"]) for error in errors).most_common(1)[0]
-        first = next(error["message"] for error in errors if error["code"] == reason)
-        note(f"{result.num_errors} failed, see {result.errors}\n  {reason} × {count}, first: {first}")
-    finish(summary, code)
+    finish(summary, add_end(summary, result, f"{sum(result.counts.values())} of {result.total} critiques"))

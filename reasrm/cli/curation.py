@@ -323,9 +323,14 @@ def _progress() -> Iterator[_Progress]:
             yield _Progress(show, away)
     else:
         is_due = now_and_then()
+        told = ""
 
         def tell(stage: str, done: int, total: int | None) -> None:
-            if done % _EVERY == 0 and is_due():
+            nonlocal told
+            ends = stage == told and done + 1 == total
+            if ends or (done % _EVERY == 0 and is_due()):
+                told = stage
+                done += ends
                 note(f"{stage}: {done:,}" + ("" if total is None else f" of {total:,}") + " rows")
 
         yield _Progress(tell)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from reasrm.cli.console import chatter_to_stderr, finish, note, print_summary, progress_bar
-from reasrm.cli.judging import StopNotice, note_cost
+from reasrm.cli.running import StopNotice, add_end, note_cost, note_resume, note_scan
 from reasrm.cli.summary import progress
 from reasrm.config import load_config, parse_config
 from reasrm.distillation.config import DistillConfig, TeacherSection
 from reasrm.distillation.plan import Plan, Setup, Teacher, make_plan
-from reasrm.distillation.run import Control, DistillResult, Progress, distil
+from reasrm.distillation.run import DistillResult, Progress, check_rows, distil
 from reasrm.distillation.slots import PASSES
-from reasrm.durable import ResumeState, read_records
 from reasrm.generation.ledger import Ledger
-from reasrm.judging.inputs import JudgeInput, Scan
+from reasrm.generation.run import RunControl
+from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge, open_judge
 from reasrm.protocol.spec import JudgeSpec, load_spec
+from reasrm.sources.rubric_lines import load_rubrics
 
 __all__ = ["distilling_progress", "open_setup", "open_teacher", "run_distill"]
 
@@ -41,12 +40,12 @@ def run_distill(
             print_summary(_dry_run(setup))
             return
         with distilling_progress("distilling") as on_progress:
-            control = Control(
+            control = RunControl(
                 restart=restart,
                 retry_errors=retry_errors,
                 allow_other_server=allow_other_server,
-                on_scan=_note_scan,
-                on_start=_note_resume,
+                on_scan=note_scan,
+                on_start=note_resume("answers"),
                 on_progress=on_progress,
                 on_stop=StopNotice(),
             )
@@ -57,7 +56,7 @@ def run_distill(
 @contextmanager
 def distilling_progress(label: str) -> Iterator[Callable[[Progress], None]]:
     """Show comparisons settled with answers and tokens, as `progress_bar` does."""
-    with progress_bar(label, unit=" comparisons,", at_end=False) as update:
+    with progress_bar(label, unit=" comparisons,") as update:
         yield lambda progress: update(progress.settled, progress.total, _describe(progress))
 
 
@@ -84,7 +83,13 @@ def open_setup(path: Path, overrides: Sequence[str] = ()) -> Iterator[Setup]:
         teacher = opened(config.teacher)
         repair = None if config.repair is None else opened(config.repair)
         paths = [Path(name) for name in config.input]
-        rows = JudgeInput(paths, source=config.source, limit=config.limit, columns=config.columns)
+        rows = JudgeInput(
+            paths,
+            source=config.source,
+            limit=config.limit,
+            columns=config.columns,
+            rubrics=None if config.rubrics is None else load_rubrics(Path(config.rubrics)),
+        )
         yield Setup(config, rows, teacher, repair)
 
 
@@ -105,7 +110,8 @@ def open_teacher(section: TeacherSection, spec: JudgeSpec, place: str) -> Judge:
 def _dry_run(setup: Setup) -> dict[str, Any]:
     """Validate the whole input, show the first request, and count calls."""
     scan = setup.rows.scan()
-    _note_scan(scan)
+    note_scan(scan)
+    check_rows(setup, scan)
     plan, _ = make_plan(setup)
     _show_prompt(setup, plan)
     limits = setup.limits.samples
@@ -147,25 +153,6 @@ def _describe(progress: Progress) -> str:
     return f"{progress.solved} solved, {progress.answers} answers, {progress.tokens:,} tok, {progress.errors} err"
 
 
-def _note_scan(scan: Scan) -> None:
-    note(
-        f"input: {scan.num_rows} rows ({scan.source}), {scan.num_labelled} labelled, "
-        f"{scan.num_identical} with identical and {scan.num_degenerate} with empty responses, "
-        f"{scan.num_invalid} invalid"
-    )
-    for example in scan.examples[:3]:
-        note(f"  {example}")
-
-
-def _note_resume(resume: ResumeState) -> None:
-    for warning in resume.warnings:
-        note(f"warning: {warning}")
-    if resume.num_done:
-        note(f"continuing: {resume.num_done} answers came before")
-    if resume.num_errors:
-        note(f"skipping {resume.num_errors} failed calls and rows; --retry-errors tries them again")
-
-
 def _finish(result: DistillResult) -> None:
     """Print the summary and end with its exit code."""
     summary: dict[str, Any] = {"command": "distill", "output": str(result.files.folder)}
@@ -174,26 +161,13 @@ def _finish(result: DistillResult) -> None:
     note_cost(result.cost)
     done = result.progress
     summary["progress"] = progress("comparisons", done.total, done.settled, done.errors)
-    code = 0
     if result.ledger is not None:
         summary |= _summarise(result, result.ledger)
-    statuses = result.progress.statuses
-    if statuses and not statuses["ok"]:
-        code = 3
-        summary["unreadable"], count = statuses.most_common(1)[0]
-        note(f"not one of {statuses.total()} answers could be read: {count} are {summary['unreadable']}")
-    if result.progress.errors:
-        code = 3
-        summary["errors_file"] = str(result.errors)
-        _note_errors(result)
-    if result.budget is not None:
-        code = 3
-        summary["stopped"] = "budget"
-        note(f"stopped: {result.budget}")
-    elif result.ledger is None:
-        code = 128 + (result.signum or 2)
-        summary["interrupted"] = True
-        note(f"stopped after {result.progress.answers} answers; the same command continues")
+    code = add_end(summary, result, f"{done.answers} answers")
+    if done.statuses and not done.statuses["ok"]:
+        code = max(code, 3)
+        summary["unreadable"], count = done.statuses.most_common(1)[0]
+        note(f"not one of {done.statuses.total()} answers could be read: {count} are {summary['unreadable']}")
     finish(summary, code)
 
 
@@ -212,12 +186,3 @@ def _summarise(result: DistillResult, ledger: Ledger) -> dict[str, Any]:
         "rows": rows,
         "traces": ledger.answers(),
     }
-
-
-def _note_errors(result: DistillResult) -> None:
-    errors = list(islice(read_records(result.errors), 1000))
-    code, count = Counter(str(error["code"]) for error in errors).most_common(1)[0]
-    first = next(error["message"] for error in errors if error["code"] == code)
-    note(
-        f"{result.progress.errors} calls or rows failed, see {result.errors}\n  {code} × {count}, first: {first}"
-    )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasrm.cli.console import finish, judging_progress, note, now_and_then, print_summary
 from reasrm.cli.flags import JudgingFlags, budget_of
+from reasrm.cli.running import StopNotice, add_end, note_cost, note_resume, note_scan
 from reasrm.cli.summary import progress
 from reasrm.config import load_config
-from reasrm.durable import ResumeState, read_records
+from reasrm.durable import read_records
 from reasrm.errors import ConfigError
 from reasrm.evaluation.run import evaluate, evaluate_published
 from reasrm.evaluation.suites import get_suite
@@ -35,9 +34,6 @@ if TYPE_CHECKING:
     from reasrm.evaluation.critiques import CritiqueEvaluation
 
 __all__ = [
-    "note_cost",
-    "note_resume",
-    "note_scan",
     "nothing_readable",
     "open_judging",
     "run_control",
@@ -53,10 +49,10 @@ _WRITE = "write:"
 def run_judge(flags: JudgingFlags, output: Path) -> None:
     """Judge a file and end with the exit code of `interface.md`."""
     judge, options, rows = open_judging(flags, default_spec=None)
+    rows, written = _written_first(flags, judge, rows, output.parent, f"{output.name}.")
     if flags.dry_run:
         _dry_run("judge", judge, options, rows)
         return
-    rows, written = _written_first(flags, judge, rows, output.parent, f"{output.name}.")
     with closing(judge.backend), judging_progress("judging") as on_progress:
         result = judge_file(judge, rows, output, options, run_control(flags, on_progress, written))
     summary: dict[str, Any] = {"command": "judge", "output": str(output), **result.tally.summary()}
@@ -80,10 +76,10 @@ def run_eval(suite_name: str, flags: JudgingFlags, output: Path, critiques: Path
             print_summary({"command": "eval", "output": str(output), **result})
             return
     judge, options, rows = open_judging(flags, default_spec=suite.default_spec)
+    rows, written = _written_first(flags, judge, rows, output, "")
     if flags.dry_run:
         _dry_run("eval", judge, options, rows)
         return
-    rows, written = _written_first(flags, judge, rows, output, "")
     with closing(judge.backend), judging_progress(suite.name) as on_progress:
         evaluation = evaluate(
             suite,
@@ -114,7 +110,7 @@ def _note_critiques() -> Callable[[int, int], None]:
     is_due = now_and_then()
 
     def tell(done: int, total: int) -> None:
-        if is_due():
+        if is_due() or done == total:
             note(f"critiques: {done:,} of {total:,}")
 
     return tell
@@ -203,7 +199,7 @@ def run_control(
         secret_codes=flags.secret_codes,
         allow_other_server=flags.allow_other_server,
         on_scan=note_scan,
-        on_start=note_resume,
+        on_start=note_resume("rows"),
         on_progress=on_progress,
         on_stop=StopNotice(),
     )
@@ -244,47 +240,6 @@ def _rubric_counts(scan: Scan) -> dict[str, Any]:
     return {"rubrics": {"with": have, "without": scan.num_rows - have}} if have else {}
 
 
-def note_scan(scan: Scan) -> None:
-    """Say what validation of an input found."""
-    note(
-        f"input: {scan.num_rows} rows ({scan.source}), {scan.num_labelled} labelled, "
-        f"{scan.num_identical} with identical and {scan.num_degenerate} with empty responses, "
-        f"{scan.num_invalid} invalid"
-        + (f", {scan.shown['rubric']} with a rubric" if scan.shown["rubric"] else "")
-    )
-    for reason, count in scan.invalid.most_common():
-        note(f"  invalid: {count} × {reason}")
-    for example in scan.examples[:3]:
-        note(f"  {example}")
-    if scan.num_invalid > 3:
-        note(f"  and {scan.num_invalid - 3} more")
-
-
-def note_resume(resume: ResumeState, done: str = "rows were judged") -> None:
-    """Say what was found of earlier runs."""
-    for warning in resume.warnings:
-        note(f"warning: {warning}")
-    if resume.num_done:
-        note(f"continuing: {resume.num_done} {done} before")
-    if resume.num_errors:
-        note(f"skipping {resume.num_errors} lines of the error file; --retry-errors tries them again")
-
-
-class StopNotice:
-    """Says that a signal was heard, and leaves the summary behind when a second one ends the process."""
-
-    def __init__(self) -> None:
-        self._heard = False
-
-    def __call__(self, signum: int) -> None:
-        """Speak; called from the signal handler."""
-        if self._heard:
-            print_summary({"interrupted": True}, 128 + signum)
-        else:
-            note("stopping: waiting up to 30 s for answers in flight; once more to end at once")
-        self._heard = True
-
-
 def _note_outcome(result: BatchResult) -> None:
     """Say in one line what came out, and why rows are unreadable or failed."""
     tally = result.tally
@@ -294,25 +249,6 @@ def _note_outcome(result: BatchResult) -> None:
     unread = [f"{count} {name}" for name, count in tally.parses.most_common() if name != "ok"]
     if unread:
         note(f"unreadable judgments: {', '.join(unread)} of {tally.parses.total()}")
-    if tally.errors:
-        errors = list(islice(read_records(result.errors), 1000))
-        code, count = Counter(str(error["code"]) for error in errors).most_common(1)[0]
-        first = next(error["message"] for error in errors if error["code"] == code)
-        note(
-            f"{tally.errors} rows could not be judged, see {result.errors}\n  {code} × {count}, first: {first}"
-        )
-
-
-def note_cost(said: Mapping[str, Any]) -> None:
-    """Say what asking took, one line for everyone who was asked, and what it cost."""
-    for name, spent in said["cost"].items():
-        uncounted = f" ({spent['uncounted']:,} answers not counted)" if spent["uncounted"] else ""
-        note(
-            f"{name}: {spent['calls']:,} calls, {spent['prompt_tokens']:,} prompt and "
-            f"{spent['completion_tokens']:,} completion tokens{uncounted}"
-        )
-    if said["money"] is not None:
-        note(f"cost: {said['money']:.6g}")
 
 
 def _finish(
@@ -330,17 +266,18 @@ def _finish(
     summary["cost"] |= summary.get("critique_costs", {})
     note_cost(result.cost)
     summary["progress"] = progress("rows", tally.total, tally.rows + tally.errors, tally.errors)
-    code = 0
-    if result.signum is not None:
-        code = 128 + result.signum
-        summary["interrupted"] = True
-        note(f"stopped after {tally.rows + tally.errors} of {tally.total} rows; the same command continues")
-    elif result.budget is not None:
-        code = 3
-        summary["stopped"] = "budget"
-        note(f"stopped: {result.budget}")
-    elif result.unreadable is not None:
-        code = 3
+    code = add_end(summary, result, f"{tally.rows + tally.errors} of {tally.total} rows")
+    if result.signum is None and result.budget is None:
+        missing = written is not None and written.told["failed"]
+        code = max(code, _check_readable(flags, result, summary), 3 if missing else 0)
+    note(format_headline(tally.headline()))
+    finish(summary, code)
+
+
+def _check_readable(flags: JudgingFlags, result: BatchResult, summary: dict[str, Any]) -> int:
+    """Say if too little could be read, and return the exit code for that."""
+    tally = result.tally
+    if result.unreadable is not None:
         summary["stopped"] = "max_unreadable"
         note(
             f"stopped: {tally.num_unreadable} judgments could not be read, {tally.rows + tally.errors} of "
@@ -348,18 +285,13 @@ def _finish(
             f"  {shortened(result.unreadable)}"
         )
     elif (reason := nothing_readable(result)) is not None:
-        code = 3
         summary["unreadable"] = tally.parses.most_common(1)[0][0]
         note(reason)
-    elif tally.errors or (written is not None and written.told["failed"]):
-        code = 3
     elif tally.coverage is not None and tally.coverage < flags.min_coverage:
-        code = 3
         note(f"coverage {tally.coverage:.4f} is below --min-coverage {flags.min_coverage:g}")
-    if tally.errors and result.signum is None:
-        summary["errors_file"] = str(result.errors)
-    note(format_headline(tally.headline()))
-    finish(summary, code)
+    else:
+        return 0
+    return 3
 
 
 def nothing_readable(result: BatchResult) -> str | None:

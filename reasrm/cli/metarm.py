@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reasrm.cli.console import finish, note, progress_bar
-from reasrm.cli.judging import StopNotice
+from reasrm.cli.running import StopNotice, add_end, note_resume
 from reasrm.cli.summary import progress
 from reasrm.cli.training import describe_size, run_training
 from reasrm.tables import given_columns
@@ -87,8 +87,9 @@ def run_score(
     restart: bool,
 ) -> None:
     """Score critiques and end with the exit code of `interface.md`."""
+    from reasrm.generation.run import RunControl
     from reasrm.training.metarm_critiques import critiques_of
-    from reasrm.training.metarm_score import ScoreControl, open_metarm, score_file
+    from reasrm.training.metarm_score import open_metarm, score_file
 
     rows = critiques_of(inputs, pairs, limit, given_columns(columns))
     metarm = open_metarm(folder, device=device, dtype=dtype)
@@ -99,23 +100,15 @@ def run_score(
             output,
             batch_size=batch_size,
             bonus_scale=bonus_scale,
-            control=ScoreControl(
+            control=RunControl(
                 restart=restart,
                 retry_errors=retry_errors,
-                say=note,
-                on_progress=lambda done, total: update(done, total, ""),
+                on_start=note_resume("critiques"),
+                on_progress=lambda now: update(now.done, now.total, ""),
                 on_stop=StopNotice(),
             ),
         )
     summary = {"command": "metarm score", "output": str(output), "metarm": str(folder), **result.summary()}
-    summary["progress"] = progress("critiques", result.total, result.done, result.errors)
-    code = 0
-    if result.signum is not None:
-        code = 128 + result.signum
-        summary["interrupted"] = True
-        note("stopped; the same command continues")
-    elif result.errors:
-        code = 3
-        summary["errors_file"] = str(result.errors_file)
-        note(f"{result.errors} rows could not be scored, see {result.errors_file}")
-    finish(summary, code)
+    done = result.statuses.total() + result.num_errors
+    summary["progress"] = progress("critiques", result.total, done, result.num_errors)
+    finish(summary, add_end(summary, result, f"{done} of {result.total} critiques"))

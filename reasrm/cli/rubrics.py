@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from reasrm.cli.console import chatter_to_stderr, finish, note, print_summary, progress_bar
-from reasrm.cli.judging import StopNotice, note_cost
+from reasrm.cli.running import StopNotice, add_end, note_cost, note_resume, note_scan
 from reasrm.cli.summary import progress
 from reasrm.config import load_config, parse_config
-from reasrm.durable import ResumeState, read_records
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
-from reasrm.generation.run import RunControl
-from reasrm.judging.inputs import JudgeInput, Scan
+from reasrm.generation.run import RunControl, RunEnd
+from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import open_judge
 from reasrm.judging.tally import Tally
 from reasrm.pipes import settled
@@ -58,8 +56,7 @@ def run_synthesize(
                     allow_other_server=allow_other_server,
                 ),
             )
-    done, end = result.progress, result.end
-    errors = [end.errors] if end.num_errors else []
+    done = result.progress
     summary: dict[str, Any] = {
         "command": "rubrics synthesize",
         "output": str(result.files.folder),
@@ -75,9 +72,9 @@ def run_synthesize(
                 "writer_rows": result.written.num_writer_rows,
                 "writer_rows_unfit": result.written.num_unfit,
             }
-    cost = {**end.cost, "cost": {**end.cost.get("cost", {}), **_judge_cost(result.verified)}}
-    stopped = result.written is None
-    _finish(summary, cost, errors, result.verified, result.signum if stopped else None, stopped=stopped)
+    cost = {**result.cost, "cost": {**result.cost["cost"], **_judge_cost(result.verified)}}
+    ends = [result, *(result.verified.ends if result.verified else ())]
+    _finish(summary, cost, ends, f"{done.settled} of {done.total} rows")
 
 
 def run_filter(
@@ -119,7 +116,7 @@ def run_filter(
         verifier = _open_verifier(section, output, stack, **asking)
         if dry_run:
             scan = rows.scan()
-            _note_scan(scan)
+            note_scan(scan)
             tested = [one for one in match_pairs(lines, rows, group_by) if one.pairs]
             calls = 2 * sum(len(one.pairs) for one in tested) * section.votes
             note(f"{len(tested)} of {len(lines.by_id)} rubrics have a labelled pair")
@@ -158,9 +155,8 @@ def run_filter(
     }
     if result.written is not None:
         summary |= _described(result.written, verified)
-    stopped = result.written is None
     cost = {"cost": _judge_cost(verified), "money": None}
-    _finish(summary, cost, [], verified, verified.signum, stopped=stopped)
+    _finish(summary, cost, verified.ends, f"{done} of {result.num_rubrics} rubrics")
 
 
 @contextmanager
@@ -215,8 +211,8 @@ def _control(
         restart=restart,
         retry_errors=retry_errors,
         allow_other_server=allow_other_server,
-        on_scan=_note_scan,
-        on_start=_note_resume,
+        on_scan=note_scan,
+        on_start=note_resume("answers"),
         on_progress=on_progress,
         on_stop=StopNotice(),
     )
@@ -225,7 +221,7 @@ def _control(
 @contextmanager
 def _progress() -> Iterator[Callable[[Any], None]]:
     """Show rows settled while the author is asked, and rows judged while the judge is."""
-    with progress_bar("rubrics", unit=" rows,", at_end=False) as update:
+    with progress_bar("rubrics", unit=" rows,") as update:
 
         def show(said: Progress | Tally) -> None:
             if isinstance(said, Progress):
@@ -240,7 +236,7 @@ def _progress() -> Iterator[Callable[[Any], None]]:
 def _dry_run(setup: Setup) -> dict[str, Any]:
     """Validate the whole input, show the first request, and count calls."""
     scan = setup.rows.scan()
-    _note_scan(scan)
+    note_scan(scan)
     admission = admit(setup)
     tasks = [setup.task(item) for item in setup.rows]
     unasked = Counter(task.reason for task in tasks if isinstance(task, Unasked))
@@ -295,59 +291,25 @@ def _described(written: Output, verified: Verified | None) -> dict[str, Any]:
 
 
 def _judge_cost(verified: Verified | None) -> dict[str, Any]:
-    return {} if verified is None else {name: spent for name, spent in verified.cost.items() if spent}
+    """Return what the judge took under rubrics, and without."""
+    ends = () if verified is None else verified.ends
+    costs = (end.cost.get("cost", {}).get("judge") for end in ends)
+    return {
+        name: cost for name, cost in zip(("judge", "judge_without"), costs, strict=False) if cost is not None
+    }
 
 
-def _finish(
-    summary: dict[str, Any],
-    cost: Mapping[str, Any],
-    errors: Sequence[Path],
-    verified: Verified | None,
-    signum: int | None,
-    *,
-    stopped: bool,
-) -> None:
+def _finish(summary: dict[str, Any], cost: Mapping[str, Any], ends: Sequence[RunEnd], done: str) -> None:
     """Print the summary and end with its exit code."""
     note_cost(cost)
-    files = [*errors, *(() if verified is None else verified.error_files)]
-    code = 0
+    codes, files = [0], []
+    for end in ends:
+        codes.append(add_end(summary, end, done))
+        files += [str(end.errors)] if end.num_errors else []
+    if files:
+        summary["errors_files"] = files
     answers = summary.get("answers", {})
     if answers and set(answers) <= _UNREAD:
-        code = 3
+        codes.append(3)
         note(f"not one of {sum(answers.values())} answers could be read: {answers}")
-    if files:
-        code = 3
-        summary["errors_files"] = [str(path) for path in files]
-        for path in files:
-            _note_errors(path)
-    if stopped:
-        code = 128 + (signum or 2)
-        summary["interrupted"] = True
-        note("stopped; the same command continues")
-    finish({**summary, **cost}, code)
-
-
-def _note_errors(path: Path) -> None:
-    errors = list(islice(read_records(path), 1000))
-    code, count = Counter(str(error["code"]) for error in errors).most_common(1)[0]
-    first = next(error["message"] for error in errors if error["code"] == code)
-    note(f"see {path}: {code} × {count}, first: {first}")
-
-
-def _note_scan(scan: Scan) -> None:
-    note(
-        f"input: {scan.num_rows} rows ({scan.source}), {scan.num_labelled} labelled, "
-        f"{scan.num_identical} with identical and {scan.num_degenerate} with empty responses, "
-        f"{scan.num_invalid} invalid"
-    )
-    for example in scan.examples[:3]:
-        note(f"  {example}")
-
-
-def _note_resume(resume: ResumeState) -> None:
-    for warning in resume.warnings:
-        note(f"warning: {warning}")
-    if resume.num_done:
-        note(f"continuing: {resume.num_done} answers came before")
-    if resume.num_errors:
-        note(f"skipping {resume.num_errors} failed calls and rows; --retry-errors tries them again")
+    finish({**summary, **cost}, max(codes))

@@ -10,11 +10,11 @@ from typing import Any
 
 from reasrm.cli.console import finish, note, print_summary, progress_bar
 from reasrm.cli.flags import AskingFlags, JudgingFlags, WritingFlags, budget_of
-from reasrm.cli.judging import StopNotice, note_cost, note_resume, note_scan
+from reasrm.cli.running import StopNotice, add_end, note_cost, note_resume, note_scan
 from reasrm.cli.summary import progress
 from reasrm.errors import ConfigError
 from reasrm.generation.budget import Budget
-from reasrm.generation.run import RunControl
+from reasrm.generation.run import Progress, RunControl
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge, open_judge
 from reasrm.rubrics.write import (
@@ -83,10 +83,9 @@ def run_write(flags: WritingFlags, output: Path) -> None:
         **_told(result),
         **result.cost,
     }
-    note_cost(result.cost)
-    failed = sum(result.failures.values())
-    summary["progress"] = progress("rubrics", result.total, result.written + failed, failed)
-    finish(*_ended(result, summary))
+    done = result.written + result.num_errors
+    summary["progress"] = progress("rubrics", result.total, done, result.num_errors)
+    finish(summary, _ended(result, summary))
 
 
 def write_first(
@@ -102,7 +101,7 @@ def write_first(
         flags: Those of judging; the same device, seed and budget are the writer's.
         rows: What is to be judged.
         folder: Where the output lies.
-        prefix: What the file's name begins with.
+        prefix: What the file's name begins with; nothing in the folder of an evaluation, which is made.
     """
     if flags.dry_run:
         raise ConfigError(
@@ -114,15 +113,16 @@ def write_first(
         writer_name, default_spec=_SPEC, allow_changed=flags.allow_changed, **flags.backend_options()
     )
     options = WritingOptions(sampling=writer.sampling(), seed=flags.seed)
-    folder.mkdir(parents=True, exist_ok=True)
+    if not prefix:  # an evaluation's own folder
+        folder.mkdir(parents=True, exist_ok=True)
     output = folder / (prefix + cached_name(writer, rows, options))
     # What is written is found again by its name, so that judging anew does not write anew.
     result = _write(writer, rows, output, options, replace(flags, restart=False))
     told = {"output": str(output), **_told(result)}
-    summary, code = _ended(result, {**told, **result.cost})
+    summary = {**told, **result.cost}
+    code = _ended(result, summary)
     if not result.is_whole or not result.written:
         finish(summary, code)
-    note_cost(result.cost)
     budget = budget_of(flags.price, flags.budget, flags.budget_tokens, "judge")
     return Written(load_rubrics(output), told, result.cost, budget_left(budget, result.cost))
 
@@ -142,21 +142,11 @@ def budget_left(budget: Budget, spent: Mapping[str, Any]) -> Budget:
     )
 
 
-def _ended(result: WriteResult, summary: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """Return the summary of a run with how it ended, and its exit code."""
-    code = 0
-    for reason, count in sorted(result.failures.items()):
-        note(f"  {reason} × {count}, see {result.errors}")
+def _ended(result: WriteResult, summary: dict[str, Any]) -> int:
+    """Say how a run ended, add it to the summary, and return the exit code."""
     note(f"{result.written} rubrics of {result.total} in {result.output}")
-    if result.failures:
-        code, summary["errors_file"] = 3, str(result.errors)
-    if result.budget is not None:
-        code, summary["stopped"] = 3, "budget"
-        note(f"stopped: {result.budget}")
-    if result.signum is not None:
-        code, summary["interrupted"] = 128 + result.signum, True
-        note("stopped; the same command continues")
-    return summary, code
+    note_cost(result.cost)
+    return add_end(summary, result, f"{result.written + result.num_errors} of {result.total} rubrics")
 
 
 def _write(
@@ -170,7 +160,7 @@ def _write(
             budget=budget_of(flags.price, flags.budget, flags.budget_tokens, "writer"),
             allow_other_server=flags.allow_other_server,
             on_scan=note_scan,
-            on_start=lambda resume: note_resume(resume, "rubrics were written"),
+            on_start=note_resume("rubrics"),
             on_progress=on_progress,
             on_stop=StopNotice(),
         )
@@ -183,9 +173,9 @@ def _told(result: WriteResult) -> dict[str, Any]:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[tuple[int, int, int]], None]]:
-    with progress_bar("writing rubrics", unit=" rubrics,", at_end=False) as update:
-        yield lambda done: update(done[0] + done[1], done[2], f"{done[1]} err")
+def _progress() -> Iterator[Callable[[Progress], None]]:
+    with progress_bar("writing rubrics", unit=" rubrics,") as update:
+        yield lambda told: update(told.done, told.total, f"{told.errors} err")
 
 
 def _dry_run(writer: Judge, rows: JudgeInput, options: WritingOptions) -> None:

@@ -11,6 +11,7 @@ from reasrm.config import load_config
 from reasrm.demo.config import DemoConfig
 from reasrm.demo.stages import make_base, make_traces, read_pairs, write_pairs
 from reasrm.errors import ConfigError
+from reasrm.files import in_folder
 from reasrm.protocol.spec import load_spec
 from reasrm.world.config import SPLITS, Split
 from reasrm.world.pairs import World, keep_critique
@@ -56,10 +57,10 @@ def write_split(
     named: Split = split
     if output.exists():
         raise ConfigError("exists already", place=str(output), remedy="choose another --output")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    without = {pair.prompt for path in apart_from for pair in read_pairs(path).values()}
-    drawn = World(config.base.world).pairs(named, rows, start, without)
-    write_pairs((keep_critique(pair, critiques) for pair in drawn), output)
+    with in_folder(output.parent):
+        without = {pair.prompt for path in apart_from for pair in read_pairs(path).values()}
+        drawn = World(config.base.world).pairs(named, rows, start, without)
+        write_pairs((keep_critique(pair, critiques) for pair in drawn), output)
     note(f"{rows} pairs of the split {split} in {output}")
     print_summary(
         {
@@ -84,8 +85,8 @@ def write_traces(config: DemoConfig, spec: str, pairs: Path, output: Path) -> No
     """Let the scripted teacher judge pairs of the world, and keep the traces with the right verdict."""
     if output.exists() and pairs.exists() and output.samefile(pairs):
         raise ConfigError("is also the input", place=str(output), remedy="choose another --output")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    kept = make_traces(config, load_spec(spec), pairs, output)
+    with in_folder(output.parent):
+        kept = make_traces(config, load_spec(spec), pairs, output)
     summary = {
         "command": "sandbox traces",
         "output": str(kept.output),

@@ -28,7 +28,15 @@ from reasrm.training.stopping import Stop
 if TYPE_CHECKING:
     from reasrm.training.stage import Listener
 
-__all__ = ["describe_size", "run_rlvr", "run_sft", "run_training", "training_listener"]
+__all__ = [
+    "clock",
+    "describe_size",
+    "run_rlvr",
+    "run_sft",
+    "run_training",
+    "seconds_left",
+    "training_listener",
+]
 
 
 def run_sft(
@@ -189,6 +197,7 @@ def _lines(label: str) -> Listener:
     from reasrm.training.stage import Listener
 
     started = time.monotonic()
+    begun: tuple[float, int] | None = None
     rows_due, step_due, count_due = now_and_then(), now_and_then(at_once=True), now_and_then()
 
     def rows(number: int) -> None:
@@ -196,15 +205,32 @@ def _lines(label: str) -> Listener:
             note(f"{label}: encoded {number:,} rows")
 
     def step(done: int, total: int, logs: Mapping[str, Any]) -> None:
+        nonlocal begun
+        now = time.monotonic()
+        begun = begun or (now, done)
         if step_due() or done == total:
-            elapsed = time.monotonic() - started
-            note(f"{label}: step {done}/{total}, {_numbers(logs)}, {elapsed:.0f} s")
+            left = seconds_left(now - begun[0], done - begun[1], total - done)
+            eta = "" if left is None else f", about {clock(left)} left"
+            note(f"{label}: step {done}/{total}, {_numbers(logs)}, {clock(now - started)}{eta}")
 
     def count(name: str, done: int, total: int) -> None:
-        if count_due():
+        if count_due() or done == total:
             note(f"{label}: {done:,} of {total:,} {name}")
 
     return Listener(say=note, rows=rows, steps=step, counts=count)
+
+
+def seconds_left(elapsed_s: float, done: int, left: int) -> float | None:
+    """Return how long the rest takes at the pace so far; None at the end and where there is no pace yet."""
+    return elapsed_s / done * left if done > 0 and left > 0 else None
+
+
+def clock(seconds: float) -> str:
+    """Return a time as people read it: `42 s`, `7 min`, `3 h 05 min`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
 
 
 def _numbers(logs: Mapping[str, Any]) -> str:

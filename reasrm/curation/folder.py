@@ -16,7 +16,7 @@ import orjson
 
 from reasrm.durable import OutputLock
 from reasrm.errors import ConfigError, EnvironmentProblem
-from reasrm.files import fsync_directory, write_json_atomic
+from reasrm.files import fsync_directory, make_folders, remove_empty, write_json_atomic
 
 __all__ = ["CurationFolder"]
 
@@ -46,7 +46,7 @@ class CurationFolder:
                     remedy="choose another output",
                 )
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            self._made = make_folders(path)
         except (FileExistsError, NotADirectoryError) as error:
             raise ConfigError("is not a folder", place=str(path), remedy="choose another output") from error
         except OSError as error:
@@ -59,7 +59,8 @@ class CurationFolder:
             shutil.rmtree(self.work, ignore_errors=True)
             self.work.mkdir()
         except BaseException:
-            self._lock.release()
+            self._lock.release(unused=True)
+            remove_empty(self._made)
             raise
 
     def finished(self, identity: str, config: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
@@ -106,9 +107,11 @@ class CurationFolder:
         write_json_atomic(self.path / "curation.json", {"complete": True, **report, "files": list(names)})
 
     def close(self) -> None:
-        """Remove the work folder and give the lock up. Calling it twice is harmless."""
+        """Remove the work folder, give the lock up, and leave no empty folder. Calling it twice is harmless."""
         shutil.rmtree(self.work, ignore_errors=True)
-        self._lock.release()
+        if self.path.is_dir():
+            self._lock.release(unused=all(item == self._lock.path for item in self.path.iterdir()))
+            remove_empty(self._made)
 
     def __enter__(self) -> CurationFolder:
         return self

@@ -38,7 +38,7 @@ _RL_TRAINER: dict[str, Any] = {
     "beta": 0.0,
     "adam_beta2": 0.98,
     "logging_steps": 1,
-    "save_steps": 30,
+    "save_steps": 10,
 }
 
 

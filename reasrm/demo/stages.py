@@ -14,7 +14,7 @@ import yaml
 from reasrm.cli.console import judging_progress, progress_bar
 from reasrm.cli.distill import distilling_progress, open_setup
 from reasrm.demo.config import DemoConfig, RLConfig
-from reasrm.distillation.run import Control, distil
+from reasrm.distillation.run import distil
 from reasrm.evaluation.run import evaluate
 from reasrm.evaluation.suites import get_suite
 from reasrm.files import replacing, write_json_atomic
@@ -122,7 +122,7 @@ def make_traces(config: DemoConfig, spec: JudgeSpec, pairs: Path, output: Path) 
     """
     file = write_distill_config(config, spec, pairs, output)
     with open_setup(file) as setup, distilling_progress("teacher") as on_progress:
-        result = distil(setup, Control(on_progress=on_progress))
+        result = distil(setup, RunControl(on_progress=on_progress))
     if result.ledger is None or result.signum is not None:
         raise KeyboardInterrupt
     cap_rows(result.files.sft, None, output)

@@ -81,6 +81,8 @@ class DistillConfig(Config):
         columns: Field → the column, or path into one, that holds it in these files.
         limit: Read at most this many rows.
         output: Folder of everything that is written.
+        rubrics: File of rubrics by row id or request, shown with the pairs and so to the student.
+        rubrics_that_saw_labels: Take also rubrics whose authors knew the labels of the very pairs.
         spec: The protocol by which teachers are asked and read; the student's own.
         teacher: Pass 1: judges without knowing.
         repair: Pass 2: judges what pass 1 got wrong, knowing the label; null for none.
@@ -103,6 +105,8 @@ class DistillConfig(Config):
     columns: ColumnMap = Field(default_factory=dict)
     limit: int | None = Field(default=None, gt=0)
     output: str = Field(min_length=1)
+    rubrics: str | None = None
+    rubrics_that_saw_labels: bool = False
     spec: str = Field(min_length=1)
     teacher: TeacherSection
     repair: RepairSection | None = None

@@ -7,7 +7,7 @@ never asked about. Under a quota, pairs are admitted in turn, see `generation.ad
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from reasrm.distillation.config import DistillConfig, TeacherSection
@@ -15,7 +15,8 @@ from reasrm.distillation.slots import Limits
 from reasrm.distillation.traces import check_thinking
 from reasrm.errors import ConfigError, RowError
 from reasrm.generation.admission import Admission, source_of
-from reasrm.generation.budget import Budget, Meter, Price
+from reasrm.generation.base import Backend
+from reasrm.generation.budget import Budget, Price
 from reasrm.judging.aggregate import rule_status
 from reasrm.judging.inputs import InputRow, JudgeInput
 from reasrm.judging.judge import Judge
@@ -106,13 +107,19 @@ class Setup:
         prices = {name: Price(*price) for name, said in own.items() if (price := said or config.price)}
         return Budget(prices=prices, money=config.budget, tokens=config.budget_tokens)
 
-    def metered(self, meter: Meter) -> Setup:
-        """Return the same distillation, both of whose teachers pass a meter."""
+    @property
+    def backends(self) -> dict[str, Backend]:
+        """Who is asked, by pass."""
+        named = {"teacher": self.teacher, "repair": self.repair}
+        return {name: teacher.judge.backend for name, teacher in named.items() if teacher is not None}
+
+    def asking(self, backends: Mapping[str, Backend]) -> Setup:
+        """Return the same distillation, in which others are asked, by pass."""
         named = {"teacher": self.teacher, "repair": self.repair}
         through = {
-            name: replace(known, judge=replace(known.judge, backend=meter.of(name, known.judge.backend)))
-            for name, known in named.items()
-            if known is not None
+            name: replace(teacher, judge=replace(teacher.judge, backend=backends[name]))
+            for name, teacher in named.items()
+            if teacher is not None
         }
         return replace(self, teacher=through["teacher"], repair=through.get("repair"))
 

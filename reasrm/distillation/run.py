@@ -11,33 +11,30 @@ writer had been told. Every answer is one durable line of `calls.jsonl` before a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from reasrm import __version__
 from reasrm.distillation.assemble import OutputFiles, assemble
 from reasrm.distillation.betrayal import PATTERNS, find_betrayal, own_texts
 from reasrm.distillation.plan import Plan, Setup, Teacher, make_plan, pair_of
 from reasrm.distillation.repair import PROMPT_HASH, repair_prompt
 from reasrm.distillation.slots import PASSES, Call, Pass, Slot, call_name, slot_name
 from reasrm.distillation.traces import completion_text, read_written, reason_to_reject, shown
-from reasrm.durable import DrainExpired, DurableMap, Interruption, ResumeState, check_all_done, start_journal
 from reasrm.durable.lookup import RecordIndex, open_records
-from reasrm.generation.base import keep_provenance
-from reasrm.generation.budget import BudgetReached, Meter
 from reasrm.generation.ledger import Ledger
+from reasrm.generation.run import DurableRun, RunControl, RunEnd
 from reasrm.hashing import derive_seed, digest
 from reasrm.judging.batch import naming_old_codes
 from reasrm.judging.inputs import InputRow, Scan
-from reasrm.judging.plan import check_shown
+from reasrm.judging.plan import check_shown, check_sightings
 from reasrm.records import Comparison, Order, PreferencePair
 from reasrm.requests import Completion, Request
 from reasrm.runs.origin import checks_of, write_origin
 
-__all__ = ["Control", "DistillResult", "Progress", "distil"]
+__all__ = ["DistillResult", "Progress", "check_rows", "distil"]
 
 
 @dataclass(slots=True)
@@ -64,60 +61,25 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Control:
-    """What happens to earlier output, and who is told what; as in judging.
+class DistillResult(RunEnd):
+    """What a run left behind; its `output` holds the answers.
 
     Args:
-        restart: Move an earlier run's answers aside and begin anew.
-        retry_errors: Make calls again that failed.
-        strict: Refuse damaged answers instead of asking again.
-        allow_other_server: Go on where another server or served model answered before.
-        on_scan: Called once with what validation found.
-        on_start: Called once with what was found of earlier runs.
-        on_progress: Called before the first and after every answer.
-        on_stop: Called with the signal's number on SIGINT or SIGTERM.
-        drain_s: Seconds to wait for requests in flight after the first signal.
-    """
-
-    restart: bool = False
-    retry_errors: bool = False
-    strict: bool = False
-    allow_other_server: bool = False
-    on_scan: Callable[[Scan], None] | None = None
-    on_start: Callable[[ResumeState], None] | None = None
-    on_progress: Callable[[Progress], None] | None = None
-    on_stop: Callable[[int], None] | None = None
-    drain_s: float = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DistillResult:
-    """What a run left behind.
-
-    Args:
-        files: Where.
-        errors: The file of rows and calls that failed; absent when there are none.
+        files: Where the rest is.
         progress: Final counts.
         plan: What was asked.
         ledger: What became of it; None if the run was stopped before its end.
         num_sft_rows: Rows of the SFT file.
-        signum: The signal that stopped the run, or None.
-        cost: What asking took, earlier runs included, as `Meter.summary` gives it.
-        budget: Why nobody is asked any more although something is left to ask, or None.
     """
 
     files: OutputFiles
-    errors: Path
     progress: Progress
     plan: Plan
     ledger: Ledger | None
     num_sft_rows: int = 0
-    signum: int | None = None
-    cost: Mapping[str, Any] = field(default_factory=dict)
-    budget: str | None = None
 
 
-def distil(setup: Setup, control: Control | None = None) -> DistillResult:
+def distil(setup: Setup, control: RunControl | None = None) -> DistillResult:
     """Ask the teachers whatever has not been asked yet, then write SFT rows, rejected traces, ledger and hints.
 
     Raises:
@@ -126,58 +88,48 @@ def distil(setup: Setup, control: Control | None = None) -> DistillResult:
         InputError: The input is unusable as a whole.
         EnvironmentProblem: Disk, permissions, or a teacher that cannot be reached.
     """
-    control = control or Control()
+    control = replace(control or RunControl(), budget=setup.budget)
     files = OutputFiles(Path(setup.config.output))
     files.refuse_foreign()
     files.refuse_inputs(setup.rows.paths)
-    with DurableMap(files.calls, inputs=setup.rows.paths, kind="distill") as journal:
+    with DurableRun(files.calls, control, kind="distill", inputs=setup.rows.paths) as run:
         scan = setup.rows.scan()
-        if control.on_scan is not None:
-            control.on_scan(scan)
-        check_shown(setup.spec, scan, str(setup.rows.paths[0]))
+        run.scanned(scan)
+        rubrics = check_rows(setup, scan)
         plan, invalid = make_plan(setup)
-        check_all_done(setup.rows.paths, scan.num_items, plan.num_rows)
+        run.check_all_done(scan.num_items, plan.num_rows)
+        identity = {"input_sha256": scan.sha256, "source": scan.source, **rubrics, **_identity(setup)}
         with naming_old_codes(setup.spec):
-            resume = start_journal(
-                journal,
-                {"input_sha256": scan.sha256, "source": scan.source, **_identity(setup)},
-                setup.rows.contents,
-                restart=control.restart,
-                retry_errors=control.retry_errors,
-                strict=control.strict,
-            )
-        for name, teacher in (("teacher", setup.teacher), ("repair", setup.repair)):
-            if teacher is not None:
-                resume = keep_provenance(
-                    teacher.judge.backend, journal, resume, name=name, allow_other=control.allow_other_server
-                )
-        if control.on_start is not None:
-            control.on_start(resume)
-        meter, finished, reached = Meter(setup.budget, journal), False, None
-        run = _Run(setup.metered(meter), plan, journal, control.on_progress)
-        run.note_invalid(invalid)
-        with Interruption(control.drain_s, control.on_stop) as interruption:
-            try:
-                finished = run.ask_all(interruption)
-            except BudgetReached as error:
-                reached = str(error)
+            asked = run.start(identity, setup.rows.contents, setup.backends)
+        for _ in run.todo(invalid):  # records them as failed
+            pass
+        rounds = _Rounds(setup.asking(asked), plan, run)
+        finished = False
+        with run.working():
+            finished = rounds.ask_all()
         ledger, num_rows = None, 0
         if finished:
-            ledger, num_rows = assemble(setup, plan, run.slots, files)
+            ledger, num_rows = assemble(setup, plan, rounds.slots, files)
             paths = zip(setup.rows.paths, scan.sha256, strict=True)
             checks = [check for path, sha256 in paths for check in checks_of(path, sha256)]
             write_origin(files.folder, [files.sft.name], checks)
-        return DistillResult(
-            files=files,
-            errors=journal.errors_path,
-            progress=run.progress,
-            plan=plan,
-            ledger=ledger,
-            num_sft_rows=num_rows,
-            signum=interruption.signum,
-            cost=meter.summary(),
-            budget=reached,
-        )
+        own = {"files": files, "progress": rounds.progress, "plan": plan, "ledger": ledger}
+        return run.end(DistillResult, **own, num_sft_rows=num_rows)
+
+
+def check_rows(setup: Setup, scan: Scan) -> dict[str, Any]:
+    """Refuse rows that cannot be shown, or whose rubrics carry their labels; return what of this is identity.
+
+    Raises:
+        ConfigError: The spec never shows what the rows say, or authors of rubrics knew the labels.
+    """
+    place, given = str(setup.rows.paths[0]), setup.rows.identity["rubrics"]
+    check_shown(setup.spec, scan, place)
+    saw = check_sightings(setup.spec, scan, place, allowed=setup.config.rubrics_that_saw_labels)
+    return {
+        **({} if given is None else {"rubrics": given}),
+        **({"rubrics_that_saw_labels": True} if saw else {}),
+    }
 
 
 def _identity(setup: Setup) -> dict[str, Any]:
@@ -196,7 +148,6 @@ def _identity(setup: Setup) -> dict[str, Any]:
         "keep": config.keep,
         "thinking": config.thinking,
         "seed": config.seed,
-        "reasrm": __version__,
     }
 
 
@@ -222,50 +173,34 @@ class _Asked:
     order: Order
 
 
-class _Run:
+class _Rounds:
     """The asking half of a run: rounds of calls until every slot is settled and no quota is open."""
 
-    def __init__(
-        self,
-        setup: Setup,
-        plan: Plan,
-        journal: DurableMap,
-        on_progress: Callable[[Progress], None] | None,
-    ) -> None:
+    def __init__(self, setup: Setup, plan: Plan, run: DurableRun) -> None:
         self.slots: dict[str, Slot] = {}
         self.progress = Progress()
         self._setup = setup
         self._plan = plan
-        self._journal = journal
-        self._on_progress = on_progress
+        self._run = run
         self._limits = setup.limits
-        for record in journal.records():
+        for record in run.journal.records():
             self._slot(record).note(record)
             self._count(record)
-        for record in journal.errors():
+        for record in run.journal.errors():
             if "pass" in record:
                 self._slot(record).failed = record["pass"]
             self.progress.errors += 1
 
-    def note_invalid(self, invalid: list[InputRow]) -> None:
-        """Record the lines that cannot be asked about."""
-        for item in invalid:
-            if item.error is not None and not self._journal.done(item.id):
-                error = {"code": item.error.code, "message": str(item.error), "attempts": 0}
-                self._journal.fail(item.id, {"id": item.id, "place": item.place, **error}, item.digest)
-                self.progress.errors += 1
-
-    def ask_all(self, interruption: Interruption) -> bool:
+    def ask_all(self) -> bool:
         """Ask until nothing is left to ask; return False if a signal came first."""
-        with suppress(DrainExpired):
-            while not interruption.stopping:
-                todo = self._todo()
-                self._report(todo)
-                name = next((name for name in PASSES if todo[name]), None)
-                if name is not None:
-                    self._ask(name, todo[name], interruption)
-                elif not self._plan.admit_more(self._is_kept):
-                    return True
+        while not self._run.stopping:
+            todo = self._todo()
+            self._report(todo)
+            name = next((name for name in PASSES if todo[name]), None)
+            if name is not None:
+                self._ask(name, todo[name])
+            elif not self._plan.admit_more(self._is_kept):
+                return True
         return False
 
     def _todo(self) -> dict[Pass, dict[str, Call]]:
@@ -282,7 +217,7 @@ class _Run:
         solved = [self.slots[slot_name(pair, order)].solved for order in orders]
         return all(solved) if self._setup.config.agreement else any(solved)
 
-    def _ask(self, name: Pass, todo: Mapping[str, Call], interruption: Interruption) -> None:
+    def _ask(self, name: Pass, todo: Mapping[str, Call]) -> None:
         """Make one call for each of the slots."""
         teacher = self._setup.teacher if name == "teacher" else self._setup.repair
         if teacher is None:
@@ -291,11 +226,11 @@ class _Run:
         with ExitStack() as stack:
             index = None
             if name == "repair":
-                index = stack.enter_context(open_records(self._journal.output))
-            requests = self._requests(todo, teacher, index, in_flight, interruption)
+                index = stack.enter_context(open_records(self._run.journal.output))
+            requests = self._requests(todo, teacher, index, in_flight)
             for completion in stack.enter_context(closing(teacher.judge.backend.generate(requests))):
                 self._take(in_flight.pop(completion.request_id), teacher, completion)
-        if interruption.stopping:
+        if self._run.stopping:
             return
         for request_id, asked in in_flight.items():
             silence = Completion(
@@ -309,14 +244,13 @@ class _Run:
         teacher: Teacher,
         index: RecordIndex | None,
         in_flight: dict[str, _Asked],
-        interruption: Interruption,
     ) -> Iterator[Request]:
         """Read the input once more and build the requests that are due."""
         for item in self._setup.rows:
             for order in self._plan.pairs.get(item.id, ()):
                 slot = slot_name(item.id, order)
                 call = todo.get(slot)
-                if interruption.stopping:
+                if self._run.stopping:
                     return
                 if call is None:
                     continue
@@ -359,12 +293,12 @@ class _Run:
         if completion.finish_reason == "error":
             error = {"code": completion.error_code, "message": completion.error or "the call failed"}
             place = {"place": asked.item.place, "attempts": completion.attempts}
-            self._journal.fail(name, {"id": name, **where, **error, **place}, asked.item.digest)
+            self._run.journal.fail(name, {"id": name, **where, **error, **place}, asked.item.digest)
             self.slots[asked.slot].failed = asked.call.name
             self.progress.errors += 1
         else:
             record = {**where, "teacher": teacher.judge.label["name"], **self._read(asked, completion)}
-            self._journal.put(name, record, asked.item.digest)
+            self._run.journal.put(name, record, asked.item.digest)
             self.slots[asked.slot].note(record)
             self._count(record)
         slot = self.slots[asked.slot]
@@ -411,5 +345,4 @@ class _Run:
             progress.settled = progress.total - sum(map(len, todo.values()))
             names = (slot_name(pair, order) for pair, orders in self._plan.pairs.items() for order in orders)
             progress.solved = sum(self.slots[name].solved for name in names)
-        if self._on_progress is not None:
-            self._on_progress(progress)
+        self._run.tell(progress)

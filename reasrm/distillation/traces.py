@@ -7,7 +7,7 @@ student will write is then read again by the spec's grammar, so that a trace who
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reasrm.distillation.config import Thinking
@@ -15,10 +15,10 @@ from reasrm.errors import ConfigError
 from reasrm.protocol.parsing import parse
 from reasrm.protocol.prompts import build_prompt
 from reasrm.protocol.refusals import is_refusal
-from reasrm.protocol.sft_rows import SFTRow
+from reasrm.protocol.sft_rows import SAW_LABEL, SFTRow
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Comparison, Judgment, Order, PreferencePair, Row
-from reasrm.requests import Completion
+from reasrm.requests import Completion, PromptMessage
 
 __all__ = ["check_thinking", "completion_text", "make_row", "read_written", "reason_to_reject", "shown"]
 
@@ -101,6 +101,7 @@ def make_row(
         teacher: Who wrote it.
         more: Anything else for `meta`; None is left out.
     """
+    messages = build_prompt(spec, comparison)
     meta: Mapping[str, Any] = {
         **({} if row.subset is None else {"subset": row.subset}),
         "pair": row.id,
@@ -109,6 +110,15 @@ def make_row(
         "teacher": teacher,
         "spec": spec.name,
         "spec_hash": spec.hash,
+        **({SAW_LABEL: True} if _sees_label(messages, row) else {}),
         **{key: value for key, value in more.items() if value is not None},
     }
-    return SFTRow(name, build_prompt(spec, comparison), completion, meta)
+    return SFTRow(name, messages, completion, meta)
+
+
+def _sees_label(messages: Sequence[PromptMessage], row: Row) -> bool:
+    """Whether a prompt shows a rubric whose author knew the row's label."""
+    if row.rubric is None or not row.rubric.saw_label:
+        return False
+    text = row.rubric.render()
+    return any(span.text == text and not span.trusted for message in messages for span in message.spans)

@@ -1,6 +1,8 @@
 """One writer per output, by `flock`: the kernel frees it when the process dies, and no clock has a say.
 
-The file's content (pid and host) is only for the message; a file left behind by a dead process locks nothing.
+The file's content (pid and host) is only for the message; a file left behind by a dead process locks nothing. A file
+is removed only under its lock, and a lock counts only on the file that has the name: whoever waits for one that is gone
+takes the next.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import errno
 import fcntl
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from reasrm.errors import EnvironmentProblem, LockedError
@@ -20,7 +23,7 @@ class OutputLock:
     """An exclusive lock, held from construction until `release`.
 
     Args:
-        path: The lock file; made if absent, and left behind.
+        path: The lock file; made if absent, and left behind unless `release` is told otherwise.
 
     Raises:
         LockedError: Another process holds it.
@@ -29,6 +32,13 @@ class OutputLock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._is_new = not path.exists()
+        while not self._take():
+            continue
+
+    def _take(self) -> bool:
+        """Lock the file; return whether it still has its name."""
+        path = self.path
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
@@ -52,9 +62,20 @@ class OutputLock:
                 place=str(path),
                 remedy="wait for it to end, or choose another output",
             ) from None
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._descriptor), path.stat()):
+                return True
+        os.close(self._descriptor)
+        return False
 
-    def release(self) -> None:
-        """Give the lock up. Calling it twice is harmless."""
+    def release(self, *, unused: bool = False) -> None:
+        """Give the lock up. Calling it twice is harmless.
+
+        Args:
+            unused: Nothing came of it: remove the file, if it was not there before.
+        """
         if self._descriptor >= 0:
+            if unused and self._is_new:
+                self.path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = -1

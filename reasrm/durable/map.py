@@ -19,7 +19,7 @@ from reasrm.durable.manifest import check_identity, read_manifest, write_manifes
 from reasrm.durable.paths import check_output
 from reasrm.durable.recovery import recover, retire
 from reasrm.errors import ConfigError, InternalError
-from reasrm.files import fsync_directory, write_json_atomic
+from reasrm.files import fsync_directory, remove_empty, write_json_atomic
 from reasrm.pipes import pipe_name
 
 __all__ = ["DurableMap", "ResumeState"]
@@ -68,6 +68,7 @@ class DurableMap:
         self.kind = kind
         self._paths = check_output(output, inputs)
         self._piped = [name for path in inputs if (name := pipe_name(path)) is not None]
+        self._started = False
         self._lock = OutputLock(self._paths.lock)
         self._guard = threading.Lock()
         self._log: AppendLog | None = None
@@ -165,6 +166,7 @@ class DurableMap:
         if not resumed or adopt:
             notes = {name: note for name, note in self.notes.items() if resumed or name in _OUTLIVES}
             write_manifest(paths.manifest, self.kind, identity, __version__, notes=notes, piped=self._piped)
+        self._started = True
         self._log = AppendLog(paths.output)
         fsync_directory(paths.output.parent)
         return ResumeState(
@@ -234,14 +236,16 @@ class DurableMap:
         return find_changes(self._paths.output, current)
 
     def close(self) -> None:
-        """Sync, close and unlock. Calling it twice is harmless."""
+        """Sync, close and unlock; a map that was never started leaves nothing. Calling it twice is harmless."""
         try:
             for log in (self._log, self._error_log):
                 if log is not None:
                     log.close()
             self._log = self._error_log = None
         finally:
-            self._lock.release()
+            self._lock.release(unused=not self._started)
+            if not self._started:
+                remove_empty(self._paths.made)
 
     def __enter__(self) -> Self:
         return self

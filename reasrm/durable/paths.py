@@ -7,10 +7,11 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reasrm.errors import ConfigError, EnvironmentProblem
+from reasrm.files import make_folders, remove_empty
 from reasrm.pipes import refuse_stream
 
 __all__ = ["OutputPaths", "check_output"]
@@ -22,9 +23,15 @@ _WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 @dataclass(frozen=True, slots=True)
 class OutputPaths:
-    """The files of one run. `output` has its symbolic links resolved; the others stand beside it."""
+    """The files of one run. `output` has its symbolic links resolved; the others stand beside it.
+
+    Args:
+        output: The records.
+        made: Folders that were made for it, innermost first.
+    """
 
     output: Path
+    made: tuple[Path, ...] = ()
 
     @property
     def errors(self) -> Path:
@@ -63,13 +70,14 @@ def check_output(output: Path, inputs: Sequence[Path]) -> OutputPaths:
     """
     place = os.fsencode(output).decode("utf-8", "backslashreplace")
     refuse_stream(output)
+    made: tuple[Path, ...] = ()
     try:
         with suppress(FileNotFoundError):
             output.stat()  # a symlink loop shows here; realpath would return some path of it
         paths = OutputPaths(Path(os.path.realpath(output)))
         _refuse_inputs(paths, inputs, place)
         folder = paths.output.parent
-        folder.mkdir(parents=True, exist_ok=True)
+        made = make_folders(folder)
         longest = os.pathconf(folder, "PC_NAME_MAX")
         if len(os.fsencode(paths.output.name + _LONGEST_SUFFIX)) > longest:
             limit = longest - len(_LONGEST_SUFFIX)
@@ -78,6 +86,7 @@ def check_output(output: Path, inputs: Sequence[Path]) -> OutputPaths:
             )
         _refuse_unwritable(paths, place)
     except (OSError, ValueError) as error:
+        remove_empty(made)
         if isinstance(error, ConfigError | EnvironmentProblem):
             raise
         if isinstance(error, PermissionError) or getattr(error, "errno", None) in _MACHINE:
@@ -86,7 +95,7 @@ def check_output(output: Path, inputs: Sequence[Path]) -> OutputPaths:
         raise ConfigError(
             f"cannot be an output: {error}", place=place, remedy="choose another path"
         ) from error
-    return paths
+    return replace(paths, made=made)
 
 
 def _refuse_inputs(paths: OutputPaths, inputs: Sequence[Path], place: str) -> None:

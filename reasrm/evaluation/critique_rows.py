@@ -96,6 +96,11 @@ class Written(NamedTuple):
     judgment: Writer | None = None
     error: RowError | None = None
 
+    @property
+    def where(self) -> Mapping[str, Any]:
+        """Which judgment of which row it is; nothing of a row's own critique."""
+        return {} if self.judgment is None else self.judgment.where
+
 
 @dataclass(slots=True)
 class FileScan:

@@ -8,28 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from reasrm import __version__
 from reasrm.critiques import CritiqueCase, CritiqueScorer, CritiqueScores, CritiqueText, Extractor, References
 from reasrm.critiques.cases import Arguments
-from reasrm.durable import (
-    DrainExpired,
-    DurableMap,
-    Interruption,
-    ResumeState,
-    check_all_done,
-    rows_of,
-    start_journal,
-)
+from reasrm.durable import DurableMap, rows_of
 from reasrm.errors import InputError
 from reasrm.evaluation.critique_rows import (
-    FileScan,
     Written,
     arguments_json,
     check_references,
@@ -40,66 +28,34 @@ from reasrm.evaluation.critique_rows import (
     with_reference,
     written,
 )
-from reasrm.generation.base import Backend, keep_provenance
+from reasrm.generation.base import Backend
+from reasrm.generation.run import DurableRun, RunControl, RunEnd
 from reasrm.metrics.critiques import CritiqueOutcome, critique_metrics
 from reasrm.records import Critique, Order
 from reasrm.scorers.asking import Failure
 from reasrm.tables import Columns, content_sha256
 
-__all__ = ["Control", "FileReader", "Result", "extract_file", "score_file"]
+_BATCH = 64  # items handled at once; a model is asked about all of them at the same time
+
+__all__ = ["FileReader", "Result", "extract_file", "score_file"]
 
 FileReader: TypeAlias = Callable[[Sequence[CritiqueText]], Sequence[Arguments | Failure | None]]
 """Core arguments of each text, or that they could not be had, and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Control:
-    """What happens to earlier output, and who is told what; as in judging.
-
-    Args:
-        restart: Move an earlier output aside and begin anew.
-        retry_errors: Try again what is in the error file.
-        model: Who is asked, if a model is; a run goes on with the server that it began with.
-        allow_other_server: Go on where another server or served model answered before.
-        on_scan: Called with what the first pass over the input found.
-        on_start: Called with what was found of earlier runs.
-        on_progress: Called with items done, items in all, and errors.
-        on_stop: Called with the signal's number on SIGINT or SIGTERM.
-        batch: Items handled at once; a model is asked about all of them at the same time.
-        drain_s: Seconds to wait for requests in flight after the first signal.
-    """
-
-    restart: bool = False
-    retry_errors: bool = False
-    model: Backend | None = None
-    allow_other_server: bool = False
-    on_scan: Callable[[FileScan], None] | None = None
-    on_start: Callable[[ResumeState], None] | None = None
-    on_progress: Callable[[int, int, int], None] | None = None
-    on_stop: Callable[[int], None] | None = None
-    batch: int = 64
-    drain_s: float = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(RunEnd):
     """What a run left behind.
 
     Args:
         counts: What became of the items; they add up to `total` unless the run was stopped.
         total: Items in all.
-        errors: The file of what failed; absent when there is nothing.
-        num_errors: Its lines.
         summary: Numbers over the whole output; empty if the run was stopped.
-        signum: The signal that stopped the run, or None.
     """
 
     counts: Mapping[str, int]
     total: int
-    errors: Path
-    num_errors: int
     summary: Mapping[str, Any]
-    signum: int | None = None
 
 
 _Line: TypeAlias = Mapping[str, Any] | Failure
@@ -114,7 +70,8 @@ def extract_file(
     name: str = "critique",
     columns: Columns | None = None,
     identity: Mapping[str, Any],
-    control: Control,
+    control: RunControl,
+    model: Backend | None = None,
 ) -> Result:
     """Write the core arguments of every critique of a file; of a judgment in the row's own order.
 
@@ -126,7 +83,8 @@ def extract_file(
         name: The field that holds the critique.
         columns: Field → the column that holds it, in rows that are not judged.
         identity: What decides how a text is read; must be equal for a run to be continued.
-        control: What happens to earlier output, and who is told what.
+        control: What happens to earlier output, and who is told what; progress is a `Progress`.
+        model: Who is asked, if a model is; a run goes on with the server that it began with.
 
     Raises:
         InputError: The file holds no critique, or ids repeat.
@@ -134,10 +92,9 @@ def extract_file(
         EnvironmentProblem: Disk, permissions, or a model that cannot be reached.
         LockedError: Another process writes this output.
     """
-    with DurableMap(output, inputs=[path], kind="critiques extract") as journal:
+    with DurableRun(output, control, kind="critiques extract", inputs=[path]) as run:
         found = scan(path, source, name, columns)
-        if control.on_scan is not None:
-            control.on_scan(found)
+        run.scanned(found)
         whole = {"input_sha256": found.sha256, "source": source, "field": name, **_named(columns), **identity}
 
         def items() -> Iterator[Written]:
@@ -145,21 +102,15 @@ def extract_file(
             return (item for item in every if item.error or item.critique)
 
         total = found.num_critiques + found.num_invalid
-        signum = _run(journal, whole, items, total, partial(_read_all, read=read), control)
+        _handle(run, whole, items, total, partial(_read_all, read=read), model)
         counts = {
-            "extracted": journal.num_done,
-            "failed": journal.num_errors,
+            "extracted": run.journal.num_done,
+            "failed": run.journal.num_errors,
             "without_critique": found.num_without,
         }
-        num_arguments = sum(len(record["arguments"]) for record in journal.records())
-        return Result(
-            counts=counts,
-            total=found.num_items,
-            errors=journal.errors_path,
-            num_errors=journal.num_errors,
-            summary={} if signum is not None else {"rows": found.num_rows, "arguments": num_arguments},
-            signum=signum,
-        )
+        num_arguments = sum(len(record["arguments"]) for record in run.journal.records())
+        summary = {"rows": found.num_rows, "arguments": num_arguments} if run.whole else {}
+        return run.end(Result, counts=counts, total=found.num_items, summary=summary)
 
 
 def score_file(
@@ -174,7 +125,8 @@ def score_file(
     columns: Columns | None = None,
     least_f1: float,
     identity: Mapping[str, Any],
-    control: Control,
+    control: RunControl,
+    model: Backend | None = None,
 ) -> Result:
     """Score the critique of every judgment against the reference critique of its row.
 
@@ -192,7 +144,8 @@ def score_file(
         columns: Field → the column that holds it, in the reference rows.
         least_f1: A right verdict whose critique has a lower F1 is inconsistent.
         identity: What decides the scores; must be equal for a run to be continued.
-        control: What happens to earlier output, and who is told what.
+        control: What happens to earlier output, and who is told what; progress is a `Progress`.
+        model: Who is asked, if a model is; a run goes on with the server that it began with.
 
     Raises:
         InputError: A file is not what it should be, or has no critiques.
@@ -200,14 +153,13 @@ def score_file(
         EnvironmentProblem: Disk, permissions, or a model that cannot be reached.
         LockedError: Another process writes this output.
     """
-    with DurableMap(output, inputs=[judged, reference], kind="critiques score") as journal:
+    with DurableRun(output, control, kind="critiques score", inputs=[judged, reference]) as run:
         if not is_judged(judged):
             raise InputError(
                 "holds no judged rows", place=str(judged), remedy="give what `reasrm judge` wrote as --input"
             )
         found = scan(judged, "auto", name)
-        if control.on_scan is not None:
-            control.on_scan(found)
+        run.scanned(found)
         own = reference_rows(reference, source, columns)
         check_references(own, judged, name, reference)
         whole = {
@@ -224,81 +176,43 @@ def score_file(
 
         total = found.num_judgments + found.num_invalid
         handle = partial(_score_all, own=own, score=score, references=References(extract))
-        signum = _run(journal, whole, items, total, handle, control)
+        _handle(run, whole, items, total, handle, model)
+        journal = run.journal
         abstained: Counter[str] = Counter(
             record["abstained"] for record in journal.records() if record["abstained"]
         )
         scored = journal.num_done - abstained.total()
         counts = {"scored": scored, **dict(sorted(abstained.items())), "failed": journal.num_errors}
-        metrics = {} if signum is not None else critique_metrics(_outcomes(journal), least_f1=least_f1)
-        return Result(
-            counts=counts,
-            total=total,
-            errors=journal.errors_path,
-            num_errors=journal.num_errors,
-            summary={key: estimate.as_dict() for key, estimate in metrics.items()},
-            signum=signum,
-        )
+        metrics = critique_metrics(_outcomes(journal), least_f1=least_f1) if run.whole else {}
+        summary = {key: estimate.as_dict() for key, estimate in metrics.items()}
+        return run.end(Result, counts=counts, total=total, summary=summary)
 
 
-def _run(
-    journal: DurableMap,
+def _handle(
+    run: DurableRun,
     identity: Mapping[str, Any],
     items: Callable[[], Iterator[Written]],
     total: int,
     handle: Callable[[Sequence[Written]], Sequence[_Line]],
-    control: Control,
-) -> int | None:
-    """Handle what no earlier run finished, a batch at a time; return the signal that stopped it, or None."""
-    whole = {**identity, "reasrm": __version__}
-    resume = start_journal(
-        journal,
-        whole,
+    model: Backend | None,
+) -> None:
+    """Handle what no earlier run finished, a batch at a time."""
+    run.start(
+        identity,
         lambda: rows_of((item.judgment.row if item.judgment else item.id, item.digest) for item in items()),
-        restart=control.restart,
-        retry_errors=control.retry_errors,
+        {} if model is None else {"critic": model},
     )
-    if control.model is not None:
-        allow_other = control.allow_other_server
-        resume = keep_provenance(control.model, journal, resume, name="critic", allow_other=allow_other)
-    if control.on_start is not None:
-        control.on_start(resume)
-
-    def report() -> None:
-        if control.on_progress is not None:
-            control.on_progress(journal.num_done + journal.num_errors, total, journal.num_errors)
-
-    report()
-    with Interruption(control.drain_s, control.on_stop) as interruption, suppress(DrainExpired):
-        todo = (item for item in items() if not journal.done(item.id))
-        while not interruption.stopping and (batch := list(islice(todo, control.batch))):
-            readable = [item for item in batch if item.error is None]
-            for item in batch:
-                if item.error is not None:
-                    _fail(journal, item, item.error.code, str(item.error), 0)
-            for item, line in zip(readable, handle(readable), strict=True):
+    with run.working():
+        for batch in run.batches(items(), _BATCH, total):
+            for item, line in zip(batch, handle(batch), strict=True):
                 if isinstance(line, Failure):
-                    _fail(journal, item, line.reason, line.message, line.attempts)
+                    run.fail(item, line.reason, line.message, line.attempts)
                 else:
-                    journal.put(item.id, {**_where(item), **line}, item.digest)
-            report()
-    done = journal.num_done + journal.num_errors
-    if not interruption.stopping:
-        check_all_done([journal.output], total, min(done, total))
-    return interruption.signum
+                    run.put(item, line)
 
 
 def _named(columns: Columns | None) -> dict[str, Any]:
     return {"columns": dict(columns)} if columns else {}
-
-
-def _fail(journal: DurableMap, item: Written, code: str, message: str, attempts: int) -> None:
-    error = {"place": item.place, "code": code, "message": message, "attempts": attempts}
-    journal.fail(item.id, {"id": item.id, **_where(item), **error}, item.digest)
-
-
-def _where(item: Written) -> dict[str, Any]:
-    return {} if item.judgment is None else item.judgment.where
 
 
 def _read_all(batch: Sequence[Written], read: FileReader) -> list[_Line]:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from reasrm import __version__
 from reasrm.durable import ResumeState, read_records
-from reasrm.errors import ConfigError, EnvironmentProblem, InputError
+from reasrm.errors import ConfigError, InputError
 from reasrm.evaluation.suites import Suite
-from reasrm.files import write_json_atomic
+from reasrm.files import in_folder, write_json_atomic
 from reasrm.generation.run import RunControl
 from reasrm.hashing import digest
 from reasrm.judged import read_judged
@@ -84,7 +84,7 @@ def evaluate(
 
         # A folder that is not there should be heard of before hours of judging.
         check_section(critiques)
-    _make(folder)
+    _expect_folder(folder)
     if suite.asks_everything:
         options = replace(options, judge_identical=True, judge_degenerate=True)
 
@@ -92,13 +92,6 @@ def evaluate(
 
     def scanned(scan: Scan) -> None:
         _check_source(suite, scan.source, rows)
-        for path, sha256 in zip(rows.paths, scan.sha256, strict=True):
-            if sha256 in judge.learned_from:
-                _LOG.warning(
-                    "warning: %s is the file %s that the judge was trained with: the score is no test",
-                    path,
-                    judge.learned_from[sha256],
-                )
         if caller.on_scan is not None:
             caller.on_scan(scan)
 
@@ -181,8 +174,9 @@ def evaluate_published(suite: Suite, path: Path, folder: Path, *, seed: int = 0)
         "seed": seed,
         "reasrm": __version__,
     }
-    _make(folder)
-    write_json_atomic(folder / "result.json", result)
+    _expect_folder(folder)
+    with in_folder(folder):
+        write_json_atomic(folder / "result.json", result)
     return result
 
 
@@ -198,15 +192,9 @@ def _check_source(suite: Suite, source: str, rows: JudgeInput) -> None:
     _LOG.warning("the suite %s is made for other rows than these (%s)", suite.name, source)
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise ConfigError(
-            "is a file, not a folder", place=str(folder), remedy="choose another --output"
-        ) from error
-    except OSError as error:
-        raise EnvironmentProblem(f"cannot be made: {error.strerror}", place=str(folder)) from error
+def _expect_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError("is a file, not a folder", place=str(folder), remedy="choose another --output")
 
 
 def _result(

@@ -30,11 +30,13 @@ _DOES = {
     "pairwise": "reads a request and two responses, writes down its reasons, and ends with a verdict: which is better",
     "pointwise": "reads a request and one response, writes down its reasons, and ends with a score",
     "listwise": "reads a request and several responses, writes down its reasons, and ends with a ranking",
+    "rubric": "writes the rubric by which responses to a request are judged, and never knows which one is preferred",
 }
 _ROWS = {
     "pairwise": '{"prompt": "Name a river in France.", "response_a": "The Loire.", "response_b": "Paris."}',
     "pointwise": '{"prompt": "Name a river in France.", "response": "The Loire."}',
     "listwise": '{"prompt": "Name a river in France.", "responses": ["The Loire.", "Paris.", "The Rhine."]}',
+    "rubric": '{"prompt": "Name a river in France.", "response_a": "The Loire.", "response_b": "Paris."}',
 }
 
 
@@ -115,6 +117,11 @@ def _usage(spec: JudgeSpec) -> list[str]:
     needs = (
         f" This judge needs {', '.join(map(as_code, spec.requires))} on every row." if spec.requires else ""
     )
+    verb = ("judge --judge", "--input rows.jsonl --output judged.jsonl")
+    told = f"A judged row holds verdict, confidence and the critiques.{needs}"
+    if spec.protocol == "rubric":
+        verb = ("rubrics write --writer", "--input rows.jsonl --output rubrics.jsonl")
+        told = "A judge takes the file as `--rubrics rubrics.jsonl`."
     return [
         "## Use",
         "",
@@ -123,15 +130,14 @@ def _usage(spec: JudgeSpec) -> list[str]:
         "",
         "```sh",
         f"echo '{_ROWS[spec.protocol]}' > rows.jsonl",
-        "reasrm judge --judge . --input rows.jsonl --output judged.jsonl",
+        f"reasrm {verb[0]} . {verb[1]}",
         "```",
         "",
-        f"A judged row holds verdict, confidence and the critiques.{needs} As a server, with vLLM:",
+        f"{told} As a server, with vLLM:",
         "",
         "```sh",
         "vllm serve ./model --served-model-name judge",
-        "reasrm judge --judge openai:judge@http://localhost:8000/v1 --spec judge.json --input rows.jsonl "
-        "--output judged.jsonl",
+        f"reasrm {verb[0]} openai:judge@http://localhost:8000/v1 --spec judge.json {verb[1]}",
         "```",
         "",
         "`model/` is a plain model folder:",

@@ -31,6 +31,7 @@ from reasrm.export.merging import (
     stored_weights,
     weight_files,
 )
+from reasrm.export.overlaps import training_files
 from reasrm.export.place import building, check_apart, check_place
 from reasrm.export.source import Source, from_folders, from_run
 from reasrm.export.verify import TOLERANCE, Probe, check_same, difference, take_probe
@@ -307,7 +308,13 @@ def _identity(
     checks: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the content of `judge.json`."""
-    stages = [stage.model_dump(mode="json") for stage in source.stages]
+    stages, known = [stage.model_dump(mode="json") for stage in source.stages], source.provenance
+    pairs = []
+    if (
+        known is not None and known.stage != "sft"
+    ):  # SFT rows are whole judgments: their prompts are no pair's
+        columns = known.config.get("data", {}).get("columns")
+        pairs = [{**file, "columns": columns} for file in training_files(known)]
     return {
         "format_version": FORMAT_VERSION,
         "library": {"name": "reasrm", "version": __version__},
@@ -316,6 +323,7 @@ def _identity(
         "base": source.base.model_dump(mode="json"),
         "trained": stages[-1] if stages else None,
         "earlier": stages[:-1],
+        "pairs": pairs,
         "merged_adapter": source.adapter is not None,
         "dtype": plan.written,
         "rounded": plan.rounds,

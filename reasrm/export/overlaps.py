@@ -8,19 +8,15 @@ evaluation are still at hand, unchanged, and hold pairs; SFT rows are whole judg
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from reasrm.curation.text import prompt_key
-from reasrm.errors import ReasrmError
 from reasrm.export.markdown import as_code, short_hash, table
 from reasrm.export.measured import Evaluation
 from reasrm.export.source import Provenance, Source
-from reasrm.judging.inputs import JudgeInput
+from reasrm.judging.overlaps import prompt_keys
 from reasrm.runs.origin import Input, TrainedStage
-from reasrm.tables import content_sha256
 
-__all__ = ["describe_overlaps"]
+__all__ = ["describe_overlaps", "training_files"]
 
 _File = Mapping[str, Any]  # `path` and `sha256`
 _Stages = Sequence[TrainedStage]
@@ -63,6 +59,11 @@ def _unchecked(stages: _Stages) -> list[str]:
     ]
 
 
+def training_files(known: Provenance) -> list[_File]:
+    """Return the files that a run learned from, each a `path` and a `sha256`."""
+    return [file for name, file in known.manifest["inputs"].items() if name.startswith("train")]
+
+
 def _training_files(stages: _Stages) -> Iterator[tuple[str, Input]]:
     for stage in stages:
         for name, file in stage.inputs.items():
@@ -99,36 +100,16 @@ def _measured(source: Source, evaluations: Sequence[Evaluation]) -> Iterator[str
         for name, file in stage.inputs.items()
     }
     known = source.provenance
-    files: list[_File] = []
-    if known is not None:
-        files = [file for name, file in known.manifest["inputs"].items() if name.startswith("train")]
-    learned = None if known is None else _prompts(files, known)
+    columns = None if known is None else known.config.get("data", {}).get("columns")
+    learned = None if known is None else prompt_keys(training_files(known), columns)
     for evaluation in evaluations:
         suite = f"suite {evaluation.name}"
         for file in evaluation.files:
             if file["sha256"] in used:
                 yield f"{suite} was measured on the file of {used[file['sha256']]}"
-        seen = _prompts(evaluation.files, None)
+        seen = prompt_keys(evaluation.files)
         if known is None or learned is None or seen is None:
             yield f"{suite}: whether its rows share prompts with training rows is unknown"
             continue
         shared = sum(key in learned for key in seen)
         yield f"{suite}: {shared} of {len(seen)} prompts are prompts of training rows of {as_code(known.stage)}"
-
-
-def _prompts(files: Sequence[_File], known: Provenance | None) -> set[bytes] | None:
-    """Return the keys of all prompts of some files, None where one is gone, changed, or holds no pairs."""
-    columns = None if known is None else known.config.get("data", {}).get("columns")
-    found: set[bytes] = set()
-    for file in files:
-        path = Path(file.get("path", ""))
-        try:
-            if not path.is_file() or content_sha256(path) != file["sha256"]:
-                return None
-            rows = [item.row for item in JudgeInput([path], columns=columns) if item.row is not None]
-        except (ReasrmError, OSError):
-            return None
-        if not rows:
-            return None
-        found |= {prompt_key(row.prompt) for row in rows}
-    return found if files else None

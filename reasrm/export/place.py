@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from reasrm.durable import OutputLock
 from reasrm.errors import ConfigError, EnvironmentProblem, ReasrmError
-from reasrm.files import fsync_directory
+from reasrm.files import fsync_directory, make_folders, remove_empty
 
 __all__ = ["building", "check_apart", "check_place"]
 
@@ -82,7 +82,7 @@ def building(target: Path, *, bytes_needed: int) -> Iterator[Path]:
     parent = target.parent
     needed = bytes_needed + _RESERVE
     with _explaining(target, needed):
-        _make(parent)
+        made = _make(parent)
         lock = OutputLock(_beside(target, "lock"))
         partial = _beside(target, f"partial-{os.getpid()}")
         try:
@@ -102,6 +102,7 @@ def building(target: Path, *, bytes_needed: int) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
             lock.path.unlink(missing_ok=True)
             lock.release()
+            remove_empty(made)
 
 
 @contextmanager
@@ -120,9 +121,9 @@ def _explaining(target: Path, needed: int) -> Iterator[None]:
         ) from error
 
 
-def _make(folder: Path) -> None:
+def _make(folder: Path) -> tuple[Path, ...]:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        made = make_folders(folder)
     except (FileExistsError, NotADirectoryError) as error:
         raise ConfigError("is not a folder", place=str(folder), remedy="choose another --output") from error
     # The mode counts even where root could override it.
@@ -130,6 +131,7 @@ def _make(folder: Path) -> None:
         raise EnvironmentProblem(
             "the folder is read-only", place=str(folder), remedy="choose an --output that you may write to"
         )
+    return made
 
 
 def _beside(target: Path, what: str) -> Path:

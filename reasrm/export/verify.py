@@ -94,7 +94,7 @@ def _requests(spec: JudgeSpec) -> list[Request]:
     for number, (prompt, first, second) in enumerate(_TEXTS):
         fields: dict[str, Any] = {"id": f"probe-{number}", "prompt": (Message("user", prompt),), **given}
         row: Row = CandidateSet(**fields, responses=(first, second))
-        if spec.protocol == "pairwise":
+        if spec.protocol in ("pairwise", "rubric"):
             row = Comparison(**fields, response_a=first, response_b=second)
         requests.append(plan_row(spec, row, JudgingOptions(orders="given"))[0].request)
     return requests

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from reasrm import __version__
 from reasrm.durable import (
@@ -28,7 +29,7 @@ from reasrm.errors import RowError
 from reasrm.generation.base import Backend, keep_provenance
 from reasrm.generation.budget import Budget, BudgetReached, Meter
 
-__all__ = ["DurableRun", "RunControl", "RunEnd", "WorkItem"]
+__all__ = ["DurableRun", "Progress", "RunControl", "RunEnd", "WorkItem"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +110,22 @@ class WorkItem(Protocol):
         """Why it cannot be read, or None."""
         ...
 
+    @property
+    def where(self) -> Mapping[str, Any]:
+        """What its record says of it beside the id: of which row it is, for instance."""
+        ...
+
+
+class Progress(NamedTuple):
+    """How far work is that counts nothing of its own."""
+
+    done: int
+    total: int
+    errors: int
+
 
 ItemT = TypeVar("ItemT", bound=WorkItem)
+EndT = TypeVar("EndT", bound=RunEnd)
 
 
 class DurableRun:
@@ -232,20 +247,37 @@ class DurableRun:
             else:
                 yield item
 
-    def fail(self, item: WorkItem, code: str, message: str, attempts: int = 0, **where: Any) -> None:
-        """Record that an item failed, after so many attempts; `where` says what of a row it is."""
+    def batches(self, items: Iterable[ItemT], size: int, total: int) -> Iterator[list[ItemT]]:
+        """Yield what is to do in lists; tell a `Progress` before the first and after each, and check the end."""
+        todo = self.todo(items)
+        while True:
+            errors = self.journal.num_errors
+            done = self.journal.num_done + errors
+            self.tell(Progress(done, total, errors))
+            batch = list(islice(todo, size))
+            if self.stopping or not batch:
+                break
+            yield batch
+        self.check_all_done(total, min(done, total))
+
+    def put(self, item: WorkItem, record: Mapping[str, Any]) -> None:
+        """Record what became of an item."""
+        self.journal.put(item.id, {**item.where, **record}, item.digest)
+
+    def fail(self, item: WorkItem, code: str, message: str, attempts: int = 0) -> None:
+        """Record that an item failed, after so many attempts."""
         error = {"place": item.place, "code": code, "message": message, "attempts": attempts}
-        self.journal.fail(item.id, {**where, **error}, item.digest)
+        self.journal.fail(item.id, {**item.where, **error}, item.digest)
 
     def check_all_done(self, counted: int, done: int) -> None:
         """Raise `InputError` if the run came to its end and not everything that was counted came to something."""
         if self.whole:
             check_all_done(self._inputs or (self.journal.output,), counted, done)
 
-    def end(self) -> RunEnd:
-        """Return how it ended."""
+    def end(self, kind: type[EndT], **own: Any) -> EndT:
+        """Return how it ended, and what the work adds to that."""
         notes = self.journal.notes
-        return RunEnd(
+        return kind(
             output=self.journal.output,
             errors=self.journal.errors_path,
             num_errors=self.journal.num_errors,
@@ -254,4 +286,5 @@ class DurableRun:
             cost={} if self._meter is None else self._meter.summary(),
             budget=self.reached,
             servers={name: notes[name] for name in self._names if name in notes},
+            **own,
         )

@@ -20,6 +20,7 @@ from reasrm.generation.run import DurableRun, RunControl, RunEnd
 from reasrm.judging.aggregate import RowResult
 from reasrm.judging.inputs import InputRow, JudgeInput, Scan
 from reasrm.judging.judge import Judge, JudgeSession, RowFailure
+from reasrm.judging.overlaps import warn_of_training_rows
 from reasrm.judging.plan import JudgingOptions, check_options, check_shown, check_sightings
 from reasrm.judging.tally import Tally
 from reasrm.protocol.prompts import OLD_SPEC, made_with_old_codes
@@ -98,6 +99,7 @@ def judge_file(
     with DurableRun(output, control, kind="judge", inputs=rows.paths) as run:
         scan = rows.scan()
         run.scanned(scan)
+        warn_of_training_rows(judge, rows, scan)
         if control.secret_codes and options.code_secret is None:
             kept = None if control.restart else run.journal.identity.get("code_secret")
             options = replace(options, code_secret=kept or secrets.token_hex(16))
@@ -122,9 +124,7 @@ def judge_file(
             run.check_all_done(scan.num_items, writer.num_read)
             settled = min(tally.rows + tally.errors, scan.num_items)  # more, where a limit was lowered
             run.check_all_done(scan.num_items, settled)
-        end = run.end()
-        ended = {key.name: getattr(end, key.name) for key in fields(end)}
-        return BatchResult(**ended, scan=scan, tally=tally, unreadable=writer.unreadable, saw_labels=saw)
+        return run.end(BatchResult, scan=scan, tally=tally, unreadable=writer.unreadable, saw_labels=saw)
 
 
 def first_unreadable(line: Mapping[str, Any]) -> str | None:
@@ -189,7 +189,7 @@ class _Writer:
             self._run.fail(item, result.code, result.message, result.attempts)
         else:
             line = result.to_json(judge=self._judge.label, seed=self._options.seed)
-            self._run.journal.put(item.id, line, item.digest)
+            self._run.put(item, line)
             self.count(line)
         self._report()
 

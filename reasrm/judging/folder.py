@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from reasrm.config import read_yaml
 from reasrm.errors import InputError
 from reasrm.files import file_sha256, remembered_sha256
 
-__all__ = ["check_files", "hash_model", "learned_from", "refuse_changed"]
+__all__ = ["check_files", "hash_model", "learned_from", "refuse_changed", "trained_on"]
 
 _LOG = logging.getLogger("reasrm")
 
@@ -80,6 +81,14 @@ def learned_from(folder: Path) -> dict[str, str]:
             )  # older exports name the hash alone
             found[str(sha256)] = f"{stage.get('stage')} {name}"
     return found
+
+
+def trained_on(folder: Path) -> tuple[dict[str, Any], ...]:
+    """Return where the pairs lay that a judge learned from last: `path`, `sha256` and the `columns` of their rows."""
+    identity = read_yaml(folder / "judge.json")
+    files = identity.get("pairs") if isinstance(identity, dict) else None
+    known = [file for file in files if isinstance(file, dict)] if isinstance(files, list) else []
+    return tuple(file for file in known if isinstance(file.get("path"), str) and "sha256" in file)
 
 
 def refuse_changed(folder: Path, changes: Collection[str]) -> None:

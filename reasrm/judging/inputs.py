@@ -42,6 +42,11 @@ class InputRow(NamedTuple):
     row: Row | None
     error: RowError | None
 
+    @property
+    def where(self) -> Mapping[str, Any]:
+        """What its record says of it beside the id: nothing."""
+        return {}
+
 
 class _RawRow(NamedTuple):
     source: str | None

@@ -17,7 +17,7 @@ from reasrm.generation.base import Backend
 from reasrm.generation.resolve import BackendOptions, open_backend
 from reasrm.hashing import prompt_hash
 from reasrm.judging.aggregate import RowResult, aggregate, flagged_fields, rule_status
-from reasrm.judging.folder import check_files, learned_from, refuse_changed
+from reasrm.judging.folder import check_files, learned_from, refuse_changed, trained_on
 from reasrm.judging.plan import Ask, JudgingOptions, check_options, plan_row
 from reasrm.protocol.parsing import Policy, parse
 from reasrm.protocol.prompts import check_spec, warn_of_codes
@@ -65,6 +65,7 @@ class Judge:
         name: What results call the model; by default what the backend calls it.
         changed: What is not as it was exported, of a judge folder that was opened all the same.
         learned_from: SHA-256 of the files that a judge folder was trained with → what its run calls them.
+        trained_on: Where those lay that it learned from, each a `path` and a `sha256`, with the `columns` of its rows.
     """
 
     spec: JudgeSpec
@@ -73,6 +74,7 @@ class Judge:
     name: str | None = None
     changed: tuple[str, ...] = ()
     learned_from: Mapping[str, str] = field(default_factory=dict)
+    trained_on: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         check_spec(self.spec)
@@ -334,6 +336,7 @@ def open_judge(
                 name=own_name,
                 changed=changed,
                 learned_from=learned_from(folder),
+                trained_on=trained_on(folder),
             )
         )
     if (folder / "checkpoints").is_dir() and (folder / "manifest.json").is_file():

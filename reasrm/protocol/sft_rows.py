@@ -10,7 +10,7 @@ without it the whole message counts as somebody's text. So the encoder gets the 
 prompt ids in SFT equal prompt ids in judging. TRL itself and other readers of its rows ignore the extra keys.
 
 `meta.spec_hash` says by which protocol the prompt was built, `meta.num_candidates` how many responses a listwise
-prompt shows.
+prompt shows, `meta.rubric_saw_label` that it shows a rubric whose author knew the label of the row.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from reasrm.errors import RowError
 from reasrm.hashing import digest
 from reasrm.requests import PromptMessage, Span
 
-__all__ = ["SFTRow", "read_sft_row"]
+__all__ = ["SAW_LABEL", "SFTRow", "read_sft_row"]
+
+SAW_LABEL = "rubric_saw_label"
+"""Key of `meta` of a row whose prompt shows a rubric that carries the label."""
 
 _ROLES = ("system", "user", "assistant")
 _KEYS = ("role", "content", "untrusted")

@@ -137,7 +137,7 @@ def filter_rubrics(
     )
     verified = verifier(candidates, control)
     written = None
-    if not verified.stopped:
+    if verified.is_whole:
         with opened(files, verifier, verified, writer=False) as output:
             for one in tested:
                 _add(output, verified, one)

@@ -69,27 +69,20 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SynthesisResult:
-    """What a run left behind.
+class SynthesisResult(RunEnd):
+    """What a run left behind; its `output` holds the author's answers.
 
     Args:
-        files: Where.
-        end: How the author's part ended.
+        files: Where the rest is.
         progress: Final counts.
         written: What was written and counted; None if the run was stopped before its end.
         verified: What the judge said, or None.
     """
 
     files: OutputFiles
-    end: RunEnd
     progress: Progress
     written: Output | None
     verified: Verified | None = None
-
-    @property
-    def signum(self) -> int | None:
-        """The signal that stopped the run, or None."""
-        return self.end.signum or (None if self.verified is None else self.verified.signum)
 
 
 def synthesize(setup: Setup, control: RunControl | None = None) -> SynthesisResult:
@@ -132,9 +125,9 @@ def synthesize(setup: Setup, control: RunControl | None = None) -> SynthesisResu
                     setup.author.name,
                     work.chosen(),
                 )
-        return SynthesisResult(
+        return run.end(
+            SynthesisResult,
             files=files,
-            end=run.end(),
             progress=work.progress,
             written=written,
             verified=work.verified,
@@ -176,12 +169,21 @@ def _identity(setup: Setup) -> dict[str, Any]:
     }
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Asked:
-    """A request in flight."""
+    """A request in flight: what of which row."""
 
+    id: str
     call: Call
-    item: InputRow
+    row: str
+    place: str
+    digest: bytes
+    error: None = None
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """What its record says of it beside the id."""
+        return {"row": self.row, "step": self.call.step}
 
 
 @dataclass(slots=True)
@@ -217,7 +219,7 @@ class _Work:
             if verifier is not None and (num_waiting or (first and verifier.answers.exists())):
                 self._verify(verifier, is_first=first)
                 first = False
-                if self.verified is not None and self.verified.stopped:
+                if self.verified is not None and not self.verified.is_whole:
                     return False
             elif not self.admission.admit_more(lambda row_id, _: row_id in self.kept):
                 return True
@@ -279,7 +281,7 @@ class _Work:
                     return
                 counts["due"] += 1
                 request = build(call)
-                in_flight[request.id] = _Asked(call, item._replace(row=None))
+                in_flight[request.id] = _Asked(request.id, call, item.id, item.place, item.digest)
                 yield request
 
     def _readable(self) -> Iterator[InputRow]:
@@ -293,16 +295,12 @@ class _Work:
 
     def _take(self, asked: _Asked, completion: Completion) -> None:
         """Record an answer, or a call that failed."""
-        row, name = asked.item.id, completion.request_id
         if completion.finish_reason == "error":
             message = completion.error or "the call failed"
-            where = {"row": row, "step": asked.call.step}
-            self.run.fail(asked.item._replace(id=name), "call_failed", message, completion.attempts, **where)
-            self._failed.add(name)
+            self.run.fail(asked, completion.error_code, message, completion.attempts)
+            self._failed.add(asked.id)
         else:
-            self.run.journal.put(
-                name, {"row": row, "step": asked.call.step, **_answer(completion)}, asked.item.digest
-            )
+            self.run.put(asked, _answer(completion))
         self.progress.answers = self.run.journal.num_done
         self.progress.errors = self.run.journal.num_errors
         self.run.tell(self.progress)

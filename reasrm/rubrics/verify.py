@@ -99,22 +99,19 @@ class Verified:
         failed: Rubrics about which a call failed, by name: their pairs, and what was said all the same.
         without: Pair → judgments and tokens without a rubric, each pair once.
         replaced: Judgments and tokens about rubrics that are not tested any more.
-        num_errors: Rows that could not be judged.
-        error_files: Where they are.
-        cost: What asking took, under the rubrics and without, as `Meter.summary` gives it.
-        signum: The signal that stopped the run, or None.
-        stopped: Whether it ended before its time.
+        ends: How the runs under rubrics and without ended.
     """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     failed: dict[str, tuple[tuple[str, ...], tuple[Said, ...]]] = field(default_factory=dict)
     without: dict[str, Said] = field(default_factory=dict)
     replaced: list[Said] = field(default_factory=list)
-    num_errors: int = 0
-    error_files: list[Path] = field(default_factory=list)
-    cost: dict[str, Any] = field(default_factory=dict)
-    signum: int | None = None
-    stopped: bool = False
+    ends: list[BatchResult] = field(default_factory=list)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing ended a run before its time."""
+        return all(end.is_whole for end in self.ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,16 +213,12 @@ class Verifier:
         verified = Verified()
         if not self._candidates.stat().st_size:
             return verified
-        for name, judge, rows, output in (
-            ("judge", self.judge, self._candidates, self.answers),
-            ("judge_without", self.bare, self._baseline, self.without),
+        for judge, rows, output in (
+            (self.judge, self._candidates, self.answers),
+            (self.bare, self._baseline, self.without),
         ):
-            result = self._ask(judge, rows, output, control)
-            verified.num_errors += result.num_errors
-            verified.error_files += [result.errors] if result.num_errors else []
-            verified.cost[name] = result.cost.get("cost", {}).get("judge", {})
-            if not result.is_whole:
-                verified.signum, verified.stopped = result.signum, True
+            verified.ends.append(self._ask(judge, rows, output, control))
+            if not verified.is_whole:
                 return verified
         under, verified.without = _read(self.answers), _read(self.without)
         for name, (rows_of, named, any_pair) in pairs.items():

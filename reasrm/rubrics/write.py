@@ -8,16 +8,17 @@ Every rubric is one durable line; running the same call again continues.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from reasrm.durable import IdIndex
 from reasrm.errors import ConfigError, RowError
 from reasrm.generation.base import Backend
-from reasrm.generation.run import DurableRun, RunControl, RunEnd
+from reasrm.generation.run import DurableRun, Progress, RunControl, RunEnd
 from reasrm.hashing import derive_seed, digest, prompt_hash, request_hash
 from reasrm.judging.batch import naming_old_codes
 from reasrm.judging.inputs import JudgeInput, Scan
@@ -80,6 +81,7 @@ class _Item(NamedTuple):
     digest: bytes
     error: RowError | None
     shown: Comparison | CandidateSet | None
+    where: Mapping[str, Any] = MappingProxyType({})
 
 
 def cached_name(writer: Judge, rows: JudgeInput, options: WritingOptions) -> str:
@@ -123,9 +125,8 @@ def write_rubrics(
             work.ask(asked["writer"])
         # More are done where a limit was lowered.
         run.check_all_done(work.total, min(run.journal.num_done + run.journal.num_errors, work.total))
-        end = run.end()
-        return WriteResult(
-            **{key.name: getattr(end, key.name) for key in fields(end)},
+        return run.end(
+            WriteResult,
             scan=scan,
             total=work.total,
             written=run.journal.num_done,
@@ -211,8 +212,8 @@ class _Writing:
 
     def tell(self) -> None:
         """Tell how far the work is."""
-        journal = self._run.journal
-        self._run.tell((journal.num_done, journal.num_errors, self.total))
+        errors = self._run.journal.num_errors
+        self._run.tell(Progress(self._run.journal.num_done + errors, self.total, errors))
 
     def ask(self, backend: Backend) -> None:
         """Ask about everything that no earlier run settled."""
@@ -241,9 +242,8 @@ class _Writing:
         rubric = None if judgment.rubric is None else Rubric.read(judgment.rubric)
         if judgment.status is not ParseStatus.OK or rubric is None or item.shown is None:
             status = judgment.status.value
-            self._run.fail(
-                item, status, judgment.detail or "no rubric", completion.attempts, text=judgment.text
-            )
+            unread = item._replace(where={"text": judgment.text})
+            self._run.fail(unread, status, judgment.detail or "no rubric", completion.attempts)
             return
         line = self._line(item.id, item.shown, rubric, request, judgment)
         self._run.journal.put(item.id, line.to_json(), item.digest)

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any, BinaryIO, Literal, get_args
 
 from reasrm.durable import OutputLock
-from reasrm.errors import ConfigError, EnvironmentProblem, InternalError, RowError
-from reasrm.files import replacing, write_json_atomic
+from reasrm.errors import ConfigError, EnvironmentProblem, InternalError, ReasrmError, RowError
+from reasrm.files import make_folders, remove_empty, replacing, write_json_atomic
 from reasrm.runs.identity import describe_run, expect_same, merge, read_json, read_manifest
 from reasrm.runs.origin import with_origins
 from reasrm.strictjson import dumps, parse_object
@@ -25,6 +26,7 @@ Log = Literal["metrics", "samples", "canary"]
 """The logs of a run, each `NAME.jsonl`: numbers, some rollouts with their rewards, fixed pairs judged along the way."""
 
 _BESIDE_A_RUN = ("run.lock",)
+_BEFORE_IT_BEGINS = {"run.lock", "manifest.json", "config.json", "log.txt", "checkpoints"}
 _CONTINUE = "pass --resume to continue it, or choose another --run-dir"
 
 
@@ -37,8 +39,11 @@ class RunFolder:
         resumed: Whether the folder already held the run.
     """
 
-    def __init__(self, path: Path, lock: OutputLock | None, *, resumed: bool) -> None:
+    def __init__(
+        self, path: Path, lock: OutputLock | None, *, resumed: bool, made: Sequence[Path] = ()
+    ) -> None:
         self.path = path
+        self._made = made
         self.resumed = resumed
         self._lock = lock
         self._streams: dict[str, BinaryIO] = {}
@@ -69,10 +74,10 @@ class RunFolder:
         Raises:
             LockedError: Another process writes the folder.
             ConfigError: The folder holds a run and `resume` is false, or another run than this one, or other files.
-            InputError: An input cannot be read.
+            InputError: An input cannot be read, or is not what the run read.
             EnvironmentProblem: The folder cannot be written.
         """
-        folder = _make(Path(path))
+        folder, made = _make(Path(path))
         lock = OutputLock(folder / "run.lock")
         try:
             recorded = read_manifest(folder)
@@ -94,9 +99,10 @@ class RunFolder:
             write_json_atomic(folder / "config.json", config)
             (folder / "checkpoints").mkdir(exist_ok=True)
         except BaseException:
-            lock.release()
+            lock.release(unused=True)
+            remove_empty(made)
             raise
-        return cls(folder, lock, resumed=recorded is not None)
+        return cls(folder, lock, resumed=recorded is not None, made=made)
 
     @classmethod
     def join(cls, path: str | os.PathLike[str]) -> RunFolder:
@@ -212,8 +218,22 @@ class RunFolder:
     def __enter__(self) -> RunFolder:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close; a run that was refused before it measured, saved or noted anything leaves nothing."""
+        self._close_streams()
+        if kind is not None and issubclass(kind, ReasrmError) and self.writable:
+            self._forget()
         self.close()
+
+    def _forget(self) -> None:
+        if {path.name for path in self.path.iterdir()} - _BEFORE_IT_BEGINS or any(self.checkpoints.iterdir()):
+            return
+        remove_empty([self.checkpoints])
+        for name in _BEFORE_IT_BEGINS - {"checkpoints"}:
+            (self.path / name).unlink(missing_ok=True)
+        remove_empty(self._made)
 
     def _expect_writer(self) -> None:
         if self._lock is None:
@@ -225,12 +245,12 @@ class RunFolder:
         self._streams.clear()
 
 
-def _make(path: Path) -> Path:
-    """The folder, made and tried: late in a training is too late to learn that it is read-only."""
+def _make(path: Path) -> tuple[Path, tuple[Path, ...]]:
+    """The folder, made and tried: late in a training is too late to learn that it is read-only; and what was made."""
     place = os.fsencode(path).decode("utf-8", "backslashreplace")
     try:
         folder = Path(os.path.realpath(path))
-        folder.mkdir(parents=True, exist_ok=True)
+        made = make_folders(folder)
     except (FileExistsError, NotADirectoryError) as error:
         raise ConfigError("is not a folder", place=place, remedy="choose another --run-dir") from error
     except (OSError, ValueError) as error:
@@ -243,7 +263,7 @@ def _make(path: Path) -> Path:
             raise EnvironmentProblem(
                 "the folder is read-only", place=str(part), remedy="choose a --run-dir that you may write to"
             )
-    return folder
+    return folder, made
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -27,6 +27,11 @@ __all__ = ["describe_run", "expect_same", "merge", "read_json", "read_manifest"]
 VERSION = 1
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "safetensors")
 _ANEW = "give back what was there, or begin anew in another --run-dir"
+_LENGTHS = ("trainer.max_steps", "trainer.num_train_epochs")
+_LONGER = (
+    "a run keeps its length, on which the learning rate's schedule depends; to train on from its result, begin another "
+    "with model.path: {0} (of adapters: the judge folder that reasrm export makes of it) and its own --run-dir"
+)
 _ABSENT = object()
 
 _log = logging.getLogger(__name__)
@@ -107,8 +112,10 @@ def expect_same(
     """Refuse to go on with another run.
 
     Raises:
-        ConfigError: Seed, config or an input differs; every difference is named.
+        ConfigError: Seed or config differs; every difference is named.
+        InputError: Only inputs do.
     """
+    lengths: list[str] = []
     changes = [
         f"{key} was {recorded[key]!r}, is {manifest[key]!r}"
         for key in ("seed",)
@@ -119,7 +126,9 @@ def expect_same(
         old, new = (_flat(_without(c, volatile)) for c in (read_json(folder / "config.json"), config))
         keys = sorted(key for key in {*old, *new} if old.get(key, _ABSENT) != new.get(key, _ABSENT))
         changes += [f"{key} was {_show(old, key)}, is {_show(new, key)}" for key in keys]
+        lengths = [key for key in keys if key in _LENGTHS]
         changes = changes or ["config.json was edited"]
+    otherwise = bool(changes)
     old_inputs, new_inputs = recorded["inputs"], manifest["inputs"]
     for name in sorted({*old_inputs, *new_inputs}):
         old_hash, new_hash = (i.get(name, {}).get("sha256") for i in (old_inputs, new_inputs))
@@ -128,8 +137,11 @@ def expect_same(
             source = (new_inputs.get(name) or old_inputs[name])["path"]
             changes.append(f"the input {name!r} ({source}) {what}")
     if changes:
-        raise ConfigError(
-            f"the run was begun otherwise: {'; '.join(changes)}", place=str(folder), remedy=_ANEW
+        only_longer = len(changes) == len(lengths) > 0
+        raise (ConfigError if otherwise else InputError)(
+            f"the run was begun otherwise: {'; '.join(changes)}",
+            place=str(folder),
+            remedy=_LONGER.format(folder) if only_longer else _ANEW,
         )
 
 

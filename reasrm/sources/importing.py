@@ -19,8 +19,8 @@ from typing import Any
 
 import jsonlines
 
-from reasrm.errors import ConfigError, EnvironmentProblem
-from reasrm.files import replacing
+from reasrm.errors import ConfigError
+from reasrm.files import in_folder, replacing
 from reasrm.jsonl import dumps
 from reasrm.pipes import refuse_stream, settled
 from reasrm.records import CandidateSet, Comparison, Critique, PreferencePair, Row, Rubric
@@ -171,8 +171,7 @@ def import_pairs(
     if isinstance(found, Source):
         sources[found.name] = found
     ids = RowIds()
-    _make_folder(output)
-    with replacing(output) as kept_file, replacing(dropped) as dropped_file:
+    with in_folder(output.parent), replacing(output) as kept_file, replacing(dropped) as dropped_file:
         keep = jsonlines.Writer(kept_file, dumps=dumps)
         drop = jsonlines.Writer(dropped_file, dumps=dumps)
         for path, report in zip(map(settled, inputs), reports, strict=True):
@@ -182,17 +181,6 @@ def import_pairs(
                     on_rows(report)
         ids.check()
     return ImportReport(output, dropped, reports)
-
-
-def _make_folder(output: Path) -> None:
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EnvironmentProblem(
-            f"the folder cannot be made: {error.strerror}",
-            place=str(output),
-            remedy="choose another --output",
-        ) from error
 
 
 def _import_row(

@@ -8,6 +8,7 @@ asked and not there (a GPU, bfloat16, a package) is refused before anything is l
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "build_arguments",
     "check_machine",
     "choose_dtype",
+    "optimizer_package",
     "sft_arguments",
     "shards_weights",
     "uses_deepspeed",
@@ -36,6 +38,7 @@ def check_machine(stage: Stage, place: str) -> None:
     Raises:
         ConfigError: A GPU or a number format is asked for that is not there; a DeepSpeed file is missing.
         MissingExtraError: DeepSpeed, FlashAttention or vLLM is not installed.
+        EnvironmentProblem: Nor is the package of the optimizer, of Liger's kernels or of a tracker.
     """
     cuda = torch.cuda.is_available()
     trainer = stage.trainer
@@ -60,12 +63,48 @@ def check_machine(stage: Stage, place: str) -> None:
         require("flash_attn", "flash-attn")
     if trainer.get("use_vllm"):
         require("vllm", "vllm")
+    if optimizer := trainer.get("optim"):
+        _expect_package(optimizer_package(str(optimizer)), f"trainer.optim: {optimizer}", place)
+    if trainer.get("use_liger_kernel"):
+        _expect_package("liger_kernel", "trainer.use_liger_kernel: true", place)
     _check_deepspeed(trainer.get("deepspeed"), place)
     _check_trackers(trainer.get("report_to"), place)
 
 
 def _flash(stage: Stage) -> bool:
     return stage.model.attn_implementation == "flash_attention_2"
+
+
+def optimizer_package(optimizer: str) -> str | None:
+    """Return the module that an optimizer of transformers needs beside torch, or None."""
+    return next((module for part, module in _OPTIMIZERS.items() if part in optimizer), None)
+
+
+_OPTIMIZERS = {
+    "galore": "galore_torch",
+    "apollo": "apollo_torch",
+    "lomo": "lomo_optim",
+    "grokadamw": "grokadamw",
+    "schedule_free": "schedulefree",
+    "stable_adamw": "optimi",
+    "torch_4bit": "torchao",
+    "torch_8bit": "torchao",
+    "torch_npu": "torch_npu",
+    "torch_xla": "torch_xla",
+    "anyprecision": "torchdistx",
+    **dict.fromkeys(("8bit", "paged", "ademamix", "lion", "bnb"), "bitsandbytes"),
+}
+"""Part of a name, the first that fits → module."""
+_WHEELS = {"optimi": "torch-optimi"}
+
+
+def _expect_package(module: str | None, setting: str, place: str) -> None:
+    if module is not None and find_spec(module) is None:
+        raise EnvironmentProblem(
+            f"{setting} needs the package {module!r}, which is not installed",
+            place=place,
+            remedy=f"install it with: pip install {_WHEELS.get(module, module.replace('_', '-'))}, or leave it out",
+        )
 
 
 def _check_deepspeed(value: Any, place: str) -> None:

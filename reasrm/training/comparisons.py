@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -22,13 +23,14 @@ from reasrm.generation.encoding import EncodedRequest, read_ids
 from reasrm.hashing import derive_seed
 from reasrm.judging.aggregate import rule_status
 from reasrm.judging.inputs import JudgeInput
-from reasrm.judging.plan import not_shown
+from reasrm.judging.plan import not_shown, sightings_refused
 from reasrm.pipes import refuse_pipe
 from reasrm.protocol.parsing import parse
 from reasrm.protocol.prompts import build_prompt, never_shown
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Comparison, Judgment, PreferencePair, Row
 from reasrm.requests import Request, SamplingParams
+from reasrm.sources.rubric_lines import Rubrics
 from reasrm.tables import Columns
 from reasrm.training.data import Dropped, count_reasons, dropped_row, nothing_left
 from reasrm.training.models import BaseModel
@@ -68,10 +70,19 @@ class Prompt:
 
 @dataclass(slots=True)
 class EncodedComparisons:
-    """What became of all rows of some files. With both orders, or one drawn each epoch, a pair's two stand together."""
+    """What became of all rows of some files. With both orders, or one drawn each epoch, a pair's two stand together.
+
+    Args:
+        prompts: What is asked.
+        dropped: Rows that are not.
+        saw_labels: Rows shown with a rubric whose author knew their label.
+        num_rubrics: Prompts with a rubric of a given file.
+    """
 
     prompts: list[Prompt] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
+    saw_labels: list[str] = field(default_factory=list)
+    num_rubrics: int = 0
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -106,11 +117,11 @@ class Overlap:
     prompts: int
 
 
-def overlap(measured: EncodedComparisons, learned: EncodedComparisons) -> Overlap:
-    """Return how many pairs of one are in the other, too."""
-    prompts = {prompt.comparison.prompt for prompt in learned.prompts}
-    rows = {_content(prompt.comparison) for prompt in learned.prompts}
-    pairs = measured.rows().values()
+def overlap(measured: Iterable[Comparison], learned: Iterable[Comparison]) -> Overlap:
+    """Return how many pairs of one are in the other, too; a pair shown in both orders counts once."""
+    learned = list(learned)
+    prompts, rows = {pair.prompt for pair in learned}, {_content(pair) for pair in learned}
+    pairs = {pair.id: pair for pair in measured}.values()
     return Overlap(
         sum(_content(pair) in rows for pair in pairs), sum(pair.prompt in prompts for pair in pairs)
     )
@@ -129,6 +140,9 @@ class ComparisonEncoder:
         orders: How pairs are shown.
         seed: Root of the drawn orders.
         max_tokens: Longest prompt.
+
+    Attributes:
+        shows_rubrics: Whether the spec does.
     """
 
     def __init__(
@@ -139,7 +153,9 @@ class ComparisonEncoder:
         self._orders = orders
         self._seed = seed
         self._max_tokens = max_tokens
-        self._hides_principles = "principle" in never_shown(spec)
+        hidden = never_shown(spec)
+        self._hides_principles = "principle" in hidden
+        self.shows_rubrics = "rubric" not in hidden
         base.prompts.refuse_garbling(spec.structural)
 
     def encode(self, row: Row, place: str) -> list[Prompt] | Dropped:
@@ -203,6 +219,8 @@ def read_comparisons(
     limit: int | None = None,
     draw: int | None = None,
     columns: Columns | None = None,
+    rubrics: Rubrics | None = None,
+    rubrics_that_saw_labels: bool = False,
     progress: Callable[[int], None] = lambda number: None,
 ) -> EncodedComparisons:
     """Read and encode the pairs of some files, in order.
@@ -213,17 +231,18 @@ def read_comparisons(
         limit: Take at most this many rows.
         draw: Seed by which these are drawn from all rows, by their ids; None takes the first ones.
         columns: Field → the column that holds it.
+        rubrics: Shown with the pairs that have one among them.
+        rubrics_that_saw_labels: Take also rubrics whose authors knew the labels of the very pairs.
         progress: Called with the number of rows taken, after each.
 
     Raises:
         InputError: A file cannot be read, or every row is dropped; then the commonest reason is named.
-        ConfigError: An id occurs twice.
+        ConfigError: An id occurs twice, or rubrics carry the labels of their rows.
     """
     found = EncodedComparisons()
     seen: dict[str, str] = {}
-    rows = (
-        _rows(files, limit, columns) if limit is None or draw is None else _drawn(files, limit, draw, columns)
-    )
+    read = partial(_rows, files, columns, rubrics)
+    rows = read(limit) if limit is None or draw is None else _drawn(read(None), limit, draw)
     for number, (place, row) in enumerate(rows, 1):
         if isinstance(row, Dropped):
             found.dropped.append(row)
@@ -238,17 +257,23 @@ def read_comparisons(
                 found.dropped.append(result)
             else:
                 found.prompts += result
+                if encoder.shows_rubrics and row.rubric is not None and row.rubric.saw_label:
+                    found.saw_labels.append(row.id)
         progress(number)
+    if found.saw_labels and not rubrics_that_saw_labels:
+        raise sightings_refused(len(found.saw_labels), found.saw_labels[:10], ", ".join(files))
     if not found.prompts:
         raise nothing_left(files, found.dropped, "preference pairs", _REMEDIES)
+    if rubrics is not None:
+        found.num_rubrics = sum(rubrics.find(prompt.comparison) is not None for prompt in found.prompts)
     return found
 
 
 def _rows(
-    files: Sequence[str], limit: int | None, columns: Columns | None
+    files: Sequence[str], columns: Columns | None, rubrics: Rubrics | None, limit: int | None
 ) -> Iterator[tuple[str, Row | Dropped]]:
     refuse_pipe(files)
-    for item in JudgeInput([Path(file) for file in files], limit=limit, columns=columns):
+    for item in JudgeInput([Path(file) for file in files], limit=limit, columns=columns, rubrics=rubrics):
         if item.row is not None:
             yield item.place, item.row
         else:
@@ -256,7 +281,7 @@ def _rows(
 
 
 def _drawn(
-    files: Sequence[str], limit: int, seed: int, columns: Columns | None
+    rows: Iterable[tuple[str, Row | Dropped]], limit: int, seed: int
 ) -> Iterator[tuple[str, Row | Dropped]]:
     """Yield a sample of the rows, in their order. Which rows depends on the seed and the ids, not on the order."""
 
@@ -264,7 +289,7 @@ def _drawn(
         number, (place, row) = item
         return derive_seed(seed, "sample", row.id or place), number
 
-    chosen = heapq.nsmallest(limit, enumerate(_rows(files, None, columns)), key=key)
+    chosen = heapq.nsmallest(limit, enumerate(rows), key=key)
     yield from (item for _, item in sorted(chosen, key=lambda item: item[0]))
 
 

@@ -100,7 +100,8 @@ class DataSection(Config):
         columns: Field → the column, or path into one, that holds it in these files.
         max_tokens: Longest row, prompt and completion together. A longer one is dropped and counted, never cut.
         limit: Read at most this many training rows.
-        on_unreadable: What happens to a row whose completion holds no readable verdict.
+        on_unreadable: What happens to a row whose completion holds no readable verdict, or no readable rubric.
+        rubrics_that_saw_labels: Learn also from rows whose prompt shows a rubric whose author knew the row's label.
     """
 
     train: tuple[str, ...] = Field(min_length=1)
@@ -109,6 +110,7 @@ class DataSection(Config):
     max_tokens: int = Field(default=12288, gt=0)
     limit: int | None = Field(default=None, gt=0)
     on_unreadable: Literal["drop", "keep"] = "drop"
+    rubrics_that_saw_labels: bool = False
 
     @field_validator("train", "validation", mode="before")
     @classmethod

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from reasrm.errors import ConfigError, InputError, ReasrmError, RowError
 from reasrm.generation.encoding import opens_thinking
+from reasrm.judging.plan import sightings_refused
 from reasrm.pipes import refuse_pipe
 from reasrm.protocol.completions import CompletionEncoder
 from reasrm.protocol.encoder import PromptEncoder
 from reasrm.protocol.parsing import parse
 from reasrm.protocol.prompts import OLD_SPEC, made_with_old_codes
-from reasrm.protocol.sft_rows import SFTRow, read_sft_row
+from reasrm.protocol.sft_rows import SAW_LABEL, SFTRow, read_sft_row
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import ParseStatus
 from reasrm.requests import Completion
@@ -113,6 +114,7 @@ class RowEncoder:
         completions: The encoder of answers.
         max_tokens: Longest row.
         keep_unreadable: Whether rows without a readable verdict are learned from.
+        rubrics_that_saw_labels: Whether rows whose rubric's author knew their label are learned from.
     """
 
     def __init__(
@@ -123,21 +125,25 @@ class RowEncoder:
         *,
         max_tokens: int,
         keep_unreadable: bool = False,
+        rubrics_that_saw_labels: bool = False,
     ) -> None:
         self._spec = spec
         self._prompts = prompts
         self._completions = completions
         self._max_tokens = max_tokens
         self._keep_unreadable = keep_unreadable
+        self._takes_sightings = rubrics_that_saw_labels
         prompts.refuse_garbling(spec.structural)
 
     def encode(self, row: SFTRow, place: str) -> Example | Dropped:
         """Return the row as ids, or why it is left out.
 
         Raises:
-            ConfigError: The row was written for another spec.
+            ConfigError: The row was written for another spec, or its rubric carries its label.
         """
         self._check_spec(row, place)
+        if row.meta.get(SAW_LABEL) and not self._takes_sightings:
+            raise sightings_refused(1, [row.id], place)
         try:
             prompt = self._prompts.encode(row.messages, options=self._spec.template_options).ids
             completion = self._completions.encode(row.completion, prompt)

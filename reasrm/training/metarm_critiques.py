@@ -49,6 +49,11 @@ class Critiqued:
     critique: str | None = None
     error: RowError | None = None
 
+    @property
+    def where(self) -> dict[str, Any]:
+        """What its record says of it beside the id."""
+        return {"row": self.row, "order": self.order.value, "vote": self.vote}
+
 
 class Critiques(Protocol):
     """Critiques of some files."""

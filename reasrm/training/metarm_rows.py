@@ -20,12 +20,14 @@ from reasrm.judging.batch import BatchResult, judge_file
 from reasrm.judging.inputs import InputRow, JudgeInput, Scan
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
+from reasrm.metarm.holdout import is_held_out
 from reasrm.pipes import refuse_pipe
 from reasrm.protocol.prompts import OLD_SPEC, made_with_old_codes
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Comparison, Order, PreferencePair, Recorded, Row
 from reasrm.sources.recorded import read_recordings
 from reasrm.tables import read_rows
+from reasrm.training.comparisons import overlap
 from reasrm.training.data import Dropped, count_reasons, dropped_row, nothing_left
 from reasrm.training.metarm_config import CritiqueDataSection, MetaRMStage
 
@@ -33,6 +35,7 @@ __all__ = [
     "Comparisons",
     "Judgments",
     "draw_judgments",
+    "overlap_warning",
     "read_comparisons",
     "read_judgments",
     "summarise",
@@ -84,6 +87,20 @@ def read_comparisons(
         remedies = {"no_critique": "give rows with a field critique; see docs/data.md for who brings one"}
         raise nothing_left(stage.data.train, found.dropped, "comparisons with critiques", remedies)
     return found
+
+
+def overlap_warning(comparisons: Comparisons, holdout: float) -> str | None:
+    """Say if rows that are held out, and so choose the result, share rows or prompts with those learned from."""
+    parts: dict[bool, list[Comparison]] = {True: [], False: []}
+    for row_id, row in comparisons.rows.items():
+        parts[is_held_out(row_id, holdout)].append(row)
+    shared = overlap(parts[True], parts[False])
+    if not shared.prompts:
+        return None
+    return (
+        f"warning: of {len(parts[True])} rows held out, {shared.rows} are rows that are learned from and "
+        f"{shared.prompts} have the prompt of one: their error is not that of unseen rows"
+    )
 
 
 def _scanned(stage: MetaRMStage) -> JudgeInput:

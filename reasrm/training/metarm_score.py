@@ -6,21 +6,20 @@ A critique that cannot be read whole, or is none, has a status of its own and no
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
 
-from reasrm import __version__
-from reasrm.durable import DrainExpired, DurableMap, Interruption, check_all_done, rows_of, start_journal
+from reasrm.durable import rows_of
 from reasrm.errors import ConfigError, InputError, RowError
 from reasrm.files import file_sha256
 from reasrm.generation.checkpoint import Checkpoint
 from reasrm.generation.hf import DTYPES, pick_device
+from reasrm.generation.run import DurableRun, RunControl, RunEnd
 from reasrm.metarm.inputs import Encoded, hide_verdict
 from reasrm.metarm.model import MetaRM, find_folder
 from reasrm.metarm.scale import BonusScale, bonus
@@ -28,7 +27,6 @@ from reasrm.tables import content_sha256
 from reasrm.training.metarm_critiques import Critiqued, Critiques
 
 __all__ = [
-    "ScoreControl",
     "ScoreResult",
     "ScoringMetaRM",
     "open_metarm",
@@ -73,64 +71,27 @@ def open_metarm(path: Path, *, device: str = "auto", dtype: str = "float32") -> 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreControl:
-    """What happens to earlier output, and who is told what.
-
-    Args:
-        restart: Move an earlier output aside and begin anew.
-        retry_errors: Try rows again that an earlier run put into the error file.
-        say: Called with a sentence for people.
-        on_progress: Called with the critiques done and those in all.
-        on_stop: Called with the signal's number on SIGINT or SIGTERM.
-    """
-
-    restart: bool = False
-    retry_errors: bool = False
-    say: Callable[[str], None] = lambda text: None
-    on_progress: Callable[[int, int], None] = lambda done, total: None
-    on_stop: Callable[[int], None] | None = None
-
-
-@dataclass(slots=True)
-class ScoreResult:
+class ScoreResult(RunEnd):
     """What a run left behind.
 
     Args:
-        errors_file: The rows that could not be scored; absent where there are none.
         total: Critiques in all.
         statuses: Status → critiques, earlier runs included.
-        errors: Rows in the error file.
-        score_sum: Of all scores.
-        signum: The signal that stopped the run early, or None.
+        mean_score: Of those that have one; None if none has.
     """
 
-    errors_file: Path
     total: int
-    statuses: Counter[str] = field(default_factory=Counter)
-    errors: int = 0
-    score_sum: float = 0.0
-    signum: int | None = None
-
-    @property
-    def done(self) -> int:
-        """Critiques that need no more work."""
-        return self.statuses.total() + self.errors
-
-    def add(self, record: dict[str, Any]) -> None:
-        """Count a record."""
-        self.statuses[record["status"]] += 1
-        if record["score"] is not None:
-            self.score_sum += record["score"]
+    statuses: Counter[str]
+    mean_score: float | None
 
     def summary(self) -> dict[str, Any]:
         """Return the counts."""
-        scored = self.statuses["ok"]
         return {
             "rows": self.total,
-            "scored": scored,
+            "scored": self.statuses["ok"],
             "statuses": dict(self.statuses.most_common()),
-            "errors": self.errors,
-            "mean_score": self.score_sum / scored if scored else None,
+            "errors": self.num_errors,
+            "mean_score": self.mean_score,
         }
 
 
@@ -141,7 +102,7 @@ def score_file(
     *,
     batch_size: int = 32,
     bonus_scale: BonusScale | None = None,
-    control: ScoreControl | None = None,
+    control: RunControl | None = None,
 ) -> ScoreResult:
     """Score critiques into `output`, continuing what an earlier call began.
 
@@ -151,54 +112,40 @@ def score_file(
         output: Where scores go; never one of the inputs.
         batch_size: Rows per forward pass.
         bonus_scale: Also write what the critique of a right verdict would earn.
-        control: What happens to earlier output, and who is told what.
+        control: What happens to earlier output, and who is told what; progress is a `Progress`.
 
     Raises:
         LockedError: Another process writes this output.
         ConfigError: The output belongs to another run (MetaRM, number format, version), or scored rows changed.
         InputError: The input is unusable as a whole.
     """
-    control = control or ScoreControl()
-    with DurableMap(output, inputs=critiques.paths, kind="metarm score") as journal:
+    with DurableRun(output, control or RunControl(), kind="metarm score", inputs=critiques.paths) as run:
         total = critiques.count()
         identity = {
             "metarm": metarm.identity,
             "input_sha256": [content_sha256(path) for path in critiques.paths],
             "bonus_scale": bonus_scale,
             "ids": "row/order/vote",
-            "reasrm": __version__,
             **({"columns": critiques.columns} if critiques.columns else {}),
         }
-        state = start_journal(
-            journal,
-            identity,
-            lambda: rows_of((item.row, item.digest) for item in critiques),
-            restart=control.restart,
-            retry_errors=control.retry_errors,
+        run.start(identity, lambda: rows_of((item.row, item.digest) for item in critiques))
+        with run.working():
+            for part in run.batches(critiques, batch_size * _BATCHES_AT_ONCE, total):
+                _score_part(metarm.model, part, run, batch_size, bonus_scale)
+        records = [(record["status"], record["score"]) for record in run.journal.records()]
+        scores = [score for _, score in records if score is not None]
+        return run.end(
+            ScoreResult,
+            total=total,
+            statuses=Counter(status for status, _ in records),
+            mean_score=fmean(scores) if scores else None,
         )
-        for warning in state.warnings:
-            control.say(f"warning: {warning}")
-        if state.num_done:
-            control.say(f"continuing: {state.num_done} critiques were scored before")
-        result = ScoreResult(journal.errors_path, total, errors=state.num_errors)
-        for record in journal.records():
-            result.add(record)
-        with Interruption(on_signal=control.on_stop) as interruption, suppress(DrainExpired):
-            todo = (item for item in critiques if not journal.done(item.id))
-            while not interruption.stopping and (part := list(islice(todo, batch_size * _BATCHES_AT_ONCE))):
-                _score_part(metarm.model, part, journal, result, batch_size, bonus_scale)
-                control.on_progress(result.done, total)
-        result.signum = interruption.signum
-        if not interruption.stopping:
-            check_all_done(critiques.paths, total, min(result.done, total))
-    return result
 
 
 def _score_part(
     model: MetaRM,
     part: Sequence[Critiqued],
-    journal: DurableMap,
-    result: ScoreResult,
+    run: DurableRun,
     batch_size: int,
     bonus_scale: BonusScale | None,
 ) -> None:
@@ -217,15 +164,9 @@ def _score_part(
     for n, item in enumerate(part):
         problem = problems.get(n)
         if problem is not None:
-            code = problem.code if isinstance(problem, RowError) else "not_encodable"
-            record = {"row": item.row, "place": item.place, "code": code, "message": str(problem)}
-            journal.fail(item.id, {**record, "attempts": 0}, item.digest)
-            result.errors += 1
-            continue
-        line = {"id": item.id, "row": item.row, "order": item.order.value, "vote": item.vote}
-        line |= _describe(model, item, scores.get(n), bonus_scale)
-        journal.put(item.id, line, item.digest)
-        result.add(line)
+            run.fail(item, problem.code if isinstance(problem, RowError) else "not_encodable", str(problem))
+        else:
+            run.put(item, _describe(model, item, scores.get(n), bonus_scale))
 
 
 def _describe(

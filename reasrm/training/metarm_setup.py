@@ -184,7 +184,7 @@ def plan(setup: Setup, data: Comparisons) -> dict[str, Any]:
     config.num_labels = 1
     one = count_parameters(config, setup.adapters, setup.auto_class)
     longest = max(lengths.values(), default=setup.card.max_tokens)
-    memory = estimate_memory(one, config, args, dtype, longest)
+    memory = estimate_memory(one, config, args, dtype, longest, writes=setup.card.readout == "likelihood")
     return {
         "stage": "metarm",
         "dry_run": True,

@@ -36,6 +36,7 @@ from reasrm.training.metarm_config import MetaRMStage
 from reasrm.training.metarm_rows import (
     Comparisons,
     draw_judgments,
+    overlap_warning,
     read_comparisons,
     read_judgments,
     summarise,
@@ -92,7 +93,10 @@ def encode_data(setup: Setup, listener: Listener | None = None) -> Comparisons:
     """
     listener = listener or Listener()
     listener.say(f"reading {', '.join(setup.stage.data.train)}")
-    return read_comparisons(setup.stage, setup.spec, listener.rows)
+    data = read_comparisons(setup.stage, setup.spec, listener.rows)
+    if warning := overlap_warning(data, setup.stage.data.holdout):
+        listener.say(warning)
+    return data
 
 
 def encode(setup: Setup, data: Comparisons, lessons: Sequence[Lesson], targets: Targets) -> list[Example]:

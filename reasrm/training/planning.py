@@ -1,10 +1,11 @@
 """What a run will do and need, told before it starts: rows, lengths, steps, memory. Loads no weights.
 
-Memory is an estimate per process, from counts and published rules of thumb: weights, gradients and the optimizer
-exactly as many bytes as their number formats take; activations by the formula of Korthikanti et al. (2022, "Reducing
-Activation Recomputation in Large Transformer Models", section 4) for attention that keeps no score matrix, 34 bytes
-per token, layer and hidden unit in half precision. With checkpointing one layer's worth, and the input of every layer.
-Sharding counts for what it shards: ZeRO stages 1 to 3 and FSDP. Fragmentation and the framework come on top.
+Memory is an estimate of the peak of one process, from counts: weights, gradients and the optimizer as many bytes as
+their number formats take; activations as what a Llama-like layer keeps for its backward pass, tensor by tensor, with
+attention that keeps no score matrix; the tiles of logits that TRL's head computes at a time. With checkpointing one
+layer's worth, and the input of every layer. Not all of it is held at once: gradients come while activations go.
+Sharding counts for what it shards: ZeRO stages 1 to 3 and FSDP. On a CPU it agrees with measured peaks (see
+`docs/performance.md`); fragmentation, DDP's buckets (as much as the gradients) and a GPU's context come on top.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ __all__ = [
 ]
 
 _PERCENTILES = (50, 90, 99)
-_ACTIVATION_BYTES = 34
+_TILE = (4096, 32768)
+"""Tokens and words of the vocabulary whose logits TRL's head computes at a time."""
+_LIBRARIES_ON_CPU = 0.05
+"""GiB that grow with nothing: tokenizer, datasets, kernels; measured."""
 _ADAM_BYTES = {"adafactor": 0, "sgd": 0, "lion": 4}
 _GIB = 2**30
 
@@ -181,9 +185,18 @@ def count_parameters(
 
 
 def estimate_memory(
-    parameters: Parameters, config: Any, arguments: Any, dtype: torch.dtype, longest: int
+    parameters: Parameters,
+    config: Any,
+    arguments: Any,
+    dtype: torch.dtype,
+    longest: int,
+    *,
+    writes: bool = True,
 ) -> dict[str, float]:
-    """Return the memory of one process in GiB: weights, gradients, optimizer, activations, total.
+    """Return the memory of one process in GiB: weights, gradients, optimizer, activations, logits, libraries, total.
+
+    The total is less than the sum: a backward pass begins with all activations and no gradient of its step, and ends
+    with all gradients and one layer's activations.
 
     Args:
         parameters: Their number.
@@ -191,21 +204,35 @@ def estimate_memory(
         arguments: TRL's arguments.
         dtype: Of the weights as loaded.
         longest: Tokens of the longest sequence; every sequence of a batch is taken to be as long.
+        writes: Whether the model has a head over the vocabulary.
     """
     zero = _zero_stage(arguments)
     shards = [arguments.world_size if zero >= stage else 1 for stage in (1, 2, 3)]
     width = dtype.itemsize
     trained = parameters.trained
-    trained_width = 4 if trained < parameters.total else width  # peft keeps adapters in full precision
+    whole = trained == parameters.total
+    trained_width = width if whole else 4  # peft keeps adapters in full precision
     master = 4 if zero and width < 4 else 0  # DeepSpeed's own full-precision copy of what it trains
+    kept, layer = _activations(config, arguments, dtype, longest, whole)
+    if arguments.bf16 and width == 4:
+        kept += 2 * parameters.total  # autocast's copies of the weights
     parts = {
         "weights": parameters.total * width / shards[2],
         "gradients": trained * trained_width / shards[1],
         "optimizer": trained * (_optimizer_bytes(str(arguments.optim)) + master) / shards[0],
-        "activations": _activations(config, arguments, longest),
+        "activations": kept + layer,
+        "logits": _logits(config, arguments, longest, whole) if writes else 0,
+        "libraries": _LIBRARIES_ON_CPU * _GIB if arguments.use_cpu else 0,
     }
-    gib = {name: round(size / _GIB, 3) for name, size in parts.items()}
-    return {**gib, "total": round(sum(parts.values()) / _GIB, 3)}
+    earlier = parts["gradients"] if arguments.gradient_accumulation_steps > 1 else 0
+    begins = (
+        kept + max(layer, parts["logits"])
+        if arguments.gradient_checkpointing
+        else kept + layer + parts["logits"]
+    )
+    held = max(earlier + begins, parts["gradients"] + layer)
+    total = parts["weights"] + parts["optimizer"] + held + parts["libraries"]
+    return {**{name: round(size / _GIB, 3) for name, size in parts.items()}, "total": round(total / _GIB, 3)}
 
 
 def rollout_memory(
@@ -219,8 +246,9 @@ def rollout_memory(
 ) -> dict[str, float]:
     """Return the memory of one process of RLVR in GiB: that of training, the reference, the cache of rollouts, total.
 
-    The cache and the activations are not held at the same time: the total counts the larger. Under vLLM the cache
-    is vLLM's, as much as `vllm_gpu_memory_utilization` allows it where it shares the GPU, and is not counted.
+    The cache is not held at the same time as what a pass forward and back takes: the total counts the larger. Under
+    vLLM the cache is vLLM's, as much as `vllm_gpu_memory_utilization` allows it where it shares the GPU, and is not
+    counted.
 
     Args:
         memory: What `estimate_memory` says.
@@ -243,20 +271,47 @@ def rollout_memory(
         "rollouts": 2 * text.num_hidden_layers * heads * head * dtype.itemsize * longest * rollouts,
     }
     gib = {name: round(size / _GIB, 3) for name, size in parts.items()}
-    total = memory["total"] + gib["reference"] + max(gib["rollouts"] - memory["activations"], 0)
+    passes = memory["total"] - memory["weights"] - memory["optimizer"] - memory["libraries"]
+    total = memory["total"] + gib["reference"] + max(gib["rollouts"] - passes, 0)
     parts_first = {name: size for name, size in memory.items() if name != "total"}
     return {**parts_first, **gib, "total": round(total, 3)}
 
 
-def _activations(config: Any, arguments: Any, longest: int) -> float:
+def _activations(
+    config: Any, arguments: Any, dtype: torch.dtype, longest: int, whole: bool
+) -> tuple[float, float]:
+    """Return the bytes that layers keep until the backward pass, and those that come and go with one layer.
+
+    A layer keeps, per token: of its two norms the input and, where it learns, the normalised input in full precision,
+    and the output; of attention queries, keys, values (both repeated for every head), output and its copy for the
+    projection; of the gated MLP four times its inner width. Its input is that of the first norm.
+    """
     text = config.get_text_config()
     half = arguments.bf16 or arguments.fp16
+    width = 2 if half else dtype.itemsize
+    hidden = text.hidden_size
+    heads = getattr(text, "num_attention_heads", None) or 1
+    attended = heads * (getattr(text, "head_dim", None) or hidden // heads)
+    inner = int(np.max(getattr(text, "intermediate_size", None) or 4 * hidden))
     tokens = arguments.per_device_train_batch_size * longest
-    layer = tokens * text.hidden_size * _ACTIVATION_BYTES * (1 if half else 2)
+    norms = 2 * hidden * (4 * (2 if whole else 1) + width)
+    layer = tokens * (norms + width * (5 * attended + 4 * inner))
     if not arguments.gradient_checkpointing:
-        return float(layer * text.num_hidden_layers)
-    inputs = tokens * text.hidden_size * (2 if half else 4) * text.num_hidden_layers
-    return float(layer + inputs)
+        return float(layer * (text.num_hidden_layers - 1)), float(layer)
+    inputs = tokens * hidden * (dtype.itemsize if half else width)
+    return float(inputs * text.num_hidden_layers), float(layer)
+
+
+def _logits(config: Any, arguments: Any, longest: int, whole: bool) -> float:
+    """Return the bytes of TRL's head in the backward pass: tiles of logits and the gradient of its weights."""
+    text = config.get_text_config()
+    width = 2 if arguments.bf16 or arguments.fp16 else 4
+    tokens = min(arguments.per_device_train_batch_size * longest, _TILE[0])
+    gradient = 4 * text.vocab_size * text.hidden_size if whole else 0
+    if not arguments.use_cpu:
+        return float(tokens * _TILE[1] * width + gradient)
+    # Without Triton seven tensors of a tile's shape and a mask stand beside it, in full precision.
+    return float(tokens * min(text.vocab_size, _TILE[1]) * (width + 29) + gradient)
 
 
 def _optimizer_bytes(name: str) -> int:

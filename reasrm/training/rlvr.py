@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ import orjson
 from transformers.trainer_callback import PrinterCallback
 
 from reasrm.config import ANSWERED_ALIKE
-from reasrm.errors import ConfigError
+from reasrm.errors import ConfigError, InputError
+from reasrm.judging.plan import not_shown
 from reasrm.metarm.model import find_folder
 from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint, result_checkpoint
+from reasrm.sources.rubric_lines import load_rubrics
 from reasrm.training.cold_start import compare_with_start
 from reasrm.training.comparisons import (
     ComparisonEncoder,
@@ -85,7 +88,11 @@ class Comparisons:
 
     def overlaps(self) -> dict[str, Overlap]:
         """Return what each validation split has in common with the training rows."""
-        return {name: overlap(found, self.train) for name, found in self.validation.items()}
+        learned = [prompt.comparison for prompt in self.train.prompts]
+        return {
+            name: overlap((prompt.comparison for prompt in found.prompts), learned)
+            for name, found in self.validation.items()
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts that the run keeps."""
@@ -97,6 +104,17 @@ class Comparisons:
             "validation_rows": {name: len(found.prompts) for name, found in self.validation.items()},
             "validation_dropped": {name: found.reasons for name, found in self.validation.items()},
             "validation_overlap": {name: asdict(found) for name, found in self.overlaps().items()},
+            **self._rubrics(),
+        }
+
+    def _rubrics(self) -> dict[str, Any]:
+        """Return how many prompts have a given rubric, and how many rows one that carries their label, if any do."""
+        parts = {"train": self.train, **self.validation}
+        given = {name: part.num_rubrics for name, part in parts.items() if part.num_rubrics}
+        saw = {name: len(part.saw_labels) for name, part in parts.items() if part.saw_labels}
+        return {
+            **({"rubrics": given} if given else {}),
+            **({"rubrics_that_saw_labels": saw} if saw else {}),
         }
 
 
@@ -117,18 +135,29 @@ def encode_data(setup: Setup, listener: Listener | None = None) -> Comparisons:
         )
     listener.say(f"encoding {', '.join(stage.data.train)}")
     encoder = _encoder(setup, stage.data.orders)
-    train = read_comparisons(
-        stage.data.train, encoder, limit=stage.data.limit, columns=stage.data.columns, progress=listener.rows
+    rubrics = None if stage.data.rubrics is None else load_rubrics(Path(stage.data.rubrics))
+    if rubrics is not None and not encoder.shows_rubrics:
+        raise not_shown(setup.spec, "rubric", len(rubrics.by_id), "data.rubrics")
+    read = partial(
+        read_comparisons,
+        columns=stage.data.columns,
+        rubrics=rubrics,
+        rubrics_that_saw_labels=stage.data.rubrics_that_saw_labels,
     )
+    train = read(stage.data.train, encoder, limit=stage.data.limit, progress=listener.rows)
+    if rubrics is not None and not train.num_rubrics:
+        raise InputError(
+            "no training row has an id or a request that the rubrics name",
+            place="data.rubrics",
+            remedy="check the ids of both files",
+        )
     redraws = stage.data.orders == "each_epoch"
     section = stage.validation
     splits = {}
     if section is not None:
         encoder = _encoder(setup, section.orders)
         splits = {
-            name: read_comparisons(
-                files, encoder, limit=section.limit, draw=stage.seed, columns=stage.data.columns
-            )
+            name: read(files, encoder, limit=section.limit, draw=stage.seed)
             for name, files in section.splits.items()
         }
     data = Comparisons(train, splits, redraws)
@@ -272,6 +301,8 @@ def _inputs(stage: RLVRStage) -> dict[str, Path]:
         folder = find_folder(stage.metarm.path)
         kept = sorted([*folder.rglob("*.safetensors"), *folder.rglob("*.json")])
         inputs |= {f"metarm:{path.relative_to(folder).as_posix()}": path for path in kept}
+    if stage.data.rubrics is not None:
+        inputs["rubrics"] = Path(stage.data.rubrics)
     return inputs | engine_files(stage)
 
 

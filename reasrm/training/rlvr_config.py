@@ -86,6 +86,8 @@ class ComparisonSection(Config):
             not have.
         max_prompt_tokens: Longest prompt. A longer one is dropped and counted, never cut.
         limit: Read at most this many rows.
+        rubrics: File of rubrics by row id or request, shown with these pairs and those of `validation`.
+        rubrics_that_saw_labels: Take also rubrics whose authors knew the labels of the very pairs.
     """
 
     train: tuple[str, ...] = Field(min_length=1)
@@ -93,6 +95,8 @@ class ComparisonSection(Config):
     orders: Literal["random", "each_epoch", "both", "given"] = "random"
     max_prompt_tokens: int = Field(default=4096, gt=0)
     limit: int | None = Field(default=None, gt=0)
+    rubrics: str | None = None
+    rubrics_that_saw_labels: bool = False
 
     _one_or_many = field_validator("train", mode="before")(_many)
 

@@ -134,6 +134,7 @@ def encode_data(setup: Setup, listener: Listener | None = None) -> RunData:
         setup.base.completions,
         max_tokens=setup.max_tokens,
         keep_unreadable=data.on_unreadable == "keep",
+        rubrics_that_saw_labels=data.rubrics_that_saw_labels,
     )
     listener.say(f"encoding {', '.join(data.train)}")
     rows = encode_files(data.train, encoder, limit=data.limit, columns=data.columns, progress=listener.rows)

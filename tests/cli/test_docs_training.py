@@ -39,7 +39,7 @@ def commands(path: Path) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("page", "count"), [("configs/sandbox/sft.yaml", 4), ("docs/sft.md", 4), ("docs/sandbox.md", 5)]
+    ("page", "count"), [("configs/sandbox/sft.yaml", 4), ("docs/sft.md", 5), ("docs/sandbox.md", 5)]
 )
 def test_every_command_runs(page: str, count: int, tmp_path: Path, monkeypatch, capfd) -> None:
     (tmp_path / "configs").symlink_to(ROOT / "configs")

@@ -84,7 +84,12 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, endpoint: Endpoint) -> Path
         patch.chdir(folder)
         for split, name in (("train", "pairs"), ("train", "rlvr-pairs"), ("iid", "iid"), ("hard", "hard")):
             reasrm("sandbox", "pairs", "--split", split, "--rows", 30, "--output", world / f"{name}.jsonl")
-        named = ("pairs.jsonl", "rows.jsonl", "runs/sandbox/critique-pairs.jsonl", "runs/sandbox/tastes.jsonl")
+        named = (
+            "pairs.jsonl",
+            "rows.jsonl",
+            "runs/sandbox/critique-pairs.jsonl",
+            "runs/sandbox/tastes.jsonl",
+        )
         for name in named:
             shutil.copy(world / "pairs.jsonl", name)
         lines = [{"id": f"train-{n}", "criteria": [{"text": "plain"}]} for n in range(3)]

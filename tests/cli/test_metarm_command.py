@@ -187,7 +187,7 @@ def test_a_stopped_run_goes_on_and_keeps_what_it_has(
     part.write_bytes(b"".join(lines[:10]) + lines[10][:20])
     Path(f"{part}.manifest.json").write_bytes(Path(f"{whole}.manifest.json").read_bytes())
     _, err = reasrm(*words, part)
-    assert "continuing: 10 critiques were scored before" in err
+    assert "continuing: 10 critiques are done" in err
     assert [json.loads(line)["id"] for line in sorted_lines(part)] == [
         json.loads(line)["id"] for line in sorted_lines(whole)
     ]
@@ -209,7 +209,7 @@ def test_rows_may_be_added_and_mended_and_have_columns_of_their_own(
     words = ["metarm", "score", "--metarm", trained, "--input", path, "--pairs", of_pairs]
     words += ["--columns", "prompt=q", "--output", tmp_path / "out.jsonl"]
     ended: list[int] = []
-    monkeypatch.setattr("reasrm.cli.metarm.exit_with", ended.append)
+    monkeypatch.setattr("reasrm.cli.console.exit_with", ended.append)
     told, _ = reasrm(*words)
     assert (told["scored"], told["errors"], ended) == (1, 1, [3])
     write_lines(path, rows)

@@ -11,6 +11,7 @@ import torch
 
 from reasrm.cli import console
 from reasrm.cli.app import app
+from reasrm.training.arguments import optimizer_package
 from tests.training.stages import write_stage
 
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="about a machine without a GPU")
@@ -50,6 +51,9 @@ def sft(config, tmp_path, monkeypatch, capfd):
         ("model.path=no/such/model", 2, "no/such/model"),
         ("data.train=no.jsonl", 4, "pass the path of an existing file"),
         ("data.max_tokens=20", 4, "raise data.max_tokens"),
+        ("trainer.optim=adamw_8bit", 5, "pip install bitsandbytes"),
+        ("trainer.optim=stable_adamw", 5, "pip install torch-optimi"),
+        ("trainer.use_liger_kernel=true", 5, "pip install liger-kernel"),
         pytest.param("trainer.use_cpu=false", 2, "torch finds no GPU; leave it out", marks=needs_no_gpu),
     ],
     ids=lambda value: value if isinstance(value, str) and "=" in value else "",
@@ -82,3 +86,12 @@ def test_a_full_disk(sft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     returned, (*_, line), _ = sft()
     assert returned == 5
     assert "No space left on device; free space, and run again with --resume" in line
+
+
+def test_it_is_known_what_every_optimizer_needs() -> None:
+    from transformers.training_args import OptimizerNames
+
+    alone = {str(name.value) for name in OptimizerNames if optimizer_package(name.value) is None}
+    assert alone == {"adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop"}
+    assert optimizer_package("adamw_torch_8bit") == "torchao"
+    assert optimizer_package("galore_adamw_8bit") == "galore_torch"

@@ -39,6 +39,7 @@ ELSEWHERE = {
     "grpo",
     "metarm",
     "metarm score",
+    "rubrics write",
     "export",
     "demo",
     "rubrics filter",

@@ -10,7 +10,8 @@ from typing import Any
 from reasrm.config import parse_config
 from reasrm.distillation.config import DistillConfig
 from reasrm.distillation.plan import Setup, Teacher
-from reasrm.distillation.run import Control, DistillResult, distil
+from reasrm.distillation.run import DistillResult, distil
+from reasrm.generation.run import RunControl
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge
 from reasrm.protocol.spec import JudgeSpec, load_spec
@@ -122,7 +123,9 @@ def make_setup(
     return Setup(config, rows, first_teacher, Teacher(Judge(spec=spec, backend=repair), config.repair))
 
 
-def run(folder: Path, *teachers: Answers, control: Control | None = None, **settings: Any) -> DistillResult:
+def run(
+    folder: Path, *teachers: Answers, control: RunControl | None = None, **settings: Any
+) -> DistillResult:
     """Distil."""
     return distil(make_setup(folder, *teachers, **settings), control)
 

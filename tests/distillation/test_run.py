@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ import pytest
 from reasrm.config import parse_config
 from reasrm.distillation.config import DistillConfig, TeacherSection
 from reasrm.distillation.plan import Teacher, make_plan
-from reasrm.distillation.run import Control, distil
+from reasrm.distillation.run import distil
 from reasrm.errors import ConfigError
+from reasrm.generation.run import RunControl
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.plan import JudgingOptions, plan_row
 from reasrm.protocol.sft_rows import read_sft_row
 from reasrm.protocol.spec import load_spec
 from reasrm.requests import Completion
+from reasrm.sources.rubric_lines import load_rubrics
 from tests.distillation.shared import (
     RIGHT,
     SPEC,
@@ -388,7 +391,7 @@ def test_a_failed_call_ends_its_comparison_until_it_is_tried_again(tmp_path: Pat
     mended = Answers(by_id({})), Answers(by_id({}))
     still = run(tmp_path, *mended, samples=1)
     assert (still.progress.errors, mended[0].asked, mended[1].asked) == (2, [], [])
-    done = run(tmp_path, *mended, samples=1, control=Control(retry_errors=True))
+    done = run(tmp_path, *mended, samples=1, control=RunControl(retry_errors=True))
     assert (mended[0].asked, mended[1].asked) == (["q0|AB|0"], ["q1|AB|repair-0"])
     assert (done.progress.errors, done.num_sft_rows) == (0, 3)
     adds_up(done, 3)
@@ -447,7 +450,7 @@ def test_other_settings_are_another_run(tmp_path: Path, changes: dict[str, Any],
     run(tmp_path, Answers(by_id({})))
     with pytest.raises(ConfigError, match=message):
         run(tmp_path, Answers(by_id({})), **changes)
-    anew = run(tmp_path, Answers(by_id({})), control=Control(restart=True), **changes)
+    anew = run(tmp_path, Answers(by_id({})), control=RunControl(restart=True), **changes)
     assert anew.num_sft_rows == 2
     assert (anew.files.folder / "calls.jsonl.old-1").is_file()
 
@@ -531,3 +534,42 @@ def test_every_line_of_the_ledger_is_one_source_and_reason(tmp_path: Path) -> No
 
 def cost(calls: int, words: int) -> dict[str, int]:
     return {"calls": calls, "prompt_tokens": 10 * calls, "completion_tokens": words * calls, "uncounted": 0}
+
+
+# --- rubrics
+
+
+def _with_rubrics(folder: Path, *saw: str, **settings: Any) -> Any:
+    """Distil three pairs under rubrics, of which some saw the label of their pair."""
+    lines = [
+        {"id": f"q{n}", "criteria": [{"text": f"Is {n}."}], "saw_label": f"q{n}" in saw} for n in range(3)
+    ]
+    write_pairs(folder / "pairs.jsonl", 3)
+    write_rows(folder / "rubrics.jsonl", lines)
+    setup = make_setup(folder, Answers(by_id({})), rubrics=str(folder / "rubrics.jsonl"), **settings)
+    rows = JudgeInput(
+        [folder / "pairs.jsonl"], rubrics=load_rubrics(folder / "rubrics.jsonl"), limit=setup.config.limit
+    )
+    return replace(setup, rows=rows)
+
+
+def test_the_student_is_shown_the_rubric_that_the_teacher_judged_by(tmp_path: Path) -> None:
+    result = distil(_with_rubrics(tmp_path))
+    for row in rows_of(result.files.sft):
+        number = row["id"][1]
+        assert f"Is {number}. [Criterion]" in row["prompt"][-1]["content"]
+        assert "rubric_saw_label" not in row["meta"]
+    other = _with_rubrics(tmp_path)
+    write_rows(tmp_path / "rubrics.jsonl", [{"id": "q0", "criteria": [{"text": "Is other."}]}])
+    book = load_rubrics(tmp_path / "rubrics.jsonl")
+    changed = replace(other, rows=JudgeInput([tmp_path / "pairs.jsonl"], rubrics=book))
+    with refused(ConfigError, "rubrics"):
+        distil(changed)
+
+
+def test_nobody_is_taught_by_rubrics_that_saw_the_labels_unless_it_is_meant(tmp_path: Path) -> None:
+    with refused(ConfigError, "'q1'", "rubrics_that_saw_labels"):
+        distil(_with_rubrics(tmp_path, "q1"))
+    result = distil(_with_rubrics(tmp_path, "q1", rubrics_that_saw_labels=True))
+    marked = {row["id"]: row["meta"].get("rubric_saw_label") for row in rows_of(result.files.sft)}
+    assert marked == {"q0|AB|0": None, "q1|AB|0": True, "q2|AB|0": None}

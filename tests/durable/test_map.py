@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import pytest
 
-from reasrm.durable import DurableMap, IdentityMismatch, ResumeState, read_records
+from reasrm.durable import DurableMap, IdentityMismatch, OutputLock, ResumeState, read_records
 from reasrm.errors import ConfigError, EnvironmentProblem, InputError, InternalError, LockedError
 from tests.durable.driver import digest, record
 
@@ -334,12 +334,44 @@ def test_the_lock_is_held_by_the_kernel_and_not_by_the_file(tmp_path: Path) -> N
 
 
 def test_a_refused_start_leaves_the_lock_to_the_next(tmp_path: Path) -> None:
-    output = tmp_path / "out.jsonl"
+    output, lock = tmp_path / "out.jsonl", tmp_path / "out.jsonl.lock"
+    output.write_text("x\n")
+    lock.touch()
+    with pytest.raises(ConfigError):
+        write(output, [])
+    with open(lock) as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_refused_start_leaves_nothing_that_was_not_there(tmp_path: Path) -> None:
+    output = tmp_path / "a" / "b" / "out.jsonl"
+    DurableMap(output).close()
+    assert os.listdir(tmp_path) == []
+    output.parent.mkdir(parents=True)
     output.write_text("x\n")
     with pytest.raises(ConfigError):
         write(output, [])
-    with open(tmp_path / "out.jsonl.lock") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert os.listdir(output.parent) == ["out.jsonl"]
+
+
+def test_a_lock_counts_only_on_the_file_that_has_its_name(tmp_path: Path, monkeypatch) -> None:
+    """Another process removes its lock file between our opening and our locking of it."""
+    path, real = tmp_path / "lock", fcntl.flock
+    first = OutputLock(path)
+    names: list[bool] = []
+
+    def flock(descriptor: int, how: int) -> None:
+        if not names:
+            first.release(unused=True)
+        names.append(path.exists())
+        real(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    second = OutputLock(path)
+    assert names == [False, True]
+    with pytest.raises(LockedError):
+        OutputLock(path)
+    second.release()
 
 
 def failing(real: Any, code: int, after: int = 0, part: int = 0) -> Any:

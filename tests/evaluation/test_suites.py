@@ -12,6 +12,7 @@ from reasrm.evaluation.run import evaluate
 from reasrm.evaluation.suites import SUITES, get_suite
 from reasrm.evaluation.table import render_table
 from reasrm.files import file_sha256
+from reasrm.judging.batch import judge_file
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
@@ -60,6 +61,24 @@ def test_published_accuracies_must_be_whole_rows(tmp_path):
         rewardbench_outcomes(path)
     path.write_text("[1]")
     assert rewardbench_outcomes(path) is None
+
+
+@pytest.mark.parametrize("edited", [False, True], ids=["as-it-was", "edited"])
+def test_rows_with_the_prompt_of_a_training_row_are_counted_while_the_file_is_at_hand(
+    tmp_path, caplog, edited: bool
+):
+    """Two of three rows ask what training rows ask, spaces and capitals aside; in a file that changed nobody looks."""
+    trained = tmp_path / "pairs.jsonl"
+    pair = {"response_a": "a", "response_b": "b", "label": "A"}
+    asked = [{"id": f"t{n}", "prompt": f"Question  {n}", **pair} for n in (0, 2, 5)]
+    trained.write_text("".join(json.dumps(row) + "\n" for row in asked))
+    known = {"path": str(trained), "sha256": file_sha256(trained)}
+    if edited:
+        trained.write_text(trained.read_text() + "\n")
+    judge = Judge(spec=load_spec("mt-bench"), backend=FakeBackend(longer_wins), trained_on=(known,))
+    judge_file(judge, JudgeInput([write_rows(tmp_path / "rows.jsonl", 3)]), tmp_path / "out.jsonl")
+    said = [record.getMessage() for record in caplog.records]
+    assert [line for line in said if "2 of 3 rows" in line] == ([] if edited else said)
 
 
 def test_a_file_that_the_judge_learned_from_is_named_at_the_start(tmp_path, caplog):

@@ -74,8 +74,8 @@ def test_no_space_is_said_before_anything_is_loaded(full_run, tmp_path, monkeypa
     free = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr("reasrm.export.place.shutil.disk_usage", lambda _: free)
     with refused(EnvironmentProblem, "1000"):
-        export_judge(tmp_path / "judge", run=full_run)
-    assert nothing_beside(tmp_path / "judge")
+        export_judge(tmp_path / "new" / "judge", run=full_run)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ def test_rows_that_nobody_can_learn_from_are_not_asked_about(tmp_path: Path) -> 
         "kept": 1,
         **dict.fromkeys(("degenerate", "identical", "no_label", "no_ranking", "tie", "wrong_type"), 1),
     }
-    assert result.end.num_errors == 1  # the broken line
+    assert result.num_errors == 1  # the broken line
     adds_up(result.files.folder, len(rows))
 
 
@@ -306,7 +306,7 @@ def test_failed_calls_are_errors_until_they_are_tried_again(tmp_path: Path) -> N
     author = Author(lambda request: down if request.id.startswith("q1") else GOOD)
     result = run(tmp_path, author)
     assert reasons(result) == {"kept": 1, "call_failed": 1}
-    assert result.end.num_errors == 1
+    assert result.num_errors == 1
     assert reasons(run(tmp_path, Author())) == {"kept": 1, "call_failed": 1}  # not by itself
     again = run(tmp_path, Author(), control=RunControl(retry_errors=True))
     assert reasons(again) == {"kept": 2}

@@ -16,10 +16,13 @@ from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
 from reasrm.protocol.sft_rows import read_sft_row
 from reasrm.protocol.spec import load_spec
+from reasrm.protocol.writer_rows import writer_row
 from reasrm.requests import Completion, Request
 from reasrm.training.config import ModelSection
 from reasrm.training.data import Dropped, EncodedRows, Example, RowEncoder, encode_files, to_dataset
 from reasrm.training.models import BaseModel, open_base
+from reasrm.world.rules import Rule, rubric_of
+from tests.refusals import refused
 from tests.tiny import build_tiny_model
 from tests.training.stages import SPEC, comparison, sft_row, write_rows
 
@@ -173,3 +176,23 @@ def test_a_judge_is_trained_on_the_ids_that_it_judges_by(base: BaseModel, name: 
     in_sft = tuple(example.ids[: example.num_prompt].tolist())
     assert backend.heard == [in_sft]
     assert {"text": base.prompts.decode(in_sft), "ids": list(in_sft)} == golden
+
+
+def test_a_row_whose_rubric_carries_its_label_is_refused_unless_it_is_meant(base: BaseModel) -> None:
+    row = sft_row(1, rubric_saw_label=True)
+    with refused(ConfigError, "f:3", "'q1'", "rubrics_that_saw_labels"):
+        row_encoder(base).encode(row, "f:3")
+    taking = RowEncoder(
+        load_spec(SPEC), base.prompts, base.completions, max_tokens=400, rubrics_that_saw_labels=True
+    )
+    assert isinstance(taking.encode(row, "f:3"), Example)
+
+
+def test_a_writers_row_teaches_a_rubric_that_can_be_read(base: BaseModel) -> None:
+    spec = load_spec("sandbox-rubric-writer")
+    row = writer_row(spec, comparison(1), rubric_of([Rule("count", "two", 2), Rule("warm")]))
+    learned(row_encoder(base, spec=spec.name).encode(row, "f:1"))
+    for text in ("1. count two [Hard Rule]\n1. warm [Principle]", "count two"):
+        dropped = row_encoder(base, spec=spec.name).encode(replace(row, completion=text), "f:1")
+        assert isinstance(dropped, Dropped)
+        assert dropped.code == "unreadable"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,19 @@ import torch
 
 from reasrm.errors import ConfigError, InputError
 from reasrm.metarm.card import MetaCard
+from reasrm.metarm.holdout import is_held_out
 from reasrm.metarm.inputs import MetaEncoder
 from reasrm.metarm.model import MetaRM, collate
 from reasrm.protocol.spec import load_spec
 from reasrm.records import Order
 from reasrm.runs import RunFolder
 from reasrm.training.metarm_config import load_metarm_stage
-from reasrm.training.metarm_rows import read_judgments
+from reasrm.training.metarm_rows import overlap_warning, read_judgments
 from reasrm.training.metarm_setup import Setup
 from reasrm.training.metarm_stage import build_trainer, encode, encode_data, plan, set_up, train
 from reasrm.training.metarm_targets import Targets, make_targets
 from reasrm.training.metarm_trainer import Example, MetaRMTrainer, member_weights
+from reasrm.training.stage import Listener
 from tests.commands import rows_of
 from tests.training.metarm_stages import (
     PARTS,
@@ -94,6 +97,26 @@ def test_bad_format_is_what_the_part_says(config: Path) -> None:
         long[2 if lines > 1 else 1] += 2
     assert long[2] > 0
     assert targets.left_out == Counter(bad_format=8 + long[2])
+
+
+def test_held_out_rows_with_a_learned_prompt_are_named(tmp_path: Path) -> None:
+    """Of three pairs of one prompt, two with the same responses, one is learned from and two are held out."""
+    said: list[str] = []
+    for holdout, expected in ((0.5, 1), (0.0, 0)):
+        config = write_metarm_stage(tmp_path, count=8, data={"holdout": holdout})
+        rows = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text().splitlines()]
+        out = {row["id"]: is_held_out(row["id"], 0.5) for row in rows}
+        learned = next(row for row in rows if not out[row["id"]])
+        (equal, asked, *_) = [row for row in rows if out[row["id"]]]
+        equal |= {key: learned[key] for key in ("prompt", "chosen", "rejected")}
+        asked["prompt"] = learned["prompt"]
+        write_lines(tmp_path / "pairs.jsonl", rows)
+        setup = set_up(load_metarm_stage(config), str(config), tmp_path / "none" / "checkpoints")
+        said.clear()
+        encode_data(setup, Listener(say=said.append))
+        warnings = [line for line in said if line.startswith("warning")]
+        assert len(warnings) == expected
+    assert "1 are rows that are learned from and 2 have" in overlap_warning(encode_data(setup), 0.5)
 
 
 def test_rows_that_teach_nothing_are_named(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def arguments(**changes: Any) -> SimpleNamespace:
         "seed": 0,
         "shuffle_dataset": False,
         "gradient_checkpointing": False,
+        "use_cpu": False,
         "bf16": False,
         "fp16": False,
         "optim": "adamw_torch_fused",
@@ -155,14 +156,60 @@ def test_adapters_need_gradients_only_for_themselves() -> None:
     assert (memory["weights"], memory["gradients"], memory["optimizer"]) == (2.0, 1.0, 2.0)
 
 
+ROWS = 4 * 2**20
+"""Tokens of a batch in the tests of activations."""
+WIDE = CONFIG | {"num_attention_heads": 2, "intermediate_size": 32}
+
+
+@pytest.mark.parametrize(
+    ("changes", "trained", "expected"),
+    [
+        # Two norms of 8 units: input, normalised input, output. Attention five times 8 units, the MLP four times 32.
+        ({}, GIB, 2 * (2 * 8 * (4 + 4 + 4) + 4 * (5 * 8 + 4 * 32))),
+        ({"bf16": True}, GIB, 2 * (2 * 8 * (4 + 4 + 2) + 2 * (5 * 8 + 4 * 32)) + 2 * GIB / ROWS),
+        ({}, GIB // 4, 2 * (2 * 8 * (4 + 4) + 4 * (5 * 8 + 4 * 32))),
+        ({"gradient_checkpointing": True}, GIB, 2 * 8 * 4 + 2 * 8 * 12 + 4 * (5 * 8 + 4 * 32)),
+    ],
+    ids=["float32", "bfloat16", "adapters", "checkpointing"],
+)
+def test_memory_of_activations(changes: dict[str, Any], trained: int, expected: float) -> None:
+    found = estimate_memory(
+        Parameters(GIB, trained), Qwen3Config(**WIDE), arguments(**changes), torch.float32, 2**20
+    )
+    assert found["activations"] == pytest.approx(expected * ROWS / GIB, abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
-    [({}, 68 * 2), ({"bf16": True}, 34 * 2), ({"gradient_checkpointing": True}, 68 + 4 * 2)],
-    ids=["float32", "bfloat16", "checkpointing"],
+    [
+        # 4,096 tokens at once, wide as a tile on a GPU, as the vocabulary on a CPU; the gradient of 50 × 8 weights.
+        ({}, 4096 * 32768 * 4),
+        ({"bf16": True}, 4096 * 32768 * 2),
+        ({"use_cpu": True}, 4096 * 50 * 33),
+    ],
+    ids=["gpu", "bfloat16", "cpu"],
 )
-def test_memory_of_activations(changes: dict[str, Any], expected: int) -> None:
-    config = Qwen3Config(**CONFIG | {"hidden_size": 1024})
-    found = estimate_memory(
-        Parameters(0, 0), config, arguments(**changes), torch.float32, 2**18
-    )  # 4 rows × 2^18 tokens × 1024 units = 1 Gi
-    assert found["activations"] == expected == found["total"]
+def test_memory_of_logits(changes: dict[str, Any], expected: int) -> None:
+    sized = (Parameters(GIB, GIB), Qwen3Config(**CONFIG), arguments(**changes), torch.float32, 2**20)
+    assert estimate_memory(*sized)["logits"] == pytest.approx((expected + 4 * 50 * 8) / GIB, abs=1e-3)
+    assert estimate_memory(*sized, writes=False)["logits"] == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "held"),
+    [
+        ({}, lambda memory: max(memory["activations"] + memory["logits"], 0.25 + memory["activations"] / 2)),
+        (
+            {"gradient_accumulation_steps": 2},
+            lambda memory: 0.25 + memory["activations"] + memory["logits"],
+        ),
+    ],
+    ids=["one-pass", "accumulated"],
+)
+def test_gradients_come_while_activations_go(changes: dict[str, Any], held: Any) -> None:
+    """The logits go before the first gradient comes; under accumulation gradients of earlier passes are there."""
+    memory = estimate_memory(
+        Parameters(GIB // 16, GIB // 16), Qwen3Config(**CONFIG), arguments(**changes), torch.float32, 2**18
+    )
+    whole = memory["weights"] + memory["optimizer"] + memory["libraries"] + held(memory)
+    assert memory["total"] == pytest.approx(whole, abs=3e-3)

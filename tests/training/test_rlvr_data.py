@@ -14,6 +14,7 @@ from torch.utils.data import BatchSampler
 from transformers import Trainer
 
 from reasrm.errors import ConfigError, InputError
+from reasrm.protocol.spec import load_spec
 from reasrm.records import Order
 from reasrm.requests import SamplingParams
 from reasrm.training.batches import ComparisonSampler, replacements
@@ -497,3 +498,54 @@ def test_rows_that_share_a_prompt_are_named_and_not_refused(tmp_path: Path) -> N
     assert "0 are training rows and 1 have the prompt of one" in line
     kept = json.loads((tmp_path / "run" / "data.json").read_bytes())
     assert kept["validation_overlap"] == {"held": {"rows": 0, "prompts": 1}}
+
+
+# --- rubrics
+
+
+def with_rubrics(folder: Path, *saw: str, **data: Any) -> Path:
+    """A stage whose pairs have rubrics in a file, some of which saw the labels."""
+    path = folder / "rubrics.jsonl"
+    lines = [
+        {"id": f"q{n}", "criteria": [{"text": f"is {n}"}], "saw_label": f"q{n}" in saw} for n in range(4)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    pairs = [labelled(n) for n in range(4)]
+    return write_rlvr_stage(folder, pairs=pairs, data={"rubrics": str(path), **data})
+
+
+def test_a_rollout_is_shown_the_rubric_of_its_pair(tmp_path: Path) -> None:
+    data = encoded(with_rubrics(tmp_path))
+    shown = [prompt.comparison.rubric.render() for prompt in data.train.prompts if prompt.comparison.rubric]
+    assert shown == [f"1. is {n} [Criterion]" for n in range(4)]
+    plain = encoded(write_rlvr_stage(tmp_path, pairs=[labelled(n) for n in range(4)]))
+    for with_one, without in zip(data.train.prompts, plain.train.prompts, strict=True):
+        assert len(with_one.ids) > len(without.ids)
+    assert data.to_json()["rubrics"] == {"train": 4}
+    assert "rubrics_that_saw_labels" not in data.to_json()
+
+
+def test_rubrics_that_saw_the_labels_of_what_is_learned_or_measured_are_refused(tmp_path: Path) -> None:
+    with refused(ConfigError, "'q1'", "'q3'", "2 rows", "rubrics_that_saw_labels"):
+        encoded(with_rubrics(tmp_path, "q1", "q3"))
+    data = encoded(with_rubrics(tmp_path, "q1", "q3", rubrics_that_saw_labels=True))
+    assert data.to_json()["rubrics_that_saw_labels"] == {"train": 2}
+    held_out = tmp_path / "held-out.jsonl"
+    held_out.write_text(json.dumps(labelled(9)) + "\n")
+    config = with_rubrics(tmp_path)
+    with (tmp_path / "rubrics.jsonl").open("a") as file:
+        file.write(json.dumps({"id": "q9", "rubric": "the label is A", "saw_label": True}) + "\n")
+    with refused(ConfigError, "'q9'", "held-out.jsonl"):
+        encoded(config, f"validation.splits.test={held_out}")
+
+
+def test_rubrics_that_nothing_shows_or_names_are_refused(tmp_path: Path) -> None:
+    config = with_rubrics(tmp_path)
+    spec = load_spec("sandbox").model_dump(mode="json")
+    spec["messages"][0]["text"] = "{{ prompt }} A: {{ response_a }} B: {{ response_b }}"
+    (tmp_path / "blind.yaml").write_text(json.dumps(spec))
+    with refused(ConfigError, "never shows a rubric"):
+        encoded(config, f"spec={tmp_path / 'blind.yaml'}")
+    (tmp_path / "rubrics.jsonl").write_text('{"id": "elsewhere", "rubric": "x"}\n')
+    with refused(InputError, "data.rubrics"):
+        encoded(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from reasrm.training.sft import (
     train,
 )
 from tests.commands import rows_of
+from tests.refusals import refused
 from tests.training.stages import SPEC, sft_row, write_rows, write_stage
 
 pytestmark = pytest.mark.slow
@@ -296,6 +298,22 @@ def test_a_finished_run_is_left_alone(config: Path, tmp_path: Path) -> None:
     assert said == [f"{tmp_path / 'run'} is finished; nothing is left to do"]
     with pytest.raises(ConfigError, match="pass --resume"):
         train(stage, str(config), tmp_path / "run")
+
+
+@pytest.mark.parametrize("longer", ["trainer.max_steps=4", "trainer.num_train_epochs=5"])
+def test_a_run_keeps_its_length_and_another_begins_from_its_result(
+    config: Path, tmp_path: Path, longer: str
+) -> None:
+    """The schedule of a longer run is another from its first step on; the refusal says how to train on."""
+    folder = tmp_path / "run"
+    first = train(load_sft_stage(config), str(config), folder)
+    with refused(ConfigError, folder, longer.partition("=")[0], f"model.path: {folder}"):
+        train(load_sft_stage(config, [longer]), str(config), folder, resume=True)
+    more = load_sft_stage(config, [longer, f"model.path={folder}"])
+    second = train(more, str(config), tmp_path / "more")
+    base = json.loads((tmp_path / "more" / "config.json").read_text())["base"]
+    assert base["path"] == first["checkpoint"]
+    assert second["loss"] < first["loss"]
 
 
 @pytest.mark.parametrize("strategy", ["no", "epoch", "steps"])
