@@ -13,13 +13,14 @@ import pytest
 from reasrm.config import parse_config
 from reasrm.errors import ConfigError
 from reasrm.generation.run import RunControl
+from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge
 from reasrm.protocol.sft_rows import read_sft_row
 from reasrm.protocol.spec import load_spec
 from reasrm.requests import Completion, Request
 from reasrm.rubrics.config import SynthesisConfig, VerifySection
 from reasrm.rubrics.verify import make_verifier, refuse_author
-from reasrm.sources.rubric_lines import label_sightings, load_rubrics
+from reasrm.sources.rubric_lines import load_rubrics
 from tests.refusals import refused
 from tests.rubrics.shared import (
     GOOD,
@@ -78,11 +79,8 @@ def test_a_rubric_by_contrast_is_one_call_and_says_what_its_author_saw(tmp_path:
     assert line["provenance"]["author"] == "author"
     assert line["provenance"]["step"] == "contrast"
     adds_up(result.files.folder, 2)
-    rubrics = load_rubrics(result.files.rubrics)
-    setup = make_setup(tmp_path, author)
-    setup.rows.scan()
-    seen = list(label_sightings(rubrics, [item.row for item in setup.rows if item.row is not None]))
-    assert [row.id for _, row in seen] == ["q0", "q1"]  # nobody may judge these rows with them
+    judged = JudgeInput([tmp_path / "pairs.jsonl"], rubrics=load_rubrics(result.files.rubrics)).scan()
+    assert list(judged.saw_labels) == ["q0", "q1"]  # nobody may judge these rows with them
 
 
 def test_rows_for_a_writer_show_the_request_alone_one_for_each(tmp_path: Path) -> None:
