@@ -17,6 +17,7 @@ from reasrm.errors import ConfigError
 from reasrm.evaluation.run import evaluate, evaluate_published
 from reasrm.evaluation.suites import get_suite
 from reasrm.evaluation.table import format_estimate, format_headline, render_table
+from reasrm.judged import read_judged
 from reasrm.judging.batch import BatchResult, JudgeControl, first_unreadable, judge_file
 from reasrm.judging.inputs import JudgeInput, Scan
 from reasrm.judging.judge import Judge, open_judge
@@ -300,7 +301,7 @@ def nothing_readable(result: BatchResult) -> str | None:
     if not tally.parses or tally.parses["ok"] or tally.parses["too_long"]:
         return None
     status, count = tally.parses.most_common(1)[0]
-    said = next(filter(None, map(first_unreadable, read_records(result.output))), "")
+    said = next(filter(None, map(first_unreadable, map(read_judged, read_records(result.output)))), "")
     return f"not one of {tally.parses.total()} judgments could be read: {count} are {status}; first: {shortened(said)}"
 
 

@@ -14,11 +14,12 @@ from reasrm.cli.console import finish, note, print_summary
 from reasrm.cli.summary import progress
 from reasrm.errors import ConfigError, InputError
 from reasrm.files import replacing
+from reasrm.judged import JudgedRow
 from reasrm.judging.inputs import JudgeInput
-from reasrm.judging.look import AskedPrompt, AskedRun, JudgedRow, find_judged, join_inputs, judged_file
+from reasrm.judging.look import AskedPrompt, AskedRun, FoundRow, find_judged, join_inputs, judged_file
 from reasrm.pipes import settled
 from reasrm.printable import one_line, printable
-from reasrm.records import CandidateSet, Comparison, Conversation, PreferencePair, Row
+from reasrm.records import CandidateSet, Comparison, Conversation, Judgment, Order, PreferencePair, Row
 from reasrm.sources.rubric_lines import load_rubrics
 
 __all__ = ["run_show"]
@@ -74,21 +75,20 @@ def run_show(
         }
         print_summary(summary)
         return
-    lines = list(find_judged(path, kinds, ids, limit))
+    shown = list(find_judged(path, kinds, ids, limit))
     try:
-        shown = [JudgedRow(line) for line in lines] if rows is None else join_inputs(lines, rows)
+        shown = shown if rows is None else join_inputs(shown, rows)
     except InputError as error:
         if inputs or prompt:
             raise
         note(f"the rows that were judged cannot be read any more: {error}")
-        shown = [JudgedRow(line) for line in lines]
     prompts: Counter[str] = Counter()
-    for judged in shown:
-        asked = list(run.prompts(judged)) if prompt and run is not None else []
-        print("\n".join(_describe(judged, whole, asked)))
+    for found in shown:
+        asked = list(run.prompts(found)) if prompt and run is not None else []
+        print("\n".join(_describe(found, whole, asked)))
         if prompt:
             prompts.update(_SAME[item.same] for item in asked)
-            prompts["missing"] += len(judged.line["judgments"]) - len(asked)
+            prompts["missing"] += len(found.judged.judgments) - len(asked)
     if not shown:
         note("no row fits" if kinds or ids else "no row was judged yet")
     elif len(shown) == limit:
@@ -134,42 +134,49 @@ def _check_prompt(path: Path, run: AskedRun | None, rows: JudgeInput | None, rub
         raise ConfigError("was judged with rubrics", place=str(path), remedy="pass --rubrics FILE")
 
 
-def _describe(judged: JudgedRow, whole: bool, asked: Sequence[AskedPrompt] = ()) -> Iterator[str]:
+def _describe(found: FoundRow, whole: bool, asked: Sequence[AskedPrompt] = ()) -> Iterator[str]:
     """Yield the lines that show one row."""
-    line = judged.line
+    judged = found.judged
     yield _RULE
-    yield one_line(f"{line['id']}  {_outcome(line)}")
-    about = [f"{name} {line[name]}" for name in ("subset", "group", "language") if line.get(name) is not None]
-    about += [f"imitates markers: {', '.join(line['flagged'])}"] if line.get("flagged") else []
+    yield one_line(f"{judged.id}  {_outcome(judged)}")
+    named = {name: getattr(judged, name) for name in ("subset", "group", "language")}
+    about = [f"{name} {value}" for name, value in named.items() if value is not None]
+    about += [f"imitates markers: {', '.join(judged.flagged)}"] if judged.flagged else []
     if about:
         yield one_line(", ".join(about))
-    if judged.row is not None:
-        yield from _texts(judged.row, line)
-    elif judged.problem is not None:
-        yield f"(no texts: {judged.problem})"
-    shown = {(item.judgment["order"], item.judgment.get("response"), item.same): item for item in asked}
+    if found.row is not None:
+        yield from _texts(found.row, judged)
+    elif found.problem is not None:
+        yield f"(no texts: {found.problem})"
+    shown = {(item.judgment.order, item.judgment.response, item.same): item for item in asked}
     for item in shown.values():  # once for all votes
         yield from _prompt(item)
-    for judgment in line["judgments"]:
+    for judgment in judged.judgments:
         yield from _judgment(judgment, whole)
     yield ""
 
 
-def _outcome(line: Mapping[str, Any]) -> str:
+def _decided(said: JudgedRow | Judgment, verdict: str | None) -> str:
+    """Return a verdict, else a score, else a ranking, else why there is none."""
+    found = next((value for value in (verdict, said.score, said.ranking) if value is not None), said.status)
+    return str(list(found) if isinstance(found, tuple) else found)
+
+
+def _outcome(judged: JudgedRow) -> str:
     """Return what a row came to, in words: `A, label B: wrong, orders disagree`."""
-    said = [str(line["verdict"] or line.get("score") or line.get("ranking") or line["status"])]
-    if line.get("label") is not None:
-        said.append(f"label {line['label']}")
-    words = {True: "right", False: "wrong"}
-    said += [words[line["correct"]]] if line.get("correct") in words else []
-    if line.get("consistent") is not None:
-        said.append("orders agree" if line["consistent"] else "orders disagree")
-    if line.get("confidence") is not None and line["confidence"] < 1:
-        said.append(f"{line['confidence']:.0%} of the votes")
+    said = [_decided(judged, judged.verdict)]
+    if judged.label is not None:
+        said.append(f"label {list(judged.label) if isinstance(judged.label, tuple) else judged.label}")
+    if judged.correct is not None:
+        said.append("right" if judged.correct else "wrong")
+    if judged.consistent is not None:
+        said.append("orders agree" if judged.consistent else "orders disagree")
+    if judged.confidence is not None and judged.confidence < 1:
+        said.append(f"{judged.confidence:.0%} of the votes")
     return ", ".join(said)
 
 
-def _texts(row: Row, line: Mapping[str, Any]) -> Iterator[str]:
+def _texts(row: Row, judged: JudgedRow) -> Iterator[str]:
     yield from _section("prompt", _conversation(row.prompt))
     for name in ("rubric", "principle", "reference"):
         value = getattr(row, name)
@@ -179,9 +186,7 @@ def _texts(row: Row, line: Mapping[str, Any]) -> Iterator[str]:
         row = row.compare()
     if isinstance(row, Comparison):
         for side, text in (("A", row.response_a), ("B", row.response_b)):
-            yield from _section(
-                f"response {side}" + (", the label" if line.get("label") == side else ""), text
-            )
+            yield from _section(f"response {side}" + (", the label" if judged.label == side else ""), text)
     elif isinstance(row, CandidateSet):
         for number, text in enumerate(row.responses):
             yield from _section(f"response {number}", text)
@@ -193,24 +198,23 @@ def _conversation(prompt: Conversation) -> str:
     return "\n".join(f"({message.role}) {message.content}" for message in prompt)
 
 
-def _judgment(judgment: Mapping[str, Any], whole: bool) -> Iterator[str]:
-    said = judgment["verdict"] or judgment.get("score") or judgment.get("ranking") or judgment["status"]
-    swapped = " (its text calls response B 'A')" if judgment["order"] == "BA" else ""
-    title = f"judged in order {judgment['order']}{swapped}: {said}"
-    title += f" ({judgment['detail']})" if judgment.get("detail") else ""
-    title += f", vote {judgment['vote']}" if judgment["vote"] else ""
-    title += f", response {judgment['response']}" if judgment.get("response") else ""
-    text = judgment["text"] if whole or judgment.get("critique") is None else judgment["critique"]
-    if whole and judgment.get("reasoning"):
-        yield from _section("reasoning apart", judgment["reasoning"])
+def _judgment(judgment: Judgment, whole: bool) -> Iterator[str]:
+    swapped = " (its text calls response B 'A')" if judgment.order is Order.BA else ""
+    title = f"judged in order {judgment.order}{swapped}: {_decided(judgment, judgment.winner)}"
+    title += f" ({judgment.detail})" if judgment.detail else ""
+    title += f", vote {judgment.vote}" if judgment.vote else ""
+    title += f", response {judgment.response}" if judgment.response else ""
+    text = judgment.text if whole or judgment.critique is None else judgment.critique
+    if whole and judgment.reasoning:
+        yield from _section("reasoning apart", judgment.reasoning)
     yield from _section(title, text or "(no text)")
 
 
 def _prompt(asked: AskedPrompt) -> Iterator[str]:
     judgment = asked.judgment
     said = {None: "not compared", True: "as asked", False: "PROMPT DIFFERS from what was asked"}[asked.same]
-    where = f"prompt in order {judgment['order']}"
-    where += f", response {judgment['response']}" if judgment.get("response") else ""
+    where = f"prompt in order {judgment.order}"
+    where += f", response {judgment.response}" if judgment.response else ""
     for message in asked.messages:
         yield from _section(f"{where}, {message['role']} ({said})", message["content"])
 
@@ -236,10 +240,11 @@ def _write_table(path: Path, kinds: Sequence[str], ids: Sequence[str], output: P
         return writers[output.suffix](records, stream)
 
 
-def _flatten(line: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _flatten(found: FoundRow) -> Iterator[dict[str, Any]]:
+    line = found.judged.to_json()
     row = {name: line.get(name.removeprefix("row_")) for name in _TABLE[: len(_ROW_COLUMNS)]}
     row["row_label"] = None if row["row_label"] is None else str(row["row_label"])
-    row["judge"] = line.get("judge", {}).get("name")
+    row["judge"] = line["judge"].get("name")
     for judgment in line["judgments"] or [dict[str, Any]()]:
         yield row | {name: judgment.get(name) for name in _JUDGMENT_COLUMNS}
 

@@ -101,15 +101,16 @@ def retire(path: Path, found: Recovered, current: Iterable[tuple[str, str]]) -> 
         return digest is not None and record.get("row_digest") == digest
 
     with open(path, "rb") as log:
-        num_retired = sum(not holds(line) for line in log)
-    if not num_retired:
-        return found, 0
-    with open(path, "rb") as log, replacing(path) as rest:
-        rest.writelines(line for line in log if holds(line))
-    hashes = _scan(path)[0]
-    if not hashes:
+        kept = [holds(line) for line in log]
+    num_retired = kept.count(False)
+    if not any(kept):
         path.unlink()
-    return replace(found, hashes=hashes), num_retired
+        return replace(found, hashes=array("Q")), num_retired
+    if num_retired:
+        with open(path, "rb") as log, replacing(path) as rest:
+            rest.writelines(line for line in log if holds(line))
+        found = replace(found, hashes=_scan(path)[0])
+    return found, num_retired
 
 
 def _cut_tail(path: Path, torn: Path) -> int:

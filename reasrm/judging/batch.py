@@ -17,6 +17,7 @@ from typing import Any
 from reasrm.durable import IdentityMismatch
 from reasrm.errors import ConfigError
 from reasrm.generation.run import DurableRun, RunControl, RunEnd
+from reasrm.judged import JudgedRow, read_judged
 from reasrm.judging.aggregate import RowResult
 from reasrm.judging.inputs import InputRow, JudgeInput, Scan
 from reasrm.judging.judge import Judge, JudgeSession, RowFailure
@@ -25,7 +26,7 @@ from reasrm.judging.plan import JudgingOptions, check_options, check_shown, chec
 from reasrm.judging.tally import Tally
 from reasrm.protocol.prompts import OLD_SPEC, made_with_old_codes
 from reasrm.protocol.spec import JudgeSpec
-from reasrm.records import Row
+from reasrm.records import ParseStatus, Row
 
 __all__ = ["BatchResult", "JudgeControl", "first_unreadable", "judge_file", "naming_old_codes"]
 
@@ -115,8 +116,8 @@ def judge_file(
             run.journal.annotate("asked", note)
         tally = Tally(total=scan.num_items, errors=run.resume.num_errors)
         writer = _Writer(replace(judge, backend=asked["judge"]), options, run, tally, control.max_unreadable)
-        for line in run.journal.records():
-            writer.count(line)
+        for row in map(read_judged, run.journal.records()):
+            writer.count(row)
         tally.resumed = tally.rows + tally.errors
         with run.working():
             writer.judge_rows(rows)
@@ -127,13 +128,12 @@ def judge_file(
         return run.end(BatchResult, scan=scan, tally=tally, unreadable=writer.unreadable, saw_labels=saw)
 
 
-def first_unreadable(line: Mapping[str, Any]) -> str | None:
+def first_unreadable(row: JudgedRow) -> str | None:
     """Return row, status and text of a judged row's first judgment that could not be read, or None."""
-    unread = next((judgment for judgment in line["judgments"] if judgment["status"] != "ok"), None)
+    unread = next((judgment for judgment in row.judgments if judgment.status is not ParseStatus.OK), None)
     if unread is None:
         return None
-    said = unread.get("text") or unread.get("detail") or "(no text)"
-    return f"{line['id']}: {unread['status']}: {said}"
+    return f"{row.id}: {unread.status}: {unread.text or unread.detail or '(no text)'}"
 
 
 class _Writer:
@@ -156,10 +156,10 @@ class _Writer:
         self._most_unreadable = most_unreadable
         self._inputs: dict[str, InputRow] = {}
 
-    def count(self, line: Mapping[str, Any]) -> None:
+    def count(self, row: JudgedRow) -> None:
         """Count a record, and end the run with what an unreadable judgment of it said, if that was one too many."""
-        self._tally.add(line)
-        said, most = first_unreadable(line), self._most_unreadable
+        self._tally.add(row)
+        said, most = first_unreadable(row), self._most_unreadable
         if said is not None and most is not None and self._tally.num_unreadable >= most:
             self.unreadable = self.unreadable or said
 
@@ -188,9 +188,9 @@ class _Writer:
         if isinstance(result, RowFailure):
             self._run.fail(item, result.code, result.message, result.attempts)
         else:
-            line = result.to_json(judge=self._judge.label, seed=self._options.seed)
-            self._run.put(item, line)
-            self.count(line)
+            row = result.judged(judge=self._judge.label, seed=self._options.seed)
+            self._run.put(item, row.to_json())
+            self.count(row)
         self._report()
 
     def _report(self) -> None:

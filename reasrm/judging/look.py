@@ -8,7 +8,7 @@ anew from row, spec and options, as judging built it, and compared with the hash
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,38 +17,41 @@ from reasrm.config import parse_config
 from reasrm.durable import read_manifest, read_records
 from reasrm.errors import ConfigError, InputError
 from reasrm.hashing import prompt_hash
+from reasrm.judged import JudgedRow, read_judged
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.plan import JudgingOptions, plan_row
 from reasrm.protocol.escaping import escape_untrusted
 from reasrm.protocol.spec import JudgeSpec
-from reasrm.records import Row
+from reasrm.records import Judgment, ParseStatus, Row, RowStatus
 from reasrm.requests import PromptMessage
 
-__all__ = ["KINDS", "AskedPrompt", "AskedRun", "JudgedRow", "find_judged", "join_inputs", "judged_file"]
+__all__ = ["KINDS", "AskedPrompt", "AskedRun", "FoundRow", "find_judged", "join_inputs", "judged_file"]
 
-_READABLE = frozenset({"ok", "split"})
+_READABLE = frozenset({RowStatus.OK, RowStatus.SPLIT})
 
-KINDS: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
-    "wrong": lambda line: line.get("correct") is False,
-    "split": lambda line: line.get("status") == "split",
-    "unreadable": lambda line: (
-        any(j["status"] != "ok" for j in line["judgments"]) or line.get("status") not in _READABLE
+KINDS: Mapping[str, Callable[[JudgedRow], bool]] = {
+    "wrong": lambda row: row.correct is False,
+    "split": lambda row: row.status is RowStatus.SPLIT,
+    "unreadable": lambda row: (
+        any(j.status is not ParseStatus.OK for j in row.judgments) or row.status not in _READABLE
     ),
 }
 """What one may ask for: the verdict is not the label, the orders are level, or a judgment was unreadable."""
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedRow:
+class FoundRow:
     """One judged row and what it was about.
 
     Args:
-        line: The row as `reasrm judge` wrote it.
+        judged: The row as `reasrm judge` wrote it.
+        digest: Of the input row that was judged (hex); empty in files of other programs.
         row: The input row, or None where it is not at hand.
         problem: Why it is not at hand.
     """
 
-    line: Mapping[str, Any]
+    judged: JudgedRow
+    digest: str = ""
     row: Row | None = None
     problem: str | None = None
 
@@ -71,8 +74,8 @@ def judged_file(path: Path) -> Path:
 
 def find_judged(
     path: Path, kinds: Sequence[str] = (), ids: Sequence[str] = (), limit: int | None = None
-) -> Iterator[Mapping[str, Any]]:
-    """Yield judged rows in the order of the file.
+) -> Iterator[FoundRow]:
+    """Yield judged rows in the order of the file, without their texts.
 
     Args:
         path: A file of judged rows.
@@ -85,41 +88,38 @@ def find_judged(
     """
     wanted = frozenset(ids)
     found = (
-        line
-        for line in _lines(path)
-        if (not wanted or line["id"] in wanted) and (not kinds or any(KINDS[kind](line) for kind in kinds))
+        row
+        for row in _rows(path)
+        if (not wanted or row.judged.id in wanted)
+        and (not kinds or any(KINDS[kind](row.judged) for kind in kinds))
     )
     return islice(found, limit)
 
 
-def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
+def _rows(path: Path) -> Iterator[FoundRow]:
     for number, line in enumerate(read_records(path), 1):
-        if not isinstance(line.get("judgments"), list) or not isinstance(line.get("id"), str):
-            raise InputError(
-                "is no judged row", place=f"{path.name}:{number}", remedy="give what `reasrm judge` wrote"
-            )
-        yield line
+        yield FoundRow(read_judged(line, f"{path.name}:{number}"), str(line.get("row_digest") or ""))
 
 
-def join_inputs(lines: Sequence[Mapping[str, Any]], rows: JudgeInput) -> list[JudgedRow]:
-    """Give judged rows their texts. Reads the input once or twice; memory grows with `lines` only.
+def join_inputs(found: Sequence[FoundRow], rows: JudgeInput) -> list[FoundRow]:
+    """Give judged rows their texts. Reads the input once or twice; memory grows with `found` only.
 
     Args:
-        lines: Judged rows.
+        found: Judged rows.
         rows: The input that they were judged from.
     """
     rows.scan()
-    wanted = {line["id"] for line in lines}
-    found = {item.id: item for item in rows if item.id in wanted}
+    wanted = {row.judged.id for row in found}
+    items = {item.id: item for item in rows if item.id in wanted}
     joined = []
-    for line in lines:
-        item = found.get(line["id"])
+    for row in found:
+        item = items.get(row.judged.id)
         if item is None or item.row is None:
-            joined.append(JudgedRow(line, problem="the input has no row of this id"))
-        elif line.get("row_digest") not in (None, "", item.digest.hex()):
-            joined.append(JudgedRow(line, problem="the input row is another than the one that was judged"))
+            joined.append(replace(row, problem="the input has no row of this id"))
+        elif row.digest not in ("", item.digest.hex()):
+            joined.append(replace(row, problem="the input row is another than the one that was judged"))
         else:
-            joined.append(JudgedRow(line, item.row))
+            joined.append(replace(row, row=item.row))
     return joined
 
 
@@ -133,7 +133,7 @@ class AskedPrompt:
         same: Whether it is what the judge was asked; None where the judgment kept no hash.
     """
 
-    judgment: Mapping[str, Any]
+    judgment: Judgment
     messages: Sequence[Mapping[str, str]]
     same: bool | None
 
@@ -174,9 +174,9 @@ class AskedRun:
             )
         return cls(manifest["identity"], spec, tuple(Path(item["path"]) for item in note["inputs"]))
 
-    def prompts(self, judged: JudgedRow) -> Iterator[AskedPrompt]:
+    def prompts(self, found: FoundRow) -> Iterator[AskedPrompt]:
         """Yield what each judgment of a row with its texts was an answer to."""
-        if judged.row is None:
+        if found.row is None:
             return
         is_list = self.spec.protocol == "listwise"
         options = JudgingOptions(
@@ -184,12 +184,12 @@ class AskedRun:
             seed=self.identity["seed"],
             code_secret=self.identity.get("code_secret"),
         )
-        asks = {(a.order.value, a.response): a for a in plan_row(self.spec, judged.row, options)}
-        for judgment in judged.line["judgments"]:
-            ask = asks.get((judgment["order"], judgment.get("response") or 0))
+        asks = {(a.order, a.response): a for a in plan_row(self.spec, found.row, options)}
+        for judgment in found.judged.judgments:
+            ask = asks.get((judgment.order, judgment.response))
             if ask is None:
                 continue
-            kept, messages = judgment.get("prompt_hash"), ask.request.messages
+            kept, messages = judgment.prompt_hash, ask.request.messages
             same = None if kept is None else prompt_hash(messages) == kept
             yield AskedPrompt(judgment, self._as_sent(messages), same)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from reasrm.judged import JudgedRow
 from reasrm.metrics.intervals import clustered_mean, wilson
+from reasrm.records import ParseStatus
 
 __all__ = ["Tally"]
 
@@ -60,26 +62,25 @@ class Tally:
         rows = self.rows + self.errors
         return (self.statuses["ok"] + self.statuses["split"]) / rows if rows else None
 
-    def add(self, line: Mapping[str, Any]) -> None:
+    def add(self, row: JudgedRow) -> None:
         """Count one output row."""
-        self.statuses[line["status"]] += 1
-        self.num_flagged += "flagged" in line
-        correct, group = line.get("correct"), line.get("group")
-        if correct is not None and not isinstance(group, str):
-            self.right[bool(correct)] += 1
-        elif correct is not None and isinstance(group, str):
-            right, rows = self.groups.get(group, (0, 0))
-            self.groups[group] = right + bool(correct), rows + 1
-        if len({judgment["order"] for judgment in line["judgments"] if judgment["status"] == "ok"}) == 2:
+        self.statuses[row.status.value] += 1
+        self.num_flagged += bool(row.flagged)
+        if row.correct is not None and row.group is None:
+            self.right[row.correct] += 1
+        elif row.correct is not None and row.group is not None:
+            right, rows = self.groups.get(row.group, (0, 0))
+            self.groups[row.group] = right + row.correct, rows + 1
+        if len({judgment.order for judgment in row.judgments if judgment.status is ParseStatus.OK}) == 2:
             self.num_both_orders += 1
-            self.num_consistent += bool(line["consistent"])
+            self.num_consistent += bool(row.consistent)
         first = sided = 0
-        for judgment in line["judgments"]:
-            self.parses[judgment["status"]] += 1
-            self.num_tokens += judgment.get("num_tokens") or 0
-            if judgment["verdict"] in ("A", "B"):
+        for judgment in row.judgments:
+            self.parses[judgment.status.value] += 1
+            self.num_tokens += judgment.num_tokens or 0
+            if judgment.winner in ("A", "B"):
                 sided += 1
-                first += judgment["verdict"] == judgment["order"][0]
+                first += judgment.winner == judgment.order[0]
         if sided:
             self.sided[first, sided] += 1
 
@@ -98,8 +99,9 @@ class Tally:
         }
 
     def _accuracy(self) -> dict[str, Any] | None:
-        alone = [(float(right), 1) for right, rows in sorted(self.right.items()) for _ in range(rows)]
-        return _share([*alone, *self.groups.values()])
+        credits = Counter({(int(right), 1): rows for right, rows in self.right.items()})
+        credits.update(self.groups.values())
+        return _share(credits)
 
     def summary(self) -> dict[str, Any]:
         """Return the counts and rates for the last line of stdout. A rate over nothing is null.
@@ -118,11 +120,11 @@ class Tally:
             "consistency": wilson(self.num_consistent, self.num_both_orders).as_dict()
             if self.num_both_orders
             else None,
-            "position_a_rate": _share(list(self.sided.elements())),
+            "position_a_rate": _share(self.sided),
             "tokens": self.num_tokens,
             "flagged": self.num_flagged,
         }
 
 
-def _share(parts: Sequence[tuple[float, int]]) -> dict[str, Any] | None:
+def _share(parts: Mapping[tuple[int, int], int]) -> dict[str, Any] | None:
     return clustered_mean(parts, 0).as_dict() if parts else None

@@ -12,6 +12,7 @@ Introduction to the Bootstrap (1993), chapter 13.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
@@ -92,26 +93,32 @@ def mean_estimate(values: Sequence[float], seed: int) -> Estimate:
     return bootstrap_mean(values, seed)
 
 
-def clustered_mean(clusters: Sequence[tuple[float, int]], seed: int) -> Estimate:
+def clustered_mean(
+    clusters: Sequence[tuple[float, int]] | Mapping[tuple[int, int], int], seed: int
+) -> Estimate:
     """Return the mean of credits of which some belong together, such as the two orders of a pair.
 
     Clusters are what is exchangeable. Where they are equally large and each is all right or all wrong, they are
     trials, and the interval is Wilson's over them; otherwise the bootstrap's, which resamples whole clusters.
 
     Args:
-        clusters: Of each the sum of its credits in [0, 1], and how many there are (≥ 1).
+        clusters: Of each the sum of its credits in [0, 1], and how many there are (≥ 1); or how often each such pair
+            occurs.
         seed: Seed of the bootstrap.
 
     Returns:
         An estimate whose `n` is the number of credits.
     """
-    num_credits = sum(size for _, size in clusters)
-    sizes = {size for _, size in clusters}
-    if len(sizes) <= 1 and all(total in (0, size) for total, size in clusters):
-        found = wilson(sum(total > 0 for total, _ in clusters), len(clusters))
+    import numpy as np
+
+    counted = clusters if isinstance(clusters, Mapping) else Counter(clusters)
+    num_clusters = sum(counted.values())
+    if len({size for _, size in counted}) <= 1 and all(total in (0, size) for total, size in counted):
+        found = wilson(sum(times for (total, _), times in counted.items() if total > 0), num_clusters)
     else:
-        found = bootstrap_ratio([(float(total), float(size)) for total, size in clusters], seed)
-    return replace(found, n=num_credits)
+        units, counts = zip(*sorted(counted.items()), strict=True)
+        found = _resampled(np.array(units, dtype=np.float64), np.array(counts), seed, RESAMPLES, LEVEL)
+    return replace(found, n=sum(size * times for (_, size), times in counted.items()))
 
 
 def bootstrap_mean(
@@ -142,11 +149,20 @@ def bootstrap_ratio(
     if not used:
         return Estimate(None, None, None, 0)
     units, counts = np.unique(np.asarray(used, dtype=np.float64), axis=0, return_counts=True)
-    rng = np.random.default_rng(seed)
-    # Drawing n units with replacement is drawing how often each distinct unit occurs: memory stays small.
-    draws = np.array([rng.multinomial(len(used), counts / len(used)) @ units for _ in range(resamples)])
+    return _resampled(units, counts, seed, resamples, level)
+
+
+def _resampled(units: Any, counts: Any, seed: int, resamples: int, level: float) -> Estimate:
+    """Return the ratio of the sums of distinct units, of which each occurs so often.
+
+    Drawing n units with replacement is drawing how often each distinct unit occurs: memory stays small.
+    """
+    import numpy as np
+
+    rng, total = np.random.default_rng(seed), int(counts.sum())
+    draws = np.array([rng.multinomial(total, counts / total) @ units for _ in range(resamples)])
     top, bottom = counts @ units
-    return _estimate(float(top / bottom), draws[:, 0] / draws[:, 1], len(used), level)
+    return _estimate(float(top / bottom), draws[:, 0] / draws[:, 1], total, level)
 
 
 def bootstrap_table(

@@ -223,4 +223,4 @@ def test_memory_of_a_million_rows(tmp_path: Path) -> None:
     """What stays of a row is its id's hash. The number is in docs/reliability.md."""
     few, many = judge_many(tmp_path, 1_000), judge_many(tmp_path, 1_000_000)
     print("MiB of 1,000 and of 1,000,000 rows:", few["peak_mib"], many["peak_mib"])
-    assert many["peak_mib"] - few["peak_mib"] < 200
+    assert many["peak_mib"] - few["peak_mib"] < 100

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
+from reasrm.judged import JudgedRow
 from reasrm.judging.tally import Tally
 from reasrm.metrics.intervals import bootstrap_ratio, wilson
+from reasrm.records import Judgment, Order, ParseStatus, RowStatus, Verdict
 
 
-def line(verdicts: str, correct: bool | None = None, group: str | None = None) -> dict[str, Any]:
+def line(
+    verdicts: str, correct: bool | None = None, group: str | None = None, status: RowStatus = RowStatus.OK
+) -> JudgedRow:
     """An output row judged in both orders; `?` is unreadable. Verdicts are in the row's own frame."""
-    judgments = [
-        {
-            "order": order,
-            "verdict": None if said == "?" else said,
-            "status": "no_verdict" if said == "?" else "ok",
-        }
-        for order, said in zip(("AB", "BA"), verdicts, strict=True)
-    ]
-    row: dict[str, Any] = {
-        "status": "ok",
-        "consistent": len(set(verdicts)) == 1,
-        "judgments": judgments,
-        "correct": correct,
-    }
-    return row if group is None else {**row, "group": group}
+    return JudgedRow(
+        id="row",
+        status=status,
+        consistent=len(set(verdicts)) == 1,
+        correct=correct,
+        group=group,
+        judgments=tuple(
+            Judgment(ParseStatus.NO_VERDICT, order=order)
+            if said == "?"
+            else Judgment(ParseStatus.OK, Verdict("A" if said == "A" else "B"), order=order)
+            for order, said in zip(Order, verdicts, strict=True)
+        ),
+    )
 
 
 def test_the_judgments_of_a_row_are_no_independent_trials() -> None:
@@ -56,8 +57,8 @@ def test_the_headline_has_accuracy_and_what_it_leaves_out() -> None:
     tally = Tally(errors=1)
     for verdicts, right in (("AA", True), ("AA", True), ("BB", False), ("A?", True)):
         tally.add(line(verdicts, right))
-    tally.add({**line("AB"), "status": "split"})
-    tally.add({**line("??"), "status": "no_verdict"})
+    tally.add(line("AB", status=RowStatus.SPLIT))
+    tally.add(line("??", status=RowStatus.NO_VERDICT))
     interval = wilson(3, 4)
     assert tally.headline() == tally.summary()["headline"]
     assert tally.headline() == {

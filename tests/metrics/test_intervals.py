@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -138,6 +139,8 @@ def test_a_pair_that_agrees_with_itself_is_one_trial() -> None:
     assert got == replace(wilson(3, 4), n=8)
     assert clustered_mean([(1, 1), (0, 1), (1, 1)], seed=0) == wilson(2, 3)
     assert clustered_mean([], seed=0) == UNDEFINED
+    uneven = [(2, 2), (1, 1), (0, 1), (2, 2), (1, 2)]
+    assert clustered_mean(Counter(uneven), seed=5) == clustered_mean(uneven, seed=5)
 
 
 def test_pairs_that_do_not_agree_or_differ_in_size_are_resampled_whole() -> None:
