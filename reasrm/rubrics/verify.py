@@ -23,6 +23,7 @@ from reasrm.durable import read_records
 from reasrm.durable.lookup import sorted_lines
 from reasrm.errors import ConfigError
 from reasrm.generation.base import Backend
+from reasrm.generation.budget import budget_left
 from reasrm.generation.run import RunControl
 from reasrm.hashing import derive_seed, digest
 from reasrm.judged import read_judged
@@ -217,7 +218,9 @@ class Verifier:
             (self.judge, self._candidates, self.answers),
             (self.bare, self._baseline, self.without),
         ):
-            verified.ends.append(self._ask(judge, rows, output, control))
+            end = self._ask(judge, rows, output, control)
+            verified.ends.append(end)
+            control = replace(control, budget=budget_left(control.budget, end.cost))
             if not verified.is_whole:
                 return verified
         under, verified.without = _read(self.answers), _read(self.without)
