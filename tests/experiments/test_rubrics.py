@@ -246,6 +246,12 @@ def test_an_arm_from_author_to_judge(rows, tmp_path, monkeypatch):
     assert len(done) > 6
     assert rubrics.run_seed(lab, arms, 12) == found
     assert {path: path.stat().st_mtime_ns for path in done} == before
+    voted = lab.votes("gold", judge, lab.computed("gold"), {2: 3, 3: 4})
+    assert {calls: set(cells) for calls, cells in voted["by_calls"].items()} == {
+        "3": {*SPLITS},
+        "4": {*SPLITS},
+    }
+    assert set(voted["by_calls"]["4"]["iid"]) <= {0.0, 0.5, 1.0}
 
 
 def test_the_program_writes_the_page_alone(tmp_path, capsys):

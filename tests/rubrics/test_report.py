@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reasrm.durable.log import seal
-from tests.commands import here, summary
+from tests.commands import ROOT, here, summary
 
 ROWS = [  # two preferences; the better response of each stands in `chosen`
     {"id": "p", "prompt": "name a town", "chosen": "Ulm has 9 gates", "rejected": "no idea"},
@@ -215,3 +216,25 @@ def test_what_cannot_be_reported_is_refused(tmp_path, flags, named):
     assert result.returncode in (2, 4)
     assert named in summary(result)["message"]
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_documentation_run(tmp_path, monkeypatch):
+    block = (ROOT / "docs" / "rubrics.md").read_text().split("## Report")[1].split("```")[1]
+    commands = [shlex.split(line)[1:] for line in block.splitlines() if line.startswith("reasrm ")]
+    assert [words[0] for words in commands] == ["judge", "judge", "rubrics"]
+    monkeypatch.chdir(tmp_path)
+    pairs = Path("runs/sandbox/tastes.jsonl")
+    pairs.parent.mkdir(parents=True)
+    assert here("sandbox", "pairs", "--rows", 6, "--output", pairs).returncode == 0
+    rows = [json.loads(row) for row in pairs.read_text().splitlines()]
+    Path("runs/rubrics-sandbox").mkdir()
+    lines(
+        Path("runs/rubrics-sandbox/rubrics.jsonl"),
+        [rubric(row["id"], *row["meta"]["rules"], saw_label=True) for row in rows],
+    )
+    for words in commands:
+        result = here(*words)
+        assert result.returncode == 0, result.stderr
+    assert summary(result)["saw_own_labels"]["value"] == 1
+    assert "discrimination" in json.loads(Path("runs/rubrics-report/report.json").read_text())["sections"]
