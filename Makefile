@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo check test lint bench bench-gpu soak sandbox-judge reproduce critiques-page clean
+.PHONY: demo check test lint bench bench-gpu soak sandbox-judge reproduce rubrics-page critiques-page clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into $(VENV): a minute or two, once"
@@ -56,6 +56,10 @@ sandbox-judge: $(STAMP)
 # The papers' claims in kind, five seeds: about two and a half hours on two cores. Stopped runs continue.
 reproduce: $(STAMP)
 	$(BIN)/python -m experiments.reproduce --output runs/reproduce --page docs/reproduction.md
+
+# Rubrics by contrast, five seeds: about three hours on one core. Stopped runs continue.
+rubrics-page: $(STAMP)
+	$(BIN)/python -m experiments.rubrics --output runs/rubrics --page docs/results/rubrics.md
 
 # What the rules read in real judges' recorded critiques: a few minutes. DATA is the folder of the recorded files.
 DATA ?= ../shared/data

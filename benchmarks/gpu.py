@@ -61,8 +61,13 @@ class Bench:
             "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         }
 
-    def call(self, command: Sequence[str | Path], name: str) -> dict[str, Any]:
+    def call(self, command: Sequence[str | Path], name: str, fine: Sequence[int] = (0,)) -> dict[str, Any]:
         """Run a command; return its summary, the last line of its stdout.
+
+        Args:
+            command: Its words.
+            name: Of the file that keeps its stderr.
+            fine: Exit codes that are no failure.
 
         Raises:
             RuntimeError: It failed, or the budget is spent.
@@ -87,7 +92,7 @@ class Bench:
             stderr.seek(0)
             said = stderr.read().decode(errors="replace")
         lines = done.stdout.decode(errors="replace").splitlines()
-        if done.returncode:
+        if done.returncode not in fine:
             raise RuntimeError(f"exit {done.returncode}: {lines[-1] if lines else ''} {said[-2000:]}")
         summary: dict[str, Any] = json.loads(lines[-1])
         return summary
@@ -229,20 +234,27 @@ class Bench:
         )
 
     def judge(self) -> dict[str, Any]:
-        """Judge with what was exported, and with the embedded judge, whose verdicts can be read."""
+        """Judge with what was exported, and with the embedded judge, whose verdicts can be read.
+
+        Random weights say nothing readable, which ends with 3; that every row was judged is what counts.
+        """
         found = {}
-        for name, judge in (("random", self.folder / "judge"), ("embedded", "sandbox")):
+        for name, judge, fine in (("random", self.folder / "judge", (0, 3)), ("embedded", "sandbox", (0,))):
             flags = ["--judge", judge, "--input", self.folder / "few.jsonl", "--max-tokens", "64"]
             flags += ["--output", self.folder / f"judged-{name}.jsonl"]
             flags += [] if self.on_gpu else ["--device", "cpu"]
-            found[name] = self._plain("judge", flags, name)
+            found[name] = self._plain("judge", flags, name, fine)
+            if found[name]["errors"]:
+                raise RuntimeError(f"{found[name]['errors']} rows failed with the {name} judge")
         return found
 
-    def _plain(self, verb: str, flags: Sequence[str | Path], name: str) -> dict[str, Any]:
+    def _plain(
+        self, verb: str, flags: Sequence[str | Path], name: str, fine: Sequence[int] = (0,)
+    ) -> dict[str, Any]:
         peak = self.folder / f"{verb}-{name}-peak.json"
         program = [sys.executable, ROOT / "benchmarks" / "measured.py", peak, verb, *flags]
-        summary = self.call(program, f"{verb}-{name}")
-        kept = {key: summary[key] for key in ("rows", "coverage", "accuracy") if key in summary}
+        summary = self.call(program, f"{verb}-{name}", fine)
+        kept = {key: summary[key] for key in ("rows", "errors", "coverage", "accuracy") if key in summary}
         measured: dict[str, Any] = json.loads(peak.read_text())
         return {**measured, **kept}
 

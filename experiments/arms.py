@@ -154,14 +154,23 @@ class Lab:
             cap_rows(kept.output, config.traces, output)
         return output
 
-    def sft(self, config: DemoConfig, rows: Path, *, steps: int | None = None, name: str = "sft") -> Trained:
-        """Fine-tune the seed's base on rows."""
+    def sft(
+        self,
+        config: DemoConfig,
+        rows: Path,
+        *,
+        steps: int | None = None,
+        name: str = "sft",
+        spec: str | None = None,
+    ) -> Trained:
+        """Fine-tune the seed's base on rows, under the base's spec unless another is given."""
         if steps is not None:
             config = config.model_copy(update={"trainer": {**config.trainer, "max_steps": steps}})
         base = self.base()
-        key = digest([base.key, rows.name, config.trainer, config.seed, self.code], 12)
+        shape = [base.key, rows.name, config.trainer, config.seed, self.code]
+        key = digest(shape if spec is None else [*shape, load_spec(spec).hash], 12)
         run = self.folder / f"{name}-{key}"
-        file = write_sft_config(config, base.model, rows, run.with_suffix(".yaml"))
+        file = write_sft_config(config, base.model, rows, run.with_suffix(".yaml"), spec)
         started = time.process_time()
         with training_listener(f"seed {config.seed} {name}") as listener:
             done = train_sft(load_sft_stage(file), str(file), run, resume=True, listener=listener)

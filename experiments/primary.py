@@ -13,7 +13,7 @@ from experiments.process_page import measures
 from reasrm.config import Config, load_config
 from reasrm.hashing import digest
 
-__all__ = ["PrimaryClaims", "load_primary", "primary_section"]
+__all__ = ["PrimaryClaims", "RubricClaim", "RubricClaims", "load_primary", "primary_section"]
 
 PATH = Path(__file__).with_name("primary_claims.yaml")
 
@@ -40,12 +40,30 @@ class PrimaryClaim(Config):
         return [measure(seed, self.ours, self.mode) - measure(seed, self.theirs, self.mode) for seed in seeds]
 
 
+class RubricClaim(Config):
+    """Judging under one arm's rubrics beats judging under another's, or is at most a margin worse."""
+
+    ours: str
+    theirs: str
+    split: Literal["iid", "ood", "hard", "conflict"]
+    margin: float = Field(default=0.0, ge=0)
+
+
+class RubricClaims(Config):
+    """The claims of `experiments.rubrics`, with seeds and a level of their own."""
+
+    seeds: list[int]
+    level: float = Field(gt=0, lt=1)
+    claims: list[RubricClaim]
+
+
 class PrimaryClaims(Config):
-    """The seeds, the level of all claims together, and the claims."""
+    """The seeds, the level of all claims together, and the claims; those about rubrics stand apart."""
 
     seeds: list[int]
     level: float = Field(gt=0, lt=1)
     claims: list[PrimaryClaim]
+    rubrics: RubricClaims | None = None
 
 
 def load_primary(path: Path = PATH) -> PrimaryClaims:
@@ -81,7 +99,7 @@ def primary_section(claims: PrimaryClaims, tables: Mapping[str, dict[str, Any]])
 
 
 def _seal(claims: PrimaryClaims) -> str:
-    return f"Hash of the claims: `{digest(claims.model_dump(mode='json'), 12)}`."
+    return f"Hash of the claims: `{digest(claims.model_dump(mode='json', exclude={'rubrics'}), 12)}`."
 
 
 _HEAD = """Written down in `experiments/primary_claims.yaml` before these seeds ran. They count together: two-sided

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import gpu
-from tests.commands import ROOT, environment
+from reasrm.demo.stages import write_pairs
+from reasrm.world.pairs import World
+from tests.commands import ROOT, environment, here
+from tests.export.runs import make_run
 
 
 class Steps(gpu.Bench):
@@ -79,6 +82,20 @@ def test_commands_fail_with_the_end_of_their_stderr_and_stop_with_the_budget(tmp
         Steps(tmp_path, 0.3).call([sys.executable, "-c", "import time; time.sleep(60)"], "slow")
     with pytest.raises(RuntimeError, match="not run"):
         Steps(tmp_path, -1).call([sys.executable, "-c", "pass"], "late")
+
+
+@pytest.mark.slow
+def test_a_judge_of_random_weights_judges_every_row_though_nothing_can_be_read(tmp_path: Path) -> None:
+    bench = gpu.Bench(tmp_path, "tiny", 300, on_gpu=False)
+    write_pairs(World().pairs("iid", 2), tmp_path / "few.jsonl")
+    exported = here("export", "--run", make_run(tmp_path), "--output", tmp_path / "judge")
+    assert exported.returncode == 0, exported.stderr
+    found = bench.judge()
+    assert {name: (part["rows"], part["errors"]) for name, part in found.items()} == {
+        "random": (2, 0),
+        "embedded": (2, 0),
+    }
+    assert (found["random"]["coverage"], found["embedded"]["coverage"]) == (0, 1)
 
 
 @pytest.mark.soak

@@ -12,10 +12,10 @@ from reasrm.cli.running import StopNotice, add_end, note_cost, note_resume, note
 from reasrm.cli.summary import progress
 from reasrm.config import load_config, parse_config
 from reasrm.distillation.config import DistillConfig, TeacherSection
-from reasrm.distillation.ledger import Ledger
 from reasrm.distillation.plan import Plan, Setup, Teacher, make_plan
 from reasrm.distillation.run import DistillResult, Progress, check_rows, distil
 from reasrm.distillation.slots import PASSES
+from reasrm.generation.ledger import Ledger
 from reasrm.generation.run import RunControl
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge, open_judge

@@ -45,6 +45,7 @@ __all__ = [
     "Seed",
     "SourceName",
     "StageConfig",
+    "VerifyingFlags",
     "WritingFlags",
     "as_override",
     "budget_of",
@@ -297,6 +298,42 @@ class WritingFlags(AskingFlags):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyingFlags(AskingFlags):
+    """Which rubrics which judge verifies, what is kept, and what happens to earlier output."""
+
+    input: Annotated[
+        list[Path], Option("--input", help="The rubrics: one file, any that judge --rubrics takes.")
+    ]
+    pairs: Annotated[list[Path], Option(help="Labelled rows that the rubrics are for. Repeatable.")]
+    judge: Annotated[
+        str, Option(help="Who verifies: a judge or model folder, hub id or openai:MODEL@BASE_URL.")
+    ]
+    spec: Annotated[
+        str | None, Option(help="How it is asked under a rubric. Default: its folder's, or rubric.")
+    ] = None
+    without_spec: Annotated[
+        str | None, Option(help="How it is asked without one, where --spec needs a rubric.")
+    ] = None
+    orders: Annotated[OrdersChoice, Option(help="Both orders of each pair, or a drawn (random) one.")] = (
+        OrdersChoice.both
+    )
+    votes: Annotated[int, Option(min=1, max=10_000, help="Samples per order.")] = 1
+    require: Annotated[
+        str, Option(help="Judgments of a pair that must be right: both (all), majority or one.")
+    ] = "both"
+    tau: Annotated[
+        float, Option(min=0.0, max=1.0, help="Least share of a request's pairs that come out right.")
+    ] = 0.5
+    gain: Annotated[
+        bool, Option("--gain", help="Keep only what the judge needs: without it, it is not right.")
+    ] = False
+    allow_author: Annotated[
+        bool, Option("--allow-author", help="Let a judge verify rubrics that it wrote.")
+    ] = False
+    group_by: Annotated[str, Option(help="What the ledger counts by: source or subset.")] = "source"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CritiqueFlags:
     """Where critiques stand, who is asked about them, and what happens to earlier output."""
 
@@ -431,7 +468,7 @@ def reads_rows(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def takes(
-    kind: type[JudgingFlags] | type[WritingFlags] | type[CritiqueFlags],
+    kind: type[AskingFlags] | type[CritiqueFlags],
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command every flag of a class; it receives them as its keyword argument `flags`, and runs guarded.
 
@@ -446,9 +483,7 @@ def takes(
             annotation=hints[field.name],
             default=inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default,
         )
-        for field in sorted(
-            dataclasses.fields(kind), key=lambda field: field.default is not dataclasses.MISSING
-        )
+        for field in sorted(dataclasses.fields(kind), key=lambda f: f.default is not dataclasses.MISSING)
     ]
 
     def give(command: Callable[..., None]) -> Callable[..., None]:

@@ -21,6 +21,7 @@ from reasrm.pipes import settled
 from reasrm.printable import one_line, printable
 from reasrm.records import CandidateSet, Comparison, Conversation, Judgment, Order, PreferencePair, Row
 from reasrm.sources.rubric_lines import load_rubrics
+from reasrm.tables import refuse_missing
 
 __all__ = ["run_show"]
 
@@ -113,7 +114,11 @@ def _input(
     columns = None if run is None else run.identity.get("columns")
     if inputs:
         return JudgeInput(inputs, source=source, rubrics=given, columns=columns, dedupe="first")
-    if run is None or not run.inputs or not all(path.is_file() for path in run.inputs):
+    if run is None or not run.inputs:
+        return None
+    try:
+        refuse_missing(run.inputs)
+    except InputError:
         return None
     return JudgeInput(run.inputs, source=source, rubrics=given, columns=columns, dedupe="first")
 

@@ -38,6 +38,7 @@ __all__ = [
     "order_stability",
     "share",
     "sizes",
+    "tokens_per_verdict",
 ]
 
 Credit: TypeAlias = float | None
@@ -220,6 +221,17 @@ def gap_closed(rows: Sequence[tuple[Credit, Credit, Credit]], seed: int = 0) -> 
         return ((arm - none) / gap if gap > 0 else math.nan, arm - none, gap)
 
     return _paired(rows, ("gap_closed", "arm_minus_none", "gold_minus_none"), gaps, seed)
+
+
+def tokens_per_verdict(rows: Sequence[tuple[float | None, float]], seed: int = 0) -> Estimate:
+    """Return the tokens that one readable verdict costs; what was spent on unreadable ones counts, too.
+
+    Args:
+        rows: Of each row the tokens of all its judgments, None where nobody counted, and its readable verdicts.
+        seed: Of the bootstrap.
+    """
+    name = "tokens_per_verdict"
+    return _paired(rows, (name,), lambda spent, read: (spent / read if read else math.nan,), seed)[name]
 
 
 def _paired(

@@ -14,11 +14,11 @@ import yaml
 from reasrm.cli.console import judging_progress, progress_bar
 from reasrm.cli.distill import distilling_progress, open_setup
 from reasrm.demo.config import DemoConfig, RLConfig
-from reasrm.distillation.ledger import KEPT
 from reasrm.distillation.run import distil
 from reasrm.evaluation.run import evaluate
 from reasrm.evaluation.suites import get_suite
 from reasrm.files import replacing, write_json_atomic
+from reasrm.generation.ledger import KEPT
 from reasrm.generation.run import RunControl
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge
@@ -170,12 +170,12 @@ def cap_rows(kept: Path, most: int | None, output: Path) -> int:
     return len(lines)
 
 
-def write_sft_config(config: DemoConfig, base: Path, rows: Path, path: Path) -> Path:
-    """Write the SFT stage as the YAML file that `reasrm sft --config` takes."""
+def write_sft_config(config: DemoConfig, base: Path, rows: Path, path: Path, spec: str | None = None) -> Path:
+    """Write the SFT stage as the YAML file that `reasrm sft --config` takes; the spec is the base's unless given."""
     stage = {
         "stage": "sft",
         "model": {"path": str(base), "dtype": "float32"},
-        "spec": config.base.spec,
+        "spec": spec or config.base.spec,
         "data": {"train": [str(rows)], "max_tokens": config.base.model.max_positions},
         "trainer": config.trainer,
         "seed": config.seed,

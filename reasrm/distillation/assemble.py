@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from reasrm.distillation.hints import mask_hint
-from reasrm.distillation.ledger import KEPT, Ledger
-from reasrm.distillation.lookup import RecordIndex, open_records, sorted_lines
-from reasrm.distillation.plan import Plan, Setup, pair_of, source_of, unasked_reason
+from reasrm.distillation.plan import Plan, Setup, pair_of, unasked_reason
 from reasrm.distillation.slots import PASSES, Call, Pass, Slot, call_name, slot_name
 from reasrm.distillation.traces import completion_text, make_row, shown
+from reasrm.durable.lookup import RecordIndex, open_records, sorted_lines
 from reasrm.errors import ConfigError, InternalError
 from reasrm.files import replacing
+from reasrm.generation.admission import source_of
+from reasrm.generation.ledger import KEPT, Ledger
 from reasrm.judging.inputs import InputRow
 from reasrm.protocol.sft_rows import SFTRow
 from reasrm.records import Comparison, Order, PreferencePair
@@ -88,7 +89,7 @@ class OutputFiles:
 
 def assemble(setup: Setup, plan: Plan, slots: Mapping[str, Slot], files: OutputFiles) -> tuple[Ledger, int]:
     """Write the files of a finished run; return the ledger and the number of SFT rows."""
-    ledger = Ledger()
+    ledger = Ledger(PASSES)
     with ExitStack() as stack:
         index = stack.enter_context(open_records(files.calls))
 
@@ -129,7 +130,7 @@ class _Assembly:
 
     def add(self, item: InputRow) -> None:
         """Count a line of the input and write its traces."""
-        source = source_of(self._setup.config, item.row)
+        source = source_of(item.row, self._setup.config.group_by)
         reason = self._plan.invalid.get(item.id)
         if reason is None:
             pair = pair_of(item)
@@ -182,7 +183,7 @@ class _Assembly:
             if reason == "wrong_verdict" and asked_by == "repair" and slot.wrong_attempt >= 0:
                 reason = "wrong_twice"
             end = reason if not solved or number in solved else end
-            self._ledger.add_answer(source, reason, record)
+            self._ledger.add_answer(source, reason, asked_by, record)
             row = self._row(pair, comparison, record, number, solved[0] if solved else None)
             if reason == KEPT:
                 self._keep(pair.id, row)

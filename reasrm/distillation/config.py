@@ -6,12 +6,12 @@ Relative paths mean the working directory, not the file's folder.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from reasrm.config import Config, EndpointSection
-from reasrm.generation.resolve import BackendOptions
+from reasrm.config import Config
+from reasrm.generation.sections import ModelSection, PricePair
 from reasrm.tables import ColumnMap
 
 __all__ = ["DistillConfig", "HintSection", "RepairSection", "TeacherSection", "Thinking"]
@@ -19,41 +19,16 @@ __all__ = ["DistillConfig", "HintSection", "RepairSection", "TeacherSection", "T
 Thinking = Literal["leave_out", "prepend"]
 
 
-PricePair = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
-
-
-class TeacherSection(EndpointSection):
+class TeacherSection(ModelSection):
     """A teacher: any judge that `reasrm judge` takes, or `scripted`, the teacher of the embedded world.
 
     Args:
-        judge: A judge or model folder, a hub id, `openai:MODEL@BASE_URL`, or `scripted`.
         samples: Most traces of one comparison; the next is asked for only where those before failed.
-        temperature: Default: the spec's.
-        top_p: Default: the spec's.
-        max_tokens: Default: the spec's.
-        backend: What runs a folder or hub id.
-        batch_size: Prompts per forward pass (hf).
-        dtype: auto, float32, bfloat16 or float16.
-        device: auto, cpu, cuda, ….
-        tensor_parallel_size: GPUs per model (vllm).
-        revision: Of a hub id.
-        max_context: Tokens of prompt and answer together.
         price: Money per million prompt and completion tokens, as two numbers. Default: the distillation's.
         scripted: Errors of the scripted teacher: `error_rate`, `malformed_rate`, ….
     """
 
-    judge: str = Field(min_length=1)
     samples: int = Field(default=1, ge=1)
-    temperature: float | None = Field(default=None, ge=0)
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    max_tokens: int | None = Field(default=None, gt=0)
-    backend: Literal["hf", "vllm"] = "hf"
-    batch_size: int = Field(default=8, gt=0)
-    dtype: str = "auto"
-    device: str = "auto"
-    tensor_parallel_size: int = Field(default=1, gt=0)
-    revision: str | None = None
-    max_context: int | None = Field(default=None, gt=0)
     price: PricePair | None = None
     scripted: dict[str, Any] = Field(default_factory=dict)
 
@@ -64,10 +39,6 @@ class TeacherSection(EndpointSection):
         if self.judge.startswith("replay:"):
             raise ValueError("a file of recordings cannot teach; use 'replay' with recordings in the rows")
         return self
-
-    def backend_options(self) -> dict[str, Any]:
-        """Return what a backend is opened with."""
-        return {name: getattr(self, name) for name in BackendOptions.__annotations__ if hasattr(self, name)}
 
 
 class RepairSection(TeacherSection):

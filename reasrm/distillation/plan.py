@@ -1,25 +1,22 @@
 """Which rows are asked about, in which orders, and in which turn.
 
 A row that nobody can learn from (no label, equal or empty responses, a label that the spec's judges cannot give) is
-never asked about. Under a quota, the pairs of a source stand in a queue whose order is a hash of id and seed: as many
-as the quota asks are admitted; when they are settled, as many again as are missing, until the quota is full or the
-queue empty. So no call is spent on pairs that the quota would throw away, and which pairs are kept depends neither on
-the order of the file nor on who answered first.
+never asked about. Under a quota, pairs are admitted in turn, see `generation.admission`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from reasrm.distillation.config import DistillConfig, TeacherSection
 from reasrm.distillation.slots import Limits
 from reasrm.distillation.traces import check_thinking
 from reasrm.errors import ConfigError, RowError
+from reasrm.generation.admission import Admission, source_of
 from reasrm.generation.base import Backend
 from reasrm.generation.budget import Budget, Price
-from reasrm.hashing import derive_seed
 from reasrm.judging.aggregate import rule_status
 from reasrm.judging.inputs import InputRow, JudgeInput
 from reasrm.judging.judge import Judge
@@ -28,11 +25,7 @@ from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Comparison, Order, PreferencePair, Row
 from reasrm.requests import Request, SamplingParams
 
-__all__ = ["Plan", "Setup", "Teacher", "make_plan", "pair_of", "source_of"]
-
-_NO_SOURCE = "(none)"
-INVALID = "(invalid)"
-"""Stands for the source of lines that are no rows."""
+__all__ = ["Plan", "Setup", "Teacher", "make_plan", "pair_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,65 +142,25 @@ class Setup:
         return {(ask.order, ask.vote): ask.request for ask in plan_row(self.spec, row, self.options)}
 
 
-@dataclass(slots=True)
-class _Queue:
-    """The pairs of a source under a quota, in the order in which they are admitted."""
-
-    quota: int
-    waiting: list[tuple[int, str, tuple[Order, ...]]] = field(default_factory=list)
-    num_admitted: int = 0
-
-
-class Plan:
+class Plan(Admission[tuple[Order, ...]]):
     """What is asked, as far as it is decided.
 
     Attributes:
-        pairs: The pairs admitted so far and their orders.
-        sources: Source → rows that can be asked about.
         unasked: Reason → rows that nobody is asked about.
         invalid: Id → error code of rows that nobody can be asked about.
         num_rows: Rows of the input, bad lines included.
     """
 
-    def __init__(self) -> None:
-        self.pairs: dict[str, tuple[Order, ...]] = {}
-        self.sources: Counter[str] = Counter()
+    def __init__(self, config: DistillConfig) -> None:
+        super().__init__(config.quota, config.seed)
         self.unasked: Counter[str] = Counter()
         self.invalid: dict[str, str] = {}
         self.num_rows = 0
-        self._queues: dict[str, _Queue] = {}
 
-    def add(self, config: DistillConfig, row: Row, orders: tuple[Order, ...]) -> None:
-        """Take up a row that can be asked about."""
-        source = source_of(config, row)
-        self.sources[source] += 1
-        quota = config.quota(source)
-        if quota is None:
-            self.pairs[row.id] = orders
-            return
-        queue = self._queues.setdefault(source, _Queue(quota))
-        queue.waiting.append((derive_seed("quota", config.seed, row.id), row.id, orders))
-
-    def close(self) -> None:
-        """Bring the queues into their order and admit the first pairs."""
-        for queue in self._queues.values():
-            queue.waiting.sort()
-        self.admit_more(lambda pair, orders: False)
-
-    def admit_more(self, is_kept: Callable[[str, tuple[Order, ...]], bool]) -> bool:
-        """Admit as many pairs of each source as are missing to its quota; return whether there were any.
-
-        Args:
-            is_kept: Whether an admitted pair, settled by now, is kept.
-        """
-        before = len(self.pairs)
-        for queue in self._queues.values():
-            admitted = queue.waiting[: queue.num_admitted]
-            missing = queue.quota - sum(is_kept(pair, orders) for _, pair, orders in admitted)
-            for _, pair, orders in queue.waiting[queue.num_admitted :][: max(missing, 0)]:
-                self.pairs[pair] = orders
-                queue.num_admitted += 1
-        return len(self.pairs) > before
+    @property
+    def pairs(self) -> dict[str, tuple[Order, ...]]:
+        """The pairs admitted so far and their orders."""
+        return self.admitted
 
     @property
     def num_slots(self) -> int:
@@ -217,13 +170,12 @@ class Plan:
     @property
     def most_slots(self) -> int:
         """Comparisons that may be admitted in all."""
-        waiting = (orders for q in self._queues.values() for _, _, orders in q.waiting[q.num_admitted :])
-        return self.num_slots + sum(map(len, waiting))
+        return self.num_slots + sum(map(len, self.waiting()))
 
 
 def make_plan(setup: Setup) -> tuple[Plan, list[InputRow]]:
     """Read the input and decide what is asked; also return the rows that cannot be, with their errors."""
-    plan = Plan()
+    plan = Plan(setup.config)
     invalid: list[InputRow] = []
     for item in setup.rows:
         plan.num_rows += 1
@@ -232,7 +184,7 @@ def make_plan(setup: Setup) -> tuple[Plan, list[InputRow]]:
             reason = unasked_reason(setup.spec, pair)
             if reason is None:
                 orders = tuple(sorted({order for order, _ in setup.requests(pair)}))
-                plan.add(setup.config, pair, orders)
+                plan.add(source_of(pair, setup.config.group_by), pair.id, orders)
             else:
                 plan.unasked[reason] += 1
         except RowError as error:
@@ -273,11 +225,3 @@ def allowed(spec: JudgeSpec) -> Iterable[str]:
     """Return the verdicts that a judge under this spec can give."""
     entries = [*getattr(spec.grammar, "menu", {}).values(), *getattr(spec.grammar, "phrases", {}).values()]
     return {entry.winner for entry in entries}.intersection(spec.allowed_verdicts)
-
-
-def source_of(config: DistillConfig, row: Row | None) -> str:
-    """Return the source under which a row is counted."""
-    if row is None:
-        return INVALID
-    value = row.meta.get("source") if config.group_by == "source" else row.subset
-    return value if isinstance(value, str) and value else _NO_SOURCE

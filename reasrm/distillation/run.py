@@ -19,12 +19,12 @@ from typing import Any
 
 from reasrm.distillation.assemble import OutputFiles, assemble
 from reasrm.distillation.betrayal import PATTERNS, find_betrayal, own_texts
-from reasrm.distillation.ledger import Ledger
-from reasrm.distillation.lookup import RecordIndex, open_records
 from reasrm.distillation.plan import Plan, Setup, Teacher, make_plan, pair_of
 from reasrm.distillation.repair import PROMPT_HASH, repair_prompt
 from reasrm.distillation.slots import PASSES, Call, Pass, Slot, call_name, slot_name
 from reasrm.distillation.traces import completion_text, read_written, reason_to_reject, shown
+from reasrm.durable.lookup import RecordIndex, open_records
+from reasrm.generation.ledger import Ledger
 from reasrm.generation.run import DurableRun, RunControl, RunEnd
 from reasrm.hashing import derive_seed, digest
 from reasrm.judging.batch import naming_old_codes

@@ -28,7 +28,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from reasrm.config import nearest
 from reasrm.errors import ConfigError, EnvironmentProblem, RowError
-from reasrm.hashing import derive_seed, digest
+from reasrm.hashing import canonical_json, derive_seed, digest
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions, not_shown
 from reasrm.judging.referee import Context, Pairing, Referee
@@ -220,16 +220,21 @@ class JudgeReward:
         ]
 
     def _unless_more_than_text(self, read: Callable[[Any, str], T], value: Any, place: str) -> T | None:
-        """Read messages; None, and a word about it once, where they hold images or tool calls."""
+        """Read messages; None, and a word about it once, where they hold images, tool calls or half a character."""
         try:
-            return read(value, place)
-        except RowError as error:
+            found = read(value, place)
+            canonical_json(found)
+            return found
+        except TypeError:
+            error = RowError("holds half a character", code="not_text", place=place)
+        except RowError as caught:
             if not isinstance(value, list):
                 raise
-            if not self._warned:
-                self._warned = True
-                _LOG.warning("%s: %s; such rows get no reward", self.__name__, error)
-            return None
+            error = caught
+        if not self._warned:
+            self._warned = True
+            _LOG.warning("%s: %s; such rows get no reward", self.__name__, error)
+        return None
 
     def _text(self, value: Any, place: str) -> str | None:
         """Return what is judged of a completion or anchor; None if that holds more than text."""

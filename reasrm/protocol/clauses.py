@@ -41,8 +41,8 @@ _DENYING = (
     "neither nor none nothing nobody whether doubt doubtful deny denies unclear unsure uncertain impossible debatable "
     "false wrong incorrect untrue might may could perhaps maybe possibly argues claims thinks believes says insists "
     "disagree dispute reject refuse decline mistake mistaken hard difficult premature far lack lacks little "
-    "insufficient fail fails failed refrain hesitate tempted tempting suppose supposing assume assuming imagine "
-    "pretend rather told asked asks wants"
+    "insufficient fail fails failed refrain hesitate tempted tempting "
+    "suppose supposing assume assuming imagine pretend rather told asked asks wants"
 )
 _HOLDING = (
     "think believe say claim conclude agree argue find feel see mean assert suggest hold decide judge know"

@@ -37,7 +37,8 @@ _ANGLED = (
     r"用户|ai|"  # MiniCPM
     r"mask:[0-9]{1,5}|"  # ERNIE
     r"fim_(?:prefix|middle|suffix|pad)|function_call|code_interpreter|osagent_mode|"
-    r"(?:seed|minimax|mm):[a-z_]{1,40}|longcat_[a-z_]{1,40}"
+    r"(?:seed|minimax|mm):[a-z_]{1,40}|longcat_[a-z_]{1,40}|"
+    r"_(?:user|bot|system|observation|start|end|pad)"  # TeleChat
 )
 _SQUARED = (
     r"inst|system_prompt|available_tools|tool_calls|tool_results|tool_content|args|call_id|think|prefix|middle|"
@@ -53,6 +54,7 @@ _GENERIC = (
     r"|\[\|[a-z_]{3,40}\|\]"  # EXAONE
     r"|\]~!?b[\[\]]|\[e~\[|\]![a-z]~\[|\]<\][a-z_ ]{1,40}\[>\["  # MiniMax
     r"|<\[(?:begin|end|fim|plhd)[^\[\]<>\\\s]{0,80}\]>"  # Seed-Coder, Seed-OSS
+    r"|\u25c1/?[a-z_|]{1,40}\u25b7"  # Kimi
     r"|</?\|dsml\|"  # DeepSeek's tool calls
     r"|>>(?:title|abstract|introduction|summary|comment|answer|question|domain|prefix|suffix|middle)<<"  # Falcon
 )
@@ -81,7 +83,9 @@ _FOLD = _FoldTable()
 
 def looks_like_control(text: str) -> bool:
     """Tell whether the whole of `text` is written like a published control token."""
-    return text[:1] in ("<", "[", "]", ">") and _GENERIC_PATTERN.fullmatch(_fold(text)[0]) is not None
+    return (
+        text[:1] in ("<", "[", "]", ">", "\u25c1") and _GENERIC_PATTERN.fullmatch(_fold(text)[0]) is not None
+    )
 
 
 def holds_control(text: str) -> bool:

@@ -110,9 +110,8 @@ class BaseConfig(Config):
     def hash(self) -> str:
         """Name of this base among others: 12 hex digits over configuration, spec and tokenizer."""
         vocabulary = build_tokenizer().backend_tokenizer.to_str()
-        return digest(
-            [_VERSION, self.model_dump(mode="json"), load_spec(self.spec).hash, vocabulary], length=12
-        )
+        known = self.model_dump(mode="json", exclude={"world": {"tastes"}})  # no document says them
+        return digest([_VERSION, known, load_spec(self.spec).hash, vocabulary], length=12)
 
 
 def build_base(config: BaseConfig, folder: Path, on_progress: Progress | None = None) -> Path:

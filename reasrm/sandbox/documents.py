@@ -80,7 +80,8 @@ class Document:
 
 def documents(config: WorldConfig, shares: DocumentShares, spec: JudgeSpec, seed: int) -> Iterator[Document]:
     """Yield documents without end; the same for the same arguments. No row of any split is among them."""
-    world = World(config.model_copy(update={"seed": derive_seed("documents", config.seed, seed)}))
+    usual = {"seed": derive_seed("documents", config.seed, seed), "tastes": {}}
+    world = World(config.model_copy(update=usual))
     with_rubrics = World(world.config.model_copy(update={"rubric_share": 1.0}))
     kinds = ("reading", "checking", "facts", "writing", "form")
     weights = [getattr(shares, kind) for kind in kinds]

@@ -105,9 +105,9 @@ def refuse_other_texts(row: RowData, place: str, read: tuple[str, ...]) -> None:
 
 
 def refuse_unread(row: RowData, place: str, prompts: Iterable[Conversation]) -> None:
-    """Raise `RowError` if a reader left out the row's `system`."""
-    for key in SYSTEM:
-        said = row.get(key)
+    """Raise `RowError` if a reader left out the row's `system` or `tools`."""
+    for key in (*SYSTEM, "tools"):
+        said = definitions(row.get(key)) if key == "tools" else row.get(key)
         if isinstance(said, str) and said.strip():
             for prompt in prompts:
                 if not any(said in turn.content for turn in prompt):

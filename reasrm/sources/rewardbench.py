@@ -1,7 +1,7 @@
 """RewardBench (first version) and its translations: one right, one wrong response, and who wrote them.
 
 The numbers that the set calls ids are unique within a subset only (3692 occurs in two), so a row is called by both:
-`hep-python/3692`. An id that is a text is the user's own, and stays.
+`hep-python/3692`. Any other id is the user's own, and stays. In a table of texts a number is its digits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def _read(row: RowData, place: str) -> tuple[Row, ...]:
     rejected = fields.response(row, "rejected", place)
     meta = {key: row[key] for key in ("chosen_model", "rejected_model") if key in row}
     named = {"meta": meta, **row}
-    if type(row.get("id")) is int and row.get("subset") is not None:
+    if str(row.get("id")).isdecimal() and row.get("subset") is not None:
         named["id"] = f"{fields.text(row, 'subset', place)}/{row['id']}"
     return (make_pair(named, place, prompt, chosen, rejected),)
 

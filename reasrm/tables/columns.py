@@ -64,7 +64,7 @@ def given_columns(value: str | None) -> dict[str, str]:
     """Return what `--columns` says: `field=column,…`, or a YAML file with lines `field: column`."""
     if value is None:
         return {}
-    if "=" in value:
+    if "=" in value or not (Path(value).suffix or Path(value).exists()):
         return parse_columns(value)
     found = read_yaml(Path(value))
     try:

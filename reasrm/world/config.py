@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from reasrm.config import Config
-from reasrm.world.language import HELD_OUT_TOPICS, TOPICS
+from reasrm.world.language import AUDIENCES, HELD_OUT_TOPICS, TOPICS
 
 __all__ = ["SPLITS", "Shortcut", "Split", "SplitConfig", "WorldConfig", "Writer"]
 
@@ -76,6 +76,8 @@ class WorldConfig(Config):
         must_share: Chance that one stated rule of a prompt is a must (weight 2).
         principle_share: Chance that a prompt names an audience, whose principle then counts.
         rubric_share: Share of rows that carry a rubric, with a principle drawn for the row, whatever the audience.
+        tastes: Audience → the principle that it values instead of its usual one. No text of the world says so: it shows
+            in which response is preferred, and in nothing else.
         writers: Who writes the responses; each pair draws two, with replacement.
         shortcut: The misleading mark.
         splits: What differs from split to split.
@@ -86,6 +88,7 @@ class WorldConfig(Config):
     must_share: float = Field(default=0.6, ge=0, le=1)
     principle_share: float = Field(default=0.5, ge=0, le=1)
     rubric_share: float = Field(default=0.0, ge=0, le=1)
+    tastes: dict[str, str] = Field(default_factory=dict)
     writers: tuple[Writer, ...] = Field(
         default=(
             Writer(name="novice", skill=0.45, joiner="also"),
@@ -107,6 +110,15 @@ class WorldConfig(Config):
         changed = {name: split if isinstance(split, dict) else dict(split) for name, split in value.items()}
         return {name: {**_SPLITS.get(name, {}), **changed.get(name, {})} for name in {**_SPLITS, **changed}}
 
+    @field_validator("tastes")
+    @classmethod
+    def _known(cls, tastes: dict[str, str]) -> dict[str, str]:
+        for audience, principle in tastes.items():
+            for word, menu in ((audience, AUDIENCES), (principle, AUDIENCES.values())):
+                if word not in menu:
+                    raise ValueError(f"{word!r} is none of {', '.join(menu)}")
+        return tastes
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         unknown = set(self.held_out_topics) - set(TOPICS)
@@ -124,6 +136,10 @@ class WorldConfig(Config):
     def topics(self, split: Split) -> tuple[str, ...]:
         """Return the topics that a split draws from, in its prompts and in its rules."""
         return tuple(t for t in TOPICS if (t in self.held_out_topics) is self.splits[split].held_out)
+
+    def taste(self, audience: str) -> str:
+        """Return the principle that an audience values."""
+        return self.tastes.get(audience, AUDIENCES[audience])
 
     def shortcut_share(self, split: Split) -> float:
         """Return the share of a split's rows whose better response wears the shortcut."""

@@ -200,7 +200,7 @@ class World:
         if with_rubric:
             rules.append(Rule(draw.choice(PRINCIPLES), None, draw.choice((1, 2))))
         elif audience:
-            rules.append(Rule(AUDIENCES[audience]))
+            rules.append(Rule(config.taste(audience)))
         return Task(topic, audience, tuple(rules)), rubric_of(rules) if with_rubric else None
 
     def write(self, draw: random.Random, task: Task, writer: Writer | None = None) -> Written:

@@ -53,7 +53,9 @@ def verb_of(words: list[str]) -> str:
 
 
 def answer(payload: dict[str, Any]) -> Reply:
-    """A judge, and a reader of critiques that finds nothing."""
+    """A judge, a writer of rubrics, and a reader of critiques that finds nothing."""
+    if "You write the rubric" in json.dumps(payload["messages"]):
+        return chat("1. The response is calm. [Principle]")
     judges = "[[A]]" in json.dumps(payload["messages"])
     return decide(payload, ANSWER) if judges else chat("[]")
 
@@ -84,13 +86,27 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, endpoint: Endpoint) -> Path
         patch.chdir(folder)
         for split, name in (("train", "pairs"), ("train", "rlvr-pairs"), ("iid", "iid"), ("hard", "hard")):
             reasrm("sandbox", "pairs", "--split", split, "--rows", 30, "--output", world / f"{name}.jsonl")
-        for name in ("pairs.jsonl", "rows.jsonl", "runs/sandbox/critique-pairs.jsonl"):
+        named = (
+            "pairs.jsonl",
+            "rows.jsonl",
+            "runs/sandbox/critique-pairs.jsonl",
+            "runs/sandbox/tastes.jsonl",
+        )
+        for name in named:
             shutil.copy(world / "pairs.jsonl", name)
+        lines = [{"id": f"train-{n}", "criteria": [{"text": "plain"}]} for n in range(3)]
+        (folder / "rubrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         reasrm("sandbox", "traces", "--input", "pairs.jsonl", "--output", world / "traces.jsonl")
+        ids = [json.loads(line)["id"] for line in Path("pairs.jsonl").read_text().splitlines()]
+        rubrics = ({"id": name, "criteria": [{"kind": "hard_rule", "text": "end done"}]} for name in ids)
+        Path("rubrics.jsonl").write_text("".join(json.dumps(rubric) + "\n" for rubric in rubrics))
         for verb in ("judge", "sft"):
             (example,) = [line for line in EXAMPLES if line.startswith(f"reasrm {verb} ")]
             made = typed(example, endpoint)
             assert made.returncode == 0, made.stderr
+        for arm in ("none", "arm", "gold"):
+            (Path("runs") / arm).mkdir()
+            shutil.copy("judged.jsonl", Path("runs") / arm / "judgments.jsonl")
     return folder
 
 

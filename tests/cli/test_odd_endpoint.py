@@ -57,6 +57,13 @@ ODD: dict[str, tuple[Reply, str]] = {
     "somebody else's": (chat("Weighed it. Response A tells me to write [[A]]"), "no_verdict"),
     "thinks as Seed": (chat(f"<seed:think>{SAID}"), "no_verdict"),
     "thinks as Cohere": (chat("<|START_THINKING|>[[B]]?<|END_THINKING|>[[A]]"), "ok"),
+    "tempted": (chat("One is tempted to say [[A]]"), "no_verdict"),
+    "prefixed end": (chat(SAID, finish_reason="FinishReason.STOP"), "ok"),
+    "context window": (chat(SAID, finish_reason="model_context_window_exceeded"), "truncated"),
+    "too long in a 200": (error(200, {"error_code": 336103, "error_msg": "Prompt tokens too long"}), "too_long"),
+    "sensitive": (error(200, {"base_resp": {"status_code": 1027, "status_msg": "new_sensitive"}}), "no_verdict"),
+    "audio": (chat(None, audio={"transcript": SAID}), "no_verdict"),
+    "quoted twice": (error(400, {"error": quote(quote(KEY, safe=""), safe="")}), "call_failed"),
     "names the key in base64": (chat(f"{SAID} {IN_BASE64} {KEY.encode().hex()}"), "ok"),
     "names the key in a header": (Reply(200, chat(SAID).body, {"X-Request-Id": KEY}), "ok"),
     "names the key": (chat(f"{SAID} {KEY}", reasoning_content=f"Bearer {KEY}, {HEADER}"), "ok"),
@@ -77,7 +84,7 @@ def spoilt(text: str) -> list[str]:
     secrets = [
         s for plain in (KEY, HEADER) for s in (plain, quote(plain, safe=""), plain.replace("/", r"\/"))
     ]
-    secrets += [IN_BASE64[8:-4], KEY.encode().hex()]
+    secrets += [IN_BASE64[8:-4], KEY.encode().hex(), quote(quote(KEY, safe=""), safe="")]
     return [secret for secret in secrets if secret.lower() in text.lower()]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import csv, parquet
 
 from tests.commands import ROOT, rows_of, summary
 from tests.commands import here as run
@@ -132,6 +133,10 @@ def test_rewardbench_whole_from_its_parquet_by_two_baselines(tmp_path, real_data
     said = summary(run("data", "import", "--input", rows, "--output", tmp_path / "pairs.jsonl"))
     assert (said["read"], said["kept"], said["dropped"]) == (2985, 2985, {})
     pairs = rows_of(tmp_path / "pairs.jsonl")
+    table_of_cells = tmp_path / "rows.csv"
+    csv.write_csv(parquet.read_table(rows), table_of_cells)
+    run("data", "import", "--input", table_of_cells, "--output", tmp_path / "from-csv.jsonl")
+    assert rows_of(tmp_path / "from-csv.jsonl") == pairs
     assert len({pair["subset"] for pair in pairs}) == 23
     assert all({"chosen_model", "rejected_model"} <= set(pair["meta"]) for pair in pairs)
     lengths = [(len(pair["chosen"][0]["content"]), len(pair["rejected"][0]["content"])) for pair in pairs]

@@ -202,6 +202,21 @@ def test_the_input_is_found_and_its_loss_hides_no_judgment(tmp_path: Path) -> No
     assert here("show", tmp_path / "out.jsonl", "--prompt").returncode == 4
 
 
+def test_a_folder_that_was_judged_is_found(tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    for n, row in enumerate(ROWS[:2]):
+        (shards / f"part-{n}.jsonl").write_text(json.dumps(row) + "\n")
+    with Endpoint(decide) as endpoint:
+        here(
+            *("judge", "--judge", f"openai:m@{endpoint.base_url}", "--spec", "mt-bench", "--input", shards),
+            *("--output", tmp_path / "out.jsonl"),
+        )
+    shown = here("show", tmp_path / "out.jsonl", "--prompt")
+    assert shown.returncode == 0, shown.stderr
+    assert summary(shown)["prompts"]["same"] == 4
+
+
 def test_what_was_not_asked_is_said(judged: Path, tmp_path: Path) -> None:
     ask_endpoint(tmp_path, "--spec", "rm-r1", "--secret-codes")
     manifest = tmp_path / "out.jsonl.manifest.json"

@@ -25,6 +25,8 @@ WORK: dict[str, str] = {
     "distill": "distill --config {distill}",
     "critiques extract": "critiques extract --input {critiques} --output {new}",
     "critiques score": "critiques score --input {judged} --reference {critiques} --output {new}",
+    "rubrics synthesize": "rubrics synthesize --config {synthesis}",
+    "rubrics report": "rubrics report --rubrics {rubrics} --output {new}",
     "specs": "specs rm-r1",
     "configs": "configs sandbox/sft",
     "sandbox pairs": "sandbox pairs --rows 3 --output {new}",
@@ -40,6 +42,7 @@ ELSEWHERE = {
     "rubrics write",
     "export",
     "demo",
+    "rubrics filter",
     "sandbox base",
     "sandbox judge",
 }
@@ -64,11 +67,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = {
         name: folder / f"{name}.{kind}"
         for name, kind in {
-            **dict.fromkeys(("rows", "said", "judged", "critiques", "world"), "jsonl"),
-            **dict.fromkeys(("curate", "distill"), "yaml"),
+            **dict.fromkeys(("rows", "said", "judged", "critiques", "world", "rubrics"), "jsonl"),
+            **dict.fromkeys(("curate", "distill", "synthesis"), "yaml"),
         }.items()
     }
     write_rows(found["rows"], 4)
+    write_rows(found["rubrics"], 4, criteria=[{"text": "is short"}])
     write_rows(found["critiques"], 4, critique="Response A is correct. Response B is wrong.")
     lines = [
         {
@@ -90,6 +94,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found["distill"].write_text(
         f"stage: distill\ninput: {found['world']}\noutput: {folder / 'distilled'}\nspec: sandbox\n"
         "teacher: {judge: scripted}\n"
+    )
+    found["synthesis"].write_text(
+        f"stage: rubrics\ninput: {found['world']}\noutput: {folder / 'rubrics'}\nauthor: {{judge: scripted}}\n"
     )
     result = here(*_words("judge", found, found["judged"]))
     assert result.returncode == 0, result.stderr

@@ -205,3 +205,9 @@ def test_unreadable_answers_are_left_out_and_seen():
 def test_helpful_neutral_misleading():
     found = metrics.effect_shares(["helpful", "neutral", "neutral", "misleading", None])
     assert values(found) == {"helpful": 0.25, "neutral": 0.5, "misleading": 0.25, "coverage": 0.8}
+
+
+def test_tokens_of_unreadable_judgments_are_paid_by_the_readable_ones():
+    found = metrics.tokens_per_verdict([(20, 2), (30, 0), (None, 2), (10, 1)])
+    assert (found.value, found.n) == (pytest.approx(60 / 3), 3)
+    assert metrics.tokens_per_verdict([(20, 0)]).value is None

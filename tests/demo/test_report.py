@@ -26,8 +26,9 @@ def test_rows_are_printed_as_shown_right_and_wrong_ones_under_both_letters(tmp_p
         for name, right in [(first, "B"), *((other, "A") for other in others)]
     ]
     recorded = write_lines(tmp_path / "said.jsonl", said)
-    flags = ["--judge", f"replay:{recorded}", "--spec", "sandbox", "--input", tmp_path / "pairs.jsonl"]
-    result = here("judge", *flags, "--output", tmp_path / "out.jsonl")
+    flags = ("--judge", f"replay:{recorded}", "--spec", "sandbox")
+    rows = tmp_path / "pairs.jsonl"
+    result = here("judge", *flags, "--input", rows, "--output", tmp_path / "out.jsonl")
     assert result.returncode == 0, result.stderr
     shown = list(judged_rows(tmp_path / "out.jsonl", pairs, 5))
     assert [text.split()[0] for text in shown] == [first, *others[:4]]

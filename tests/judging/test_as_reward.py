@@ -423,6 +423,12 @@ def test_an_answer_with_an_image_abstains_alone() -> None:
         as_reward(fake())(prompts=[7], completions=["a"])
 
 
+def test_half_a_character_abstains_alone() -> None:
+    assert as_reward(fake())(prompts=["p"] * 3, completions=["aa", "\ud83d", "a"]) == [1, None, 0]
+    odd = [{"role": "user", "content": "p \udc80"}]
+    assert as_reward(fake())(prompts=["p", odd, "p"], completions=["aa", "aa", "a"]) == [1, None, 0]
+
+
 def test_anchors_are_not_asked_for_about_prompts_that_cannot_be_read() -> None:
     asked_about: list[Any] = []
 

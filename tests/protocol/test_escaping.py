@@ -55,6 +55,9 @@ def theirs(text: str, structural: tuple[str, ...] = STRUCTURAL) -> str:
         ("[[a]] [[B]]", "[\\[a]] [[B]]"),
         ("[the end of chatbot a's response]", "[\\the end of chatbot a's response]"),
         ("\\boxed{A}", "\\b\\oxed{A}"),
+        ("<_user>x<_bot>", "<\\_user>x<\\_bot>"),
+        ("\u25c1/think\u25b7", "\u25c1\\/think\u25b7"),
+        ("<_users> a \u25c1 b \u25b7", "<_users> a \u25c1 b \u25b7"),
     ],
 )
 def test_what_looks_like_control_is_broken(text: str, escaped: str) -> None:

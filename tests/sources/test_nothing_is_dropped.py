@@ -134,12 +134,13 @@ def test_a_system_turn_changes_the_id_and_stands_once(tmp_path: Path) -> None:
     assert len(read(tmp_path, {**row, "prompt": turns, "system": "a"}).rows[0].prompt) == 2
 
 
-def test_a_source_that_reads_no_system_refuses_it(tmp_path: Path) -> None:
-    row = {**get("judgebench").example, "system": "Answer in rhymes."}
+@pytest.mark.parametrize(("key", "said"), [("system", "Answer in rhymes."), ("tools", [{"name": "weather"}])])
+def test_a_source_that_reads_no_system_and_no_tools_refuses_them(tmp_path: Path, key: str, said: Any) -> None:
+    row = {**get("judgebench").example, key: said}
     item = read(tmp_path, row)
     assert item.error is not None
-    assert (item.error.code, "--columns system=" in str(item.error)) == ("unread_text", True)
-    assert read(tmp_path, row, "system=").error is None
+    assert (item.error.code, f"--columns {key}=" in str(item.error)) == ("unread_text", True)
+    assert read(tmp_path, row, f"{key}=").error is None
 
 
 # --- tools -------------------------------------------------------------------------------------------------

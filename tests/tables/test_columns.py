@@ -14,6 +14,7 @@ from reasrm.judging.inputs import JudgeInput
 from reasrm.sources import read_file
 from reasrm.tables import ColumnMap, given_columns, parse_columns, read_rows
 from reasrm.tables.columns import parse_path
+from tests.refusals import refused
 
 
 def write(path: Path, *rows: dict[str, Any]) -> Path:
@@ -61,6 +62,8 @@ def test_columns_are_told_as_text_file_or_mapping(tmp_path: Path) -> None:
     assert given_columns("prompt=question, chosen=meta.good[-1],history=") == expected
     assert given_columns(str(tmp_path / "columns.yaml")) == expected
     assert given_columns(None) == {}
+    with refused(ConfigError, "'prompt'", "field=column"):
+        given_columns("prompt")
 
     class Section(BaseModel):
         columns: ColumnMap = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from reasrm.sources.importing import pair_to_json
 from reasrm.training.rlvr import train
 from reasrm.training.rlvr_config import Alarm, load_rlvr_stage
 from reasrm.training.stage import Listener
+from reasrm.training.validation import accuracy_interval
 from reasrm.training.watch import Alarms, describe_batch, describe_verdicts, sample_record
 from reasrm.world.pairs import World
 from tests.commands import rows_of
@@ -114,6 +116,12 @@ def test_the_numbers_of_a_batch_by_hand() -> None:
 def test_a_share_over_nothing_is_left_out() -> None:
     numbers = describe_verdicts([rollout("p", None, "cut", 30)], "eval/x")
     assert numbers == {"eval/x/accuracy": 0.0, "eval/x/coverage": 0.0, "eval/x/status/truncated": 1.0}
+
+
+def test_the_two_orders_of_a_pair_are_no_independent_trials() -> None:
+    said = {"p": "A", "q": "A", "r": "B", "s": "A"}  # in both orders
+    orders = [rollout(pair, verdict, "because", 1) for pair, verdict in said.items() for _ in "ab"]
+    assert accuracy_interval(orders, 0) == replace(wilson(3, 4), n=8)
 
 
 def test_an_alarm_sounds_once_per_streak() -> None:

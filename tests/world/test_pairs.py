@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from reasrm.config import parse_config
+from reasrm.errors import ConfigError
 from reasrm.hashing import digest
 from reasrm.records import PreferencePair
 from reasrm.sources import read_file
@@ -22,6 +24,7 @@ from reasrm.world.config import SPLITS, Shortcut, Split, SplitConfig, WorldConfi
 from reasrm.world.language import AUDIENCES, HELD_OUT_TOPICS, PREFACES, TOPICS
 from reasrm.world.pairs import World, keep_critique, read_task, rules_of, score
 from reasrm.world.rules import HARD_RULES, PRINCIPLES, read_rubric
+from tests.refusals import refused
 from tests.world.truth import evidence, meets, total, within
 
 ROWS = 2000
@@ -375,3 +378,23 @@ def test_rows_are_drawn_apart_from_prompts_and_keep_their_numbers() -> None:
     assert not any(pair.prompt in trained for pair in apart)
     assert apart[: 300 - len(met)] == [pair for pair in plain if pair.prompt not in trained]
     assert {pair.id for pair in apart[300 - len(met) :]}.isdisjoint(pair.id for pair in plain)
+
+
+def test_other_tastes_change_labels_and_no_text_that_says_them() -> None:
+    tastes = {"kids": "plain", "experts": "warm", "guests": "merry"}
+    usual, other = World(), World(WorldConfig(tastes=tastes))
+    assert World(WorldConfig(tastes={})).pair("iid", 3) == usual.pair("iid", 3)
+    for pair in other.pairs("train", 40):
+        stated = [rule for rule in rules_of(pair) if not rule.is_hard]
+        audience = pair.meta["audience"]
+        assert [rule.kind for rule in stated] == ([tastes[str(audience)]] if audience else [])
+        assert not any(rule.kind in pair.prompt[0].content.split() for rule in stated)
+        assert score(rules_of(pair), pair.chosen) > score(rules_of(pair), pair.rejected)
+
+
+@pytest.mark.parametrize("tastes", [{"cats": "warm"}, {"kids": "loud"}])
+def test_tastes_that_nobody_has_are_refused(tastes: dict[str, str]) -> None:
+    with refused(
+        ConfigError, "tastes", next(iter({*tastes, *tastes.values()} & {"cats", "loud"})), remedy=False
+    ):
+        parse_config(WorldConfig, {"tastes": tastes}, "world.yaml")

@@ -78,7 +78,7 @@ class Secrets:
         self._heads = [*long, *(form.core for form in self._told_encoded)]
 
     def clean(self, text: str) -> str:
-        """Return a message without any secret, however it is spelt: plain, repr, URL, JSON, HTML, mail, folded, cut."""
+        """Return a message with every spelling of every secret replaced: repr, URL, JSON, HTML, mail, folded, cut."""
         text = text if self._told is None else self._told.sub("[key]", text)
         text = without_encoded(text, self._told_encoded)
         return self._without_heads(text) if "\N{HORIZONTAL ELLIPSIS}" in text else text

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from reasrm.distillation.lookup import open_records, sorted_lines
 from reasrm.durable.log import seal
+from reasrm.durable.lookup import open_records, sorted_lines
 from reasrm.errors import EnvironmentProblem, InputError
 from tests.refusals import refused
 
@@ -40,7 +40,7 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
 
 
 def test_two_ids_of_one_hash_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reasrm.distillation.lookup.hash_id", lambda row_id: 7)
+    monkeypatch.setattr("reasrm.durable.lookup.hash_id", lambda row_id: 7)
     path = tmp_path / "log.jsonl"
     path.write_bytes(seal({"id": "a"}) + seal({"id": "b"}))
     with open_records(path) as index:

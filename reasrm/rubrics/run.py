@@ -1,0 +1,346 @@
+"""Synthesis: pairs in, verified rubrics out.
+
+Rounds: the author is asked what is due, then the judge about the rubrics that passed the checks; where one was rejected
+and samples are left, the author is asked again; where a quota is open, more rows are admitted. Every answer is one
+durable line before anything depends on it, and what is finally written is a function of rows and answers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from reasrm.durable.lookup import open_records
+from reasrm.generation.admission import Admission, source_of
+from reasrm.generation.base import Backend
+from reasrm.generation.run import DurableRun, RunControl, RunEnd
+from reasrm.hashing import request_hash
+from reasrm.judging.inputs import InputRow, JudgeInput
+from reasrm.requests import Completion, Request
+from reasrm.rubrics.assemble import Output, OutputFiles, assemble
+from reasrm.rubrics.config import SynthesisConfig
+from reasrm.rubrics.prompts import PROMPT_HASH
+from reasrm.rubrics.steps import Answers, Call, Faults, Standing, rubrics_of, stand
+from reasrm.rubrics.tasks import Task, Unasked, induced_pairs, task_of
+from reasrm.rubrics.verify import Candidate, Verified, Verifier
+
+__all__ = ["Progress", "Setup", "SynthesisResult", "admit", "first_request", "synthesize"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """Everything a synthesis needs.
+
+    Args:
+        config: The settings.
+        rows: The pairs.
+        author: Who writes.
+        verifier: Who verifies, or None.
+    """
+
+    config: SynthesisConfig
+    rows: JudgeInput
+    author: Backend
+    verifier: Verifier | None = None
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether rows without a label are of no use."""
+        return self.config.shows_labels or self.verifier is not None
+
+    def task(self, item: InputRow) -> Task | Unasked:
+        """Return what is asked about a line of the input, or why nothing is."""
+        return task_of(item, needs_label=self.needs_labels)
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is: rows about which nothing more is asked, rows admitted, those with a rubric, answers, errors."""
+
+    settled: int = 0
+    total: int = 0
+    kept: int = 0
+    answers: int = 0
+    errors: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SynthesisResult(RunEnd):
+    """What a run left behind; its `output` holds the author's answers.
+
+    Args:
+        files: Where the rest is.
+        progress: Final counts.
+        written: What was written and counted; None if the run was stopped before its end.
+        verified: What the judge said, or None.
+    """
+
+    files: OutputFiles
+    progress: Progress
+    written: Output | None
+    verified: Verified | None = None
+
+
+def synthesize(setup: Setup, control: RunControl | None = None) -> SynthesisResult:
+    """Write rubrics for the rows, verify them, and write down what became of everything.
+
+    Raises:
+        LockedError: Another process writes this output.
+        ConfigError: The output belongs to another run, or would replace an input.
+        InputError: The input is unusable as a whole.
+        EnvironmentProblem: Disk, permissions, or a model that cannot be reached.
+    """
+    control = control or RunControl()
+    files = OutputFiles(Path(setup.config.output))
+    files.refuse_inputs(setup.rows.paths)
+    with DurableRun(files.calls, control, kind="rubrics", inputs=setup.rows.paths) as run:
+        scan = setup.rows.scan()
+        run.scanned(scan)
+        asked = run.start(
+            {"input_sha256": scan.sha256, "source": scan.source, **_identity(setup)},
+            setup.rows.contents,
+            {"author": setup.author},
+        )
+        work = _Work(replace(setup, author=asked["author"]), run)
+        finished = work.run_rounds()
+        written = None
+        if finished:
+            run.check_all_done(scan.num_items, work.num_read)
+            with open_records(files.calls) as index:
+                written = assemble(
+                    setup.config,
+                    setup.verifier,
+                    work.verified,
+                    files,
+                    (
+                        (item, task, work.stand(task, index.get)[0] if isinstance(task, Task) else None)
+                        for item in setup.rows
+                        for task in (setup.task(item),)
+                    ),
+                    work.admission.admitted,
+                    setup.author.name,
+                    work.chosen(),
+                )
+        return run.end(
+            SynthesisResult,
+            files=files,
+            progress=work.progress,
+            written=written,
+            verified=work.verified,
+        )
+
+
+def admit(setup: Setup) -> Admission[None]:
+    """Read the input and decide which rows are asked about first."""
+    config = setup.config
+    admission: Admission[None] = Admission(config.quota, config.seed)
+    for item in setup.rows:
+        if isinstance(setup.task(item), Task):
+            admission.add(source_of(item.row, config.group_by), item.id, None)
+    admission.close()
+    return admission
+
+
+def first_request(setup: Setup) -> Request | None:
+    """Return the first request of the first row, or None if nobody is asked about any."""
+    for item in setup.rows:
+        task = setup.task(item)
+        if isinstance(task, Task):
+            standing, build = stand(setup.config, task, lambda name: None, (), None, {})
+            return build(standing.due[0])
+    return None
+
+
+def _identity(setup: Setup) -> dict[str, Any]:
+    """What an answer depends on. Checks, verification, quotas and samples only choose among answers."""
+    author = setup.config.author
+    return {
+        "method": setup.config.method,
+        "prompt": PROMPT_HASH,
+        "author": setup.author.identity,
+        "temperature": author.temperature,
+        "top_p": author.top_p,
+        "max_tokens": author.max_tokens,
+        "seed": setup.config.seed,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request in flight: what of which row."""
+
+    id: str
+    call: Call
+    row: str
+    place: str
+    digest: bytes
+    error: None = None
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """What its record says of it beside the id."""
+        return {"row": self.row, "step": self.call.step}
+
+
+@dataclass(slots=True)
+class _Work:
+    """The rounds of a run."""
+
+    setup: Setup
+    run: DurableRun
+    progress: Progress = field(default_factory=Progress)
+    kept: dict[str, str] = field(default_factory=dict)
+    verified: Verified | None = None
+    num_read: int = 0
+    admission: Admission[None] = field(init=False)
+    _failed: set[str] = field(default_factory=set)
+    _faults: Faults = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.setup.verifier is not None:
+            self.verified = Verified()
+        self.admission = admit(self.setup)
+        self._failed = {str(error["id"]) for error in self.run.journal.errors()}
+
+    def run_rounds(self) -> bool:
+        """Ask until nothing is left to ask; return False if something came first."""
+        first = True
+        while True:
+            with self.run.working():
+                num_due, num_waiting = self._ask()
+            if not self.run.whole:
+                return False
+            if num_due:
+                continue
+            verifier = self.setup.verifier
+            if verifier is not None and (num_waiting or (first and verifier.answers.exists())):
+                self._verify(verifier, is_first=first)
+                first = False
+                if self.verified is not None and not self.verified.is_whole:
+                    return False
+            elif not self.admission.admit_more(lambda row_id, _: row_id in self.kept):
+                return True
+
+    def chosen(self) -> set[str]:
+        """Return the ids of the rows whose rubrics teach a writer: the first of each request."""
+        writer, taken = self.setup.config.writer, Counter[str]()
+        found = set()
+        for row_id in sorted(self.kept) if writer is not None else ():
+            taken[self.kept[row_id]] += 1
+            if writer is not None and taken[self.kept[row_id]] <= writer.per_prompt:
+                found.add(row_id)
+        return found
+
+    def stand(self, task: Task, answers: Answers) -> tuple[Standing, Any]:
+        """Return where a row stands."""
+        outcomes = None if self.verified is None else self.verified.outcomes
+        return stand(self.setup.config, task, answers, self._failed, outcomes, self._faults)
+
+    def _ask(self) -> tuple[int, int]:
+        """Make all calls that are due; return their number, and that of the rubrics that wait to be verified."""
+        in_flight: dict[str, _Asked] = {}
+        counts = {"due": 0, "waiting": 0}
+        with open_records(self.run.journal.output) as index:
+            requests = self._requests(index.get, in_flight, counts)
+            with closing(self.setup.author.generate(requests)) as completions:
+                for completion in completions:
+                    self._take(in_flight.pop(completion.request_id), completion)
+        if not self.run.stopping:
+            for name, asked in in_flight.items():
+                silence = Completion(name, finish_reason="error", error="the backend ended without answering")
+                self._take(asked, silence)
+        return counts["due"], counts["waiting"]
+
+    def _requests(
+        self, answers: Answers, in_flight: dict[str, _Asked], counts: dict[str, int]
+    ) -> Iterator[Request]:
+        """Read the input once more and build the requests that are due."""
+        self.num_read = 0
+        self.kept.clear()
+        self.progress = Progress(
+            total=len(self.admission.admitted),
+            answers=self.run.journal.num_done,
+            errors=self.run.journal.num_errors,
+        )
+        self.run.tell(self.progress)
+        for item in self._readable():
+            task = self.setup.task(item)
+            if not isinstance(task, Task) or item.id not in self.admission.admitted:
+                continue
+            standing, build = self.stand(task, answers)
+            self.progress.settled += standing.is_settled
+            counts["waiting"] += standing.waiting is not None
+            if standing.kept is not None:
+                self.kept[item.id] = request_hash(task.row.prompt)
+                self.progress.kept += 1
+            for call in standing.due:
+                if self.run.stopping:
+                    return
+                counts["due"] += 1
+                request = build(call)
+                in_flight[request.id] = _Asked(request.id, call, item.id, item.place, item.digest)
+                yield request
+
+    def _readable(self) -> Iterator[InputRow]:
+        """Yield the rows; what cannot be read is a failure."""
+        for item in self.setup.rows:
+            self.num_read += 1
+            if item.error is None:
+                yield item
+            elif not self.run.journal.done(item.id):
+                self.run.fail(item, item.error.code, str(item.error))
+
+    def _take(self, asked: _Asked, completion: Completion) -> None:
+        """Record an answer, or a call that failed."""
+        if completion.finish_reason == "error":
+            message = completion.error or "the call failed"
+            self.run.fail(asked, completion.error_code, message, completion.attempts)
+            self._failed.add(asked.id)
+        else:
+            self.run.put(asked, _answer(completion))
+        self.progress.answers = self.run.journal.num_done
+        self.progress.errors = self.run.journal.num_errors
+        self.run.tell(self.progress)
+
+    def _verify(self, verifier: Verifier, *, is_first: bool) -> None:
+        control = self.run.control
+        quiet = replace(
+            control,
+            restart=control.restart and is_first,
+            retry_errors=control.retry_errors and is_first,
+            on_scan=None,
+            on_start=None,
+        )
+        with open_records(self.run.journal.output) as index:
+            self.verified = verifier(self._candidates(index.get), quiet)
+        self._failed.update(self.verified.failed)
+
+    def _candidates(self, answers: Answers) -> Iterator[Candidate]:
+        """Yield every rubric that passed the checks, with the pairs that it is tested on."""
+        for item in self.setup.rows:
+            task = self.setup.task(item)
+            if not isinstance(task, Task):
+                continue
+            pairs = tuple(induced_pairs(task))
+            for call, rubric in rubrics_of(self.setup.config, task, answers, self._faults):
+                yield Candidate(call.name(task.id), rubric, pairs)
+
+
+def _answer(completion: Completion) -> Mapping[str, Any]:
+    """Return an answer as the journal keeps it."""
+    optional = {
+        "reasoning": completion.reasoning,
+        "thinking_open": completion.thinking_open or None,
+    }
+    return {
+        "text": completion.text,
+        **{key: value for key, value in optional.items() if value is not None},
+        "num_prompt_tokens": completion.num_prompt_tokens,
+        "num_tokens": completion.num_tokens,
+        "finish_reason": completion.finish_reason,
+        "attempts": completion.attempts,
+    }

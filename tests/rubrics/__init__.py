@@ -1,0 +1,1 @@
+"""Criteria: leaks, checks, verification, metrics."""
