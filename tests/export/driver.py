@@ -94,6 +94,7 @@ def main() -> None:
     export_judge(folder / "warm" / "judge", run=run)  # imports what an export imports late
     for replacing in (False, True):
         output = folder / str(replacing) / "judge"
+        output.parent.mkdir()  # else the first export makes a change more than the others
         if replacing:
             export_judge(output, run=run, checkpoint=3)
         began = time.monotonic()
