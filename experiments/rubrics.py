@@ -5,8 +5,8 @@
 
 Every seed has a base, a judge, an author and writers of its own; test rows are the same for all. The arms and what they
 are for stand in `rubric_page.ARMS`, the claims that were made before any run in `primary_claims.yaml`. Growth (100 to
-1,600 pairs) and votes (1 and 5, at equal calls) are run for the first seeds only. Seed 0 is for trials. Stages are shared between arms and
-cached by a hash of config and code; a stopped program goes on by the same command.
+1,600 pairs) and votes (1 and 5, at equal calls) are run for the first seeds only. Seed 0 is for trials. Stages are
+shared between arms and cached by a hash of config and code; a stopped program goes on by the same command.
 """
 
 from __future__ import annotations
