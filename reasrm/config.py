@@ -11,11 +11,12 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import orjson
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from reasrm.errors import ConfigError
 
@@ -61,9 +62,24 @@ _MAX_BITS = 64
 
 
 class Config(BaseModel):
-    """Base of every configuration model: immutable; unknown keys, infinities and NaN refused."""
+    """Base of every configuration model: immutable; unknown keys, infinities, NaN, and yes for a number refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, values: Any) -> Any:
+        for name, value in values.items() if isinstance(values, dict) else ():
+            kinds = _kinds(cls.model_fields[name].annotation) if name in cls.model_fields else set()
+            if isinstance(value, bool) and {int, float} & kinds and not {bool, Any} & kinds:
+                raise ValueError(f"{name} is a number, got {str(value).lower()}")
+        return values
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """Return the types that an annotation is made of: itself, or those of a union or an `Annotated`."""
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType, Annotated) else ()
+    return {kind for part in parts for kind in _kinds(part)} or {annotation}
 
 
 class EndpointSection(Config):
@@ -148,11 +164,15 @@ def read_yaml(path: Path) -> Any:
     return value
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _QUOTE = "correct it, or put it in quotation marks"
 
 
 def _check_values(value: Any, place: str) -> None:
-    """Refuse alias bombs (walking the expanded value must end within a budget), and integers beyond 64 bits."""
+    """Refuse alias bombs (walking the expanded value must end within a budget), and what no file or name can hold.
+
+    That is an integer beyond 64 bits, and text with a NUL character or half of a surrogate pair.
+    """
     stack, seen = [("", value)], 0
     while stack:
         name, item = stack.pop()
@@ -168,6 +188,12 @@ def _check_values(value: Any, place: str) -> None:
                 f"{name.removeprefix('.')}: holds an integer of {item.bit_length()} bits",
                 place=place,
                 remedy=f"use at most {_MAX_BITS} bits",
+            )
+        elif isinstance(item, str) and ("\0" in item or (not item.isascii() and _SURROGATE.search(item))):
+            raise ConfigError(
+                "holds a NUL character or half a character",
+                place=f"{place}: {name[1:]}" if name else place,
+                remedy="leave it out",
             )
 
 

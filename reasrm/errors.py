@@ -37,10 +37,14 @@ class ReasrmError(Exception):
         self.remedy = remedy
         super().__init__(str(self))
 
+    @property
+    def advice(self) -> str:
+        """`message; remedy`, for where the place is said beside it."""
+        return self.message if self.remedy is None else f"{self.message}; {self.remedy}"
+
     def __str__(self) -> str:
         """Render as `place: message; remedy`."""
-        text = self.message if self.place is None else f"{one_line(self.place)}: {self.message}"
-        return text if self.remedy is None else f"{text}; {self.remedy}"
+        return self.advice if self.place is None else f"{one_line(self.place)}: {self.advice}"
 
 
 class ConfigError(ReasrmError, ValueError):

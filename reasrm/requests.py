@@ -7,6 +7,7 @@ control tokens.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
@@ -31,7 +32,8 @@ THINKING_START = ("<think>", "<thinking>", "[THINK]", "<|channel|>analysis<|mess
 _ENDS = {
     "stop": "stop eos eos_token stop_sequence end_turn complete completed done none null tool_calls tool_use "
     "function_call",
-    "length": "length max_tokens model_length max_length max_new_tokens max_output_tokens incomplete",
+    "length": "length max_tokens model_length max_length max_new_tokens max_output_tokens incomplete "
+    "model_context_window_exceeded",
     "content_filter": "content_filter content_filtered safety recitation prohibited_content blocklist spii refusal "
     "guardrail_intervened sensitive",
     "broken": "abort aborted error insufficient_system_resource cancelled canceled timeout network_error overloaded "
@@ -171,4 +173,5 @@ class TokenScores:
 
 def how_it_ended(word: str | None) -> str | None:
     """Return `stop`, `length`, `content_filter` or `broken` for what a server calls the end; None for unknown words."""
-    return _FINISH_REASONS.get(str(word).strip().lower())
+    name = str(word).strip().lower()
+    return _FINISH_REASONS.get(re.sub(r"^(?:finish_?reason|stop_?reason)[._:]", "", name))

@@ -24,6 +24,8 @@ class Pear(Config):
 
 
 class Bowl(Config):
+    ripe: bool = True
+    weight: float | None = None
     fruit: dict[str, Annotated[Apple | Pear, Field(discriminator="kind")]] = Field(default={})
     size: Literal["small", "large"] = "small"
 
@@ -59,12 +61,13 @@ class Table(Config):
             {"bowl": {"fruit": {"one": {"kind": "pear", "zzz": 1}}}},
             "t: unknown key 'bowl.fruit.one.pear.zzz'; known keys: core, kind, stem",
         ),
-        ({"bowl": {"zzz": 1}}, "t: unknown key 'bowl.zzz'; known keys: fruit, size"),
+        ({"bowl": {"zzz": 1}}, "t: unknown key 'bowl.zzz'; known keys: fruit, ripe, size, weight"),
         ({"zzz": 1}, "t: unknown key 'zzz'; known keys: bowl, stage"),
         (
             {"bowl": {"fruit": {"one": {"kind": "pear"}, "two": {"kind": "pear"}}}},
             "t: key 'bowl': one fruit is enough",
         ),
+        ({"bowl": {"ripe": False, "weight": True}}, "t: key 'bowl': weight is a number, got true"),
         ({"bowl": None}, "t: no bowl"),
         (
             {"stage": "dinner", "guests": 3},
@@ -81,6 +84,7 @@ class Table(Config):
         "section",
         "top",
         "section sense",
+        "yes for a number",
         "sense",
         "stage",
     ],
@@ -102,3 +106,14 @@ def test_a_config_that_ships_is_found_by_name_where_there_is_no_such_file(
     assert read_settings(Path("sandbox/sft")) == {"stage": "mine"}
     with refused(ConfigError, "sandbox/sfy.yaml", "reasrm configs"):
         read_settings(Path("sandbox/sfy.yaml"))
+
+
+@pytest.mark.parametrize("text", [r"a\0b", r"\uD83D"])
+def test_text_that_no_file_name_can_hold_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "lunch.yaml"
+    path.write_text(f'data: {{train: ["{text}"]}}')
+    with refused(ConfigError, "data.train[0]", "leave it out"):
+        read_settings(path)
+    path.write_text("{}")
+    with refused(ConfigError, "data.train", "leave it out"):
+        read_settings(path, [f'data.train="{text}"'])

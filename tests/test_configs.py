@@ -40,8 +40,11 @@ PUBLISHED = {
     "qwen3/sft-8b-cdrrm.yaml": (64, 5e-5, 2, 25000),
     "qwen3/sft-14b-cdrrm.yaml": (64, 5e-5, 2, 25000),
     "qwen3/sft-8b-rubric-rm.yaml": (64, 5e-6, 2, 6144),
+    "qwen3/sft-8b-rubric-writer.yaml": (128, 8e-6, 1, 3072),
+    "qwen3/sft-8b-cdrrm-writer.yaml": (64, 5e-5, 2, 25000),
     "qwen2.5/sft-7b-lora-1gpu.yaml": (128, None, 1, 12288),
     "qwen3/sft-8b-lora-1gpu.yaml": (64, None, 2, 6144),
+    "qwen3/sft-8b-rubric-writer-lora-1gpu.yaml": (128, None, 1, 3072),
 }
 
 
@@ -83,7 +86,7 @@ def test_no_file_is_left_out() -> None:
         *METARM,
     }
     assert {p for p in CONFIGS.rglob("*") if p.is_file()} == known
-    assert set(PUBLISHED) | {"sandbox/sft.yaml"} == set(NAMES)
+    assert set(PUBLISHED) | {"sandbox/sft.yaml", "sandbox/sft-rubric-writer.yaml"} == set(NAMES)
     documented = (ROOT / "docs" / "configs.md").read_text(encoding="utf-8")
     for path in known:
         assert f"`{path.relative_to(CONFIGS)}`" in documented, path
@@ -111,7 +114,7 @@ def test_a_recipe_is_a_stage_that_trl_accepts(path: Path, tmp_path: Path) -> Non
         assert taken == value, name
     assert arguments.seed == arguments.data_seed == read(path)["seed"]
     assert arguments.max_length is None, "nothing is cut"
-    assert load_spec(stage.spec).protocol == "pairwise"
+    assert load_spec(stage.spec).protocol == ("rubric" if "writer" in path.stem else "pairwise")
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=NAMES)
@@ -133,16 +136,18 @@ def test_what_is_published_is_what_is_trained(name: str) -> None:
     rows = trainer["per_device_train_batch_size"] * trainer["gradient_accumulation_steps"]
     batch, rate, epochs, longest = PUBLISHED[name]
     assert rows * num_processes(launch_line(path)) == batch
-    assert trainer["learning_rate"] == (rate or 10 * learning_rate_of_all_weights(name))
+    assert trainer["learning_rate"] == pytest.approx(rate or 10 * learning_rate_of_all_weights(name))
     assert (trainer["num_train_epochs"], stage.data.max_tokens) == (epochs, longest)
     assert (stage.lora is None) is ("lora" not in name)
     assert trainer["packing"] is False, "a pack is not a row"
 
 
 def learning_rate_of_all_weights(name: str) -> float:
-    full = {"qwen2.5/sft-7b-lora-1gpu.yaml": "qwen2.5/sft-7b-instruct.yaml"}.get(
-        name, "qwen3/sft-8b-rubric-rm.yaml"
-    )
+    full = {
+        "qwen2.5/sft-7b-lora-1gpu.yaml": "qwen2.5/sft-7b-instruct.yaml",
+        "qwen3/sft-8b-lora-1gpu.yaml": "qwen3/sft-8b-rubric-rm.yaml",
+        "qwen3/sft-8b-rubric-writer-lora-1gpu.yaml": "qwen3/sft-8b-rubric-writer.yaml",
+    }[name]
     return float(read(CONFIGS / full)["trainer"]["learning_rate"])
 
 
@@ -220,9 +225,9 @@ def test_deepspeed_knows_every_key_of_its_files(path: Path) -> None:
     assert set(config) <= known
 
 
-def test_the_spec_without_thinking_is_the_built_in_one_otherwise() -> None:
-    (path,) = SPECS
-    ours, builtin = load_spec(str(path)), load_spec("rubric")
+@pytest.mark.parametrize("path", SPECS, ids=[path.stem for path in SPECS])
+def test_a_spec_without_thinking_is_the_built_in_one_otherwise(path: Path) -> None:
+    ours, builtin = load_spec(str(path)), load_spec(path.stem.removesuffix("-no-thinking"))
     assert ours.template_options == {"enable_thinking": False}
     ignored = {"name", "description", "template_options"}
     assert ours.model_dump(exclude=ignored) == builtin.model_dump(exclude=ignored)
@@ -298,6 +303,17 @@ def test_documented_lines_name_files_and_flags_that_exist() -> None:
                 assert word in known, word
             if word.startswith(("configs/", "train/")):
                 assert (ROOT / word).is_file(), word
+
+
+def test_the_page_names_what_shares_a_recipe_out() -> None:
+    page = (ROOT / "docs" / "configs.md").read_text(encoding="utf-8")
+    hardware = dict(re.findall(r"^\| `(.*?)` \| .*? \| (.*?) \|", page, re.MULTILINE))
+    said = {path: hardware[str(path.relative_to(CONFIGS))] for path in (*RECIPES, *RLVR, *METARM)}
+    engines = {"zero2": "ZeRO-2", "zero3": "ZeRO-3", "fsdp2": "FSDP2"}
+    named = [(path, file) for path in said for file, engine in engines.items() if engine in said[path]]
+    assert len(named) >= 10
+    for path, file in named:
+        assert file in " ".join(launch_line(path)), path
 
 
 @pytest.mark.parametrize("path", [*RECIPES, *RLVR, *METARM], ids=lambda path: path.stem)

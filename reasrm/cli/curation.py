@@ -174,7 +174,7 @@ def read_pairs(paths: Sequence[Path], source: str, columns: Columns | None = Non
         reader = None if item.source is None else sources[item.source]
         if item.error is not None:
             yield Incoming(
-                place, reason=item.error.code, message=item.error.message, row_id=item.id, source=item.source
+                place, reason=item.error.code, message=item.error.advice, row_id=item.id, source=item.source
             )
         for row in item.rows:
             pair = as_pair(row, reader)

@@ -42,6 +42,8 @@ def run_import(
         for reason, count in file.dropped.most_common():
             places = ", ".join(file.examples[reason][:6]) + (" …" if count > 6 else "")
             note(f"  dropped {count} × {reason}: {places}")
+            if reason in file.why:
+                note(f"    the first: {file.why[reason]}")
         if file.unverified:
             note("  schema unverified: these column names were not confirmed against the owner's files")
     note(f"pairs: {output}" if summary["kept"] else f"not one pair was kept; {output} is empty")

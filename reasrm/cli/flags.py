@@ -45,6 +45,7 @@ __all__ = [
     "Seed",
     "SourceName",
     "StageConfig",
+    "VerifyingFlags",
     "WritingFlags",
     "as_override",
     "budget_of",
@@ -294,6 +295,42 @@ class WritingFlags(AskingFlags):
         WriterOrdersChoice | None,
         Option(help="For a writer that sees pairs: a drawn order, the other one, or the rows' own."),
     ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyingFlags(AskingFlags):
+    """Which rubrics which judge verifies, what is kept, and what happens to earlier output."""
+
+    input: Annotated[
+        list[Path], Option("--input", help="The rubrics: one file, any that judge --rubrics takes.")
+    ]
+    pairs: Annotated[list[Path], Option(help="Labelled rows that the rubrics are for. Repeatable.")]
+    judge: Annotated[
+        str, Option(help="Who verifies: a judge or model folder, hub id or openai:MODEL@BASE_URL.")
+    ]
+    spec: Annotated[
+        str | None, Option(help="How it is asked under a rubric. Default: its folder's, or rubric.")
+    ] = None
+    without_spec: Annotated[
+        str | None, Option(help="How it is asked without one, where --spec needs a rubric.")
+    ] = None
+    orders: Annotated[OrdersChoice, Option(help="Both orders of each pair, or a drawn (random) one.")] = (
+        OrdersChoice.both
+    )
+    votes: Annotated[int, Option(min=1, max=10_000, help="Samples per order.")] = 1
+    require: Annotated[
+        str, Option(help="Judgments of a pair that must be right: both (all), majority or one.")
+    ] = "both"
+    tau: Annotated[
+        float, Option(min=0.0, max=1.0, help="Least share of a request's pairs that come out right.")
+    ] = 0.5
+    gain: Annotated[
+        bool, Option("--gain", help="Keep only what the judge needs: without it, it is not right.")
+    ] = False
+    allow_author: Annotated[
+        bool, Option("--allow-author", help="Let a judge verify rubrics that it wrote.")
+    ] = False
+    group_by: Annotated[str, Option(help="What the ledger counts by: source or subset.")] = "source"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

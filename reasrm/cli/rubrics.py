@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from reasrm.cli.console import chatter_to_stderr, finish, note, print_summary, progress_bar
+from reasrm.cli.flags import VerifyingFlags, budget_of
 from reasrm.cli.running import StopNotice, add_end, note_cost, note_resume, note_scan
 from reasrm.cli.summary import progress
 from reasrm.config import load_config, parse_config
+from reasrm.errors import ConfigError
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
 from reasrm.generation.run import RunControl, RunEnd
@@ -25,7 +27,8 @@ from reasrm.rubrics.filter import filter_rubrics, match_pairs
 from reasrm.rubrics.run import Progress, Setup, admit, first_request, synthesize
 from reasrm.rubrics.tasks import Unasked
 from reasrm.rubrics.verify import Verified, Verifier, make_verifier, refuse_author
-from reasrm.sources.rubric_lines import load_rubrics
+from reasrm.sources.rubric_lines import Rubrics, load_rubrics
+from reasrm.tables import given_columns
 
 __all__ = ["open_author", "open_synthesis", "run_filter", "run_synthesize"]
 
@@ -49,11 +52,14 @@ def run_synthesize(
         with _progress() as on_progress:
             result = synthesize(
                 setup,
-                _control(
-                    on_progress,
+                RunControl(
                     restart=restart,
                     retry_errors=retry_errors,
                     allow_other_server=allow_other_server,
+                    on_scan=note_scan,
+                    on_start=note_resume("answers"),
+                    on_progress=on_progress,
+                    on_stop=StopNotice(),
                 ),
             )
     done = result.progress
@@ -77,75 +83,40 @@ def run_synthesize(
     _finish(summary, cost, ends, f"{done.settled} of {done.total} rows")
 
 
-def run_filter(
-    rubrics: Path,
-    pairs: Sequence[Path],
-    output: Path,
-    settings: Mapping[str, Any],
-    asking: Mapping[str, Any],
-    *,
-    source: str,
-    columns: Mapping[str, str],
-    group_by: str,
-    dry_run: bool,
-    restart: bool,
-    retry_errors: bool,
-    allow_other_server: bool,
-) -> None:
-    """Verify a file of rubrics and end with the exit code of `interface.md`.
-
-    Args:
-        rubrics: The file.
-        pairs: Labelled rows.
-        output: The folder of everything that is written.
-        settings: Keys of a `VerifySection`; None is left out.
-        asking: Headers and extra body, as flags give them.
-        source: The rows' schema.
-        columns: Field → column.
-        group_by: Which field of a row names its source.
-        dry_run: Count, and ask nobody.
-        restart: Move earlier answers aside.
-        retry_errors: Ask again what failed.
-        allow_other_server: Go on where another server answered before.
-    """
-    given = {key: value for key, value in settings.items() if value is not None}
-    section = parse_config(VerifySection, given, "the flags")
-    lines = load_rubrics(settled(rubrics))
-    rows = JudgeInput([*map(settled, pairs)], source=source, columns=columns)
-    with chatter_to_stderr(), ExitStack() as stack:
-        verifier = _open_verifier(section, output, stack, **asking)
-        if dry_run:
-            scan = rows.scan()
-            note_scan(scan)
-            tested = [one for one in match_pairs(lines, rows, group_by) if one.pairs]
-            calls = 2 * sum(len(one.pairs) for one in tested) * section.votes
-            note(f"{len(tested)} of {len(lines.by_id)} rubrics have a labelled pair")
-            print_summary(
-                {
-                    "command": "rubrics filter",
-                    "dry_run": True,
-                    "rubrics": len(lines.by_id),
-                    "tested": len(tested),
-                    "calls_under_rubrics": calls if section.orders == "both" else calls // 2,
-                    "spec": verifier.judge.spec.name,
-                    "spec_without": verifier.bare.spec.name,
-                }
-            )
+def run_filter(flags: VerifyingFlags, output: Path) -> None:
+    """Verify a file of rubrics and end with the exit code of `interface.md`."""
+    if len(flags.input) != 1:
+        raise ConfigError(f"{len(flags.input)} files of rubrics", place="--input", remedy="give one")
+    names = ("judge", "spec", "without_spec", "votes", "require", "tau", "gain", "allow_author", "seed")
+    own = {name: getattr(flags, name) for name in (*names, "temperature", "top_p", "max_tokens")}
+    section = parse_config(VerifySection, {**own, "orders": flags.orders.value}, "the flags")
+    lines = load_rubrics(flags.input[0])
+    rows = JudgeInput(
+        flags.pairs,
+        source=flags.source,
+        columns=given_columns(flags.columns),
+        coerce_scalars=flags.coerce_scalars,
+        dedupe=flags.dedupe.value,
+        limit=flags.limit,
+    )
+    with ExitStack() as stack:
+        verifier = _open_verifier(section, output, stack, flags.backend_options(), flags.allow_changed)
+        if flags.dry_run:
+            print_summary(_plan_filter(lines, rows, verifier, flags.group_by))
             return
         with _progress() as on_progress:
-            result = filter_rubrics(
-                lines,
-                rows,
-                verifier,
-                output,
-                _control(
-                    on_progress,
-                    restart=restart,
-                    retry_errors=retry_errors,
-                    allow_other_server=allow_other_server,
-                ),
-                group_by,
+            control = RunControl(
+                restart=flags.restart,
+                retry_errors=flags.retry_errors,
+                strict=flags.strict,
+                allow_other_server=flags.allow_other_server,
+                budget=budget_of(flags.price, flags.budget, flags.budget_tokens, "judge"),
+                on_scan=note_scan,
+                on_start=note_resume("answers"),
+                on_progress=on_progress,
+                on_stop=StopNotice(),
             )
+            result = filter_rubrics(lines, rows, verifier, output, control, flags.group_by)
     verified = result.verified
     done = len(verified.outcomes) + len(verified.failed)
     summary: dict[str, Any] = {
@@ -155,7 +126,8 @@ def run_filter(
     }
     if result.written is not None:
         summary |= _described(result.written, verified)
-    cost = {"cost": _judge_cost(verified), "money": None}
+    money = [end.cost["money"] for end in verified.ends]
+    cost = {"cost": _judge_cost(verified), "money": None if None in money else sum(money)}
     _finish(summary, cost, verified.ends, f"{done} of {result.num_rubrics} rubrics")
 
 
@@ -175,7 +147,9 @@ def open_synthesis(path: Path, overrides: Sequence[str] = ()) -> Iterator[Setup]
         author = stack.enter_context(closing(open_author(config.author, str(path))))
         verifier = None
         if config.verify is not None:
-            verifier = _open_verifier(config.verify, Path(config.output), stack)
+            verifier = _open_verifier(
+                config.verify, Path(config.output), stack, config.verify.backend_options()
+            )
             refuse_author(author, verifier.judge.backend, config.verify)
         paths = [settled(Path(name)) for name in config.input]
         rows = JudgeInput(paths, source=config.source, limit=config.limit, columns=config.columns)
@@ -197,25 +171,18 @@ def open_author(section: AuthorSection, place: str) -> Backend:
     return open_backend(name, **section.backend_options())
 
 
-def _open_verifier(section: VerifySection, folder: Path, stack: ExitStack, **asking: Any) -> Verifier:
-    options = {**section.backend_options(), **asking}
-    judge = open_judge(section.judge, spec=section.spec, default_spec="rubric", **options)
+def _open_verifier(
+    section: VerifySection,
+    folder: Path,
+    stack: ExitStack,
+    options: Mapping[str, Any],
+    allow_changed: bool = False,
+) -> Verifier:
+    judge = open_judge(
+        section.judge, spec=section.spec, default_spec="rubric", allow_changed=allow_changed, **options
+    )
     stack.enter_context(closing(judge.backend))
     return make_verifier(judge, section, folder)
-
-
-def _control(
-    on_progress: Callable[[Any], None], *, restart: bool, retry_errors: bool, allow_other_server: bool
-) -> RunControl:
-    return RunControl(
-        restart=restart,
-        retry_errors=retry_errors,
-        allow_other_server=allow_other_server,
-        on_scan=note_scan,
-        on_start=note_resume("answers"),
-        on_progress=on_progress,
-        on_stop=StopNotice(),
-    )
 
 
 @contextmanager
@@ -257,6 +224,28 @@ def _dry_run(setup: Setup) -> dict[str, Any]:
         "unasked": dict(sorted(unasked.items())),
         "sources": dict(sorted(admission.sources.items())),
         "calls": calls,
+    }
+
+
+def _plan_filter(rubrics: Rubrics, rows: JudgeInput, verifier: Verifier, group_by: str) -> dict[str, Any]:
+    """Validate both inputs and count calls."""
+    scan = rows.scan()
+    note_scan(scan)
+    tested = [one for one in match_pairs(rubrics, rows, group_by) if one.pairs]
+    each = (2 if verifier.section.orders == "both" else 1) * verifier.section.votes
+    pairs = {pair.id for one in tested for pair in one.pairs}
+    note(f"{len(tested)} of {len(rubrics.by_id)} rubrics have a labelled pair")
+    return {
+        "command": "rubrics filter",
+        "dry_run": True,
+        "rubrics": len(rubrics.by_id),
+        "tested": len(tested),
+        "calls": {
+            "judge": each * sum(len(one.pairs) for one in tested),
+            "judge_without": each * len(pairs),
+        },
+        "spec": verifier.judge.spec.name,
+        "spec_without": verifier.bare.spec.name,
     }
 
 

@@ -9,7 +9,7 @@ import typer
 
 from reasrm.cli import flags
 from reasrm.cli.console import guarded, set_quiet
-from reasrm.cli.flags import WritingFlags, takes
+from reasrm.cli.flags import VerifyingFlags, WritingFlags, takes
 
 __all__ = ["rubrics_app"]
 
@@ -57,120 +57,19 @@ def rubrics_synthesize(
 
 
 @rubrics_app.command("filter")
-@flags.reads_rows
+@takes(VerifyingFlags)
 def rubrics_filter(
-    input: Annotated[Path, typer.Option("--input", help="The rubrics; any file that judge --rubrics takes.")],
-    pairs: Annotated[
-        list[Path], typer.Option("--pairs", help="Labelled rows that they are for. Repeatable.")
-    ],
-    judge: Annotated[
-        str,
-        typer.Option(
-            "--judge", help="Who verifies: a judge or model folder, hub id or openai:MODEL@BASE_URL."
-        ),
-    ],
+    *,
     output: Annotated[Path, typer.Option("--output", help="Folder for rubrics.jsonl and the rest.")],
-    spec: Annotated[
-        str | None,
-        typer.Option("--spec", help="How it is asked under a rubric. Default: the judge's own, or rubric."),
-    ] = None,
-    without_spec: Annotated[
-        str | None,
-        typer.Option("--without-spec", help="How it is asked without one, where --spec needs a rubric."),
-    ] = None,
-    orders: Annotated[str | None, typer.Option("--orders", help="both (default) or random.")] = None,
-    votes: Annotated[int | None, typer.Option("--votes", min=1, help="Samples per order.")] = None,
-    require: Annotated[
-        str | None,
-        typer.Option(
-            "--require", help="Judgments of a pair that must be right: both (all), majority or one."
-        ),
-    ] = None,
-    tau: Annotated[
-        float | None,
-        typer.Option(
-            "--tau", min=0, max=1, help="Least share of a request's pairs that come out right. 0.5."
-        ),
-    ] = None,
-    gain: Annotated[
-        bool, typer.Option("--gain", help="Keep only what the judge needs: without it, it is not right.")
-    ] = False,
-    allow_author: Annotated[
-        bool, typer.Option("--allow-author", help="Let a judge verify rubrics that it wrote.")
-    ] = False,
-    temperature: Annotated[float | None, typer.Option("--temperature", min=0, help="The spec's.")] = None,
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens", min=1, help="The spec's.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of drawn orders and samples.")] = None,
-    source: flags.SourceName = "auto",
-    columns: flags.ColumnNames = None,
-    group_by: Annotated[
-        str, typer.Option("--group-by", help="What the ledger counts by: source or subset.")
-    ] = "source",
-    concurrency: Annotated[
-        int | None, typer.Option("--concurrency", min=1, help="Requests in flight (openai:).")
-    ] = None,
-    timeout: Annotated[
-        float | None, typer.Option("--timeout", min=0.001, help="Seconds for a whole answer (openai:).")
-    ] = None,
-    header: flags.Headers = None,
-    extra_body: flags.ExtraBody = None,
-    follow_redirects: flags.FollowRedirects = False,
-    allow_other_server: flags.AllowOtherServer = False,
-    backend: Annotated[flags.BackendChoice, typer.Option(help="What runs a folder or hub id.")] = (
-        flags.BackendChoice.hf
-    ),
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Prompts per forward pass (hf).")
-    ] = None,
-    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 and so on.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count rubrics and calls, ask nobody.")] = False,
-    retry_errors: RetryErrors = False,
-    restart: Restart = False,
-    quiet: flags.Quiet = False,
+    flags: VerifyingFlags,
 ) -> None:
     """Verify the rubrics of any file by a judge, in both orders, beside the same judge without them.
 
     Example: reasrm rubrics filter --input rubrics.jsonl --pairs pairs.jsonl --judge sandbox --output runs/filtered
     """
-    set_quiet(quiet)
-    with guarded():
-        from reasrm.cli.rubrics import run_filter
-        from reasrm.tables import given_columns
+    from reasrm.cli.rubrics import run_filter
 
-        settings = {
-            "judge": judge,
-            "spec": spec,
-            "without_spec": without_spec,
-            "orders": orders,
-            "votes": votes,
-            "require": require,
-            "tau": tau,
-            "gain": gain,
-            "allow_author": allow_author,
-            "temperature": temperature,
-            "max_tokens": max_tokens,
-            "seed": seed,
-            "concurrency": concurrency,
-            "timeout_s": timeout,
-            "follow_redirects": follow_redirects,
-            "backend": backend.value,
-            "batch_size": batch_size,
-            "device": device,
-        }
-        run_filter(
-            input,
-            pairs,
-            output,
-            settings,
-            {"headers": flags.read_headers(header), "extra_body": extra_body},
-            source=source,
-            columns=given_columns(columns),
-            group_by=group_by,
-            dry_run=dry_run,
-            restart=restart,
-            retry_errors=retry_errors,
-            allow_other_server=allow_other_server,
-        )
+    run_filter(flags, output)
 
 
 @rubrics_app.command("report")

@@ -13,7 +13,7 @@ from reasrm.cli.flags import AskingFlags, JudgingFlags, WritingFlags, budget_of
 from reasrm.cli.running import StopNotice, add_end, note_cost, note_resume, note_scan
 from reasrm.cli.summary import progress
 from reasrm.errors import ConfigError
-from reasrm.generation.budget import Budget
+from reasrm.generation.budget import Budget, budget_left
 from reasrm.generation.run import Progress, RunControl
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge, open_judge
@@ -27,7 +27,7 @@ from reasrm.rubrics.write import (
 from reasrm.sources.rubric_lines import Rubrics, load_rubrics
 from reasrm.tables import given_columns
 
-__all__ = ["Written", "budget_left", "run_write", "write_first"]
+__all__ = ["Written", "run_write", "write_first"]
 
 _SPEC = "rubric-writer"
 
@@ -125,21 +125,6 @@ def write_first(
         finish(summary, code)
     budget = budget_of(flags.price, flags.budget, flags.budget_tokens, "judge")
     return Written(load_rubrics(output), told, result.cost, budget_left(budget, result.cost))
-
-
-def budget_left(budget: Budget, spent: Mapping[str, Any]) -> Budget:
-    """Return what is left of a budget after a run whose `cost` and `money` are given."""
-    tokens = sum(
-        found[f"{kind}{part}_tokens"]
-        for found in spent["cost"].values()
-        for kind in ("", "uncounted_")
-        for part in ("prompt", "completion")
-    )
-    return replace(
-        budget,
-        money=None if budget.money is None else max(budget.money - (spent["money"] or 0.0), 0.0),
-        tokens=None if budget.tokens is None else max(budget.tokens - tokens, 0),
-    )
 
 
 def _ended(result: WriteResult, summary: dict[str, Any]) -> int:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 from itertools import chain, islice
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from reasrm.generation.base import Backend
 from reasrm.generation.replay import ReplayBackend
 from reasrm.requests import Completion, Request
 
-__all__ = ["Budget", "BudgetReached", "Meter", "Price"]
+__all__ = ["Budget", "BudgetReached", "Meter", "Price", "budget_left"]
 
 _PER_MESSAGE = 16  # tokens that a chat template puts around a message
 _MILLION = 1_000_000
@@ -362,3 +362,18 @@ def _count(spent: Spent, completion: Completion, worst: Worst) -> None:
         prompt = worst.prompt if prompt is None else prompt
         generated = min(said, worst.completion) if generated is None else generated
         spent.count_at_most(Worst(1, prompt, generated))
+
+
+def budget_left(budget: Budget, spent: Mapping[str, Any]) -> Budget:
+    """Return what is left of a budget after a run whose `cost` and `money` are given."""
+    tokens = sum(
+        found[f"{kind}{part}_tokens"]
+        for found in spent["cost"].values()
+        for kind in ("", "uncounted_")
+        for part in ("prompt", "completion")
+    )
+    return replace(
+        budget,
+        money=None if budget.money is None else max(budget.money - (spent["money"] or 0.0), 0.0),
+        tokens=None if budget.tokens is None else max(budget.tokens - tokens, 0),
+    )

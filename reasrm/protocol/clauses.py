@@ -11,7 +11,8 @@ So one counts only
   conjunction directly before the phrase begins another clause, save where the comma only sets a remark apart
   (`not clear that, all in all, Output (a) is better`); an opinion that the judge denies to hold (`I do not think`)
   reaches to the next comma with a conjunction;
-- in a sentence without `if` or `unless` before it, and not directly before `if`, `unless`, `or`, `only`, `provided`;
+- in a sentence without `if`, `unless` or `were it …` before it, and not directly before `if`, `unless`, `or`, `only`,
+  `provided`;
 - not as what the sentence speaks of (`that Output (a) is better is not true`), save for a reason (`the reason why
   Output (a) is better is …`);
 - not as somebody else's opinion or order: `Assistant (a) thinks that Output (a) is better`, `it claims: Output …`,
@@ -40,7 +41,8 @@ _DENYING = (
     "neither nor none nothing nobody whether doubt doubtful deny denies unclear unsure uncertain impossible debatable "
     "false wrong incorrect untrue might may could perhaps maybe possibly argues claims thinks believes says insists "
     "disagree dispute reject refuse decline mistake mistaken hard difficult premature far lack lacks little "
-    "insufficient fail fails failed suppose supposing assume assuming imagine pretend rather told asked asks wants"
+    "insufficient fail fails failed refrain hesitate tempted tempting suppose supposing assume assuming imagine "
+    "pretend rather told asked asks wants"
 )
 _HOLDING = (
     "think believe say claim conclude agree argue find feel see mean assert suggest hold decide judge know"
@@ -51,6 +53,7 @@ _NEGATIONS = frozenset(("not", "cannot", "never", "hardly", "no"))
 _DENIALS = _NEGATIONS.union(_DENYING.split())
 _OPINIONS = frozenset(_HOLDING.split())
 _CONDITIONS = frozenset(("if", "unless"))
+_INVERTED = frozenset(("were", "had", "should"))  # at the beginning of a clause: a condition
 _TAKING_BACK = _CONDITIONS.union(["or", "only", "provided", "assuming"])  # directly behind a phrase
 _ABOUT_IT = frozenset(("is", "was", "would"))  # there, the phrase is what is spoken of
 _REPORTS = frozenset(
@@ -141,7 +144,9 @@ class _Sentence:
             self.denied = False
         elif word in _DENIALS or word.endswith("n't"):
             self.denied = True
-        self.condition |= word in _CONDITIONS and self.last != "even"
+        self.condition |= (word in _CONDITIONS and self.last != "even") or (
+            word in _INVERTED and not self.last
+        )
         self.last = word
 
     def _opinion(self, word: str) -> None:

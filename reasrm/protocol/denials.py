@@ -30,7 +30,8 @@ _DENIAL = "|".join(
         _NOT,
         r"rather\s+than|instead\s+of|anything\s+but|other\s+than|far\s+from|disagree[sd]?\s+(?:with|that)",
         r"(?:by|in|under|on)\s+no\s+(?:means|way|circumstances?|account)",
-        r"(?:wrong|incorrect|unfair|mistaken|mistake|refused?|declined?|unable|reluctant)\s+to",
+        r"(?:wrong|incorrect|unfair|mistaken|mistake|refused?|declined?|unable|reluctant|tempted|tempting|hesitate[ds]?)\s+to",
+        r"(?:refrain|abstain)(?:s|ed|ing)?\s+from|(?:stop|fall)(?:s|ped|ping)?\s+short\s+of",
         _NO_DOUBT,
     )
 )

@@ -31,6 +31,8 @@ SAW_LABEL = "rubric_saw_label"
 
 _ROLES = ("system", "user", "assistant")
 _KEYS = ("role", "content", "untrusted")
+_FRONT = ("system", "system_prompt", "tools")
+"""Keys of a row that other readers put into the prompt; here a prompt is learned as it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,17 @@ def read_sft_row(value: Mapping[str, Any], place: str) -> SFTRow:
         place: File and line, for errors.
 
     Raises:
-        RowError: A field is missing, empty or of the wrong type; intervals overlap or leave the text.
+        RowError: A field is missing, empty or of the wrong type; the row has a system turn or tools beside its prompt;
+            intervals overlap or leave the text.
     """
+    for key in _FRONT:
+        if str(value.get(key) or "").strip():
+            raise RowError(
+                f"the row has {key!r} beside its prompt",
+                code="unread_text",
+                place=place,
+                remedy=f"write it as a system message of the prompt, or pass --columns {key}= to leave it out",
+            )
     prompt = _messages(value, "prompt", place)
     completion = _messages(value, "completion", place)
     messages = tuple(_read_message(m, f"{place}: prompt[{n}]") for n, m in enumerate(prompt))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from reasrm.durable import OutputLock
 from reasrm.errors import ConfigError, InputError
 from reasrm.generation.admission import source_of
 from reasrm.generation.ledger import KEPT
@@ -135,13 +136,16 @@ def filter_rubrics(
     candidates: Iterator[Candidate] = (
         Candidate(one.line.id, one.line.rubric, one.pairs, one.any_pair) for one in tested if one.pairs
     )
-    verified = verifier(candidates, control)
-    written = None
-    if verified.is_whole:
-        with opened(files, verifier, verified, writer=False) as output:
-            for one in tested:
-                _add(output, verified, one)
-        written = output
+    lock, written = OutputLock(files.rubrics.with_name("rubrics.jsonl.lock")), None
+    try:
+        verified = verifier(candidates, replace(control, on_scan=None))
+        if verified.is_whole:
+            with opened(files, verifier, verified, writer=False) as output:
+                for one in tested:
+                    _add(output, verified, one)
+            written = output
+    finally:
+        lock.release()
     return FilterResult(files=files, num_rubrics=len(tested), verified=verified, written=written)
 
 

@@ -21,8 +21,9 @@ import orjson
 from reasrm.criteria.verify import Answer, Verification, answer, kept_by_chance, verify
 from reasrm.durable import read_records
 from reasrm.durable.lookup import sorted_lines
-from reasrm.errors import ConfigError
+from reasrm.errors import ConfigError, InputError
 from reasrm.generation.base import Backend
+from reasrm.generation.budget import budget_left
 from reasrm.generation.run import RunControl
 from reasrm.hashing import derive_seed, digest
 from reasrm.judged import read_judged
@@ -217,7 +218,9 @@ class Verifier:
             (self.judge, self._candidates, self.answers),
             (self.bare, self._baseline, self.without),
         ):
-            verified.ends.append(self._ask(judge, rows, output, control))
+            end = self._ask(judge, rows, output, control)
+            verified.ends.append(end)
+            control = replace(control, budget=budget_left(control.budget, end.cost))
             if not verified.is_whole:
                 return verified
         under, verified.without = _read(self.answers), _read(self.without)
@@ -326,11 +329,20 @@ def _line(pair: PreferencePair) -> bytes:
 
 
 def _old_lines(path: Path) -> dict[str, bytes]:
-    """Return the lines of an earlier call by id."""
+    """Return the lines of an earlier call by id.
+
+    Raises:
+        InputError: One was damaged.
+    """
     if not path.exists():
         return {}
     with open(path, "rb") as stream:
-        return {str(orjson.loads(line)["id"]): line for line in stream}
+        try:
+            return {str(orjson.loads(line)["id"]): line for line in stream}
+        except (ValueError, LookupError, TypeError) as error:
+            raise InputError(
+                "was damaged", place=str(path), remedy="remove it, or begin anew with --restart"
+            ) from error
 
 
 def _read(path: Path) -> dict[str, Said]:

@@ -151,7 +151,7 @@ def read_file(
         ConfigError: The source reads no such field.
     """
     if source == "auto":
-        check_fields(columns or {}, _FIELDS, "no source")
+        check_fields(columns or {}, _FIELDS, "a row")
         return _read_auto(read_rows(path, columns=columns, limits=limits), coerce_scalars)
     chosen = source if isinstance(source, Source) else get(source)
     if columns:

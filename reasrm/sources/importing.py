@@ -55,6 +55,7 @@ class FileReport:
         kept: Pairs written.
         dropped: Reason → pairs not written.
         examples: Reason → the first places.
+        why: Reason → what was wrong with the first row that could not be read, and what mends it.
         unverified: Whether a source that read it has column names that were not confirmed.
     """
 
@@ -65,6 +66,7 @@ class FileReport:
     kept: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    why: dict[str, str] = field(default_factory=dict)
     unverified: bool = False
 
     def drop(self, reason: str, place: str) -> None:
@@ -84,6 +86,7 @@ class FileReport:
             "kept": self.kept,
             "dropped": dict(self.dropped),
             "examples": self.examples,
+            **({"why": self.why} if self.why else {}),
             **(_UNVERIFIED if self.unverified else {}),
         }
 
@@ -198,7 +201,8 @@ def _import_row(
         report.unverified |= not source.verified
     if item.error is not None:
         report.read += 1
-        drop.write(_dropped(item, item.id, report, item.error.code, item.error.message))
+        report.why.setdefault(item.error.code, item.error.advice)
+        drop.write(_dropped(item, item.id, report, item.error.code, item.error.advice))
     for row in ids.admit(item):
         report.read += 1
         pair = as_pair(row, source)

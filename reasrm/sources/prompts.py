@@ -72,8 +72,9 @@ def with_front(row: RowData, turns: Conversation, place: str) -> Conversation:
             and not any(turn.role == "system" and turn.content == said for turn in turns)
         ):
             front.append(Message("system", said))
-    if row.get("tools"):
-        front.append(Message("system", definitions(row["tools"])))
+    offered = definitions(row.get("tools"))
+    if offered is not None:
+        front.append(Message("system", offered))
     return (*front, *turns)
 
 

@@ -57,10 +57,11 @@ def as_result(content: str, name: Any) -> Message:
     return Message("tool", f"[tool result: {name}]\n{content}" if name else f"[tool result]\n{content}")
 
 
-def definitions(tools: Any) -> str:
-    """Return the tools that were on offer, one line each."""
-    listed = _inside(tools) if isinstance(tools, str) else tools
-    return "\n".join(["[tools]", *(_json(tool) for tool in _listed(listed))])
+def definitions(tools: Any) -> str | None:
+    """Return the tools that were on offer, one line each; None where there were none, as in a text `[]`."""
+    listed = _listed(_inside(tools) if isinstance(tools, str) else tools)
+    said = [_json(tool) for tool in listed if tool]
+    return "\n".join(["[tools]", *said]) if said else None
 
 
 def transcript(turns: Iterable[Message]) -> str:
@@ -97,7 +98,7 @@ def _inside(text: str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        return text
+        return text.strip()
 
 
 def _json(value: Any) -> str:

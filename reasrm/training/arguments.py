@@ -31,6 +31,8 @@ __all__ = [
     "weights_dtype",
 ]
 
+_CHECKPOINTING = ("use_reentrant", "preserve_rng_state", "determinism_check", "debug", "early_stop")
+
 
 def check_machine(stage: Stage, place: str) -> None:
     """Refuse what this machine cannot do.
@@ -210,6 +212,7 @@ def build_arguments(
             remedy=f"start it with `accelerate launch -m reasrm {stage.stage}`, or set CUDA_VISIBLE_DEVICES to one GPU",
         )
     _check_schedule(arguments, place)
+    _check_words(arguments, place)
     if uses_fsdp(arguments):
         _check_state_dicts(arguments, place)
     return arguments
@@ -236,9 +239,6 @@ def _check_schedule(arguments: Any, place: str) -> None:
     """Refuse a schedule that cannot be made; it would otherwise be made after the weights were loaded."""
     from transformers import get_scheduler
 
-    kwargs = arguments.lr_scheduler_kwargs
-    if not isinstance(kwargs, dict) and kwargs is not None:
-        return
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=arguments.learning_rate)
     try:
         get_scheduler(
@@ -246,7 +246,7 @@ def _check_schedule(arguments: Any, place: str) -> None:
             optimizer=optimizer,
             num_warmup_steps=1,
             num_training_steps=10,
-            scheduler_specific_kwargs=kwargs,
+            scheduler_specific_kwargs=arguments.lr_scheduler_kwargs,
         )
     except (ValueError, TypeError) as error:
         raise ConfigError(
@@ -254,6 +254,25 @@ def _check_schedule(arguments: Any, place: str) -> None:
             place=f"{place}: trainer.lr_scheduler_type",
             remedy="set trainer.lr_scheduler_kwargs to what this schedule takes",
         ) from error
+
+
+def _check_words(arguments: Any, place: str) -> None:
+    """Refuse words that torch and transformers would read only after the weights were loaded."""
+    from accelerate.utils import DynamoBackend
+
+    if arguments.torch_compile:
+        known = [str(backend.value).lower() for backend in DynamoBackend]
+        backend = str(arguments.torch_compile_backend).lower()
+        expect_word(backend, known, f"{place}: trainer.torch_compile_backend")
+    pairs = str(arguments.optim_args or "").split(",")
+    if any(pair.count("=") != 1 for pair in pairs if arguments.optim_args):
+        raise ConfigError(
+            f"is {arguments.optim_args!r}",
+            place=f"{place}: trainer.optim_args",
+            remedy="write it as 'name=value,other=value'",
+        )
+    for name in arguments.activation_checkpointing_kwargs or {}:
+        expect_word(name, _CHECKPOINTING, f"{place}: trainer.gradient_checkpointing_kwargs")
 
 
 def _renamed(trainer: dict[str, Any]) -> dict[str, Any]:

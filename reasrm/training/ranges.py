@@ -77,6 +77,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "SFTConfig.loss_type": ("nll", "dft", "chunked_nll"),
     "importance_sampling_level": ("token", "sequence"),
     "packing_strategy": ("bfd", "bfd_split", "wrapped"),
+    "torch_compile_mode": (
+        *("default", "lite", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune"),
+    ),
     "vllm_mode": ("colocate", "server"),
     "vllm_model_impl": ("vllm", "transformers"),
     "vllm_importance_sampling_mode": (

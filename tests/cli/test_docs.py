@@ -42,7 +42,7 @@ VERBS = [
     ),
     *("sandbox pairs", "sandbox base", "sandbox traces", "sandbox judge"),
     *("critiques extract", "critiques score"),
-    *("rubrics report", "rubrics synthesize", "rubrics filter"),
+    *("rubrics report", "rubrics synthesize", "rubrics filter", "rubrics write"),
 ]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

@@ -37,7 +37,7 @@ def write_config(folder: Path, author: str, verifier: str | None = None, **setti
 @pytest.mark.slow
 def test_the_commands_of_the_page_run_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (ROOT / "docs" / "rubrics.md").read_text(encoding="utf-8")
-    (block, *_) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    (block,) = [b for b in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if "rubrics synthesize" in b]
     lines = [shlex.split(line)[1:] for line in block.splitlines() if line.startswith("reasrm")]
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.chdir(tmp_path)
@@ -157,9 +157,12 @@ def test_filter_verifies_a_persons_file_by_an_endpoint(tmp_path: Path) -> None:
             *("--header", "X-Team=a", "--extra-body", '{"top_k": 1}', "--output", tmp_path / "out"),
         )
         planned = summary(here(*words, "--dry-run"))
-        assert (planned["outcome"], planned["tested"], planned["calls_under_rubrics"]) == ("planned", 3, 6)
+        assert (planned["outcome"], planned["tested"]) == ("planned", 3)
+        assert planned["calls"] == {"judge": 6, "judge_without": 6}
+        short = here(*words, "--budget-tokens", "1")
+        assert (short.returncode, summary(short)["stopped"]) == (3, "budget")
         assert judge.calls == []
-        result = here(*words)
+        result = here(*words, "--price", "1,2", "--budget-tokens", "100000")
         assert result.returncode == 0, result.stderr
         assert len(judge.calls) == 12
         assert {call["top_k"] for call in judge.calls} == {1}
@@ -170,6 +173,7 @@ def test_filter_verifies_a_persons_file_by_an_endpoint(tmp_path: Path) -> None:
     assert said["rows"] == again["rows"] == {"kept": 3}
     assert said["verified"]["helpful"] == 1.0
     assert said["cost"]["judge"]["calls"] == said["cost"]["judge_without"]["calls"] == 6
+    assert said["money"] == pytest.approx(12 * (7 * 1 + 3 * 2) / 1e6)
     adds_up(tmp_path / "out", 3)
 
 

@@ -67,6 +67,11 @@ def test_import_and_curate_take_columns(tmp_path):
     bare = here("data", "import", "--input", table, "--output", tmp_path / "none.jsonl")
     assert bare.returncode == 4
     assert "--columns" in summary(bare)["message"]
+    lines = tmp_path / "rows.jsonl"
+    lines.write_text('{"question": "Q", "chosen": "x a", "rejected": "x b"}\n' * 2)
+    other = here("data", "import", "--input", lines, "--output", tmp_path / "none.jsonl")
+    assert "the first: the row has the text column 'question'" in other.stderr
+    assert other.stderr.count("--columns prompt=question") == 1
     result = here(
         "data", "import", "--input", table, "--columns", COLUMNS, "--output", tmp_path / "pairs.jsonl"
     )
@@ -78,7 +83,7 @@ def test_import_and_curate_take_columns(tmp_path):
 
 
 @pytest.mark.slow  # loads torch and a model
-@pytest.mark.parametrize("verb", ["sft", "rlvr", "distill"])
+@pytest.mark.parametrize("verb", ["sft", "rlvr", "metarm", "distill"])
 def test_stages_read_tables_under_named_columns(tmp_path, verb):
     if verb == "sft":
         rows = [
@@ -92,6 +97,9 @@ def test_stages_read_tables_under_named_columns(tmp_path, verb):
     else:
         rows, columns = foreign(4), COLUMNS
         key = "input" if verb == "distill" else "data.train"
+        if verb == "metarm":
+            rows = [{**row, "why": "end done A ok B bad"} for row in rows]
+            columns += ",critique=why"
     shards = tmp_path / "shards"
     shards.mkdir()
     for n in (0, 2):
@@ -104,6 +112,8 @@ def test_stages_read_tables_under_named_columns(tmp_path, verb):
         args += ["--run-dir", tmp_path / "run", "--set", f"model.path={MODEL}"]
     if verb == "sft":
         args += ["--set", "data.on_unreadable=keep"]
+    if verb == "metarm":
+        args += ["--set", f"rollouts.policy={MODEL.parent}"]
     if verb == "rlvr":
         held = json.dumps({"held": [str(shards)]})
         args += [

@@ -92,6 +92,9 @@ HUGE = '{"choices": [{"message": {"content": "A"}}], "usage": {"completion_token
         (chat("x", finish_reason=""), "x", "stop", None),
         (chat("x", finish_reason="STOP"), "x", "stop", None),
         (chat("x", finish_reason="end_turn"), "x", "stop", None),
+        (chat("x", finish_reason="FINISH_REASON_STOP"), "x", "stop", None),
+        (chat("x", finish_reason="FinishReason.MAX_TOKENS"), "x", "length", None),
+        (chat("x", finish_reason="model_context_window_exceeded"), "x", "length", None),
         (chat("x", finish_reason="tool_calls"), "x", "stop", None),
         (chat("x", finish_reason="MAX_TOKENS"), "x", "length", None),
         (chat("x", finish_reason="model_length"), "x", "length", None),
@@ -122,6 +125,9 @@ def test_answers_of_every_shape_cost_one_call(
     [
         (chat("", reasoning_content="the answer is A"), "reasoning"),
         (chat([{"type": "thinking", "thinking": "the answer is A"}]), "reasoning"),
+        (chat("", reasoning_details=[{"type": "reasoning.text", "text": "it is A"}]), "all 7 characters"),
+        (chat("", reasoning_details=[{"type": "reasoning.encrypted", "data": "eA"}]), "reasoning_details"),
+        (chat(None, audio={"transcript": "[[A]]"}), "audio"),
         (chat(None, tool_calls=[{"id": "1"}], finish_reason="tool_calls"), "tool"),
     ],
 )

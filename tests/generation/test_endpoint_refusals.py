@@ -20,6 +20,8 @@ TOO_LONG = [
         {"error": {"message": "Please reduce the length of the messages", "code": "context_length_exceeded"}},
     ),
     (400, {"error": {"message": "no", "code": "model_max_prompt_tokens_exceeded"}}),
+    (400, {"error": "Number of prompt tokens: 5000 exceeds model max length: 4096"}),
+    (400, {"detail": {"msg": "Prompt too big to fit in context", "type": "bad_input"}}),
     (400, {"error": "prompt is too long: 212345 tokens > 200000 maximum"}),
     (
         400,
@@ -157,6 +159,11 @@ LEFT_OUT: list[tuple[dict[str, Any] | list[Any] | str, set[str]]] = [
     ("400 Bad Request: unknown parameter seed", {"seed"}),
     ({"error": {"message": "seed must be less than 2147483647"}}, {"seed"}),
     (
+        {"error": {"message": "This model takes the default sampling parameters only"}},
+        {"temperature", "top_p"},
+    ),
+    ({"detail": "sampling parameters: seed is unsupported"}, {"seed"}),
+    (
         {"error": {"message": "Use 'max_completion_tokens' instead of 'max_tokens'", "param": "max_tokens"}},
         {"max_tokens"},
     ),
@@ -289,6 +296,13 @@ def test_an_error_with_status_200_has_its_own_status() -> None:
     found = refusal_in({"error": {"code": 402, "message": "pay"}})
     assert found is not None
     assert (found.status, found.reason) == (402, "pay")
+    long = refusal_in({"error_code": 336103, "error_msg": "Prompt tokens too long"})
+    assert long is not None
+    assert long.is_too_long
+    withheld = refusal_in({"base_resp": {"status_code": 1027, "status_msg": "output new_sensitive"}})
+    assert withheld is not None
+    assert withheld.is_filtered
+    assert refusal_in({"error_code": 0, "error_msg": "ok"}) is None
     unknown = refusal_in({"error": {"code": "\u0664\u0660\u0660", "message": "x"}})
     assert unknown is not None
     assert unknown.status == 200

@@ -325,6 +325,10 @@ SPELLINGS = [
     KEY.replace('"', r"\"").replace("/", r"\/"),
     "".join(rf"\u{ord(c):04x}" for c in KEY),
     KEY.replace('"', "&quot;").replace("'", "&#x27;"),
+    KEY.replace("+", "&plus;").replace("/", "&sol;"),
+    quote(quote(KEY, safe=""), safe=""),
+    "".join(f"={ord(c):02X}" for c in KEY),
+    "".join(rf"\{ord(c):03o}" for c in KEY),
 ]
 
 

@@ -55,6 +55,8 @@ def test_no_id_is_derived_from_the_content() -> None:
         ({"prompt": None}, "missing_field", "'prompt' is missing"),
         ({"completion": None}, "missing_field", "'completion' is missing"),
         ({"prompt": []}, "empty", "'prompt' is empty"),
+        ({"system": "Be brief."}, "unread_text", "--columns system="),
+        ({"tools": [{"name": "f"}]}, "unread_text", "'tools' beside its prompt"),
         ({"prompt": "hello"}, "wrong_type", "not a list of messages"),
         ({"prompt": [{"role": "user"}]}, "missing_field", "prompt[0]: 'content'"),
         ({"prompt": [{"role": "user", "content": 3}]}, "wrong_type", "'content' is 3"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reasrm.errors import ConfigError, InputError
+from reasrm.errors import ConfigError, InputError, LockedError
 from reasrm.hashing import request_hash
 from reasrm.judging.inputs import JudgeInput
 from reasrm.records import Message
@@ -170,3 +170,25 @@ def test_rows_without_a_label_test_nothing(tmp_path: Path) -> None:
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     write_lines(tmp_path / "rubrics.jsonl", [{"id": "q0", **CALM}, {"id": "q1", **CALM}])
     assert reasons(run(tmp_path, JudgeModel(right))) == {"kept": 1, "no_pair": 1}
+
+
+def test_one_process_at_a_time_filters_into_a_folder(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "pairs.jsonl", 1)
+    write_lines(tmp_path / "rubrics.jsonl", [{"id": "q0", **CALM}])
+
+    def meanwhile(q: str, rubric: str | None, a: str, b: str) -> str:
+        with pytest.raises(LockedError):
+            run(tmp_path, JudgeModel(right))
+        return right(q, rubric, a, b)
+
+    assert reasons(run(tmp_path, JudgeModel(meanwhile))) == {"kept": 1}
+    assert reasons(run(tmp_path, JudgeModel(right))) == {"kept": 1}
+
+
+def test_a_damaged_file_of_candidates_is_named(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "pairs.jsonl", 1)
+    write_lines(tmp_path / "rubrics.jsonl", [{"id": "q0", **CALM}])
+    run(tmp_path, JudgeModel(right))
+    (tmp_path / "out" / "candidates.jsonl").write_text('{"id": "q')
+    with refused(InputError, "candidates.jsonl", "--restart"):
+        run(tmp_path, JudgeModel(right))

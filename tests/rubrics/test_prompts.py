@@ -60,10 +60,17 @@ def test_drawn_places_say_nothing_of_the_label() -> None:
 
 
 def test_no_author_is_asked_whether_its_rubric_is_right() -> None:
-    """Trap 4 of the papers' code: the writer's own `rubric_predicts` decided, and the template said what to expect."""
-    for system in prompts._SYSTEMS.values():
+    """CDRRM's is: its template says which answer to expect, and its code believes what comes back."""
+    asked = (
+        prompts.contrast_prompt(ASKED, ("azure", "brick")),
+        prompts.diagnosis_prompt(ASKED, "azure"),
+        prompts.synthesis_prompt(ASKED, ("{1}", "{2}"), (2, 1)),
+        prompts.prompt_only_prompt(ASKED),
+        prompts.self_prompt(ASKED, ("azure", "brick")),
+    )
+    for messages in asked:
         for word in ("predict", "expected", "consistent", "winner", "verdict"):
-            assert word not in system
+            assert word not in ours(messages)
 
 
 def test_places_are_drawn_evenly() -> None:

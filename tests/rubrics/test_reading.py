@@ -53,6 +53,7 @@ def test_a_weight_that_the_request_gives_is_kept() -> None:
         ("1. The response is calm. [Criterion]", "unreadable"),
         ("1. The response is calm.", "unreadable"),
         ('{"hard_rules": [{"criterion": "is calm"}]}', "unreadable"),
+        (f"{GOOD}\npair_consistency_check: rubric_predicts A", "unreadable"),  # an author's word on itself
         ("\n".join(f"{n}. The response has quality {chr(96 + n)}x. [Principle]" for n in range(1, 14)), "too_many"),
         (f"1. The response {'very ' * 40}calm. [Principle]", "too_long"),
         ("1. The response is like the sky over it. [Principle]", "leak_span"),

@@ -273,7 +273,7 @@ def test_a_rubric_that_fails_its_verification_is_written_anew(tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_the_verifier_draws_by_a_seed_of_its_own(tmp_path: Path) -> None:
-    """Trap 12: places at synthesis and at judging are independent, though both seeds are 0."""
+    """Places at synthesis and at judging are independent, though both seeds are 0."""
     write_pairs(tmp_path / "pairs.jsonl", 64)
     author, judge = Author(), JudgeModel(right)
     run(tmp_path, author, judge, method="self", verify={"orders": "random"})
@@ -368,6 +368,7 @@ def test_other_settings_are_another_run(tmp_path: Path, change: dict[str, Any]) 
 
 
 def test_an_author_does_not_verify_itself_unless_told(tmp_path: Path) -> None:
+    """OpenJudge's validator is its writer: a circle."""
     write_pairs(tmp_path / "pairs.jsonl", 1)
     setup = make_setup(tmp_path, Author(), JudgeModel(right))
     assert setup.verifier is not None

@@ -75,6 +75,14 @@ def test_the_winner_becomes_chosen_and_the_rest_is_dropped_by_name(tmp_path: Pat
     assert json.loads(json.dumps(report.to_json()))["files"][0]["sources"] == ["rows"]
 
 
+def test_what_mends_a_dropped_row_is_said_beside_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "in.jsonl", {"question": "Why?", "chosen": "x a", "rejected": "x b"})
+    report = import_pairs([path], tmp_path / "pairs.jsonl")
+    (line,) = lines(report.dropped_output)
+    assert line["message"] == report.files[0].why["unread_text"]
+    assert "; pass --columns prompt=question," in line["message"]
+
+
 def test_a_pair_is_written_as_a_conversational_row_with_explicit_prompt(tmp_path: Path) -> None:
     row = {"id": 7, "chosen": "Say hi. Hello", "rejected": "Say hi. Bye", "meta": {"k": 1}, "subset": "s"}
     report = import_pairs([write(tmp_path / "in.jsonl", row)], tmp_path / "pairs.jsonl")

@@ -189,6 +189,12 @@ def test_one_form_for_every_way_to_write_tools(tmp_path: Path, message: dict[str
     assert read(tmp_path, row).rows[0].prompt[-1].content == said.rstrip("\n")
 
 
+@pytest.mark.parametrize("tools", ["[]", "", " ", "null", "{}", [], [None], {}, None])
+def test_no_tools_are_no_turn_however_they_are_written(tmp_path: Path, tools: Any) -> None:
+    row = {"prompt": "Q", "chosen": "x", "rejected": "y", "tools": tools}
+    assert read(tmp_path, row).rows[0].prompt == (Message("user", "Q"),)
+
+
 def test_a_call_of_nothing_is_refused() -> None:
     row = {"prompt": [{"role": "assistant", "content": "", "tool_calls": [{"id": "x"}]}], "response": "x"}
     with pytest.raises(RowError, match="names no tool"):

@@ -13,7 +13,7 @@ from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from html import escape
+from html.entities import html5
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
@@ -78,7 +78,7 @@ class Secrets:
         self._heads = [*long, *(form.core for form in self._told_encoded)]
 
     def clean(self, text: str) -> str:
-        """Return a message with every spelling of every secret replaced: plain, repr, URL, JSON, HTML, folded, cut."""
+        """Return a message without any secret, however it is spelt: plain, repr, URL, JSON, HTML, mail, folded, cut."""
         text = text if self._told is None else self._told.sub("[key]", text)
         text = without_encoded(text, self._told_encoded)
         return self._without_heads(text) if "\N{HORIZONTAL ELLIPSIS}" in text else text
@@ -132,14 +132,15 @@ def _character(character: str) -> str:
     code = f"{ord(character):02x}"
     spellings = [
         rf"\\{{0,3}}{re.escape(character)}",
-        f"%{code}",
+        f"%(?:25)*{code}",
+        f"={code}",
+        rf"\\{{1,2}}0?{ord(character):03o}",
         rf"\\{{1,2}}u00{code}",
         rf"\\{{1,2}}x{code}",
         f"&#x0*{code};",
         f"&#0*{ord(character)};",
     ]
-    if escape(character) != character:
-        spellings.append(re.escape(escape(character)))
+    spellings += (f"&{name}" for name, text in html5.items() if text == character and name.endswith(";"))
     if character == " ":
         spellings.append(r"\+")
     return f"(?:{'|'.join(spellings)})"

@@ -50,12 +50,12 @@ _TOO_LONG_CODES = re.compile(
     r"|max_(?:prompt_)?tokens_exceeded|string_above_max_length|^1261$"
 )
 _TOO_LONG = re.compile(
-    r"context.{0,3}(?:length|window|size|limit)|context_length|max_model_len|max_input_len|max_seq_len"
+    r"context.{0,3}(?:length|window|size|limit)|context_length|max_model_len|max_input_len|max_seq_len|model max length"
     r"|maximum (?:model|input|prompt|context|sequence) length|model token limit|too many (?:input )?tokens"
     r"|reduce the length|range of input length|input tokens? (?:count )?(?:\([^)]*\) )?exceed"
     r"|token count .{0,30}exceeds|tokens? limit exceeded|prompt exceeds"
     r"|(?:input|prompt|inputs|request|request body|request entity|payload|content|messages?|conversation)\b.{0,60}"
-    r"(?:too (?:long|large)|longer than|must be <=?|must have less than|超长)",
+    r"(?:too (?:long|large|big)\b|longer than|must be <=?|must have less than|超长)",
     re.IGNORECASE | re.DOTALL,
 )
 _TOO_LARGE_FOR_A_MINUTE = re.compile(r"request too large", re.IGNORECASE)
@@ -65,7 +65,8 @@ _FILTER_CODES = re.compile(
 )
 _FILTER = re.compile(
     r"content (?:management |usage )?polic|content filter|contentfilter|inappropriate content|content exists risk"
-    r"|flagged|high[- ]risk|safety (?:system|filter|polic)|moderation|usage polic|prohibited (?:use|content)",
+    r"|flagged|high[- ]risk|safety (?:system|filter|polic)|moderation|usage polic|prohibited (?:use|content)"
+    r"|new_sensitive",
     re.IGNORECASE,
 )
 _QUOTA_CODES = re.compile(
@@ -82,6 +83,7 @@ _RANGE = re.compile(
     r"|above|below|positive|negative)\b|[<>≤≥]|_(?:max|min)_value|less_than|greater_than",
     re.IGNORECASE,
 )
+_SAMPLING = re.compile(r"\bsampling param|\b(?:generation|decoding) param", re.IGNORECASE)
 _ONE_OF_BOTH = re.compile(
     r"\bboth\b|together|simultaneous|at the same time|only one|either|mutually|alongside|combin",
     re.IGNORECASE,
@@ -167,7 +169,10 @@ class Refusal:
             body: What was sent.
         """
         named = {name for name in ("temperature", "top_p", "seed", "chat_template_kwargs") if name in body}
-        named = {name for name in named if self.names(name)}
+        spoken_of = {name for name in named if self.names(name)}
+        if not spoken_of and _SAMPLING.search(self.reason):
+            spoken_of = named & {"temperature", "top_p"}
+        named = spoken_of
         if {"temperature", "top_p"} <= named and _ONE_OF_BOTH.search(self.reason):
             named.discard("temperature")
         if _RANGE.search(" ".join((self.reason, *self.codes))):
@@ -202,12 +207,11 @@ def read_refusal(status: int, body: bytes) -> Refusal:
 def refusal_in(payload: Mapping[str, Any]) -> Refusal | None:
     """Return the error that a body with status 200, or a choice in it, holds; None if there is none.
 
-    Routers pass errors on so, also beside the text that came before: `error`, an object that is called one (vLLM), or
-    `base_resp` with a code (MiniMax). An error with code 0 or without content is none.
+    Routers pass errors on so, also beside the text that came before: `error`, an object that is called one (vLLM),
+    `error_msg` (Qianfan), or `base_resp` with a code (MiniMax). An error with code 0 or without content is none.
     """
-    error = payload.get("error") or (
-        payload if payload.get("object") == "error" else payload.get("base_resp")
-    )
+    is_error = payload.get("object") == "error" or ("error_msg" in payload and not payload.get("choices"))
+    error = payload.get("error") or (payload if is_error else payload.get("base_resp"))
     if not error or (isinstance(error, Mapping) and _says_nothing(error)):
         return None
     value = str(error.get("code", error.get("status"))) if isinstance(error, Mapping) else ""
@@ -216,7 +220,8 @@ def refusal_in(payload: Mapping[str, Any]) -> Refusal | None:
 
 
 def _says_nothing(error: Mapping[str, Any]) -> bool:
-    return str(error.get("code", error.get("status_code"))) == "0" or not any(error.values())
+    code = error.get("code", error.get("status_code", error.get("error_code")))
+    return str(code) == "0" or not any(error.values())
 
 
 def _refusal(status: int, value: Any, body: bytes) -> Refusal:

@@ -19,6 +19,7 @@ __all__ = ["RefusedError", "UnusableAnswerError", "read_reply", "served_model"]
 
 _MOST_TOKENS = 2**40
 _NOT_THE_MODEL = ("user", "system", "developer", "tool", "function")
+_ANSWER = ("role", "content", "name", "id", "refusal")
 _THINKING = ("thinking", "reasoning", "redacted_thinking", "reasoning_content", "thought")
 
 
@@ -91,8 +92,8 @@ def _with_text(completion: Completion, message: Mapping[str, Any], body: bytes) 
             refusals += _texts(part)
         elif kind in ("text", "output_text", "None"):
             texts += _texts(part)
-    apart = (message.get(name) for name in ("reasoning_content", "reasoning"))
-    thoughts += next(([text] for text in apart if isinstance(text, str) and text), [])
+    apart = (message.get(name) for name in ("reasoning_content", "reasoning", "reasoning_details"))
+    thoughts += next((found for value in apart if (found := list(_texts(value)))), [])
     refusals += _texts(message.get("refusal"))
     refused = whole("".join(refusals))
     return replace(
@@ -138,7 +139,8 @@ def _why_empty(completion: Completion, message: Mapping[str, Any]) -> str | None
             f"the answer is empty, and all {len(completion.reasoning)} characters came as reasoning; "
             "check the server's reasoning parser and chat template"
         )
-    return None
+    others = [one_line(str(name), 40) for name, value in message.items() if value and name not in _ANSWER]
+    return f"the answer is empty, and the message has only {', '.join(others[:5])}" if others else None
 
 
 def _texts(part: Any, depth: int = 0) -> Iterator[str]:
