@@ -146,7 +146,8 @@ def rubrics_write(
 
     The same command again continues where a stop left it.
 
-    Example: reasrm rubrics write --writer judges/writer --input rows.jsonl --output rubrics.jsonl
+    Example: reasrm rubrics write --writer openai:my-model@http://localhost:8000/v1 --input rows.jsonl
+    --output rubrics.jsonl
     """
     from reasrm.cli.rubrics_write import run_write
 

@@ -7,16 +7,15 @@ of its own rubric is not read.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reasrm.criteria.checks import Fault, check_rubric
+from reasrm.criteria.checks import Fault
 from reasrm.protocol.grammar import RubricGrammar
 from reasrm.protocol.refusals import is_refusal
 from reasrm.protocol.thinking import after_thinking
 from reasrm.rubric import Rubric, num_lists
-from reasrm.rubrics.config import Checks
 from reasrm.rubrics.findings import Rejected
 
 __all__ = ["Written", "answer_text", "read_rubric"]
@@ -61,18 +60,17 @@ def answer_text(record: Mapping[str, Any]) -> str | Rejected:
 
 def read_rubric(
     text: str,
-    request: str,
-    responses: Sequence[str],
-    checks: Checks,
+    find_faults: Callable[[Rubric], Sequence[Fault]],
+    *,
+    drop_faulty: bool = False,
     known: Collection[str] | None = None,
 ) -> Written | Rejected:
     """Return the rubric of an answer, or the first reason why it is none.
 
     Args:
         text: The answer, thinking left out.
-        request: All texts of the request.
-        responses: What the author saw, itself or through diagnoses.
-        checks: Limits, and what becomes of a faulty criterion.
+        find_faults: `check_rubric`, with the request and the responses that the author saw.
+        drop_faulty: Take a faulty criterion out and keep the rest, if any.
         known: Numbers of the findings from which each criterion must come; None where there are none.
     """
     fenced = _FENCE.fullmatch(text)
@@ -94,17 +92,12 @@ def read_rubric(
     rubric = Rubric.read("\n".join(lines))
     if rubric is None or any(criterion.kind is None for criterion in rubric.criteria):
         return Rejected("unreadable", "not a list of criteria")
-    return _checked(rubric, request, responses, checks)
-
-
-def _checked(rubric: Rubric, request: str, responses: Sequence[str], checks: Checks) -> Written | Rejected:
-    faults = check_rubric(rubric, request, responses, checks)
+    faults = tuple(find_faults(rubric))
     if not faults:
         return Written(rubric)
     first = faults[0]
-    rejected = Rejected(first.reason, first.found[:200])
-    if checks.faulty == "reject" or first.criterion is None:
-        return rejected
     faulty = {fault.criterion for fault in faults}
     kept = tuple(c for n, c in enumerate(rubric.criteria) if n not in faulty)
-    return Written(replace(rubric, criteria=kept), faults) if kept else rejected
+    if drop_faulty and kept and first.criterion is not None:
+        return Written(replace(rubric, criteria=kept), faults)
+    return Rejected(first.reason, first.found[:200])

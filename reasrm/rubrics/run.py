@@ -24,7 +24,7 @@ from reasrm.requests import Completion, Request
 from reasrm.rubrics.assemble import Output, OutputFiles, assemble
 from reasrm.rubrics.config import SynthesisConfig
 from reasrm.rubrics.prompts import PROMPT_HASH
-from reasrm.rubrics.steps import Answers, Call, Standing, rubrics_of, stand
+from reasrm.rubrics.steps import Answers, Call, Faults, Standing, rubrics_of, stand
 from reasrm.rubrics.tasks import Task, Unasked, induced_pairs, task_of
 from reasrm.rubrics.verify import Candidate, Verified, Verifier
 
@@ -150,7 +150,7 @@ def first_request(setup: Setup) -> Request | None:
     for item in setup.rows:
         task = setup.task(item)
         if isinstance(task, Task):
-            standing, build = stand(setup.config, task, lambda name: None, (), None)
+            standing, build = stand(setup.config, task, lambda name: None, (), None, {})
             return build(standing.due[0])
     return None
 
@@ -198,6 +198,7 @@ class _Work:
     num_read: int = 0
     admission: Admission[None] = field(init=False)
     _failed: set[str] = field(default_factory=set)
+    _faults: Faults = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.setup.verifier is not None:
@@ -237,7 +238,7 @@ class _Work:
     def stand(self, task: Task, answers: Answers) -> tuple[Standing, Any]:
         """Return where a row stands."""
         outcomes = None if self.verified is None else self.verified.outcomes
-        return stand(self.setup.config, task, answers, self._failed, outcomes)
+        return stand(self.setup.config, task, answers, self._failed, outcomes, self._faults)
 
     def _ask(self) -> tuple[int, int]:
         """Make all calls that are due; return their number, and that of the rubrics that wait to be verified."""
@@ -325,7 +326,7 @@ class _Work:
             if not isinstance(task, Task):
                 continue
             pairs = tuple(induced_pairs(task))
-            for call, rubric in rubrics_of(self.setup.config, task, answers):
+            for call, rubric in rubrics_of(self.setup.config, task, answers, self._faults):
                 yield Candidate(call.name(task.id), rubric, pairs)
 
 

@@ -6,10 +6,11 @@ stopped, whatever was in flight, and changed checks change what is kept without 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from reasrm.criteria.checks import Fault, check_rubric
 from reasrm.hashing import derive_seed, digest
 from reasrm.records import Order
 from reasrm.requests import PromptMessage, Request, SamplingParams
@@ -43,6 +44,7 @@ KEPT = "kept"
 STEPS = ("contrast", "diagnose", "synthesise", "prompt_only", "self")
 Answers: TypeAlias = Callable[[str], Mapping[str, Any] | None]
 """The recorded answer to a call, or None."""
+Faults: TypeAlias = dict[str, Sequence[Fault]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ def stand(
     answers: Answers,
     failed: Collection[str],
     outcomes: Mapping[str, Outcome] | None,
+    faults: Faults,
 ) -> tuple[Standing, Callable[[Call], Request]]:
     """Return where a row stands, and what builds the requests that are due.
 
@@ -125,17 +128,20 @@ def stand(
         answers: What was answered.
         failed: Names of calls, and of verifications, that failed.
         outcomes: What came of verifying, by name of rubric; None where nobody verifies.
+        faults: What the checks found, which take longest, by name of rubric; filled here.
     """
     standing = Standing()
-    row = _Row(config, task, answers, failed, outcomes, standing)
+    row = _Row(config, task, answers, failed, outcomes, faults, standing)
     row.go()
     return standing, row.request
 
 
-def rubrics_of(config: SynthesisConfig, task: Task, answers: Answers) -> list[tuple[Call, Rubric]]:
+def rubrics_of(
+    config: SynthesisConfig, task: Task, answers: Answers, faults: Faults
+) -> list[tuple[Call, Rubric]]:
     """Return every rubric of a row that passed the checks, whatever was found out about it since."""
     standing = Standing()
-    row = _Row(config, task, answers, (), None, standing, goes_on=True)
+    row = _Row(config, task, answers, (), None, faults, standing, goes_on=True)
     row.go()
     return [(one.call, one.written.rubric) for one in standing.attempts if one.written is not None]
 
@@ -147,6 +153,7 @@ class _Row:
     answers: Answers
     failed: Collection[str]
     outcomes: Mapping[str, Outcome] | None
+    faults: Faults
     standing: Standing
     diagnoses: dict[int, tuple[Finding, ...]] = field(default_factory=dict)
     goes_on: bool = False
@@ -189,7 +196,7 @@ class _Row:
             record = self._answer(call)
             if record is None:
                 return
-            written = self._read(step, record)
+            written = self._read(call, record)
             if isinstance(written, Rejected):
                 self._reject(call, record, written)
                 if written.reason == "prompt_too_long":
@@ -238,15 +245,22 @@ class _Row:
         self.standing.reason = why.reason
         self.standing.attempts.append(Attempt(call, record, why.reason, why.detail))
 
-    def _read(self, step: str, record: Mapping[str, Any]) -> Written | Rejected:
+    def _read(self, call: Call, record: Mapping[str, Any]) -> Written | Rejected:
         text = answer_text(record)
         if isinstance(text, Rejected):
             return text
-        seen = () if step == "prompt_only" else self.task.responses
-        known = {number for _, numbers in self._rendered() for number in numbers}
-        return read_rubric(
-            text, self.task.request, seen, self.config.checks, known if step == "synthesise" else None
-        )
+        checks, known = self.config.checks, None
+        if call.step == "synthesise":
+            known = {number for _, numbers in self._rendered() for number in numbers}
+
+        def find_faults(rubric: Rubric) -> Sequence[Fault]:
+            name = call.name(self.task.id)
+            if name not in self.faults:
+                seen = () if call.step == "prompt_only" else self.task.responses
+                self.faults[name] = check_rubric(rubric, self.task.request, seen, checks)
+            return self.faults[name]
+
+        return read_rubric(text, find_faults, drop_faulty=checks.faulty == "drop", known=known)
 
     def _rendered(self) -> list[tuple[str, tuple[str, ...]]]:
         """Return the diagnoses in drawn places."""

@@ -53,7 +53,9 @@ def verb_of(words: list[str]) -> str:
 
 
 def answer(payload: dict[str, Any]) -> Reply:
-    """A judge, and a reader of critiques that finds nothing."""
+    """A judge, a writer of rubrics, and a reader of critiques that finds nothing."""
+    if "You write the rubric" in json.dumps(payload["messages"]):
+        return chat("1. The response is calm. [Principle]")
     judges = "[[A]]" in json.dumps(payload["messages"])
     return decide(payload, ANSWER) if judges else chat("[]")
 

@@ -393,6 +393,8 @@ def test_the_card_of_every_spec_says_what_its_judge_does_and_shows_a_row_for_it(
     spec = load_spec(name)
     text = card(spec=spec)
     (row,) = re.findall(r"^echo '(.*)' > rows.jsonl$", text, re.MULTILINE)
-    wanted = {"pairwise": "response_b", "pointwise": "response", "listwise": "responses"}[spec.protocol]
-    assert wanted in json.loads(row)
+    wanted = {"pairwise": "response_b", "pointwise": "response", "listwise": "responses", "rubric": "prompt"}
+    assert wanted[spec.protocol] in json.loads(row)
+    assert ("reasrm rubrics write --writer ." in text) is (spec.protocol == "rubric")
+    assert ("reasrm judge --judge ." in text) is (spec.protocol != "rubric")
     assert all(f"`{field}`" in text.split("```sh")[1] + text for field in spec.requires)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from reasrm.criteria.checks import check_rubric
 from reasrm.rubrics.config import Checks
 from reasrm.rubrics.findings import Rejected
 from reasrm.rubrics.reading import Written, answer_text, read_rubric
@@ -16,7 +17,13 @@ SEEN = ("azure like the sky over Rome at noon", "brick, 17 shades of it")
 
 
 def read(text: str, checks: Checks | None = None, known: set[str] | None = None) -> Any:
-    return read_rubric(text, REQUEST, SEEN, checks or Checks(), known)
+    limits = checks or Checks()
+    return read_rubric(
+        text,
+        lambda rubric: check_rubric(rubric, REQUEST, SEEN, limits),
+        drop_faulty=limits.faulty == "drop",
+        known=known,
+    )
 
 
 def record(text: str = GOOD, **more: Any) -> dict[str, Any]:
