@@ -367,6 +367,22 @@ def test_other_settings_are_another_run(tmp_path: Path, change: dict[str, Any]) 
         run(tmp_path, Author(), **change)
 
 
+def test_rows_may_be_added_but_not_changed(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "pairs.jsonl", 2)
+    run(tmp_path, Author(), JudgeModel(right))
+    write_pairs(tmp_path / "pairs.jsonl", 3)
+    author, judge = Author(), JudgeModel(right)
+    assert reasons(run(tmp_path, author, judge)) == {"kept": 3}
+    assert (author.asked, len(judge.asked)) == (["q2|contrast|0"], 4)
+    adds_up(tmp_path / "out", 3)
+    write_lines(tmp_path / "pairs.jsonl", [pair(0, chosen="good, but another"), pair(1), pair(2)])
+    with refused(ConfigError, "q0", "--restart"):
+        run(tmp_path, Author(), JudgeModel(right))
+    anew = run(tmp_path, Author(), JudgeModel(right), control=RunControl(restart=True))
+    assert reasons(anew) == {"kept": 3}
+    adds_up(tmp_path / "out", 3)
+
+
 def test_an_author_does_not_verify_itself_unless_told(tmp_path: Path) -> None:
     """OpenJudge's validator is its writer: a circle."""
     write_pairs(tmp_path / "pairs.jsonl", 1)
