@@ -43,8 +43,9 @@ from reasrm.world.rules import rubric_of
 
 __all__ = ["BACKEND", "RubricLab", "client_world", "credits_of", "file_hash", "first_credits", "rubric_code"]
 
-JUDGE_PAIRS_FROM = 50_000
-"""Number of the first of the client's training pairs that a judge is trained on, behind all synthesis pairs."""
+JUDGE_PAIRS_FROM = 5_000
+"""Number of the first of the client's training pairs that a judge is trained on: behind all synthesis pairs, and before
+`UNSEEN`, so that no test row shares a prompt with one."""
 BACKEND: dict[str, Any] = {"dtype": "float32", "batch_size": 128}
 _TEMPERATURE = 0.7
 

@@ -80,9 +80,10 @@ _HEAD = f"""# Rubrics by contrast, in the embedded world
 
 Written by `make rubrics-page`. Do not edit: it is written anew.
 
-{_LABEL} The author of rubrics is a script that knows the rules of the world and errs on purpose; the judge has 0.4 M
-weights. The tables show whether contrast, filters and writers do what they are for, and are no evidence for the numbers
-of OpenRubrics (arXiv 2510.07743) or CDRRM (arXiv 2603.08035).
+{_LABEL} The author of rubrics is a script: it checks the rules of the world exactly, is
+told which response won, and errs on purpose; the judge has 0.4 M weights. The tables show whether contrast, filters and
+writers do what they are for, and are no evidence for the numbers of OpenRubrics (arXiv 2510.07743) or CDRRM (arXiv
+2603.08035).
 
 Judge and writers start from one base for each seed, which has read of the usual tastes: kids value a merry answer,
 experts a plain one, guests a warm one. Test rows and synthesis pairs belong to a client whose audiences value other

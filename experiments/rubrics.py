@@ -1,12 +1,12 @@
 """Do rubrics by contrast help a judge, and which step is it that does? In the embedded world, with a scripted author.
 
-    python -m experiments.rubrics --output runs/rubrics [--seeds 0 1 2 3 4] [--rows 250] [--pairs 800]
+    python -m experiments.rubrics --output runs/rubrics [--seeds 1 2 3 4 5] [--rows 250] [--pairs 800]
         [--arms "no rubric" contrast gold] [--extra-seeds 2] [--page FILE.md]
 
 Every seed has a base, a judge, an author and writers of its own; test rows are the same for all. The arms and what they
 are for stand in `rubric_page.ARMS`, the claims that were made before any run in `primary_claims.yaml`. Growth (100 to
-1,600 pairs) and votes (1 and 5, at equal calls) are run for the first seeds only. Stages are shared between arms and
-cached by a hash of config and code; a stopped program goes on by the same command.
+1,600 pairs) and votes (1 and 5, at equal calls) are run for the first seeds only. Seed 0 is for trials. Stages are
+shared between arms and cached by a hash of config and code; a stopped program goes on by the same command.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def main(words: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2, 3, 4], help="none: the page alone")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3, 4, 5], help="none: the page alone")
     parser.add_argument("--rows", type=int, default=250, help="test rows of each split")
     parser.add_argument("--pairs", type=int, default=800, help="pairs that an author is shown")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
