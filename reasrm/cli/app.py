@@ -12,7 +12,7 @@ from reasrm.cli import flags
 from reasrm.cli.console import chatter_to_stderr, guarded, print_summary, set_quiet
 from reasrm.cli.critiques_verbs import critiques_app
 from reasrm.cli.data_verbs import data_app
-from reasrm.cli.flags import JudgingFlags, takes
+from reasrm.cli.flag_sets import JudgingFlags, takes
 from reasrm.cli.metarm_verbs import metarm_app
 from reasrm.cli.rubrics_verbs import rubrics_app
 from reasrm.cli.sandbox_verbs import sandbox_app

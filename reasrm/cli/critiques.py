@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from reasrm.cli.console import finish, note, progress_bar
-from reasrm.cli.flags import CritiqueFlags
-from reasrm.cli.running import StopNotice, add_end, note_resume
+from reasrm.cli.flag_sets import CritiqueFlags
+from reasrm.cli.running import add_end, control_of
 from reasrm.cli.summary import progress
 from reasrm.config import EndpointSection, parse_config, read_settings
 from reasrm.critiques import CritiqueSection
@@ -148,14 +148,14 @@ def _progress(label: str, built: BuiltScorer) -> Iterator[Callable[[Progress], N
 
 
 def _control(on_progress: Callable[[Progress], None], flags: CritiqueFlags) -> RunControl:
-    return RunControl(
+    return control_of(
+        RunControl,
+        "critiques",
+        on_progress,
         restart=flags.restart,
         retry_errors=flags.retry_errors,
         allow_other_server=flags.allow_other_server,
         on_scan=_note_scan,
-        on_start=note_resume("critiques"),
-        on_progress=on_progress,
-        on_stop=StopNotice(),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reasrm.cli.flags import CritiqueFlags, takes
+from reasrm.cli.flag_sets import CritiqueFlags, takes
 
 __all__ = ["critiques_app"]
 

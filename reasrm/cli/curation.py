@@ -18,7 +18,8 @@ from reasrm.cli.console import (
     note,
     now_and_then,
 )
-from reasrm.cli.flags import BackendChoice, JudgingFlags, OrdersChoice
+from reasrm.cli.flag_sets import JudgingFlags
+from reasrm.cli.flags import BackendChoice, OrdersChoice
 from reasrm.cli.judging import nothing_readable, open_judging, run_control
 from reasrm.cli.summary import progress
 from reasrm.config import parse_config, read_settings

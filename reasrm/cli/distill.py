@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reasrm.cli.console import chatter_to_stderr, finish, note, print_summary, progress_bar
-from reasrm.cli.running import StopNotice, add_end, note_cost, note_resume, note_scan
+from reasrm.cli.running import add_end, control_of, note_cost, note_scan
 from reasrm.cli.summary import progress
 from reasrm.config import load_config, parse_config
 from reasrm.distillation.config import DistillConfig, TeacherSection
@@ -40,14 +40,13 @@ def run_distill(
             print_summary(_dry_run(setup))
             return
         with distilling_progress("distilling") as on_progress:
-            control = RunControl(
+            control = control_of(
+                RunControl,
+                "answers",
+                on_progress,
                 restart=restart,
                 retry_errors=retry_errors,
                 allow_other_server=allow_other_server,
-                on_scan=note_scan,
-                on_start=note_resume("answers"),
-                on_progress=on_progress,
-                on_stop=StopNotice(),
             )
             result = distil(setup, control)
     _finish(result)

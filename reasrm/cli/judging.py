@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasrm.cli.console import finish, judging_progress, note, now_and_then, print_summary
-from reasrm.cli.flags import JudgingFlags, budget_of
-from reasrm.cli.running import StopNotice, add_end, note_cost, note_resume, note_scan
+from reasrm.cli.flag_sets import JudgingFlags
+from reasrm.cli.flags import budget_of
+from reasrm.cli.running import add_end, control_of, note_cost, note_scan
 from reasrm.cli.summary import progress
 from reasrm.config import load_config
 from reasrm.durable import read_records
@@ -194,7 +195,10 @@ def run_control(
 ) -> JudgeControl:
     """Return what the flags say about earlier output, with messages for people."""
     budget = budget_of(flags.price, flags.budget, flags.budget_tokens, "judge")
-    return JudgeControl(
+    return control_of(
+        JudgeControl,
+        "rows",
+        on_progress,
         restart=flags.restart,
         retry_errors=flags.retry_errors,
         strict=flags.strict,
@@ -202,10 +206,6 @@ def run_control(
         max_unreadable=flags.max_unreadable,
         secret_codes=flags.secret_codes,
         allow_other_server=flags.allow_other_server,
-        on_scan=note_scan,
-        on_start=note_resume("rows"),
-        on_progress=on_progress,
-        on_stop=StopNotice(),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reasrm.cli.console import finish, note, progress_bar
-from reasrm.cli.running import StopNotice, add_end, note_resume
+from reasrm.cli.running import add_end, control_of
 from reasrm.cli.summary import progress
 from reasrm.cli.training import describe_size, run_training
 from reasrm.tables import given_columns
@@ -100,12 +100,12 @@ def run_score(
             output,
             batch_size=batch_size,
             bonus_scale=bonus_scale,
-            control=RunControl(
+            control=control_of(
+                RunControl,
+                "critiques",
+                lambda now: update(now.done, now.total, ""),
                 restart=restart,
                 retry_errors=retry_errors,
-                on_start=note_resume("critiques"),
-                on_progress=lambda now: update(now.done, now.total, ""),
-                on_stop=StopNotice(),
             ),
         )
     summary = {"command": "metarm score", "output": str(output), "metarm": str(folder), **result.summary()}

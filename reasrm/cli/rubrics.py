@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from reasrm.cli.console import chatter_to_stderr, finish, note, print_summary, progress_bar
-from reasrm.cli.flags import VerifyingFlags, budget_of
-from reasrm.cli.running import StopNotice, add_end, note_cost, note_resume, note_scan
+from reasrm.cli.flag_sets import VerifyingFlags
+from reasrm.cli.flags import budget_of
+from reasrm.cli.running import add_end, control_of, note_cost, note_scan
 from reasrm.cli.summary import progress
 from reasrm.config import load_config, parse_config
 from reasrm.errors import ConfigError
@@ -52,14 +53,13 @@ def run_synthesize(
         with _progress() as on_progress:
             result = synthesize(
                 setup,
-                RunControl(
+                control_of(
+                    RunControl,
+                    "answers",
+                    on_progress,
                     restart=restart,
                     retry_errors=retry_errors,
                     allow_other_server=allow_other_server,
-                    on_scan=note_scan,
-                    on_start=note_resume("answers"),
-                    on_progress=on_progress,
-                    on_stop=StopNotice(),
                 ),
             )
     done = result.progress
@@ -105,16 +105,15 @@ def run_filter(flags: VerifyingFlags, output: Path) -> None:
             print_summary(_plan_filter(lines, rows, verifier, flags.group_by))
             return
         with _progress() as on_progress:
-            control = RunControl(
+            control = control_of(
+                RunControl,
+                "answers",
+                on_progress,
                 restart=flags.restart,
                 retry_errors=flags.retry_errors,
                 strict=flags.strict,
                 allow_other_server=flags.allow_other_server,
                 budget=budget_of(flags.price, flags.budget, flags.budget_tokens, "judge"),
-                on_scan=note_scan,
-                on_start=note_resume("answers"),
-                on_progress=on_progress,
-                on_stop=StopNotice(),
             )
             result = filter_rubrics(lines, rows, verifier, output, control, flags.group_by)
     verified = result.verified

@@ -9,7 +9,7 @@ import typer
 
 from reasrm.cli import flags
 from reasrm.cli.console import guarded, set_quiet
-from reasrm.cli.flags import VerifyingFlags, WritingFlags, takes
+from reasrm.cli.flag_sets import VerifyingFlags, WritingFlags, takes
 
 __all__ = ["rubrics_app"]
 

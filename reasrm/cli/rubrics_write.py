@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from reasrm.cli.console import finish, note, print_summary, progress_bar
-from reasrm.cli.flags import AskingFlags, JudgingFlags, WritingFlags, budget_of
-from reasrm.cli.running import StopNotice, add_end, note_cost, note_resume, note_scan
+from reasrm.cli.flag_sets import AskingFlags, JudgingFlags, WritingFlags
+from reasrm.cli.flags import budget_of
+from reasrm.cli.running import add_end, control_of, note_cost, note_scan
 from reasrm.cli.summary import progress
 from reasrm.errors import ConfigError
 from reasrm.generation.budget import Budget, budget_left
@@ -138,16 +139,15 @@ def _write(
     writer: Judge, rows: JudgeInput, output: Path, options: WritingOptions, flags: AskingFlags
 ) -> WriteResult:
     with closing(writer.backend), _progress() as on_progress:
-        control = RunControl(
+        control = control_of(
+            RunControl,
+            "rubrics",
+            on_progress,
             restart=flags.restart,
             retry_errors=flags.retry_errors,
             strict=flags.strict,
             budget=budget_of(flags.price, flags.budget, flags.budget_tokens, "writer"),
             allow_other_server=flags.allow_other_server,
-            on_scan=note_scan,
-            on_start=note_resume("rubrics"),
-            on_progress=on_progress,
-            on_stop=StopNotice(),
         )
         return write_rubrics(writer, rows, output, options, control)
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from reasrm.cli.console import note, print_summary
 from reasrm.durable import ResumeState, read_records
-from reasrm.generation.run import RunEnd
+from reasrm.generation.run import RunControl, RunEnd
 from reasrm.judging.inputs import Scan
 
-__all__ = ["StopNotice", "add_end", "note_cost", "note_resume", "note_scan"]
+__all__ = ["StopNotice", "add_end", "control_of", "note_cost", "note_resume", "note_scan"]
 
 _NUM_READ = 1000
+ControlT = TypeVar("ControlT", bound=RunControl)
 
 
 def note_resume(what: str) -> Callable[[ResumeState], None]:
@@ -59,6 +60,27 @@ class StopNotice:
         else:
             note("stopping: waiting up to 30 s for answers in flight; once more to end at once")
         self._heard = True
+
+
+def control_of(
+    kind: type[ControlT],
+    what: str,
+    on_progress: Callable[[Any], None],
+    *,
+    on_scan: Callable[[Any], None] | None = note_scan,
+    **said: Any,
+) -> ControlT:
+    """Return a run's control with messages for people.
+
+    Args:
+        kind: `RunControl`, or what a verb makes of it.
+        what: What the run works through, for people.
+        on_progress: Shows how far it is.
+        on_scan: Says what validation found.
+        said: What the flags say.
+    """
+    start = note_resume(what)
+    return kind(on_scan=on_scan, on_start=start, on_progress=on_progress, on_stop=StopNotice(), **said)
 
 
 def note_cost(said: Mapping[str, Any]) -> None:
