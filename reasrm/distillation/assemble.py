@@ -6,8 +6,7 @@ answers. They appear together at the end of a run; each is whole or as it was be
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,10 @@ from reasrm.distillation.plan import Plan, Setup, pair_of, unasked_reason
 from reasrm.distillation.slots import PASSES, Call, Pass, Slot, call_name, slot_name
 from reasrm.distillation.traces import completion_text, make_row, shown
 from reasrm.durable.lookup import RecordIndex, open_records, sorted_lines
-from reasrm.errors import ConfigError, InternalError
+from reasrm.errors import InternalError
 from reasrm.files import replacing
 from reasrm.generation.admission import source_of
-from reasrm.generation.ledger import KEPT, Ledger
+from reasrm.generation.ledger import KEPT, AnswerFiles, Ledger
 from reasrm.judging.inputs import InputRow
 from reasrm.protocol.sft_rows import SFTRow
 from reasrm.records import Comparison, Order, PreferencePair
@@ -33,10 +32,10 @@ Write = Callable[[str, Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class OutputFiles:
+class OutputFiles(AnswerFiles):
     """The files of a distillation, in one folder."""
 
-    folder: Path
+    WRITTEN = ("sft", "hints")
 
     @property
     def sft(self) -> Path:
@@ -44,47 +43,9 @@ class OutputFiles:
         return self.folder / "sft.jsonl"
 
     @property
-    def rejected(self) -> Path:
-        """Other traces, and rows without any, with `reason`."""
-        return self.folder / "rejected.jsonl"
-
-    @property
-    def ledger(self) -> Path:
-        """Rows, answers and tokens by source and reason."""
-        return self.folder / "ledger.jsonl"
-
-    @property
     def hints(self) -> Path:
         """Kept traces with their verdicts masked."""
         return self.folder / "hints.jsonl"
-
-    @property
-    def calls(self) -> Path:
-        """Every answer as it came: the run's memory."""
-        return self.folder / "calls.jsonl"
-
-    def refuse_foreign(self) -> None:
-        """Raise `ConfigError` if another command's result lies in the folder."""
-        for whose, names in {
-            "a training": ("manifest.json", "checkpoints"),
-            "a curation": ("curation.json",),
-        }.items():
-            if all((self.folder / name).exists() for name in names):
-                raise ConfigError(
-                    f"the folder holds {whose}", place=str(self.folder), remedy="choose another output folder"
-                )
-
-    def refuse_inputs(self, inputs: Sequence[Path]) -> None:
-        """Raise `ConfigError` if a file to be written is an input."""
-        for source in inputs:
-            for path in (self.sft, self.rejected, self.ledger, self.hints):
-                same = os.path.realpath(source) == os.path.realpath(path)
-                if same or (source.exists() and path.exists() and os.path.samefile(source, path)):
-                    raise ConfigError(
-                        f"{path.name!r} is the same file as the input {os.fspath(source)!r}",
-                        place=str(self.folder),
-                        remedy="choose another output folder",
-                    )
 
 
 def assemble(setup: Setup, plan: Plan, slots: Mapping[str, Slot], files: OutputFiles) -> tuple[Ledger, int]:

@@ -6,14 +6,66 @@ Rows of all lines add up to the rows of the input, answers to all answers, token
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
-__all__ = ["KEPT", "Ledger"]
+from reasrm.errors import ConfigError
+
+__all__ = ["KEPT", "AnswerFiles", "Ledger"]
 
 KEPT = "kept"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFiles:
+    """The folder of a procedure that asks, keeps some answers and counts all."""
+
+    WRITTEN: ClassVar[tuple[str, ...]] = ()
+    """Names of the files that it writes at its end."""
+
+    folder: Path
+
+    @property
+    def rejected(self) -> Path:
+        """Answers that are not kept, and rows without any, with `reason`."""
+        return self.folder / "rejected.jsonl"
+
+    @property
+    def ledger(self) -> Path:
+        """Rows, answers and tokens by source and reason."""
+        return self.folder / "ledger.jsonl"
+
+    @property
+    def calls(self) -> Path:
+        """Every answer as it came: the run's memory."""
+        return self.folder / "calls.jsonl"
+
+    def refuse_foreign(self) -> None:
+        """Raise `ConfigError` if another command's result lies in the folder."""
+        for whose, names in {
+            "a training": ("manifest.json", "checkpoints"),
+            "a curation": ("curation.json",),
+        }.items():
+            if all((self.folder / name).exists() for name in names):
+                raise ConfigError(
+                    f"the folder holds {whose}", place=str(self.folder), remedy="choose another output folder"
+                )
+
+    def refuse_inputs(self, inputs: Sequence[Path]) -> None:
+        """Raise `ConfigError` if a file to be written is an input."""
+        for source in inputs:
+            for path in (self.folder / f"{name}.jsonl" for name in ("rejected", "ledger", *self.WRITTEN)):
+                same = os.path.realpath(source) == os.path.realpath(path)
+                if same or (source.exists() and path.exists() and os.path.samefile(source, path)):
+                    raise ConfigError(
+                        f"{path.name!r} is the same file as the input {os.fspath(source)!r}",
+                        place=str(self.folder),
+                        remedy="choose another output folder",
+                    )
 
 
 @dataclass(slots=True)

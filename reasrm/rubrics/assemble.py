@@ -6,18 +6,17 @@ answers. They appear together at the end of a run; each is whole or as it was be
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from reasrm.durable.lookup import sorted_lines
-from reasrm.errors import ConfigError, RowError
+from reasrm.errors import RowError
 from reasrm.files import replacing
 from reasrm.generation.admission import source_of
-from reasrm.generation.ledger import KEPT, Ledger
+from reasrm.generation.ledger import KEPT, AnswerFiles, Ledger
 from reasrm.hashing import request_hash
 from reasrm.judging.inputs import InputRow
 from reasrm.protocol.spec import JudgeSpec, load_spec
@@ -38,10 +37,10 @@ JUDGE_STEPS = ("verify", "without")
 
 
 @dataclass(frozen=True, slots=True)
-class OutputFiles:
+class OutputFiles(AnswerFiles):
     """The files of a synthesis or filter, in one folder."""
 
-    folder: Path
+    WRITTEN = ("rubrics", "writer-sft", "candidates", "baseline", "verify", "without")
 
     @property
     def rubrics(self) -> Path:
@@ -49,38 +48,9 @@ class OutputFiles:
         return self.folder / "rubrics.jsonl"
 
     @property
-    def rejected(self) -> Path:
-        """Other answers, and rows without any, with `reason`."""
-        return self.folder / "rejected.jsonl"
-
-    @property
     def writer(self) -> Path:
         """Rows for a writer's SFT."""
         return self.folder / "writer-sft.jsonl"
-
-    @property
-    def ledger(self) -> Path:
-        """Rows, answers and tokens by source and reason."""
-        return self.folder / "ledger.jsonl"
-
-    @property
-    def calls(self) -> Path:
-        """Every answer of the author as it came: the run's memory."""
-        return self.folder / "calls.jsonl"
-
-    def refuse_inputs(self, inputs: Sequence[Path]) -> None:
-        """Raise `ConfigError` if a file to be written is an input."""
-        names = ("rubrics", "rejected", "writer-sft", "ledger", "candidates", "baseline", "verify", "without")
-        for source in inputs:
-            for name in names:
-                path = self.folder / f"{name}.jsonl"
-                same = os.path.realpath(source) == os.path.realpath(path)
-                if same or (source.exists() and path.exists() and os.path.samefile(source, path)):
-                    raise ConfigError(
-                        f"{path.name!r} is the same file as the input {os.fspath(source)!r}",
-                        place=str(self.folder),
-                        remedy="choose another output folder",
-                    )
 
 
 @dataclass(slots=True)

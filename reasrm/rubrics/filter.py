@@ -126,6 +126,7 @@ def filter_rubrics(
     """
     control = control or RunControl()
     files = OutputFiles(folder)
+    files.refuse_foreign()
     files.refuse_inputs(rows.paths)
     _refuse_author(rubrics, verifier)
     scan = rows.scan()

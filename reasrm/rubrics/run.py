@@ -96,6 +96,7 @@ def synthesize(setup: Setup, control: RunControl | None = None) -> SynthesisResu
     """
     control = control or RunControl()
     files = OutputFiles(Path(setup.config.output))
+    files.refuse_foreign()
     files.refuse_inputs(setup.rows.paths)
     with DurableRun(files.calls, control, kind="rubrics", inputs=setup.rows.paths) as run:
         scan = setup.rows.scan()
