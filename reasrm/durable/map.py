@@ -237,11 +237,18 @@ class DurableMap:
 
     def close(self) -> None:
         """Sync, close and unlock; a map that was never started leaves nothing. Calling it twice is harmless."""
+        self._close(refused=False)
+
+    def _close(self, *, refused: bool) -> None:
         try:
             for log in (self._log, self._error_log):
                 if log is not None:
                     log.close()
             self._log = self._error_log = None
+            if refused and self._started and not self.num_done and not self.num_errors and not self._spent():
+                self._paths.output.unlink(missing_ok=True)
+                self._paths.manifest.unlink(missing_ok=True)
+                self._started = False
         finally:
             self._lock.release(unused=not self._started)
             if not self._started:
@@ -253,7 +260,15 @@ class DurableMap:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        """Close; a run that an error ended before anything was recorded or spent leaves nothing."""
+        self._close(refused=kind is not None)
+
+    def _spent(self) -> int:
+        """Tokens that the manifest's note of cost names."""
+        by = (self.notes.get("cost") or {}).get("by") or {}
+        return sum(
+            count for spent in by.values() for name, count in spent.items() if name.endswith("_tokens")
+        )
 
     def _check_manifest(self, identity: Mapping[str, Any], adopt: bool) -> bool:
         """Return whether there is a run to continue. One that recorded nothing binds nobody."""

@@ -159,7 +159,7 @@ class DurableRun:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.journal.close()
+        self.journal.__exit__(kind, value, trace)
 
     def scanned(self, found: Any) -> None:
         """Tell what validation found."""

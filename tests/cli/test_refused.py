@@ -39,6 +39,12 @@ def judge(folder: Path, out: Path) -> list[Any]:
     ]
 
 
+def unreachable(folder: Path, out: Path) -> list[Any]:
+    rows = write_rows(folder / "rows.jsonl", 2)
+    judge = "openai:m@http://127.0.0.1:9/v1"  # the discard port, where nobody listens
+    return ["judge", "--judge", judge, "--spec", "mt-bench", "--input", rows, "--output", out]
+
+
 def evaluate(folder: Path, out: Path) -> list[Any]:
     return ["eval", "rm-bench", *judged(folder), out]
 
@@ -90,7 +96,7 @@ def critiques(folder: Path, out: Path) -> list[Any]:
 
 @pytest.mark.parametrize(
     "verb",
-    [judge, evaluate, distil, sft, rlvr, metarm, export, imported, curate, critiques],
+    [judge, unreachable, evaluate, distil, sft, rlvr, metarm, export, imported, curate, critiques],
     ids=lambda verb: verb.__name__,
 )
 def test_a_refused_command_leaves_nothing(verb: Any, tmp_path: Path) -> None:

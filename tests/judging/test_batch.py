@@ -71,7 +71,7 @@ def test_an_input_that_changes_after_it_was_counted_is_no_success(tmp_path, kept
     rows, output = write_rows(tmp_path / "rows.jsonl", 5), tmp_path / "out.jsonl"
     with pytest.raises(InputError, match="5 rows were counted"):
         run(rows, output, on_scan=lambda scan: write_rows(rows, kept))
-    assert len(rows_of(output)) == kept
+    assert len(rows_of(output) if output.exists() else []) == kept
 
 
 @pytest.mark.parametrize(("limit", "num"), [(None, 4), (3, 3), (5, 4)])
