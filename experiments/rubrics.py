@@ -1,6 +1,6 @@
 """Do rubrics by contrast help a judge, and which step is it that does? In the embedded world, with a scripted author.
 
-    python -m experiments.rubrics --output runs/rubrics [--seeds 1 2 3 4 5] [--rows 250] [--pairs 800]
+    python -m experiments.rubrics --output runs/rubrics [--seeds 1 2 3 4 5] [--rows 250] [--pairs 1600]
         [--arms "no rubric" contrast gold] [--extra-seeds 2] [--page FILE.md]
 
 Every seed has a base, a judge, an author and writers of its own; test rows are the same for all. The arms and what they
@@ -144,7 +144,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3, 4, 5], help="none: the page alone")
     parser.add_argument("--rows", type=int, default=250, help="test rows of each split")
-    parser.add_argument("--pairs", type=int, default=800, help="pairs that an author is shown")
+    parser.add_argument("--pairs", type=int, default=1600, help="pairs that an author is shown")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--extra-seeds", type=int, default=2, help="first seeds with growth and votes")
     parser.add_argument(
