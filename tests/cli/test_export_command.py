@@ -59,7 +59,9 @@ def test_every_command_of_the_page_runs(trained, monkeypatch):
     assert judged["rows"] == len(rows_of(trained / "judged.jsonl")) == 2
     card = (trained / "judges" / "mine" / "README.md").read_text()
     assert (evaluated["coverage"], evaluated["score"]) == (0.0, None)
-    assert "| `pairs` | undefined | 3 | 0.000 [0.000, " in card
+    assert re.search(
+        r"\| `pairs` on `\w+\.jsonl` \(`\w+`\) \| - \| none: n = `0` \| `3` \| 0\.000 \[0\.000, ", card
+    )
     assert "- Training: 8 rows used, dropped: none" in card
     assert str(trained) not in card
     base = load_file(trained / "model" / "model.safetensors")
