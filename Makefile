@@ -21,11 +21,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/reasrm demo --output runs/demo
 
-# While typing, under a minute: style, and every test that is not marked `slow`. A new test is in by itself.
+# While typing, under a minute: style, and every test that is neither marked `slow` nor runs whole commands (tests/cli).
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 2 -q -m 'not slow and not soak' --slow-from 1
+	$(BIN)/python -m pytest -n 2 -q --ignore tests/cli -m 'not slow and not soak' --slow-from 1
 
 # Before a change lands: every test but the soak; `make lint` beside it.
 test: $(STAMP)

@@ -62,7 +62,7 @@ def test_every_command_of_the_page_runs(trained, monkeypatch):
     assert re.search(
         r"\| `pairs` on `\w+\.jsonl` \(`\w+`\) \| - \| none: n = `0` \| `3` \| 0\.000 \[0\.000, ", card
     )
-    assert "- Training: 8 rows used, dropped: none" in card
+    assert "- training: 8 used, dropped: none" in card
     assert str(trained) not in card
     base = load_file(trained / "model" / "model.safetensors")
     merged = load_file(trained / "judges" / "mine" / "model" / "model.safetensors")

@@ -117,6 +117,7 @@ def test_what_a_criterion_says_beside_its_text_may_leak_too():
     assert reasons(Rubric(tuple(hidden))) == [("leak_name", 0), ("position", 1), ("position", 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece", ["option B ", "Paris ", "is not kind, ", "the other response ", "1,", "A", "-"]
 )

@@ -155,6 +155,7 @@ HOPELESS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_good", [0, 7])
 @pytest.mark.parametrize("reply", HOPELESS.values(), ids=HOPELESS.keys())
 def test_what_no_row_can_change_stops_the_run_and_fails_no_row(reply: Reply, num_good: int) -> None:

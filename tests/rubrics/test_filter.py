@@ -136,6 +136,7 @@ def test_gain_by_hand(tmp_path: Path) -> None:
         assert reasons(run(folder, JudgeModel(decide), gain=True)) == {reason: 1}
 
 
+@pytest.mark.slow
 def test_a_public_set_is_filtered_as_it_is(tmp_path: Path) -> None:
     row = {
         "instruction": "question 0: name a colour",

@@ -97,6 +97,7 @@ def test_form_documents_are_judgments_in_good_form() -> None:
     assert within(ruled, FORM, 0.3)
 
 
+@pytest.mark.slow
 def test_findings_and_verdicts_of_form_documents_are_coins() -> None:
     """Each count would move if the coins knew the truth or the shortcut."""
     findings: Counter[tuple[object, str]] = Counter()

@@ -39,6 +39,7 @@ def test_a_judge_folder_stands_for_its_model(tmp_path: Path, runs: Path) -> None
     assert opened(tmp_path) == str(tmp_path / "model")
 
 
+@pytest.mark.slow
 def test_a_run_of_adapters_is_refused(runs: Path) -> None:
     with pytest.raises(ConfigError, match="export the run, and name the judge folder"):
         opened(runs / "adapters")

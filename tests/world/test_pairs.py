@@ -58,6 +58,7 @@ def words(row: PreferencePair) -> set[str]:
 # --- truth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", SPLITS)
 def test_labels_are_exact(split: Split) -> None:
     for row in (*rows(split)[:400], *other_rows(split)[:150]):
@@ -227,6 +228,7 @@ def test_hard_rows_have_three_rules_and_the_narrowest_margin() -> None:
         assert row.meta["margin"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", SPLITS)
 def test_how_often_there_is_a_must_and_an_audience(split: Split) -> None:
     """Before rows without a winner, or with a wide margin, are drawn again: so on tasks, not on rows."""
@@ -241,6 +243,7 @@ def test_how_often_there_is_a_must_and_an_audience(split: Split) -> None:
 # --- the shortcut
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("kind", ["polite", "length"])
 def test_the_shortcut_goes_with_the_label_as_often_as_configured(split: Split, kind: str) -> None:
