@@ -11,12 +11,15 @@ import errno
 import fcntl
 import os
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from reasrm.errors import EnvironmentProblem, LockedError
 
 __all__ = ["OutputLock"]
+
+_READS, _BETWEEN_READS_S = 50, 0.01
 
 
 class OutputLock:
@@ -52,7 +55,7 @@ class OutputLock:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
         except OSError as error:
-            holder = os.pread(self._descriptor, 200, 0).decode("utf-8", "replace").split()
+            holder = self._holder()
             os.close(self._descriptor)
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise EnvironmentProblem(f"cannot be locked: {error.strerror}", place=str(path)) from error
@@ -67,6 +70,15 @@ class OutputLock:
                 return True
         os.close(self._descriptor)
         return False
+
+    def _holder(self) -> list[str]:
+        """Return pid and host in the file; who has just taken the lock may not have written them yet."""
+        for _ in range(_READS):
+            text = os.pread(self._descriptor, 200, 0)
+            if text.endswith(b"\n"):
+                break
+            time.sleep(_BETWEEN_READS_S)
+        return text.decode("utf-8", "replace").split()
 
     def release(self, *, unused: bool = False) -> None:
         """Give the lock up. Calling it twice is harmless.

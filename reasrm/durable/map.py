@@ -162,6 +162,8 @@ class DurableMap:
             failed, num_retired = retire(paths.errors, failed, current())
             if num_retired:
                 warnings.append(f"{num_retired} errors of rows that changed or went were taken out")
+        if not failed.hashes:  # a process that was killed before its first line may have left an empty file
+            paths.errors.unlink(missing_ok=True)
         self._done, self._failed = IdIndex(done.hashes), IdIndex(failed.hashes)
         if not resumed or adopt:
             notes = {name: note for name, note in self.notes.items() if resumed or name in _OUTLIVES}

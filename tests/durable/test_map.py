@@ -463,3 +463,13 @@ def test_strict_refuses_a_damaged_output(tmp_path: Path) -> None:
     assert state.num_done == 2
     assert "line 2" in state.warnings[0]
     assert sorted(r["id"] for r in read_records(output)) == ["q1", "q2", "q3"]
+
+
+def test_an_error_file_that_was_opened_and_never_written_goes(tmp_path: Path) -> None:
+    with DurableMap(tmp_path / "out.jsonl") as journal:
+        journal.start({"seed": 0})
+        journal.put("a", {"n": 1})
+    (tmp_path / "out.jsonl.errors.jsonl").touch()
+    with DurableMap(tmp_path / "out.jsonl") as journal:
+        assert journal.start({"seed": 0}).num_done == 1
+    assert not (tmp_path / "out.jsonl.errors.jsonl").exists()
