@@ -22,7 +22,7 @@ from tests.training.stages import sft_row, write_stage
 
 pytestmark = pytest.mark.slow
 
-STEPS = 30
+STEPS = 60  # enough that a signal comes before the end on a busy machine, too
 TRAINER = {"max_steps": STEPS, "save_strategy": "steps", "save_steps": 4, "logging_steps": 1}
 
 
