@@ -8,10 +8,11 @@ control tokens.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from reasrm.errors import ConfigError
 from reasrm.records import Credited, Recorded, Verdict
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "TemplateOption",
     "TokenScores",
     "how_it_ended",
+    "merge_system",
 ]
 
 THINKING_START = ("<think>", "<thinking>", "[THINK]", "<|channel|>analysis<|message|>")
@@ -175,3 +177,21 @@ def how_it_ended(word: str | None) -> str | None:
     """Return `stop`, `length`, `content_filter` or `broken` for what a server calls the end; None for unknown words."""
     name = str(word).strip().lower()
     return _FINISH_REASONS.get(re.sub(r"^(?:finish_?reason|stop_?reason)[._:]", "", name))
+
+
+def merge_system(messages: Sequence[PromptMessage]) -> Sequence[PromptMessage]:
+    """Return the messages with the system message put in front of the first user message.
+
+    Raises:
+        ConfigError: No user message follows the system message.
+    """
+    if not messages or messages[0].role != "system":
+        return messages
+    system, *rest = messages
+    if not rest or rest[0].role != "user":
+        raise ConfigError(
+            "the chat template has no system role and no user message follows the system message",
+            remedy="put a user message after the system message",
+        )
+    separator = Span("\n\n", trusted=True)
+    return [PromptMessage("user", (*system.spans, separator, *rest[0].spans)), *rest[1:]]

@@ -36,6 +36,7 @@ from reasrm.cli.flags import (
     reads_rows,
 )
 from reasrm.pipes import settled
+from reasrm.tables import given_columns
 
 __all__ = ["AskingFlags", "CritiqueFlags", "JudgingFlags", "VerifyingFlags", "WritingFlags", "takes"]
 
@@ -91,6 +92,16 @@ class AskingFlags:
     def __post_init__(self) -> None:
         """Keep what comes through a pipe, which is read more than once."""
         object.__setattr__(self, "input", [*map(settled, self.input)])
+
+    def row_options(self) -> dict[str, Any]:
+        """Return how rows are read."""
+        return {
+            "source": self.source,
+            "coerce_scalars": self.coerce_scalars,
+            "dedupe": self.dedupe.value,
+            "limit": self.limit,
+            "columns": given_columns(self.columns),
+        }
 
     def backend_options(self) -> dict[str, Any]:
         """Return what a backend is opened with."""

@@ -30,7 +30,6 @@ from reasrm.printable import one_line
 from reasrm.protocol.prompts import never_shown
 from reasrm.sources.recorded import read_recordings
 from reasrm.sources.rubric_lines import Rubrics, load_rubrics
-from reasrm.tables import given_columns
 
 if TYPE_CHECKING:
     from reasrm.cli.rubrics_write import Written
@@ -154,11 +153,7 @@ def open_judging(flags: JudgingFlags, default_spec: str | None) -> tuple[Judge, 
         )
     rows = JudgeInput(
         flags.input,
-        source=flags.source,
-        coerce_scalars=flags.coerce_scalars,
-        dedupe=flags.dedupe.value,
-        limit=flags.limit,
-        columns=given_columns(flags.columns),
+        **flags.row_options(),
         rubrics=_given_rubrics(flags),
         recordings=read_recordings(settled(Path(recordings))) if recordings else None,
         on_lines=lambda lines: note(f"validated {lines:,} lines"),

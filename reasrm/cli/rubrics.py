@@ -29,7 +29,6 @@ from reasrm.rubrics.run import Progress, Setup, admit, first_request, synthesize
 from reasrm.rubrics.tasks import Unasked
 from reasrm.rubrics.verify import Verified, Verifier, make_verifier, refuse_author
 from reasrm.sources.rubric_lines import Rubrics, load_rubrics
-from reasrm.tables import given_columns
 
 __all__ = ["open_author", "open_synthesis", "run_filter", "run_synthesize"]
 
@@ -91,14 +90,7 @@ def run_filter(flags: VerifyingFlags, output: Path) -> None:
     own = {name: getattr(flags, name) for name in (*names, "temperature", "top_p", "max_tokens")}
     section = parse_config(VerifySection, {**own, "orders": flags.orders.value}, "the flags")
     lines = load_rubrics(flags.input[0])
-    rows = JudgeInput(
-        flags.pairs,
-        source=flags.source,
-        columns=given_columns(flags.columns),
-        coerce_scalars=flags.coerce_scalars,
-        dedupe=flags.dedupe.value,
-        limit=flags.limit,
-    )
+    rows = JudgeInput(flags.pairs, **flags.row_options())
     with ExitStack() as stack:
         verifier = _open_verifier(section, output, stack, flags.backend_options(), flags.allow_changed)
         if flags.dry_run:

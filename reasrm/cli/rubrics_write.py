@@ -26,7 +26,6 @@ from reasrm.rubrics.write import (
     write_rubrics,
 )
 from reasrm.sources.rubric_lines import Rubrics, load_rubrics
-from reasrm.tables import given_columns
 
 __all__ = ["Written", "run_write", "write_first"]
 
@@ -59,14 +58,7 @@ def run_write(flags: WritingFlags, output: Path) -> None:
         allow_changed=flags.allow_changed,
         **flags.backend_options(),
     )
-    rows = JudgeInput(
-        flags.input,
-        source=flags.source,
-        coerce_scalars=flags.coerce_scalars,
-        dedupe=flags.dedupe.value,
-        limit=flags.limit,
-        columns=given_columns(flags.columns),
-    )
+    rows = JudgeInput(flags.input, **flags.row_options())
     options = WritingOptions(
         sampling=writer.sampling(
             temperature=flags.temperature, top_p=flags.top_p, max_tokens=flags.max_tokens

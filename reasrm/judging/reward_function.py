@@ -20,17 +20,17 @@ from __future__ import annotations
 
 import logging
 import random
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args
 
 from reasrm.config import nearest
-from reasrm.errors import ConfigError, EnvironmentProblem, RowError
+from reasrm.errors import ConfigError, RowError
 from reasrm.hashing import canonical_json, derive_seed, digest
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions, not_shown
+from reasrm.judging.processes import exchange, process
 from reasrm.judging.referee import Context, Pairing, Referee
 from reasrm.judging.tournaments import (
     Match,
@@ -182,11 +182,11 @@ class JudgeReward:
             RowError: A prompt or completion is neither a string nor messages.
             EnvironmentProblem: The judge failed on everything, here or on another process.
         """
-        rank, size = _process() if self._gather and self._scheme != "anchor" else (0, 1)
-        parts = _exchange(size, lambda: self._read(prompts, completions, columns))
+        rank, size = process() if self._gather and self._scheme != "anchor" else (0, 1)
+        parts = exchange(size, lambda: self._read(prompts, completions, columns))
         rollouts = [rollout for part in parts for rollout in part]
         start = sum(map(len, parts[:rank]))
-        results = _exchange(size, lambda: self._judge(rollouts, rank, size))
+        results = exchange(size, lambda: self._judge(rollouts, rank, size))
         found = {place: result for part in results for place, result in part.items()}
         mine = [found.get(start + n, (None, 0)) for n in range(len(completions))]
         factor, shift = (1, 0) if self._scale == "win_rate" else (2, -1)
@@ -373,36 +373,3 @@ def _last_words(value: Any, place: str) -> str:
             text = "".join(message.content for message in messages(plain, "content", place))
             words = text if text.strip() else words
     return words
-
-
-def _process() -> tuple[int, int]:
-    """Return this process's rank and the number of processes that train together."""
-    if "torch.distributed" not in sys.modules:
-        return 0, 1
-    import torch.distributed as dist
-
-    if not (dist.is_available() and dist.is_initialized()):
-        return 0, 1
-    return dist.get_rank(), dist.get_world_size()
-
-
-def _exchange(size: int, make: Callable[[], T]) -> list[T]:
-    """Return what `make` returns on each process, by rank. An error on one is an error on all, so that none waits."""
-    if size == 1:
-        return [make()]
-    import torch.distributed as dist
-
-    made: T | None = None
-    error: Exception | None = None
-    try:
-        made = make()
-    except Exception as caught:
-        error = caught
-    parts: list[Any] = [None] * size
-    dist.all_gather_object(parts, (made, None if error is None else f"{type(error).__name__}: {error}"))
-    if error is not None:
-        raise error
-    for rank, (_, message) in enumerate(parts):
-        if message is not None:
-            raise EnvironmentProblem(message, place=f"process {rank}", remedy="see its log")
-    return [part for part, _ in parts]

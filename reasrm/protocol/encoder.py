@@ -53,13 +53,12 @@ from reasrm.protocol.renaming import (
     unknown_id,
     vocabulary_entries,
 )
-from reasrm.requests import PromptMessage, Span, TemplateOption
+from reasrm.requests import PromptMessage, TemplateOption, merge_system
 
-__all__ = ["EncodedPrompt", "PromptEncoder", "TextEncoder", "merge_system"]
+__all__ = ["EncodedPrompt", "PromptEncoder", "TextEncoder"]
 
 _PROBE = "A b\n\n  \"c\" 'd' <e> & \\f {{ g }}\té漢\u0301 1."
 _ORDINARY = ("Response A is better, by 10 to 9.",)
-_SYSTEM_SEPARATOR = "\n\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,21 +381,3 @@ def _encodable(text: str) -> str:
             remedy="repair the text's encoding or drop the row",
         ) from error
     return text
-
-
-def merge_system(messages: Sequence[PromptMessage]) -> Sequence[PromptMessage]:
-    """Return the messages with the system message put in front of the first user message.
-
-    Raises:
-        ConfigError: No user message follows the system message.
-    """
-    if not messages or messages[0].role != "system":
-        return messages
-    system, *rest = messages
-    if not rest or rest[0].role != "user":
-        raise ConfigError(
-            "the chat template has no system role and no user message follows the system message",
-            remedy="put a user message after the system message",
-        )
-    separator = Span(_SYSTEM_SEPARATOR, trusted=True)
-    return [PromptMessage("user", (*system.spans, separator, *rest[0].spans)), *rest[1:]]

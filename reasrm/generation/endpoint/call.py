@@ -14,7 +14,7 @@ from reasrm.generation.endpoint.refusals import ADAPTABLE, Refusal, read_refusal
 from reasrm.generation.endpoint.replies import RefusedError, UnusableAnswerError, read_reply, served_model
 from reasrm.generation.endpoint.waiting import back_off_s, retry_after_s
 from reasrm.protocol.escaping import escape_untrusted
-from reasrm.requests import Completion, PromptMessage, Request
+from reasrm.requests import Completion, PromptMessage, Request, merge_system
 
 if TYPE_CHECKING:
     from reasrm.generation.endpoint.backend import EndpointBackend
@@ -216,8 +216,6 @@ def request_body(request: Request, left_out: frozenset[str], extra: Mapping[str,
     params, options = request.sampling, dict(request.template_options)
     messages: Sequence[PromptMessage] = request.messages
     if "system" in left_out:
-        from reasrm.protocol.encoder import merge_system  # with jinja2 and tokenizers, seldom needed here
-
         messages = merge_system(messages)
     body: dict[str, Any] = {"messages": escape_untrusted(messages, request.structural)}
     body["max_completion_tokens" if "max_tokens" in left_out else "max_tokens"] = params.max_tokens
