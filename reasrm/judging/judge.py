@@ -18,9 +18,9 @@ from reasrm.generation.resolve import BackendOptions, open_backend
 from reasrm.hashing import prompt_hash
 from reasrm.judging.aggregate import RowResult, aggregate, flagged_fields, rule_status
 from reasrm.judging.folder import check_files, learned_from, refuse_changed, trained_on
-from reasrm.judging.plan import Ask, JudgingOptions, check_options, plan_row
+from reasrm.judging.plan import Ask, JudgingOptions, check_options, plan_row, sightings_refused
 from reasrm.protocol.parsing import Policy, parse
-from reasrm.protocol.prompts import check_spec, warn_of_codes
+from reasrm.protocol.prompts import check_spec, never_shown, warn_of_codes
 from reasrm.protocol.spec import JudgeSpec, load_spec
 from reasrm.protocol.upstream import upstream_rule
 from reasrm.records import Judgment, Row, RowStatus
@@ -129,6 +129,10 @@ class Judge:
             rows: Records, or rows of any schema that `reasrm judge` reads, as dicts. Ids must be unique; equal dicts
                 without an id are numbered (`…#1`).
             options: Orders, votes, seed and sampling; by default both orders with the spec's sampling.
+
+        Raises:
+            ConfigError: A row's rubric says that its author knew the row's label (`saw_label`), and the options do not
+                take such rubrics.
         """
         ready: list[RowResult | RowFailure] = []
         session = JudgeSession(self, options or JudgingOptions(sampling=self.sampling()), ready.append)
@@ -156,6 +160,7 @@ class JudgeSession:
         self._emit = emit
         self._pending: dict[str, _Pending] = {}
         self._known = IdIndex()
+        self._takes_sightings = options.rubrics_that_saw_labels or "rubric" in never_shown(judge.spec)
 
     def run(self, rows: Iterable[Row | RowFailure]) -> None:
         """Judge all rows, pulling them only as fast as the backend takes requests."""
@@ -197,6 +202,8 @@ class JudgeSession:
                 place=row.id,
                 remedy="make the ids unique",
             )
+        if row.rubric is not None and row.rubric.saw_label and not self._takes_sightings:
+            raise sightings_refused(1, [row.id], "rubric")
         status = self._settle_by_rule(row)
         if status is not None:
             return RowResult(row=row, status=status, flagged=flagged_fields(row, self.judge.spec.structural))

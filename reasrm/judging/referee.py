@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import NamedTuple
 
@@ -150,10 +150,12 @@ class Referee:
         # Asked again at temperature 0 the judge says the same; above 0 a further meeting is a further sample.
         sample = meeting if self.options.sampling.temperature > 0 else 0
         lesser, greater = sorted((first, second))
+        # What its author knew was the label of other responses; these have none.
+        rubric = None if context.rubric is None else replace(context.rubric, saw_label=False)
         return Comparison(
             id=digest([context, lesser, greater, sample], length=32),
             prompt=context.prompt,
-            rubric=context.rubric,
+            rubric=rubric,
             principle=context.principle,
             reference=context.reference,
             response_a=lesser,

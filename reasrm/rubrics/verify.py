@@ -255,9 +255,11 @@ class Verifier:
                 rows = tuple(f"{name}|{n}" for n in range(len(candidate.pairs)))
                 ids = tuple(pair.id for pair in candidate.pairs)
                 pairs[candidate.name] = rows, ids, candidate.any_pair
+                # What an author who knew the label wrote is just what is tested here, on rows that prove nothing else.
+                tested = replace(candidate.rubric, saw_label=False)
                 for row, pair in zip(rows, candidate.pairs, strict=True):
                     old[0].pop(row, None)
-                    write(row, _line(replace(pair, id=row, rubric=candidate.rubric)))
+                    write(row, _line(replace(pair, id=row, rubric=tested)))
                     if pair.id not in known:
                         known.add(pair.id)
                         old[1].pop(pair.id, None)

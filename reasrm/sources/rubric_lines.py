@@ -53,6 +53,11 @@ class RubricLine:
     saw_label: bool = False
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Mark the rubric as the line is, so that it stays marked where somebody puts it into a row by hand."""
+        if self.rubric.saw_label is not self.saw_label:
+            object.__setattr__(self, "rubric", replace(self.rubric, saw_label=self.saw_label))
+
     def to_json(self) -> dict[str, Any]:
         """Return the line as files hold it; `read_rubric_line` is the inverse."""
         text, criteria = self.rubric.text, [c.to_json() for c in self.rubric.criteria]
