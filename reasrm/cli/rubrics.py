@@ -17,14 +17,17 @@ from reasrm.config import load_config, parse_config
 from reasrm.errors import ConfigError
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
+from reasrm.generation.run import Progress as Told
 from reasrm.generation.run import RunControl, RunEnd
+from reasrm.generation.sections import ModelSection
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import open_judge
 from reasrm.judging.tally import Tally
 from reasrm.pipes import settled
-from reasrm.rubrics.assemble import Output
+from reasrm.rubrics.assemble import Output, OutputFiles
 from reasrm.rubrics.config import AuthorSection, SynthesisConfig, VerifySection
 from reasrm.rubrics.filter import filter_rubrics, match_pairs
+from reasrm.rubrics.relate import Relator
 from reasrm.rubrics.run import Progress, Setup, admit, first_request, synthesize
 from reasrm.rubrics.tasks import Unasked
 from reasrm.rubrics.verify import Verified, Verifier, make_verifier, refuse_author
@@ -77,9 +80,12 @@ def run_synthesize(
                 "writer_rows": result.written.num_writer_rows,
                 "writer_rows_unfit": result.written.num_unfit,
             }
-    cost = {**result.cost, "cost": {**result.cost["cost"], **_judge_cost(result.verified)}}
-    ends = [result, *(result.verified.ends if result.verified else ())]
-    _finish(summary, cost, ends, f"{done.settled} of {done.total} rows")
+    if result.related is not None:
+        summary["related"] = result.related.counts()
+        said = ", ".join(f"{count} {word}" for word, count in summary["related"].items())
+        note(f"pairs of criteria that a model was asked about: {said}")
+    ends = [result, *([result.related] if result.related else []), *_judge_ends(result.verified)]
+    _finish(summary, result.verified, ends, f"{done.settled} of {done.total} rows")
 
 
 def run_filter(flags: VerifyingFlags, output: Path) -> None:
@@ -117,9 +123,7 @@ def run_filter(flags: VerifyingFlags, output: Path) -> None:
     }
     if result.written is not None:
         summary |= _described(result.written, verified)
-    money = [end.cost["money"] for end in verified.ends]
-    cost = {"cost": _judge_cost(verified), "money": None if None in money else sum(money)}
-    _finish(summary, cost, verified.ends, f"{done} of {result.num_rubrics} rubrics")
+    _finish(summary, verified, verified.ends, f"{done} of {result.num_rubrics} rubrics")
 
 
 @contextmanager
@@ -136,7 +140,10 @@ def open_synthesis(path: Path, overrides: Sequence[str] = ()) -> Iterator[Setup]
     config = load_config(SynthesisConfig, path, overrides)
     with ExitStack() as stack:
         author = stack.enter_context(closing(open_author(config.author, str(path))))
-        verifier = None
+        verifier, relator, relate = None, None, config.checks.relate
+        if relate is not None:
+            model = stack.enter_context(closing(_open_model(relate)))
+            relator = Relator(model, relate, OutputFiles(Path(config.output)).relations)
         if config.verify is not None:
             verifier = _open_verifier(
                 config.verify, Path(config.output), stack, config.verify.backend_options()
@@ -144,7 +151,7 @@ def open_synthesis(path: Path, overrides: Sequence[str] = ()) -> Iterator[Setup]
             refuse_author(author, verifier.judge.backend, config.verify)
         paths = [settled(Path(name)) for name in config.input]
         rows = JudgeInput(paths, source=config.source, limit=config.limit, columns=config.columns)
-        yield Setup(config=config, rows=rows, author=author, verifier=verifier)
+        yield Setup(config=config, rows=rows, author=author, verifier=verifier, relator=relator)
 
 
 def open_author(section: AuthorSection, place: str) -> Backend:
@@ -157,6 +164,10 @@ def open_author(section: AuthorSection, place: str) -> Backend:
         from reasrm.sandbox.author import AuthorConfig, ScriptedAuthor
 
         return ScriptedAuthor(parse_config(AuthorConfig, section.scripted, f"{place}: scripted"))
+    return _open_model(section)
+
+
+def _open_model(section: ModelSection) -> Backend:
     folder = Path(section.judge)
     name = str(folder / "model") if (folder / "judge.json").is_file() else section.judge
     return open_backend(name, **section.backend_options())
@@ -181,8 +192,10 @@ def _progress() -> Iterator[Callable[[Any], None]]:
     """Show rows settled while the author is asked, and rows judged while the judge is."""
     with progress_bar("rubrics", unit=" rows,") as update:
 
-        def show(said: Progress | Tally) -> None:
-            if isinstance(said, Progress):
+        def show(said: Progress | Tally | Told) -> None:
+            if isinstance(said, Told):
+                update(said.done, said.total, f"comparing criteria, {said.errors} err")
+            elif isinstance(said, Progress):
                 extra = f"{said.kept} kept, {said.answers} answers, {said.errors} err"
                 update(said.settled, said.total, extra)
             else:
@@ -270,17 +283,22 @@ def _described(written: Output, verified: Verified | None) -> dict[str, Any]:
     return summary
 
 
-def _judge_cost(verified: Verified | None) -> dict[str, Any]:
-    """Return what the judge took under rubrics, and without."""
-    ends = () if verified is None else verified.ends
-    costs = (end.cost.get("cost", {}).get("judge") for end in ends)
-    return {
-        name: cost for name, cost in zip(("judge", "judge_without"), costs, strict=False) if cost is not None
-    }
+def _judge_ends(verified: Verified | None) -> Sequence[RunEnd]:
+    """Return how the judge's runs ended, under rubrics, and without."""
+    return () if verified is None else verified.ends
 
 
-def _finish(summary: dict[str, Any], cost: Mapping[str, Any], ends: Sequence[RunEnd], done: str) -> None:
+def _cost(verified: Verified | None, ends: Sequence[RunEnd]) -> dict[str, Any]:
+    """Return what all runs took together; the judge's under rubrics and without stand apart."""
+    names = dict(zip(map(id, _judge_ends(verified)), ("judge", "judge_without"), strict=False))
+    cost = {names.get(id(end), name): one for end in ends for name, one in end.cost.get("cost", {}).items()}
+    money = [end.cost["money"] for end in ends]
+    return {"cost": cost, "money": None if None in money else sum(money)}
+
+
+def _finish(summary: dict[str, Any], verified: Verified | None, ends: Sequence[RunEnd], done: str) -> None:
     """Print the summary and end with its exit code."""
+    cost = _cost(verified, ends)
     note_cost(cost)
     codes, files = [0], []
     for end in ends:

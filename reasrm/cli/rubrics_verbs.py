@@ -36,6 +36,9 @@ def rubrics_synthesize(
     retry_errors: RetryErrors = False,
     restart: Restart = False,
     allow_other_server: flags.AllowOtherServer = False,
+    price: flags.PricePerMillion = None,
+    budget: flags.BudgetMoney = None,
+    budget_tokens: flags.BudgetTokens = None,
     quiet: flags.Quiet = False,
 ) -> None:
     """Let an author write rubrics, check them by code, let another judge verify them. Run again to continue.
@@ -48,7 +51,11 @@ def rubrics_synthesize(
 
         run_synthesize(
             config,
-            [*(overrides or ()), *flags.as_override(columns, "columns")],
+            [
+                *(overrides or ()),
+                *flags.as_override(columns, "columns"),
+                *flags.budget_overrides(price, budget, budget_tokens),
+            ],
             dry_run=dry_run,
             restart=restart,
             retry_errors=retry_errors,

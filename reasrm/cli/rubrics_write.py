@@ -14,7 +14,7 @@ from reasrm.cli.flags import budget_of
 from reasrm.cli.running import add_end, control_of, note_cost, note_scan
 from reasrm.cli.summary import progress
 from reasrm.errors import ConfigError
-from reasrm.generation.budget import Budget, budget_left
+from reasrm.generation.budget import Budget, budget_beside
 from reasrm.generation.run import Progress, RunControl
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge, open_judge
@@ -116,8 +116,8 @@ def write_first(
     code = _ended(result, summary)
     if not result.is_whole or not result.written:
         finish(summary, code)
-    budget = budget_of(flags.price, flags.budget, flags.budget_tokens, "judge")
-    return Written(load_rubrics(output), told, result.cost, budget_left(budget, result.cost))
+    budget = budget_of(flags.price, flags.budget, flags.budget_tokens, "writer", "judge")
+    return Written(load_rubrics(output), told, result.cost, budget_beside(budget, [output]))
 
 
 def _ended(result: WriteResult, summary: dict[str, Any]) -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
 from reasrm.config import Config
-from reasrm.criteria.alike import ALIKE, relations
+from reasrm.criteria.alike import ALIKE, Texts, Word, relations
 from reasrm.criteria.leaks import LEAKS, leaks
 from reasrm.rubric import Criterion, Rubric
 
@@ -62,7 +62,11 @@ class Fault:
 
 
 def check_rubric(
-    rubric: Rubric, request: str, responses: Sequence[str] = (), section: ChecksSection | None = None
+    rubric: Rubric,
+    request: str,
+    responses: Sequence[str] = (),
+    section: ChecksSection | None = None,
+    said: Mapping[Texts, Word] | None = None,
 ) -> tuple[Fault, ...]:
     """Return all faults of a rubric, those of the whole first, then by criterion.
 
@@ -71,11 +75,12 @@ def check_rubric(
         request: All texts of the request.
         responses: What its author saw.
         section: Limits.
+        said: A model's word on texts that words do not decide about, see `relations`.
     """
     limits = section or ChecksSection()
     if not rubric.criteria:
         return (Fault("no_criteria", None, (rubric.text or "")[:80]),)
-    return tuple(_faults(rubric, request, responses, limits))
+    return tuple(_faults(rubric, request, responses, limits, said))
 
 
 def check_marks(
@@ -116,14 +121,20 @@ def _shown(criterion: Criterion) -> str:
     )
 
 
-def _faults(rubric: Rubric, request: str, responses: Sequence[str], limits: ChecksSection) -> Iterator[Fault]:
+def _faults(
+    rubric: Rubric,
+    request: str,
+    responses: Sequence[str],
+    limits: ChecksSection,
+    said: Mapping[Texts, Word] | None,
+) -> Iterator[Fault]:
     texts = [criterion.text for criterion in rubric.criteria]
     if len(texts) > limits.most:
         yield Fault("too_many", None, str(len(texts)))
     leaky = leaks(
         [_shown(criterion) for criterion in rubric.criteria], request, responses, ngram=limits.leak_ngram
     )
-    alike = relations(rubric.criteria[: limits.most], alike=limits.alike)
+    alike = relations(rubric.criteria[: limits.most], alike=limits.alike, said=said)
     for n, text in enumerate(texts):
         length = len(text.split())
         if length > limits.longest_words:

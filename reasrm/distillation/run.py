@@ -28,7 +28,7 @@ from reasrm.generation.ledger import Ledger
 from reasrm.generation.run import DurableRun, RunControl, RunEnd
 from reasrm.hashing import derive_seed, digest
 from reasrm.judging.batch import naming_old_codes
-from reasrm.judging.inputs import InputRow, Scan
+from reasrm.judging.inputs import Scan
 from reasrm.judging.plan import check_shown, check_sightings
 from reasrm.records import Comparison, Order, PreferencePair
 from reasrm.requests import Completion, Request
@@ -168,9 +168,22 @@ class _Asked:
 
     slot: str
     call: Call
-    item: InputRow
     row: PreferencePair | Comparison
     order: Order
+    place: str
+    digest: bytes
+    error: None = None
+
+    @property
+    def id(self) -> str:
+        """The name of the call."""
+        return call_name(self.slot, self.call)
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """What its record says of it beside the id."""
+        order, call = self.order.value, self.call
+        return {"pair": self.row.id, "order": order, "pass": call.name, "attempt": call.attempt}
 
 
 class _Rounds:
@@ -222,29 +235,18 @@ class _Rounds:
         teacher = self._setup.teacher if name == "teacher" else self._setup.repair
         if teacher is None:
             return
-        in_flight: dict[str, _Asked] = {}
         with ExitStack() as stack:
             index = None
             if name == "repair":
                 index = stack.enter_context(open_records(self._run.journal.output))
-            requests = self._requests(todo, teacher, index, in_flight)
-            for completion in stack.enter_context(closing(teacher.judge.backend.generate(requests))):
-                self._take(in_flight.pop(completion.request_id), teacher, completion)
-        if self._run.stopping:
-            return
-        for request_id, asked in in_flight.items():
-            silence = Completion(
-                request_id, finish_reason="error", error="the backend ended without answering"
-            )
-            self._take(asked, teacher, silence)
+            requests = self._requests(todo, teacher, index)
+            backend = teacher.judge.backend
+            for asked, completion in stack.enter_context(closing(self._run.answers(backend, requests))):
+                self._take(asked, teacher, completion)
 
     def _requests(
-        self,
-        todo: Mapping[str, Call],
-        teacher: Teacher,
-        index: RecordIndex | None,
-        in_flight: dict[str, _Asked],
-    ) -> Iterator[Request]:
+        self, todo: Mapping[str, Call], teacher: Teacher, index: RecordIndex | None
+    ) -> Iterator[tuple[_Asked, Request]]:
         """Read the input once more and build the requests that are due."""
         for item in self._setup.rows:
             for order in self._plan.pairs.get(item.id, ()):
@@ -254,14 +256,13 @@ class _Rounds:
                     return
                 if call is None:
                     continue
-                asked = _Asked(slot, call, item._replace(row=None), pair_of(item), order)
+                asked = _Asked(slot, call, pair_of(item), order, item.place, item.digest)
                 request = self._first_request(asked) if index is None else self._repair(asked, teacher, index)
-                in_flight[request.id] = asked
-                yield request
+                yield asked, request
 
     def _first_request(self, asked: _Asked) -> Request:
         request = self._setup.requests(asked.row)[asked.order, asked.call.attempt]
-        return replace(request, id=call_name(asked.slot, asked.call), together=1)
+        return replace(request, id=asked.id, together=1)
 
     def _repair(self, asked: _Asked, teacher: Teacher, index: RecordIndex) -> Request:
         attempt = self.slots[asked.slot].wrong_attempt
@@ -271,7 +272,7 @@ class _Rounds:
             self._setup.config.seed, asked.row.id, f"{asked.order}|repair|{asked.call.attempt}"
         )
         return Request(
-            id=call_name(asked.slot, asked.call),
+            id=asked.id,
             messages=repair_prompt(
                 spec, shown(asked.row, asked.order), None if wrong is None else wrong["text"]
             ),
@@ -282,23 +283,14 @@ class _Rounds:
         )
 
     def _take(self, asked: _Asked, teacher: Teacher, completion: Completion) -> None:
-        """Record an answer, or a call that failed."""
-        name = call_name(asked.slot, asked.call)
-        where = {
-            "pair": asked.row.id,
-            "order": asked.order.value,
-            "pass": asked.call.name,
-            "attempt": asked.call.attempt,
-        }
+        """Record an answer; a call that failed is recorded."""
         if completion.finish_reason == "error":
-            error = {"code": completion.error_code, "message": completion.error or "the call failed"}
-            place = {"place": asked.item.place, "attempts": completion.attempts}
-            self._run.journal.fail(name, {"id": name, **where, **error, **place}, asked.item.digest)
             self.slots[asked.slot].failed = asked.call.name
             self.progress.errors += 1
         else:
-            record = {**where, "teacher": teacher.judge.label["name"], **self._read(asked, completion)}
-            self._run.journal.put(name, record, asked.item.digest)
+            record = {"teacher": teacher.judge.label["name"], **self._read(asked, completion)}
+            self._run.put(asked, record)
+            record |= asked.where
             self.slots[asked.slot].note(record)
             self._count(record)
         slot = self.slots[asked.slot]

@@ -13,7 +13,7 @@ from reasrm.durable.index import DuplicateCheck, IdIndex, hash_id
 from reasrm.durable.lock import OutputLock
 from reasrm.durable.log import read_records
 from reasrm.durable.manifest import IdentityMismatch, read_manifest
-from reasrm.durable.map import DurableMap, ResumeState
+from reasrm.durable.map import DurableMap, ResumeState, notes_of
 from reasrm.durable.resume import check_all_done, rows_of, start_journal
 from reasrm.durable.signals import DrainExpired, Interruption
 
@@ -29,6 +29,7 @@ __all__ = [
     "RowChanges",
     "check_all_done",
     "hash_id",
+    "notes_of",
     "read_manifest",
     "read_records",
     "rows_of",

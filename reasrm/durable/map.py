@@ -16,13 +16,13 @@ from reasrm.durable.index import IdIndex
 from reasrm.durable.lock import OutputLock
 from reasrm.durable.log import AppendLog, read_records, seal
 from reasrm.durable.manifest import check_identity, read_manifest, write_manifest
-from reasrm.durable.paths import check_output
+from reasrm.durable.paths import OutputPaths, check_output
 from reasrm.durable.recovery import recover, retire
 from reasrm.errors import ConfigError, InternalError
 from reasrm.files import fsync_directory, remove_empty, write_json_atomic
 from reasrm.pipes import pipe_name
 
-__all__ = ["DurableMap", "ResumeState"]
+__all__ = ["DurableMap", "ResumeState", "notes_of"]
 
 _NOT_OPEN = "a durable map was written to before it was started, or after it was closed"
 _OUTLIVES = ("cost",)  # what was spent was spent, although nothing was recorded
@@ -110,7 +110,7 @@ class DurableMap:
     @property
     def notes(self) -> dict[str, Any]:
         """What `annotate` kept, by name; of earlier runs, too."""
-        return dict((read_manifest(self._paths.manifest) or {}).get("notes") or {})
+        return _notes(self._paths)
 
     def annotate(self, name: str, note: Mapping[str, Any]) -> None:
         """Keep in the manifest what was found while the run went on, in place of an earlier note of that name."""
@@ -289,6 +289,15 @@ class DurableMap:
                     remedy="choose another output, or pass --restart to move the file aside and begin anew",
                 )
         return False
+
+
+def notes_of(output: Path) -> dict[str, Any]:
+    """Return what `DurableMap.annotate` kept beside an output, by name; nothing where there is none."""
+    return _notes(OutputPaths(Path(os.path.realpath(output))))
+
+
+def _notes(paths: OutputPaths) -> dict[str, Any]:
+    return dict((read_manifest(paths.manifest) or {}).get("notes") or {})
 
 
 def _seal_row(row_id: str, record: Mapping[str, Any], digest: bytes) -> bytes:

@@ -18,15 +18,16 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from reasrm.durable import DurableMap
+from reasrm.durable import DurableMap, notes_of
 from reasrm.errors import ConfigError, ReasrmError
 from reasrm.generation.base import Backend
 from reasrm.generation.replay import ReplayBackend
 from reasrm.requests import Completion, Request
 
-__all__ = ["Budget", "BudgetReached", "Meter", "Price", "budget_left"]
+__all__ = ["Budget", "BudgetReached", "Meter", "Price", "budget_beside"]
 
 _PER_MESSAGE = 16  # tokens that a chat template puts around a message
 _MILLION = 1_000_000
@@ -165,15 +166,14 @@ class Meter:
     Args:
         budget: What may be spent.
         journal: The run, started; its manifest keeps what was spent.
+
+    Attributes:
+        budget: May be replaced between two calls of `generate`.
     """
 
     def __init__(self, budget: Budget, journal: DurableMap) -> None:
-        self._budget, self._journal = budget, journal
-        recorded = journal.notes.get("cost", {})
-        self._spent = {name: Spent(**said) for name, said in recorded.get("by", {}).items()}
-        for name, said in recorded.get("open", {}).items():  # of a process that did not come to its end
-            self._spent[name].calls += said["calls"]
-            self._spent[name].count_at_most(Worst(**said))
+        self.budget, self._journal = budget, journal
+        self._spent = _spent(journal.notes)
         # Request id → who is asked, the worst, and how much of that is `_excess`.
         self._in_flight: dict[str, tuple[str, Worst, Worst]] = {}
         self._flying: dict[str, Worst] = {}  # who → all in flight
@@ -188,7 +188,7 @@ class Meter:
         """
         if isinstance(backend, ReplayBackend):
             return backend
-        if self._budget.money is not None and name not in self._budget.prices:
+        if self.budget.money is not None and name not in self.budget.prices:
             raise ConfigError(
                 f"the budget is money, and nothing says what the {name} costs",
                 remedy="give the price per million prompt and completion tokens (--price IN,OUT), or --budget-tokens",
@@ -245,15 +245,15 @@ class Meter:
         more = reduce(Worst.plus, map(self._worst, group), Worst())
         spent = {who: found.at_most() for who, found in self._spent.items()}
         said = []
-        if self._budget.money is not None:
-            cost = more.money(self._budget.prices[name])
+        if self.budget.money is not None:
+            cost = more.money(self.budget.prices[name])
             said.append(
-                f"{self._money(spent):.6g} of {self._budget.money:g} is spent, and the next may cost {cost:.6g}"
+                f"{self._money(spent):.6g} of {self.budget.money:g} is spent, and the next may cost {cost:.6g}"
             )
-        if self._budget.tokens is not None:
+        if self.budget.tokens is not None:
             used = sum(found.tokens for found in spent.values())
             said.append(
-                f"{used:,} of {self._budget.tokens:,} tokens are used, and the next may take {more.tokens:,}"
+                f"{used:,} of {self.budget.tokens:,} tokens are used, and the next may take {more.tokens:,}"
             )
         return BudgetReached(
             f"the budget is reached: {'; '.join(said)}",
@@ -262,7 +262,7 @@ class Meter:
         )
 
     def _fits(self, total: Mapping[str, Worst]) -> bool:
-        money, tokens = self._budget.money, self._budget.tokens
+        money, tokens = self.budget.money, self.budget.tokens
         return (money is None or (self._money(total) or 0.0) <= money) and (
             tokens is None or sum(found.tokens for found in total.values()) <= tokens
         )
@@ -273,13 +273,13 @@ class Meter:
         return Worst(1, num_bytes + around, request.sampling.max_tokens).plus(self._excess)
 
     def _money(self, total: Mapping[str, Worst]) -> float | None:
-        prices = self._budget.prices
+        prices = self.budget.prices
         return sum(total[name].money(prices[name]) for name in total if name in prices) if prices else None
 
     def _write(self, still_open: Mapping[str, Any]) -> None:
         said = self.summary()
         note = {"by": said["cost"], "money": said["money"]}
-        prices = {name: asdict(price) for name, price in self._budget.prices.items()}
+        prices = {name: asdict(price) for name, price in self.budget.prices.items()}
         self._journal.annotate(
             "cost", note | {"prices": prices} | ({"open": still_open} if still_open else {})
         )
@@ -364,16 +364,28 @@ def _count(spent: Spent, completion: Completion, worst: Worst) -> None:
         spent.count_at_most(Worst(1, prompt, generated))
 
 
-def budget_left(budget: Budget, spent: Mapping[str, Any]) -> Budget:
-    """Return what is left of a budget after a run whose `cost` and `money` are given."""
-    tokens = sum(
-        found[f"{kind}{part}_tokens"]
-        for found in spent["cost"].values()
-        for kind in ("", "uncounted_")
-        for part in ("prompt", "completion")
-    )
+def budget_beside(budget: Budget, outputs: Iterable[Path]) -> Budget:
+    """Return what is left of a budget beside other runs, by the manifests of their outputs.
+
+    Args:
+        budget: Of all runs together; with money, a price of everyone who was asked.
+        outputs: Of the others; one that was not begun has spent nothing.
+    """
+    spent = [(name, one.at_most()) for path in outputs for name, one in _spent(notes_of(path)).items()]
+    tokens = sum(most.tokens for _, most in spent)
+    money = sum(most.money(budget.prices[name]) for name, most in spent if name in budget.prices)
     return replace(
         budget,
-        money=None if budget.money is None else max(budget.money - (spent["money"] or 0.0), 0.0),
+        money=None if budget.money is None else max(budget.money - money, 0.0),
         tokens=None if budget.tokens is None else max(budget.tokens - tokens, 0),
     )
+
+
+def _spent(notes: Mapping[str, Any]) -> dict[str, Spent]:
+    """Return what a manifest says was spent, by who was asked; what a killed process had in flight at its worst."""
+    recorded = notes.get("cost", {})
+    found = {name: Spent(**said) for name, said in recorded.get("by", {}).items()}
+    for name, said in recorded.get("open", {}).items():
+        found[name].calls += said["calls"]
+        found[name].count_at_most(Worst(**said))
+    return found

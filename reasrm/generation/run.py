@@ -8,8 +8,8 @@ in which rounds and how it is counted is the work's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -28,6 +28,7 @@ from reasrm.durable import (
 from reasrm.errors import RowError
 from reasrm.generation.base import Backend, keep_provenance
 from reasrm.generation.budget import Budget, BudgetReached, Meter
+from reasrm.requests import Completion, Request
 
 __all__ = ["DurableRun", "Progress", "RunControl", "RunEnd", "WorkItem"]
 
@@ -209,6 +210,11 @@ class DurableRun:
         self._meter = Meter(control.budget, self.journal)
         return {name: self._meter.of(name, backend) for name, backend in backends.items()}
 
+    def spend_within(self, budget: Budget) -> None:
+        """Go on within another budget: what others have spent of one that is common to all has changed."""
+        if self._meter is not None:
+            self._meter.budget = budget
+
     def tell(self, progress: Any) -> None:
         """Tell how far the work is."""
         if self.control.on_progress is not None:
@@ -259,6 +265,36 @@ class DurableRun:
                 break
             yield batch
         self.check_all_done(total, min(done, total))
+
+    def answers(
+        self, backend: Backend, asked: Iterable[tuple[ItemT, Request]]
+    ) -> Generator[tuple[ItemT, Completion], None, None]:
+        """Yield every answer as it comes, with what it is about; where a call failed, that is recorded already.
+
+        A request that the backend leaves without an answer has failed, too, unless the run is to stop.
+
+        Args:
+            backend: Who is asked; one that `start` returned.
+            asked: Pulled lazily.
+        """
+        waiting: dict[str, ItemT] = {}
+
+        def requests() -> Iterator[Request]:
+            for item, request in asked:
+                waiting[request.id] = item
+                yield request
+
+        with closing(backend.generate(requests())) as completions:
+            for completion in completions:
+                item = waiting.pop(completion.request_id)
+                if completion.finish_reason == "error":
+                    message = completion.error or "the call failed"
+                    self.fail(item, completion.error_code, message, completion.attempts)
+                yield item, completion
+        for name, item in () if self.stopping else waiting.items():
+            silence = Completion(name, finish_reason="error", error="the backend ended without answering")
+            self.fail(item, "no_answer", str(silence.error))
+            yield item, silence
 
     def put(self, item: WorkItem, record: Mapping[str, Any]) -> None:
         """Record what became of an item."""

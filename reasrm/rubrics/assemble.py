@@ -24,6 +24,7 @@ from reasrm.protocol.writer_rows import writer_row
 from reasrm.rubrics.config import SynthesisConfig
 from reasrm.rubrics.prompts import PROMPT_HASH
 from reasrm.rubrics.reading import Written
+from reasrm.rubrics.relate import Related
 from reasrm.rubrics.steps import STEPS, Attempt, Standing, order_seen
 from reasrm.rubrics.tasks import Task, Unasked, induced_pairs
 from reasrm.rubrics.verify import Outcome, Said, Verified, Verifier
@@ -34,13 +35,14 @@ __all__ = ["JUDGE_STEPS", "Output", "OutputFiles", "assemble", "opened"]
 
 JUDGE_STEPS = ("verify", "without")
 """Steps of the ledger that the judge takes: under a rubric, and without one."""
+_RELATE = "relate"  # the step of a model that compares criteria, which belong to many rows
 
 
 @dataclass(frozen=True, slots=True)
 class OutputFiles(AnswerFiles):
     """The files of a synthesis or filter, in one folder."""
 
-    WRITTEN = ("rubrics", "writer-sft", "candidates", "baseline", "verify", "without")
+    WRITTEN = ("rubrics", "writer-sft", "candidates", "baseline", "verify", "without", "relations")
 
     @property
     def rubrics(self) -> Path:
@@ -51,6 +53,11 @@ class OutputFiles(AnswerFiles):
     def writer(self) -> Path:
         """Rows for a writer's SFT."""
         return self.folder / "writer-sft.jsonl"
+
+    @property
+    def relations(self) -> Path:
+        """What a model said of criteria."""
+        return self.folder / "relations.jsonl"
 
 
 @dataclass(slots=True)
@@ -141,7 +148,7 @@ def opened(
     files: OutputFiles, verifier: Verifier | None, verified: Verified | None, *, writer: bool
 ) -> Iterator[Output]:
     """Open the files that are written at the end; they appear, with the ledger, when the block ends."""
-    ledger = Ledger((*STEPS, *JUDGE_STEPS))
+    ledger = Ledger((*STEPS, _RELATE, *JUDGE_STEPS))
     with ExitStack() as stack:
         named = {"rubrics": files.rubrics, "rejected": files.rejected}
         if writer:
@@ -167,6 +174,7 @@ def assemble(
     config: SynthesisConfig,
     verifier: Verifier | None,
     verified: Verified | None,
+    related: Related | None,
     files: OutputFiles,
     rows: Iterable[tuple[InputRow, Task | Unasked, Standing | None]],
     admitted: Collection[str],
@@ -179,6 +187,7 @@ def assemble(
         config: The settings.
         verifier: Who verified, or None.
         verified: What it said.
+        related: What a model said of criteria, or None.
         files: Where.
         rows: The input, and where each row stands.
         admitted: Ids of the rows that were asked about.
@@ -190,6 +199,8 @@ def assemble(
         assembly = _Assembly(config, output, author, spec, chosen)
         for item, task, standing in rows:
             assembly.add(item, task, standing, is_admitted=item.id in admitted)
+        if related is not None:
+            output.ledger.add_judgments("(none)", "related", _RELATE, related.calls, related.tokens)
     return output
 
 

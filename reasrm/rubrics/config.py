@@ -9,10 +9,19 @@ from pydantic import Field, field_validator, model_validator
 from reasrm.config import Config
 from reasrm.criteria.checks import ChecksSection
 from reasrm.criteria.verify import Require
-from reasrm.generation.sections import ModelSection
+from reasrm.generation.budget import Budget, Price
+from reasrm.generation.sections import ModelSection, PricePair
 from reasrm.tables import ColumnMap
 
-__all__ = ["AuthorSection", "Checks", "Method", "SynthesisConfig", "VerifySection", "WriterSection"]
+__all__ = [
+    "AuthorSection",
+    "Checks",
+    "Method",
+    "RelateSection",
+    "SynthesisConfig",
+    "VerifySection",
+    "WriterSection",
+]
 
 Method = Literal["contrast", "profiles", "prompt_only", "self"]
 _SEE_LABELS = ("contrast", "profiles")
@@ -25,6 +34,7 @@ class AuthorSection(ModelSection):
         temperature: 0, as in OpenRubrics and CDRRM.
         max_tokens: Room for an answer, thinking included.
         samples: Most answers to one prompt; the next is asked for only where those before were rejected.
+        price: Money per million prompt and completion tokens, as two numbers. Default: the synthesis's.
         scripted: Faults of the scripted author: `miss`, `invent`, `leak`, `shortcut`, `malformed`, `seed`.
     """
 
@@ -32,6 +42,7 @@ class AuthorSection(ModelSection):
     top_p: float = Field(default=1.0, gt=0, le=1)
     max_tokens: int = Field(default=1024, gt=0)
     samples: int = Field(default=1, ge=1)
+    price: PricePair | None = None
     scripted: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -47,14 +58,34 @@ class AuthorSection(ModelSection):
         return self
 
 
+class RelateSection(ModelSection):
+    """A model that is asked whether two criteria say the same or contradict each other, where words do not decide.
+
+    Args:
+        least: The least similarity of two criteria that it is asked about; those of `checks.alike` and more are decided
+            by words. With 0 it is asked about all others.
+        temperature: 0.
+        max_tokens: Room for an answer of one word, thinking included.
+        price: Money per million prompt and completion tokens, as two numbers. Default: the synthesis's.
+    """
+
+    least: Annotated[float, Field(ge=0, le=1)] = 0.3
+    temperature: float = Field(default=0.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=512, gt=0)
+    price: PricePair | None = None
+
+
 class Checks(ChecksSection):
     """What code lets pass.
 
     Args:
+        relate: A model's word on duplicates and conflicts that words do not decide; null asks none.
         faulty: What becomes of a rubric with a faulty criterion: `reject` it, or `drop` the criterion and keep the
             rest. A rubric that is too long as a whole is rejected.
     """
 
+    relate: RelateSection | None = None
     faulty: Literal["reject", "drop"] = "reject"
 
 
@@ -71,6 +102,7 @@ class VerifySection(ModelSection):
             0.5).
         gain: Keep a rubric only if the same judge, without it, was not right in all its judgments.
         allow_author: Let the author verify its own rubrics. The share that is kept then says little.
+        price: Money per million prompt and completion tokens, as two numbers. Default: the synthesis's.
         seed: Of drawn orders and samples; another draw than the synthesis's, whatever the number.
     """
 
@@ -82,6 +114,7 @@ class VerifySection(ModelSection):
     tau: Annotated[float, Field(ge=0, le=1)] | None = 0.5
     gain: bool = False
     allow_author: bool = False
+    price: PricePair | None = None
     seed: int = Field(default=0, ge=0)
 
 
@@ -117,6 +150,9 @@ class SynthesisConfig(Config):
         group_by: Which field of a row names its source, in ledger and quotas.
         quotas: Source → most rubrics kept; `*` for all other sources. Rows beyond what is needed are not asked about.
         seed: Of drawn places, sampling and the draw under quotas.
+        price: Money per million prompt and completion tokens, as two numbers, of whoever has no price of its own.
+        budget: Most money to spend on all that are asked together, earlier runs of this output included.
+        budget_tokens: Most prompt and completion tokens, likewise.
     """
 
     stage: Literal["rubrics"]
@@ -133,6 +169,9 @@ class SynthesisConfig(Config):
     group_by: Literal["source", "subset"] = "source"
     quotas: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     seed: int = Field(default=0, ge=0)
+    price: PricePair | None = None
+    budget: float | None = Field(default=None, ge=0)
+    budget_tokens: int | None = Field(default=None, ge=0)
 
     @field_validator("input", mode="before")
     @classmethod
@@ -143,6 +182,14 @@ class SynthesisConfig(Config):
     def shows_labels(self) -> bool:
         """Whether the author is told which response is better."""
         return self.method in _SEE_LABELS
+
+    @property
+    def limits(self) -> Budget:
+        """What asking author, judge and relator may cost together."""
+        asked = {"author": self.author, "judge": self.verify, "relator": self.checks.relate}
+        own = {name: None if section is None else section.price for name, section in asked.items()}
+        prices = {name: Price(*price) for name, said in own.items() if (price := said or self.price)}
+        return Budget(prices=prices, money=self.budget, tokens=self.budget_tokens)
 
     def quota(self, source: str) -> int | None:
         """Return the most rubrics kept of a source, or None for no limit."""

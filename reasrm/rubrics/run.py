@@ -1,7 +1,8 @@
 """Synthesis: pairs in, verified rubrics out.
 
-Rounds: the author is asked what is due, then the judge about the rubrics that passed the checks; where one was rejected
-and samples are left, the author is asked again; where a quota is open, more rows are admitted. Every answer is one
+Rounds: the author is asked what is due, then a model, if one is named, about criteria whose words leave it open whether
+they repeat each other, then the judge about the rubrics that passed the checks; where one was rejected and samples are
+left, the author is asked again; where a quota is open, more rows are admitted. Every answer is one
 durable line before anything depends on it, and what is finally written is a function of rows and answers.
 """
 
@@ -14,9 +15,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from reasrm.criteria.alike import Texts
 from reasrm.durable.lookup import open_records
 from reasrm.generation.admission import Admission, source_of
 from reasrm.generation.base import Backend
+from reasrm.generation.budget import budget_beside
 from reasrm.generation.run import DurableRun, RunControl, RunEnd
 from reasrm.hashing import request_hash
 from reasrm.judging.inputs import InputRow, JudgeInput
@@ -24,7 +27,8 @@ from reasrm.requests import Completion, Request
 from reasrm.rubrics.assemble import Output, OutputFiles, assemble
 from reasrm.rubrics.config import SynthesisConfig
 from reasrm.rubrics.prompts import PROMPT_HASH
-from reasrm.rubrics.steps import Answers, Call, Faults, Standing, rubrics_of, stand
+from reasrm.rubrics.relate import Related, Relator
+from reasrm.rubrics.steps import Answers, Call, Faults, Standing, Words, rubrics_of, stand
 from reasrm.rubrics.tasks import Task, Unasked, induced_pairs, task_of
 from reasrm.rubrics.verify import Candidate, Verified, Verifier
 
@@ -40,12 +44,14 @@ class Setup:
         rows: The pairs.
         author: Who writes.
         verifier: Who verifies, or None.
+        relator: Who compares criteria, or None.
     """
 
     config: SynthesisConfig
     rows: JudgeInput
     author: Backend
     verifier: Verifier | None = None
+    relator: Relator | None = None
 
     @property
     def needs_labels(self) -> bool:
@@ -77,12 +83,14 @@ class SynthesisResult(RunEnd):
         progress: Final counts.
         written: What was written and counted; None if the run was stopped before its end.
         verified: What the judge said, or None.
+        related: What a model said of criteria, or None.
     """
 
     files: OutputFiles
     progress: Progress
     written: Output | None
     verified: Verified | None = None
+    related: Related | None = None
 
 
 def synthesize(setup: Setup, control: RunControl | None = None) -> SynthesisResult:
@@ -94,7 +102,7 @@ def synthesize(setup: Setup, control: RunControl | None = None) -> SynthesisResu
         InputError: The input is unusable as a whole.
         EnvironmentProblem: Disk, permissions, or a model that cannot be reached.
     """
-    control = control or RunControl()
+    control = replace(control or RunControl(), budget=setup.config.limits)
     files = OutputFiles(Path(setup.config.output))
     files.refuse_foreign()
     files.refuse_inputs(setup.rows.paths)
@@ -116,6 +124,7 @@ def synthesize(setup: Setup, control: RunControl | None = None) -> SynthesisResu
                     setup.config,
                     setup.verifier,
                     work.verified,
+                    work.related,
                     files,
                     (
                         (item, task, work.stand(task, index.get)[0] if isinstance(task, Task) else None)
@@ -132,6 +141,7 @@ def synthesize(setup: Setup, control: RunControl | None = None) -> SynthesisResu
             progress=work.progress,
             written=written,
             verified=work.verified,
+            related=work.related,
         )
 
 
@@ -196,9 +206,12 @@ class _Work:
     progress: Progress = field(default_factory=Progress)
     kept: dict[str, str] = field(default_factory=dict)
     verified: Verified | None = None
+    related: Related | None = None
     num_read: int = 0
     admission: Admission[None] = field(init=False)
     _failed: set[str] = field(default_factory=set)
+    _pairs: dict[Texts, None] = field(default_factory=dict)
+    _begun: set[Path] = field(default_factory=set)
     _faults: Faults = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -209,18 +222,23 @@ class _Work:
 
     def run_rounds(self) -> bool:
         """Ask until nothing is left to ask; return False if something came first."""
-        first = True
+        verifier, relator = self.setup.verifier, self.setup.relator
         while True:
+            self.run.spend_within(self._control(self.run.journal.output).budget)
             with self.run.working():
-                num_due, num_waiting = self._ask()
+                num_due, num_waiting, num_unrelated = self._ask()
             if not self.run.whole:
                 return False
-            if num_due:
+            if num_unrelated and relator is not None:
+                self.related = relator(self._pairs, self._control(relator.output))
+                if self.related.signum is not None or self.related.budget is not None:
+                    return False
+            if num_due or num_unrelated:
                 continue
-            verifier = self.setup.verifier
-            if verifier is not None and (num_waiting or (first and verifier.answers.exists())):
-                self._verify(verifier, is_first=first)
-                first = False
+            if verifier is not None and (
+                num_waiting or (verifier.answers not in self._begun and verifier.answers.exists())
+            ):
+                self._verify(verifier)
                 if self.verified is not None and not self.verified.is_whole:
                     return False
             elif not self.admission.admit_more(lambda row_id, _: row_id in self.kept):
@@ -239,26 +257,43 @@ class _Work:
     def stand(self, task: Task, answers: Answers) -> tuple[Standing, Any]:
         """Return where a row stands."""
         outcomes = None if self.verified is None else self.verified.outcomes
-        return stand(self.setup.config, task, answers, self._failed, outcomes, self._faults)
+        return stand(self.setup.config, task, answers, self._failed, outcomes, self._faults, self._words)
 
-    def _ask(self) -> tuple[int, int]:
-        """Make all calls that are due; return their number, and that of the rubrics that wait to be verified."""
-        in_flight: dict[str, _Asked] = {}
-        counts = {"due": 0, "waiting": 0}
-        with open_records(self.run.journal.output) as index:
-            requests = self._requests(index.get, in_flight, counts)
-            with closing(self.setup.author.generate(requests)) as completions:
-                for completion in completions:
-                    self._take(in_flight.pop(completion.request_id), completion)
-        if not self.run.stopping:
-            for name, asked in in_flight.items():
-                silence = Completion(name, finish_reason="error", error="the backend ended without answering")
-                self._take(asked, silence)
-        return counts["due"], counts["waiting"]
+    @property
+    def _words(self) -> Words:
+        return {} if self.related is None else self.related.words
 
-    def _requests(
-        self, answers: Answers, in_flight: dict[str, _Asked], counts: dict[str, int]
-    ) -> Iterator[Request]:
+    def _control(self, *outputs: Path) -> RunControl:
+        """Return how outputs are written: what is left of the common budget, and what only their first run is told."""
+        control, setup = self.run.control, self.setup
+        again = self._begun.issuperset(outputs)
+        self._begun.update(outputs)
+        others = [self.run.journal.output]
+        others += [] if setup.relator is None else [setup.relator.output]
+        others += [] if setup.verifier is None else [setup.verifier.answers, setup.verifier.without]
+        # Of an earlier run, what is begun anew does not count.
+        spent = (path for path in others if path in self._begun or not control.restart)
+        return replace(
+            control,
+            budget=budget_beside(control.budget, (path for path in spent if path not in outputs)),
+            restart=control.restart and not again,
+            retry_errors=control.retry_errors and not again,
+            on_scan=None,
+            on_start=None,
+        )
+
+    def _ask(self) -> tuple[int, int, int]:
+        """Make all calls that are due; return how many, and how many rubrics wait to be verified, or compared first."""
+        counts = Counter[str]()
+        with (
+            open_records(self.run.journal.output) as index,
+            closing(self.run.answers(self.setup.author, self._due(index.get, counts))) as answers,
+        ):
+            for asked, completion in answers:
+                self._take(asked, completion)
+        return counts["due"], counts["waiting"], counts["unrelated"]
+
+    def _due(self, answers: Answers, counts: Counter[str]) -> Iterator[tuple[_Asked, Request]]:
         """Read the input once more and build the requests that are due."""
         self.num_read = 0
         self.kept.clear()
@@ -275,6 +310,8 @@ class _Work:
             standing, build = self.stand(task, answers)
             self.progress.settled += standing.is_settled
             counts["waiting"] += standing.waiting is not None
+            counts["unrelated"] += bool(standing.unrelated)
+            self._pairs |= dict.fromkeys(standing.unrelated)
             if standing.kept is not None:
                 self.kept[item.id] = request_hash(task.row.prompt)
                 self.progress.kept += 1
@@ -283,8 +320,7 @@ class _Work:
                     return
                 counts["due"] += 1
                 request = build(call)
-                in_flight[request.id] = _Asked(request.id, call, item.id, item.place, item.digest)
-                yield request
+                yield _Asked(request.id, call, item.id, item.place, item.digest), request
 
     def _readable(self) -> Iterator[InputRow]:
         """Yield the rows; what cannot be read is a failure."""
@@ -296,10 +332,8 @@ class _Work:
                 self.run.fail(item, item.error.code, str(item.error))
 
     def _take(self, asked: _Asked, completion: Completion) -> None:
-        """Record an answer, or a call that failed."""
+        """Record an answer; a call that failed is recorded."""
         if completion.finish_reason == "error":
-            message = completion.error or "the call failed"
-            self.run.fail(asked, completion.error_code, message, completion.attempts)
             self._failed.add(asked.id)
         else:
             self.run.put(asked, _answer(completion))
@@ -307,17 +341,11 @@ class _Work:
         self.progress.errors = self.run.journal.num_errors
         self.run.tell(self.progress)
 
-    def _verify(self, verifier: Verifier, *, is_first: bool) -> None:
-        control = self.run.control
-        quiet = replace(
-            control,
-            restart=control.restart and is_first,
-            retry_errors=control.retry_errors and is_first,
-            on_scan=None,
-            on_start=None,
-        )
+    def _verify(self, verifier: Verifier) -> None:
         with open_records(self.run.journal.output) as index:
-            self.verified = verifier(self._candidates(index.get), quiet)
+            self.verified = verifier(
+                self._candidates(index.get), self._control(verifier.answers, verifier.without)
+            )
         self._failed.update(self.verified.failed)
 
     def _candidates(self, answers: Answers) -> Iterator[Candidate]:
@@ -327,7 +355,7 @@ class _Work:
             if not isinstance(task, Task):
                 continue
             pairs = tuple(induced_pairs(task))
-            for call, rubric in rubrics_of(self.setup.config, task, answers, self._faults):
+            for call, rubric in rubrics_of(self.setup.config, task, answers, self._faults, self._words):
                 yield Candidate(call.name(task.id), rubric, pairs)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from reasrm.criteria.alike import Texts, Word, undecided
 from reasrm.criteria.checks import Fault, check_rubric
 from reasrm.hashing import derive_seed, digest
 from reasrm.records import Order
@@ -45,6 +46,7 @@ STEPS = ("contrast", "diagnose", "synthesise", "prompt_only", "self")
 Answers: TypeAlias = Callable[[str], Mapping[str, Any] | None]
 """The recorded answer to a call, or None."""
 Faults: TypeAlias = dict[str, Sequence[Fault]]
+Words: TypeAlias = Mapping[Texts, Word]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class Standing:
     Args:
         attempts: Its answers.
         due: What is to be asked now.
+        unrelated: Criteria of a rubric, in pairs, about which a model is to be asked first.
         waiting: The name of a rubric that waits to be verified.
         kept: The attempt whose rubric is kept.
         reason: Why none is, as far as is known: the last rejection.
@@ -101,6 +104,7 @@ class Standing:
 
     attempts: list[Attempt] = field(default_factory=list)
     due: list[Call] = field(default_factory=list)
+    unrelated: tuple[Texts, ...] = ()
     waiting: str | None = None
     kept: Attempt | None = None
     reason: str | None = None
@@ -109,7 +113,7 @@ class Standing:
     @property
     def is_settled(self) -> bool:
         """Whether nothing more happens."""
-        return not self.due and self.waiting is None
+        return not self.due and not self.unrelated and self.waiting is None
 
 
 def stand(
@@ -119,6 +123,7 @@ def stand(
     failed: Collection[str],
     outcomes: Mapping[str, Outcome] | None,
     faults: Faults,
+    words: Words | None = None,
 ) -> tuple[Standing, Callable[[Call], Request]]:
     """Return where a row stands, and what builds the requests that are due.
 
@@ -129,21 +134,23 @@ def stand(
         failed: Names of calls, and of verifications, that failed.
         outcomes: What came of verifying, by name of rubric; None where nobody verifies.
         faults: What the checks found, which take longest, by name of rubric; filled here.
+        words: What a model said of criteria.
     """
     standing = Standing()
-    row = _Row(config, task, answers, failed, outcomes, faults, standing)
+    row = _Row(config, task, answers, failed, outcomes, faults, words or {}, standing)
     row.go()
     return standing, row.request
 
 
 def rubrics_of(
-    config: SynthesisConfig, task: Task, answers: Answers, faults: Faults
+    config: SynthesisConfig, task: Task, answers: Answers, faults: Faults, words: Words | None = None
 ) -> list[tuple[Call, Rubric]]:
     """Return every rubric of a row that passed the checks, whatever was found out about it since."""
     standing = Standing()
-    row = _Row(config, task, answers, (), None, faults, standing, goes_on=True)
+    row = _Row(config, task, answers, (), None, faults, words or {}, standing, goes_on=True)
     row.go()
-    return [(one.call, one.written.rubric) for one in standing.attempts if one.written is not None]
+    passed = (one for one in standing.attempts if one.reason is None)
+    return [(one.call, one.written.rubric) for one in passed if one.written is not None]
 
 
 @dataclass(slots=True)
@@ -154,6 +161,7 @@ class _Row:
     failed: Collection[str]
     outcomes: Mapping[str, Outcome] | None
     faults: Faults
+    words: Words
     standing: Standing
     diagnoses: dict[int, tuple[Finding, ...]] = field(default_factory=dict)
     goes_on: bool = False
@@ -197,6 +205,8 @@ class _Row:
             if record is None:
                 return
             written = self._read(call, record)
+            if self.standing.unrelated:
+                return
             if isinstance(written, Rejected):
                 self._reject(call, record, written)
                 if written.reason == "prompt_too_long":
@@ -207,14 +217,16 @@ class _Row:
     def _settle(self, call: Call, record: Mapping[str, Any], written: Written) -> bool:
         """Ask what the verifier said of a rubric; return whether no other is wanted."""
         name, standing = call.name(self.task.id), self.standing
+        unrelated = any(self.words.get(texts) == "failed" for texts in self._undecided(written.rubric))
+        if unrelated or (self.outcomes is not None and name in self.failed):
+            standing.reason = "call_failed"
+            detail = "relation of criteria" if unrelated else "verification"
+            standing.attempts.append(Attempt(call, record, "call_failed", detail, written))
+            return True
         if self.outcomes is None:
             standing.kept = Attempt(call, record, written=written)
             standing.attempts.append(standing.kept)
             return not self.goes_on
-        if name in self.failed:
-            standing.reason = "call_failed"
-            standing.attempts.append(Attempt(call, record, "call_failed", "verification", written))
-            return True
         outcome = self.outcomes.get(name)
         if outcome is None:
             standing.waiting = name
@@ -257,10 +269,23 @@ class _Row:
             name = call.name(self.task.id)
             if name not in self.faults:
                 seen = () if call.step == "prompt_only" else self.task.responses
-                self.faults[name] = check_rubric(rubric, self.task.request, seen, checks)
+                found = check_rubric(rubric, self.task.request, seen, checks, self.words)
+                if not found or checks.faulty == "drop":
+                    unknown = (texts for texts in self._undecided(rubric) if texts not in self.words)
+                    self.standing.unrelated = tuple(unknown)
+                if self.standing.unrelated:
+                    return found
+                self.faults[name] = found
             return self.faults[name]
 
         return read_rubric(text, find_faults, drop_faulty=checks.faulty == "drop", known=known)
+
+    def _undecided(self, rubric: Rubric) -> tuple[Texts, ...]:
+        """Return the pairs of criteria about which a model is asked."""
+        checks = self.config.checks
+        if checks.relate is None:
+            return ()
+        return undecided(rubric.criteria[: checks.most], least=checks.relate.least, alike=checks.alike)
 
     def _rendered(self) -> list[tuple[str, tuple[str, ...]]]:
         """Return the diagnoses in drawn places."""

@@ -23,7 +23,7 @@ from reasrm.durable import read_records
 from reasrm.durable.lookup import sorted_lines
 from reasrm.errors import ConfigError, InputError
 from reasrm.generation.base import Backend
-from reasrm.generation.budget import budget_left
+from reasrm.generation.budget import budget_beside
 from reasrm.generation.run import RunControl
 from reasrm.hashing import derive_seed, digest
 from reasrm.judged import read_judged
@@ -218,9 +218,11 @@ class Verifier:
             (self.judge, self._candidates, self.answers),
             (self.bare, self._baseline, self.without),
         ):
-            end = self._ask(judge, rows, output, control)
-            verified.ends.append(end)
-            control = replace(control, budget=budget_left(control.budget, end.cost))
+            # Of an earlier run, what is begun anew does not count.
+            others = [path for path in (self.answers, self.without) if path != output]
+            others = others[: len(verified.ends)] if control.restart else others
+            budget = budget_beside(control.budget, others)
+            verified.ends.append(self._ask(judge, rows, output, replace(control, budget=budget)))
             if not verified.is_whole:
                 return verified
         under, verified.without = _read(self.answers), _read(self.without)

@@ -74,7 +74,7 @@ class WriteResult(RunEnd):
 
 
 class _Item(NamedTuple):
-    """A request or a pair to write for, or why there is none."""
+    """A request or a pair to write for, or why there is none; once it is asked about, the hash of the prompt."""
 
     id: str
     place: str
@@ -82,6 +82,7 @@ class _Item(NamedTuple):
     error: RowError | None
     shown: Comparison | CandidateSet | None
     where: Mapping[str, Any] = MappingProxyType({})
+    prompt: str = ""
 
 
 def cached_name(writer: Judge, rows: JudgeInput, options: WritingOptions) -> str:
@@ -202,7 +203,6 @@ class _Writing:
         self._rows = rows
         self._options = options
         self._run = run
-        self._asked: dict[str, tuple[_Item, Request]] = {}
 
     def items(self) -> Iterator[_Item]:
         """Yield what is to be written for, and what is none."""
@@ -220,27 +220,19 @@ class _Writing:
 
     def ask(self, backend: Backend) -> None:
         """Ask about everything that no earlier run settled."""
-        with closing(backend.generate(self._requests())) as completions:
-            for completion in completions:
-                item, request = self._asked.pop(completion.request_id)
-                self._settle(item, request, completion)
+        with closing(self._run.answers(backend, self._asked())) as answers:
+            for item, completion in answers:
+                if completion.finish_reason != "error":
+                    self._settle(item, completion)
                 self.tell()
-        for item, _ in self._asked.values():
-            self._run.fail(item, "no_answer", "the backend ended without answering")
 
-    def _requests(self) -> Iterator[Request]:
+    def _asked(self) -> Iterator[tuple[_Item, Request]]:
         for item in self._run.todo(self.items()):
-            if item.shown is None:
-                continue
-            request = _request(self._writer, item.shown, self._options)
-            self._asked[request.id] = item, request
-            yield request
+            if item.shown is not None:
+                request = _request(self._writer, item.shown, self._options)
+                yield item._replace(prompt=prompt_hash(request.messages)), request
 
-    def _settle(self, item: _Item, request: Request, completion: Completion) -> None:
-        if completion.finish_reason == "error":
-            message = completion.error or "the call failed"
-            self._run.fail(item, completion.error_code, message, completion.attempts)
-            return
+    def _settle(self, item: _Item, completion: Completion) -> None:
         judgment = parse(self._writer.spec, completion)
         rubric = None if judgment.rubric is None else Rubric.read(judgment.rubric)
         if judgment.status is not ParseStatus.OK or rubric is None or item.shown is None:
@@ -248,20 +240,15 @@ class _Writing:
             unread = item._replace(where={"text": judgment.text})
             self._run.fail(unread, status, judgment.detail or "no rubric", completion.attempts)
             return
-        line = self._line(item.id, item.shown, rubric, request, judgment)
+        line = self._line(item, item.shown, rubric, judgment)
         self._run.journal.put(item.id, line.to_json(), item.digest)
 
     def _line(
-        self,
-        item_id: str,
-        shown: Comparison | CandidateSet,
-        rubric: Rubric,
-        request: Request,
-        judgment: Judgment,
+        self, item: _Item, shown: Comparison | CandidateSet, rubric: Rubric, judgment: Judgment
     ) -> RubricLine:
         label = self._writer.label
         return RubricLine(
-            id=item_id,
+            id=item.id,
             rubric=rubric,
             prompt_hash=request_hash(shown.prompt),
             condition=writes_for(self._writer.spec),
@@ -271,7 +258,7 @@ class _Writing:
                 "writer": label.pop("name"),
                 **label,
                 "seed": self._options.seed,
-                "prompt": prompt_hash(request.messages),
+                "prompt": item.prompt,
                 "num_tokens": judgment.num_tokens,
             },
         )
