@@ -138,6 +138,42 @@ def test_an_endpoint_that_is_down_exits_5_and_the_same_command_continues(tmp_pat
     adds_up(tmp_path / "out", 2)
 
 
+def test_author_relator_and_judge_are_paid_from_one_budget(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "pairs.jsonl", 3)
+    rubric = f"{GOOD}\n2. The response names a hue. [Principle]"
+
+    def answer(payload: dict[str, Any]) -> Any:
+        prompt = payload["messages"][-1]["content"]
+        if payload["model"] == "judge":
+            return chat(f"<answer>[[{'A' if prompt.find('good') < prompt.find('bad') else 'B'}]]</answer>")
+        return chat("neither" if payload["model"] == "relator" else rubric)
+
+    with Endpoint(answer) as endpoint:
+        author, judge, relator = (f"openai:{m}@{endpoint.base_url}" for m in ("author", "judge", "relator"))
+        checks = {"relate": {"judge": relator, "price": [0, 100]}}
+        path = write_config(tmp_path, author, judge, checks=checks)
+        words = ("rubrics", "synthesize", "--config", path)
+        nothing = here(*words, "--budget-tokens", "100")
+        assert (nothing.returncode, summary(nothing)["stopped"], endpoint.calls) == (3, "budget", [])
+        unpriced = here(*words, "--budget", "1")
+        assert (unpriced.returncode, endpoint.calls) == (2, [])
+        assert "--price" in summary(unpriced)["message"]
+        result = here(*words, "--price", "1,2", "--budget", "1")
+        assert result.returncode == 0, result.stderr
+        assert len(endpoint.calls) == 3 + 1 + 6 + 6
+        plan = here(*words, "--dry-run")
+    said = summary(result)
+    assert said["rows"] == {"kept": 3}
+    assert said["related"] == {"neither": 1}
+    assert {name: one["calls"] for name, one in said["cost"].items()} == {
+        **{"author": 3, "relator": 1},
+        **{"judge": 6, "judge_without": 6},
+    }
+    assert said["money"] == pytest.approx((15 * (7 * 1 + 3 * 2) + 3 * 100) / 1e6)
+    assert plan.returncode == 0
+    adds_up(tmp_path / "out", 3)
+
+
 def test_filter_verifies_a_persons_file_by_an_endpoint(tmp_path: Path) -> None:
     write_pairs(tmp_path / "pairs.jsonl", 3)
     rubrics = write_lines(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reasrm.criteria.alike import polarity, relations, similarity
+from reasrm.criteria.alike import Word, polarity, relations, similarity, texts_of, undecided
 from reasrm.criteria.checks import FAULTS, ChecksSection, Fault, check_marks, check_rubric
 from reasrm.rubric import Criterion, Rubric
 
@@ -67,6 +67,48 @@ def test_polarity(text, weight, sign):
 )
 def test_repeats_and_contradictions(criteria, expected):
     assert [(one.first, one.second, one.kind) for one in relations(criteria)] == expected
+
+
+COLOUR, HUE = "The response names a colour.", "The response names a hue."
+
+
+def test_words_leave_undecided_what_is_in_the_band_each_pair_once():
+    criteria = said(COLOUR, HUE, "Is calm.", "It names a colour.", HUE)  # 1/3 · 0 · 1, and equal texts
+    assert undecided(criteria, least=0.3) == (
+        (COLOUR, HUE),
+        ("It names a colour.", HUE),
+    )
+    assert undecided(criteria, least=0.34) == ()
+    assert undecided(criteria[:3], least=0) == tuple(
+        texts_of(*pair) for pair in ((criteria[0], criteria[1]), (criteria[0], criteria[2]), criteria[1:3])
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "weights", "kind"),
+    [
+        ("same", (None, 1), ["duplicate"]),
+        ("opposite", (None, 1), ["conflict"]),
+        ("same", (1, -1), ["conflict"]),
+        ("opposite", (1, -1), ["duplicate"]),
+        ("neither", (None, None), []),
+        ("unread", (None, None), []),
+        ("failed", (None, None), []),
+        (None, (None, None), []),
+    ],
+)
+def test_a_models_word_counts_where_words_leave_it_open(word: Word | None, weights, kind):
+    criteria = said(HUE, COLOUR, weights=weights)
+    words = {} if word is None else {(COLOUR, HUE): word}
+    assert [one.kind for one in relations(criteria, said=words)] == kind
+    faults = check_rubric(Rubric(criteria), "name it", said=words)
+    assert [(fault.reason, fault.criterion) for fault in faults] == [(one, 1) for one in kind]
+
+
+def test_a_model_does_not_overrule_words():
+    criteria = said("Is concise.", "Is verbose.")
+    words: dict[tuple[str, str], Word] = {("Is concise.", "Is verbose."): "same"}
+    assert [one.kind for one in relations(criteria, said=words)] == ["conflict"]
 
 
 REQUEST, RESPONSES = "Name the capital of France.", ("It is Paris.", "It is Lyon, dear.")

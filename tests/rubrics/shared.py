@@ -15,6 +15,7 @@ from reasrm.judging.judge import Judge
 from reasrm.protocol.spec import load_spec
 from reasrm.requests import Completion, Request
 from reasrm.rubrics.config import SynthesisConfig, VerifySection
+from reasrm.rubrics.relate import Relator
 from reasrm.rubrics.run import Setup, SynthesisResult, synthesize
 from reasrm.rubrics.verify import Verifier, make_verifier
 
@@ -138,7 +139,13 @@ def make_verifier_of(folder: Path, model: Author, **settings: Any) -> Verifier:
 
 
 def make_setup(
-    folder: Path, author: Author, judge: Author | None = None, *, verify: Any = None, **settings: Any
+    folder: Path,
+    author: Author,
+    judge: Author | None = None,
+    *,
+    verify: Any = None,
+    relator: Author | None = None,
+    **settings: Any,
 ) -> Setup:
     """Put a synthesis of `FOLDER/pairs.jsonl` into `FOLDER/out` together."""
     samples = settings.pop("samples", 1)
@@ -153,7 +160,11 @@ def make_setup(
     config = parse_config(SynthesisConfig, whole, "test")
     rows = JudgeInput([Path(name) for name in config.input], limit=config.limit)
     verifier = None if judge is None else make_verifier_of(Path(config.output), judge, **(verify or {}))
-    return Setup(config=config, rows=rows, author=author, verifier=verifier)
+    section = config.checks.relate
+    asked = None
+    if relator is not None and section is not None:
+        asked = Relator(relator, section, Path(config.output) / "relations.jsonl")
+    return Setup(config=config, rows=rows, author=author, verifier=verifier, relator=asked)
 
 
 def run(
