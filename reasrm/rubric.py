@@ -21,7 +21,7 @@ import orjson
 __all__ = ["TAGS", "Condition", "Criterion", "Kind", "Layout", "Rubric", "cdrrm_criteria", "num_lists"]
 
 Kind: TypeAlias = Literal["hard_rule", "principle"]
-Layout: TypeAlias = Literal["tagged", "two_lists"]
+Layout: TypeAlias = Literal["tagged", "two_lists", "json"]
 Condition: TypeAlias = Literal["prompt", "pair"]
 """What a rubric is for: any responses to its request, or only the pair that whoever wrote it saw (CDRRM)."""
 
@@ -45,10 +45,13 @@ _NOTED = re.compile(rf"(.*) ({_NOTES})")
 _HEADING = re.compile(r"[#*\s]*(hard rules|principles|criteria)[:*\s]*", re.I)
 _BANNER = "--- Rubric Generation ---"
 _PLACEHOLDER = "(Failed to parse rubric)"
-_CDRRM: tuple[tuple[str, Kind, tuple[str, str]], ...] = (
+_CDRRM: tuple[tuple[str, Kind | None, tuple[str, str]], ...] = (
     ("hard_rules", "hard_rule", ("criterion", "rule")),
     ("principles", "principle", ("description", "principle")),
+    ("criteria", None, ("text", "criterion")),  # ours, for what has no kind
 )
+_CDRRM_TEXTS = {"category": "type", "name": "name", "rationale": "rationale", "test": "test"}
+"""What a criterion calls them → what CDRRM's JSON does."""
 
 
 def _fold(text: str) -> str:
@@ -69,6 +72,8 @@ class Criterion:
         category: Its author's own class, `Essential` or `accuracy` for instance.
         veto: Whether failing it decides alone.
         source: Where it comes from: not compared and not shown to a judge.
+        test: How to look whether a response meets it (CDRRM), likewise.
+        rationale: Why it counts, likewise.
     """
 
     kind: Kind | None
@@ -79,9 +84,11 @@ class Criterion:
     category: str | None = None
     veto: bool = False
     source: str | None = field(default=None, compare=False)
+    test: str | None = field(default=None, compare=False)
+    rationale: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        for key in ("text", "name", "category"):
+        for key in ("text", "name", "category", "test", "rationale"):
             if (text := getattr(self, key)) is not None:
                 object.__setattr__(self, key, _fold(text))
         object.__setattr__(self, "choices", tuple(map(_fold, self.choices)))
@@ -113,8 +120,9 @@ class Rubric:
         """Return the rubric as a judge reads it; free text comes back as it is.
 
         Args:
-            layout: `tagged`, one numbered list with the kind at the end of each line (OpenRubrics), or `two_lists`, a
-                headed list for each kind (CDRRM), in which the order between kinds is lost.
+            layout: `tagged`, one numbered list with the kind at the end of each line (OpenRubrics); `two_lists`, a
+                headed list for each kind (CDRRM's judge); or `json`, an object with a list for each kind, tests and
+                rationales with them (CDRRM's writer). In the last two the order between kinds is lost.
         """
         if self.text is not None:
             return self.text
@@ -122,7 +130,17 @@ class Rubric:
             return "\n".join(
                 f"{n}. {c.text} [{TAGS[c.kind]}]{_notes(c)}" for n, c in enumerate(self.criteria, 1)
             )
+        if layout == "json":
+            return json.dumps(self._cdrrm(), ensure_ascii=False)
         return "\n\n".join(self._headed_lists())
+
+    def _cdrrm(self) -> dict[str, list[dict[str, Any]]]:
+        found = {}
+        for key, kind, (named, _) in _CDRRM:
+            own = [c for c in self.criteria if c.kind == kind]
+            if own or kind is not None:
+                found[key] = [_cdrrm_json(criterion, named) for criterion in own]
+        return found
 
     def _headed_lists(self) -> Iterator[str]:
         for kind, heading in _HEADINGS.items():
@@ -190,6 +208,8 @@ def _num_objects(text: str) -> int:
 def cdrrm_criteria(value: Any) -> tuple[Criterion, ...] | None:
     """Return the criteria of CDRRM's JSON, `hard_rules[].criterion` and `principles[].description`; None if it is none.
 
+    With them stand `type`, `test` and `rationale`, and of ours `name`, `weight`, `choices` and `veto`.
+
     What the writer says of its own rubric (`pair_consistency_check`) is not looked at.
     """
     if not isinstance(value, dict) or _CDRRM[0][0] not in value:
@@ -202,9 +222,31 @@ def cdrrm_criteria(value: Any) -> tuple[Criterion, ...] | None:
             text = next((fields[name] for name in names if name in fields), None)
             if not isinstance(text, str) or not text.strip():
                 return None
-            category = fields.get("type")
-            found.append(Criterion(kind, text, category=category if isinstance(category, str) else None))
+            weight, choices = fields.get("weight"), fields.get("choices", [])
+            if not (weight is None or _is_number(weight)) or not isinstance(choices, list):
+                return None
+            said = {
+                name: fields[own] for name, own in _CDRRM_TEXTS.items() if isinstance(fields.get(own), str)
+            }
+            veto = fields.get("veto") is True
+            found.append(Criterion(kind, text, weight, choices=tuple(map(str, choices)), veto=veto, **said))
     return tuple(found)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _cdrrm_json(criterion: Criterion, named: str) -> dict[str, Any]:
+    """Return a criterion as CDRRM's writer learns it, with what else ours may say."""
+    texts = {own: getattr(criterion, name) for name, own in _CDRRM_TEXTS.items()}
+    more = {
+        "weight": criterion.weight,
+        "choices": list(criterion.choices) or None,
+        "veto": criterion.veto or None,
+    }
+    said = {"type": texts.pop("type"), named: criterion.text, **texts, **more}
+    return {key: value for key, value in said.items() if value is not None}
 
 
 def _notes(criterion: Criterion) -> str:

@@ -64,7 +64,7 @@ KINDS = ["hard_rule", "principle", None]
 def test_reading_is_the_inverse_of_rendering(rubric):
     assert Rubric.read(rubric.render()) == rubric
     grouped = tuple(sorted(rubric.criteria, key=lambda c: KINDS.index(c.kind)))
-    assert Rubric.read(rubric.render("two_lists")) == Rubric(grouped)
+    assert Rubric.read(rubric.render("two_lists")) == Rubric.read(rubric.render("json")) == Rubric(grouped)
 
 
 @given(st.text() | st.lists(PIECES).map("\n".join) | st.lists(PIECES).map("".join))
@@ -114,6 +114,32 @@ def test_a_criterion_in_json_says_only_what_it_says():
         "source": "s",
     }
     assert Criterion(None, "x", source="s") == Criterion(None, "x"), "where it comes from is not what it says"
+
+
+def test_cdrrms_json_carries_tests_and_rationales_that_no_judge_is_shown():
+    hard = Criterion(
+        "hard_rule", "Names the city.", category="must", test="Look for Rome.", rationale="Asked."
+    )
+    rubric = Rubric((Criterion("principle", "Is kind.", rationale="It is\na letter."), hard))
+    text = rubric.render("json")
+    assert json.loads(text) == {
+        "hard_rules": [
+            {"type": "must", "criterion": "Names the city.", "rationale": "Asked.", "test": "Look for Rome."}
+        ],
+        "principles": [{"description": "Is kind.", "rationale": "It is a letter."}],
+    }
+    read = Rubric.read(text)
+    assert read is not None
+    assert [criterion.to_json() for criterion in read.criteria] == [
+        criterion.to_json() for criterion in (hard, rubric.criteria[0])
+    ]
+    assert "Rome" not in rubric.render() + rubric.render("two_lists")
+
+
+@pytest.mark.parametrize("odd", [{"weight": "2"}, {"weight": True}, {"weight": 1e999}, {"choices": "a"}])
+def test_json_with_a_number_that_is_none_is_no_rubric(odd):
+    said = {"hard_rules": [{"criterion": "x", **odd}]}
+    assert cdrrm_criteria(said) is None
 
 
 HARD, SOFT = Criterion("hard_rule", "Has two parts."), Criterion("principle", "Is kind.")

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from reasrm.config import Config
 from reasrm.records import Verdict
 from reasrm.requests import THINKING_START
+from reasrm.rubric import Layout
 
 __all__ = [
     "Grammar",
@@ -176,6 +177,7 @@ class RubricGrammar(_Sectioned):
         maximum: Most criteria.
         longest: Most words of a criterion.
         kinds: Kinds that a criterion may have.
+        layout: How a writer learns to write it, see `Rubric.render`. Any of them is read.
     """
 
     kind: Literal["rubric"] = "rubric"
@@ -185,6 +187,15 @@ class RubricGrammar(_Sectioned):
     kinds: tuple[Literal["hard_rule", "principle"], ...] = Field(
         default=("hard_rule", "principle"), min_length=1
     )
+    layout: Layout = "tagged"
+
+    @model_serializer(mode="wrap")
+    def _without_younger_keys(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the key out where it says nothing new, so that hashes of older specs stay."""
+        dumped: dict[str, Any] = handler(self)
+        if self.layout == "tagged":
+            dumped.pop("layout", None)
+        return dumped
 
     @model_validator(mode="after")
     def _ordered(self) -> RubricGrammar:

@@ -7,6 +7,7 @@ from typing import Any, Literal, assert_never
 
 from reasrm.errors import ConfigError, RowError
 from reasrm.hashing import derive_seed
+from reasrm.protocol.grammar import RubricGrammar
 from reasrm.protocol.parsing import parse
 from reasrm.protocol.prompts import as_writer_sees, build_prompt
 from reasrm.protocol.sft_rows import SFTRow
@@ -87,7 +88,7 @@ def writer_row(
     """
     check_writer_spec(spec)
     shown = writer_view(spec, row, orders, seed)
-    text = rubric.render()
+    text = rubric.render(spec.grammar.layout if isinstance(spec.grammar, RubricGrammar) else "tagged")
     judgment = parse(spec, Completion(row.id, text))
     if judgment.status is not ParseStatus.OK:
         raise RowError(

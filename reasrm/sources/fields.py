@@ -207,6 +207,9 @@ def criteria(values: Sequence[Any], where: str, place: str) -> tuple[Criterion, 
     return tuple(_criterion(value, f"{where}[{n}]", place) for n, value in enumerate(values))
 
 
+_CRITERION_TEXTS = ("name", "category", "test", "rationale", "source")
+
+
 def _criterion(value: Any, where: str, place: str) -> Criterion:
     item = _object(value, where, place)
     choices = item.get("choices")
@@ -218,7 +221,7 @@ def _criterion(value: Any, where: str, place: str) -> Criterion:
         weight=number(item, "weight", place, where),
         choices=tuple(choices or ()),
         veto=flag(item, "veto", place, where),
-        **{key: optional_text(item, key, f"{place}: {where}") for key in ("name", "category", "source")},
+        **{key: optional_text(item, key, f"{place}: {where}") for key in _CRITERION_TEXTS},
     )
 
 

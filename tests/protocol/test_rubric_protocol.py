@@ -1,5 +1,7 @@
 """The fourth protocol: what a rubric writer is shown, and how its answer is read."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +25,7 @@ from reasrm.requests import Completion, Span
 from reasrm.rubric import Criterion, num_lists
 from tests.refusals import refused
 
-WRITERS = ("rubric-writer", "rubric-writer-pair", "sandbox-rubric-writer")
+WRITERS = ("rubric-writer", "rubric-writer-pair", "rubric-writer-pair-json", "sandbox-rubric-writer")
 PROMPT = (Message("user", "Name a river."),)
 PAIR = PreferencePair(id="q1", prompt=PROMPT, chosen="The Loire.", rejected="Paris.")
 LIST = "1. The response names a river. [Hard Rule]\n2. The response is brief. [Principle] (weight 2)"
@@ -44,7 +46,7 @@ def _narrow(**grammar: object) -> JudgeSpec:
 def test_a_writers_spec_is_checked_like_any_other(name: str) -> None:
     spec = load_spec(name)
     check_spec(spec)
-    assert writes_for(spec) == ("pair" if name.endswith("pair") else "prompt")
+    assert writes_for(spec) == ("pair" if "pair" in name else "prompt")
     assert never_shown(spec) == {"rubric", "principle", "reference"}
     assert "[Hard Rule]" in spec.structural
 
@@ -201,6 +203,22 @@ def test_the_row_that_teaches_a_rubric_asks_as_the_writer_will_be_asked() -> Non
     assert row.meta == {"step": "contrast", "spec_hash": SPEC.hash}
     pair = load_spec("rubric-writer-pair")
     assert writer_row(pair, PAIR, Rubric.read(LIST) or Rubric()).meta["order"] in ("AB", "BA")
+
+
+def test_a_writer_may_learn_cdrrms_json_and_its_answer_is_the_list_that_judges_read() -> None:
+    spec = load_spec("rubric-writer-pair-json")
+    hard = Criterion("hard_rule", "The response names a river.", test="Look for a name.", rationale="Asked.")
+    row = writer_row(spec, PAIR, Rubric((hard, Criterion("principle", "The response is calm.", 2.0))))
+    assert json.loads(row.completion) == {
+        "hard_rules": [{"criterion": hard.text, "rationale": "Asked.", "test": "Look for a name."}],
+        "principles": [{"description": "The response is calm.", "weight": 2.0}],
+    }
+    read = parse(spec, Completion("q1", row.completion))
+    assert read.status is ParseStatus.OK
+    assert read.rubric == f"1. {hard.text} [Hard Rule]\n2. The response is calm. [Principle] (weight 2)"
+    assert parse(spec, Completion("q1", LIST)).status is ParseStatus.OK, "any form is read"
+    plain = load_spec("rubric-writer-pair")
+    assert "layout" not in plain.model_dump()["grammar"], "hashes of older specs stay"
 
 
 def test_what_would_not_be_read_is_not_taught() -> None:
