@@ -166,8 +166,10 @@ def test_author_relator_and_judge_are_paid_from_one_budget(tmp_path: Path) -> No
     assert said["rows"] == {"kept": 3}
     assert said["related"] == {"neither": 1}
     assert {name: one["calls"] for name, one in said["cost"].items()} == {
-        **{"author": 3, "relator": 1},
-        **{"judge": 6, "judge_without": 6},
+        "author": 3,
+        "relator": 1,
+        "judge": 6,
+        "judge_without": 6,
     }
     assert said["money"] == pytest.approx((15 * (7 * 1 + 3 * 2) + 3 * 100) / 1e6)
     assert plan.returncode == 0
