@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal, Protocol, Self, TypeVar
 
@@ -35,6 +35,7 @@ __all__ = [
     "Side",
     "Verdict",
     "Winner",
+    "as_comparison",
 ]
 
 Side = Literal["A", "B"]
@@ -131,6 +132,10 @@ class CoreArgument:
     stance: Literal["for", "against"]
     text: str
     fatal: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the argument as files hold it."""
+        return asdict(self)
 
     def swap(self) -> Self:
         """Return the same argument with the responses in the other order."""
@@ -351,3 +356,10 @@ class Judgment:
             verdict=None if self.verdict is None else self.verdict.swap(),
             scores=None if self.scores is None else self.scores[::-1],
         )
+
+
+def as_comparison(row: Row) -> Comparison | None:
+    """Return a pair of responses in its own order, None of what is none."""
+    if isinstance(row, PreferencePair):
+        return row.compare()
+    return row if isinstance(row, Comparison) else None

@@ -7,7 +7,7 @@ A and B in the row's own order, that of a judgment in the order that its judge w
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from reasrm.judging.inputs import JudgeInput
 from reasrm.protocol.grammar import Grammar
 from reasrm.protocol.spec import load_spec
 from reasrm.protocol.thinking import after_thinking
-from reasrm.records import Comparison, CoreArgument, Critique, Order, PreferencePair, Row
+from reasrm.records import Comparison, Critique, Order, as_comparison
 from reasrm.sources import fields
 from reasrm.tables import Columns, RawRow, content_sha256, read_rows
 
@@ -29,7 +29,6 @@ __all__ = [
     "FileScan",
     "Writer",
     "Written",
-    "arguments_json",
     "check_references",
     "is_judged",
     "reference_of",
@@ -217,11 +216,6 @@ def _extracted(path: Path) -> Iterator[Written]:
         yield Written(row_id, raw.place, raw.digest, shown, critique)
 
 
-def arguments_json(arguments: Sequence[CoreArgument]) -> list[dict[str, Any]]:
-    """Return core arguments as `interface.md` writes them."""
-    return [{"about": a.about, "stance": a.stance, "text": a.text, "fatal": a.fatal} for a in arguments]
-
-
 def reference_of(own: Mapping[str, Written], row: str) -> Comparison | None:
     """Return a row with its reference critique, in its own order."""
     found = own.get(row)
@@ -334,7 +328,7 @@ def _of_rows(path: Path, source: str, columns: Columns) -> Iterator[Written]:
         if item.row is None:
             yield Written(item.id, item.place, item.digest, error=item.error)
             continue
-        own = _pair(item.row)
+        own = as_comparison(item.row)
         if own is None and item.row.critique is not None:
             error = RowError(f"a row {_UNSUPPORTED}", code="unsupported", place=item.place)
             yield Written(item.id, item.place, item.digest, error=error)
@@ -342,11 +336,6 @@ def _of_rows(path: Path, source: str, columns: Columns) -> Iterator[Written]:
         critique = item.row.critique
         has = critique is not None and (critique.arguments or (critique.text or "").strip())
         yield Written(item.id, item.place, item.digest, own, critique if has else None)
-
-
-def _pair(row: Row) -> Comparison | None:
-    """Return a pair in its own order."""
-    return row.compare() if isinstance(row, PreferencePair) else row if isinstance(row, Comparison) else None
 
 
 def _first_row(path: Path) -> Mapping[str, Any] | None:

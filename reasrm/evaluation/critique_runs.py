@@ -19,7 +19,6 @@ from reasrm.durable import DurableMap, rows_of
 from reasrm.errors import InputError
 from reasrm.evaluation.critique_rows import (
     Written,
-    arguments_json,
     check_references,
     is_judged,
     reference_of,
@@ -231,8 +230,7 @@ def _read_all(batch: Sequence[Written], read: FileReader) -> list[_Line]:
             lines.append(arguments)
             continue
         order = Order.AB if item.comparison is None else item.comparison.order
-        own = list(map(order.seen, arguments))
-        lines.append({"arguments": arguments_json(own)})
+        lines.append({"arguments": [order.seen(argument).to_json() for argument in arguments]})
     return lines
 
 

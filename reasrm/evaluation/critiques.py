@@ -29,7 +29,7 @@ from reasrm.metrics.critiques import LEAST_F1, CritiqueOutcome, critique_metrics
 from reasrm.metrics.intervals import Estimate
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.protocol.thinking import after_thinking
-from reasrm.records import Comparison, Judgment, ParseStatus, PreferencePair, Row
+from reasrm.records import Comparison, Judgment, ParseStatus, Row, as_comparison
 from reasrm.scorers.critiques import BuiltScorer, build_critique_scorer
 from reasrm.strictjson import dumps
 
@@ -244,8 +244,7 @@ def _referenced(row: Row | None) -> Comparison | None:
     """Return a pair in its own order if it has a reference critique with anything in it."""
     if row is None or row.critique is None or not (row.critique.arguments or row.critique.text):
         return None
-    pair = row.compare() if isinstance(row, PreferencePair) else row
-    return pair if isinstance(pair, Comparison) else None
+    return as_comparison(row)
 
 
 def _written(spec: JudgeSpec, judgment: Judgment) -> str | None:

@@ -11,7 +11,7 @@ from reasrm.errors import ConfigError, RowError
 from reasrm.hashing import derive_seed
 from reasrm.protocol.prompts import as_writer_sees, build_prompt, never_shown
 from reasrm.protocol.spec import JudgeSpec
-from reasrm.records import CandidateSet, Comparison, Order, PreferencePair, Recorded, Row
+from reasrm.records import CandidateSet, Comparison, Order, PreferencePair, Recorded, Row, as_comparison
 from reasrm.requests import Request, SamplingParams
 
 __all__ = [
@@ -296,7 +296,7 @@ def as_candidates(row: Row) -> CandidateSet:
     """Return any row as a set of candidates in the row's own order."""
     if isinstance(row, CandidateSet):
         return row
-    pair = row.compare() if isinstance(row, PreferencePair) else row
-    if not isinstance(pair, Comparison):
+    pair = as_comparison(row)
+    if pair is None:
         raise RowError(f"a {type(row).__name__} has no responses", code="wrong_protocol", place=row.id)
     return CandidateSet(**pair.shared_fields(), responses=(pair.response_a, pair.response_b))

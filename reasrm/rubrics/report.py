@@ -22,7 +22,7 @@ from reasrm.criteria.verify import answer, effect
 from reasrm.errors import InputError, RowError
 from reasrm.judged import JudgedRow
 from reasrm.metrics.intervals import Estimate
-from reasrm.records import CandidateSet, Comparison, Order, PreferencePair, Row
+from reasrm.records import CandidateSet, Order, Row, as_comparison
 from reasrm.rubric import Criterion
 from reasrm.sources import fields
 from reasrm.sources.rubric_lines import RubricLine, Rubrics
@@ -174,20 +174,18 @@ def _numbers(row: Mapping[str, Any], key: str, place: str) -> list[float | None]
 
 def _sides(row: Row) -> tuple[str, str] | None:
     """Return the better and the worse response, or None where nobody says which it is."""
-    if isinstance(row, PreferencePair):
-        return row.chosen, row.rejected
-    if isinstance(row, Comparison) and row.target is not None and row.target.winner != "tie":
-        texts = row.response_a, row.response_b
-        return texts if row.target.winner == "A" else texts[::-1]
-    return None
+    pair = as_comparison(row)
+    if pair is None or pair.target is None or pair.target.winner == "tie":
+        return None
+    texts = pair.response_a, pair.response_b
+    return texts if pair.target.winner == "A" else texts[::-1]
 
 
 def _responses(row: Row) -> tuple[str, ...]:
     if isinstance(row, CandidateSet):
         return row.responses
-    if isinstance(row, PreferencePair):
-        row = row.compare()
-    return (row.response_a, row.response_b) if isinstance(row, Comparison) else ()
+    pair = as_comparison(row)
+    return () if pair is None else (pair.response_a, pair.response_b)
 
 
 Joined: TypeAlias = Sequence[tuple[Row, RubricLine]]

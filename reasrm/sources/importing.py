@@ -306,9 +306,7 @@ def pair_to_json(pair: PreferencePair, *, source: str | None = None) -> dict[str
 def _critique_json(critique: Critique) -> str | dict[str, Any]:
     if not critique.arguments:
         return critique.text or ""
-    arguments = [
-        {"about": a.about, "stance": a.stance, "text": a.text, "fatal": a.fatal} for a in critique.arguments
-    ]
+    arguments = [argument.to_json() for argument in critique.arguments]
     return {"arguments": arguments} | ({} if critique.text is None else {"text": critique.text})
 
 

@@ -28,7 +28,7 @@ from reasrm.pipes import refuse_pipe
 from reasrm.protocol.parsing import parse
 from reasrm.protocol.prompts import build_prompt, never_shown
 from reasrm.protocol.spec import JudgeSpec
-from reasrm.records import Comparison, Judgment, PreferencePair, Row
+from reasrm.records import Comparison, Judgment, PreferencePair, Row, as_comparison
 from reasrm.requests import Request, SamplingParams
 from reasrm.sources.rubric_lines import Rubrics
 from reasrm.tables import Columns
@@ -199,8 +199,8 @@ class ComparisonEncoder:
         return None if status is None else (status.value, "there is nothing to choose between the responses")
 
     def _shown(self, row: Row) -> Sequence[Comparison]:
-        comparison = row.compare() if isinstance(row, PreferencePair) else row
-        assert isinstance(comparison, Comparison)  # noqa: S101 - `_unusable` has looked
+        comparison = as_comparison(row)
+        assert comparison is not None  # noqa: S101 - `_unusable` has looked
         given = self._orders == "given" and isinstance(row, Comparison)
         if self._orders in ("both", "each_epoch"):
             return comparison, comparison.swap()

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from reasrm.errors import InputError, RowError
 from reasrm.hashing import joined_digest
 from reasrm.judged import is_judged, judgment_id, read_judgments
 from reasrm.judging.inputs import JudgeInput
 from reasrm.pipes import settled
-from reasrm.records import Comparison, Critique, Order, PreferencePair
+from reasrm.records import Comparison, Critique, Order, Row, as_comparison
 from reasrm.sources import fields
 from reasrm.tables import Columns, RawRow, read_rows
 
@@ -55,32 +55,6 @@ class Critiqued:
         return {"row": self.row, "order": self.order.value, "vote": self.vote}
 
 
-class Critiques(Protocol):
-    """Critiques of some files."""
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """The files."""
-        ...
-
-    @property
-    def columns(self) -> dict[str, str]:
-        """Field → column, as given."""
-        ...
-
-    def count(self) -> int:
-        """Validate everything, and return how many critiques there are.
-
-        Raises:
-            InputError: Ids repeat, or nothing there is a critique.
-        """
-        ...
-
-    def __iter__(self) -> Iterator[Critiqued]:
-        """Yield each critique once. Call `count` first."""
-        ...
-
-
 def critiques_of(
     inputs: Sequence[Path],
     pairs: Sequence[Path] = (),
@@ -109,6 +83,11 @@ class _OwnCritiques:
         self._rows = JudgeInput(inputs, limit=limit, columns=columns)
 
     def count(self) -> int:
+        """Validate everything, and return how many critiques there are.
+
+        Raises:
+            InputError: Ids repeat, or nothing there is a critique.
+        """
         for path in self.paths:
             first = next(iter(read_rows(path)), None)
             if first is not None and first.data is not None and is_judged(first.data):
@@ -225,11 +204,14 @@ class _Judged:
             )
 
 
-def _as_comparison(row: Any, place: str) -> Comparison:
-    if isinstance(row, PreferencePair):
-        return row.compare()
-    if isinstance(row, Comparison):
-        return row
+Critiques: TypeAlias = _OwnCritiques | _Judged
+"""Critiques of some files: `count` validates everything; then each is yielded once."""
+
+
+def _as_comparison(row: Row, place: str) -> Comparison:
+    found = as_comparison(row)
+    if found is not None:
+        return found
     raise RowError(
         f"a {type(row).__name__} is no pair of responses",
         code="not_a_pair",

@@ -24,7 +24,7 @@ from reasrm.metarm.holdout import is_held_out
 from reasrm.pipes import refuse_pipe
 from reasrm.protocol.prompts import OLD_SPEC, made_with_old_codes
 from reasrm.protocol.spec import JudgeSpec
-from reasrm.records import Comparison, Order, PreferencePair, Recorded, Row
+from reasrm.records import Comparison, Order, PreferencePair, Recorded, Row, as_comparison
 from reasrm.sources.recorded import read_recordings
 from reasrm.tables import read_rows
 from reasrm.training.comparisons import overlap
@@ -127,8 +127,8 @@ def _unusable(row: Row, spec: JudgeSpec) -> tuple[str, str] | None:
 
 
 def _as_comparison(row: Row) -> Comparison:
-    found = row.compare() if isinstance(row, PreferencePair) else row
-    assert isinstance(found, Comparison)  # noqa: S101 - `_unusable` has looked
+    found = as_comparison(row)
+    assert found is not None  # noqa: S101 - `_unusable` has looked
     return found
 
 
