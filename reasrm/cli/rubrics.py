@@ -261,7 +261,7 @@ def _described(written: Output, verified: Verified | None) -> dict[str, Any]:
             note(f"{source}: {kept} of {count} rubrics kept ({kept / count:.1%})")
     rows = ledger.rows()
     others = ", ".join(f"{count} {reason}" for reason, count in rows.items() if reason != "kept")
-    note(f"without: {others or 'none'}")
+    note(f"rows without a rubric: {others or 'none'}")
     summary: dict[str, Any] = {"kept": rows.get("kept", 0), "rows": rows, "answers": ledger.answers()}
     tested = ledger.total("verified")
     if verified is not None and tested:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from reasrm.distillation.config import DistillConfig
+from reasrm.rubrics.config import Checks
 from reasrm.training.rlvr_config import ComparisonSection
 from reasrm.world.config import WorldConfig
 from tests.commands import ROOT, here, rows_of, summary, write_rows
@@ -62,7 +63,40 @@ def test_the_documented_ways_of_writing_and_judging_run(tmp_path, monkeypatch):
     assert {row["id"]: row["order"] for row in one} != {row["id"]: row["order"] for row in other}
 
 
+@pytest.mark.slow
+def test_the_documented_way_with_own_pairs_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_rows(Path("pairs.jsonl"), 3)
+    write_rows(Path("test.jsonl"), 2)
+    rubric = "1. The response says yes. [Hard Rule]"
+
+    def every(payload: dict[str, Any]) -> Reply:
+        prompt = payload["messages"][-1]["content"]
+        if payload["model"] != "my-judge":
+            return chat(rubric)
+        right = "A" if prompt.rfind("yes") < prompt.rfind("no") else "B"
+        written = "--- Final Judgment ---" in payload["messages"][0]["content"]
+        said = f"--- Analysis ---\n-\n--- Final Judgment ---\nWinner: Response {right}"
+        return chat(said if written else f"<answer>[[{right}]]</answer>")
+
+    with Endpoint(every) as endpoint:
+        said = []
+        for words in commands("Your own pairs"):
+            result = here(*(word.replace("http://localhost:8000/v1", endpoint.base_url) for word in words))
+            assert result.returncode == 0, (words, result.stderr)
+            said.append(summary(result))
+            if len(said) == 1:
+                assert endpoint.calls == []
+    planned, made, written, none, arm, report = said
+    assert (planned["outcome"], made["rows"], made["writer_rows"]) == ("planned", {"kept": 3}, 3)
+    assert (written["written"], report["num_rubrics"], report["saw_own_labels"]["value"]) == (2, 2, 0.0)
+    assert [one["headline"]["accuracy"] for one in (none, arm)] == [1.0, 1.0]
+    assert here("configs", "rubrics/openrubrics").returncode == 0
+
+
 def test_the_documented_keys_are_read():
+    (checks,) = map(yaml.safe_load, blocks("Synthesis", "yaml"))
+    assert Checks.model_validate(checks["checks"]).relate is not None
     distill, rlvr = map(yaml.safe_load, blocks("Training under rubrics", "yaml"))
     assert set(distill) <= set(DistillConfig.model_fields)
     assert ComparisonSection.model_validate(rlvr["data"]).rubrics == "rubrics.jsonl"
