@@ -33,7 +33,7 @@ from reasrm.rubrics.tasks import Unasked
 from reasrm.rubrics.verify import Verified, Verifier, make_verifier, refuse_author
 from reasrm.sources.rubric_lines import Rubrics, load_rubrics
 
-__all__ = ["open_author", "open_synthesis", "run_filter", "run_synthesize"]
+__all__ = ["open_asked", "open_author", "open_synthesis", "run_filter", "run_synthesize"]
 
 _UNREAD = frozenset({"unreadable", "truncated", "refused", "no_criteria", "finding_invalid"})
 
@@ -142,7 +142,7 @@ def open_synthesis(path: Path, overrides: Sequence[str] = ()) -> Iterator[Setup]
         author = stack.enter_context(closing(open_author(config.author, str(path))))
         verifier, relator, relate = None, None, config.checks.relate
         if relate is not None:
-            model = stack.enter_context(closing(_open_model(relate)))
+            model = stack.enter_context(closing(open_asked(relate)))
             relator = Relator(model, relate, OutputFiles(Path(config.output)).relations)
         if config.verify is not None:
             verifier = _open_verifier(
@@ -164,10 +164,11 @@ def open_author(section: AuthorSection, place: str) -> Backend:
         from reasrm.sandbox.author import AuthorConfig, ScriptedAuthor
 
         return ScriptedAuthor(parse_config(AuthorConfig, section.scripted, f"{place}: scripted"))
-    return _open_model(section)
+    return open_asked(section)
 
 
-def _open_model(section: ModelSection) -> Backend:
+def open_asked(section: ModelSection) -> Backend:
+    """Open a model that is asked; of a judge folder its model."""
     folder = Path(section.judge)
     name = str(folder / "model") if (folder / "judge.json").is_file() else section.judge
     return open_backend(name, **section.backend_options())

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reasrm.cli.console import chatter_to_stderr, note, print_summary
+from reasrm.cli.console import chatter_to_stderr, finish, note, progress_bar
+from reasrm.cli.rubrics import open_asked
+from reasrm.cli.running import add_end, control_of
 from reasrm.cli.summary import progress
+from reasrm.config import parse_config
+from reasrm.criteria.alike import undecided
 from reasrm.durable import read_records
 from reasrm.errors import ConfigError
 from reasrm.evaluation.table import format_estimate
 from reasrm.files import replacing, write_json_atomic
+from reasrm.generation.run import RunControl
 from reasrm.judged import JudgedRow, read_judged
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.look import judged_file
 from reasrm.pipes import settled
 from reasrm.records import Row
+from reasrm.rubrics.config import RelateSection
+from reasrm.rubrics.relate import Related, Relator
 from reasrm.rubrics.report import SAYS, Marks, Material, load_marks, marks_of_world, report
 from reasrm.sources.rubric_lines import Rubrics, load_rubrics
 
@@ -34,6 +43,7 @@ def run_report(
     gold_rubrics: Path | None,
     swapped: Path | None,
     judged: Mapping[str, Path | None],
+    relate: str | None,
     seed: int,
 ) -> None:
     """Write the report and print the summary.
@@ -46,10 +56,20 @@ def run_report(
         gold_rubrics: Rubrics to compare with.
         swapped: What the same writer wrote with the responses exchanged.
         judged: Judged files or folders of eval, under `none`, `arm`, `gold` and `swapped`.
+        relate: A model that says whether criteria repeat or contradict each other where their words do not.
         seed: Of the intervals.
     """
     with chatter_to_stderr():
         material = _material(rubrics, pairs, marks, gold_rubrics, swapped, judged)
+        summary: dict[str, Any] = {"command": "rubrics report", "output": str(output)}
+        code = 0
+        if relate is not None:
+            related = _relate(relate, material.rubrics, output)
+            summary |= related.cost
+            code = add_end(summary, related, f"{len(related.words)} pairs of criteria")
+            if related.signum is not None:
+                finish(summary, code)
+            material = replace(material, words=related.words)
         found = report(material, seed)
     output.mkdir(parents=True, exist_ok=True)
     files = {"rubrics": rubrics, "gold_rubrics": gold_rubrics, "swapped": swapped}
@@ -63,16 +83,32 @@ def run_report(
     note(page)
     flat = {name: value for numbers in found["sections"].values() for name, value in numbers.items()}
     count = found["num_rubrics"]
-    print_summary(
+    finish(
         {
-            "command": "rubrics report",
-            "output": str(output),
+            **summary,
             "progress": progress("rubrics", count, count),
             "num_rubrics": count,
             "num_rows": found["num_rows"],
             **{name: flat[name] for name in _HEADLINE if name in flat},
-        }
+            **({"related": found["related"]} if relate is not None else {}),
+        },
+        code,
     )
+
+
+def _relate(name: str, rubrics: Rubrics, output: Path) -> Related:
+    """Ask a model about the criteria of each rubric; its answers lie beside the report, and the next call has them."""
+    section = parse_config(RelateSection, {"judge": name}, "--relate")
+    pairs = (
+        texts
+        for line in rubrics.by_id.values()
+        for texts in undecided(line.rubric.criteria, least=section.least)
+    )
+    with closing(open_asked(section)) as model, progress_bar("comparing criteria", unit=" pairs,") as update:
+        control = control_of(
+            RunControl, "pairs of criteria", lambda said: update(said.done, said.total, f"{said.errors} err")
+        )
+        return Relator(model, section, output / "relations.jsonl")(pairs, control)
 
 
 def _material(
@@ -145,6 +181,9 @@ def render_report(found: Mapping[str, Any], name: str) -> str:
             lines.append(f"Leaks by reason: {', '.join(counts)}.\n")
         if section == "discrimination":
             lines += _by_criterion(found["by_criterion"])
+    if "related" in found:
+        said = ", ".join(f"{count} {word}" for word, count in found["related"].items())
+        lines.append(f"- pairs of criteria that a model was asked about: {said or 'none'}")
     for arm, judges in found["judges"].items():
         named = " and ".join(f"{one.get('name')} under {one.get('spec')}" for one in judges)
         lines.append(f"- judged, {arm}: {named or 'nobody'}")

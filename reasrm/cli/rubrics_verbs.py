@@ -118,6 +118,14 @@ def rubrics_report(
     arm_swapped: Annotated[
         Path | None, typer.Option("--arm-swapped", help="The same judged under the rubrics of --swapped.")
     ] = None,
+    relate: Annotated[
+        str | None,
+        typer.Option(
+            "--relate",
+            help="A model that says whether two criteria repeat or contradict each other where words do not: a model "
+            "folder, hub id or openai:MODEL@BASE_URL.",
+        ),
+    ] = None,
     seed: flags.Seed = 0,
     quiet: flags.Quiet = False,
 ) -> None:
@@ -138,6 +146,7 @@ def rubrics_report(
             gold_rubrics=gold_rubrics,
             swapped=swapped,
             judged={"none": none, "arm": arm, "gold": gold, "swapped": arm_swapped},
+            relate=relate,
             seed=seed,
         )
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import StatisticsError, correlation, pstdev
 from typing import TypeAlias
 
-from reasrm.criteria.alike import ALIKE, relations
+from reasrm.criteria.alike import ALIKE, Texts, Word, relations
 from reasrm.criteria.checks import Fault, Lean
 from reasrm.criteria.leaks import LEAKS
 from reasrm.criteria.verify import Effect
@@ -118,15 +118,22 @@ def leak_rate(checked: Sequence[tuple[Rubric, Sequence[Fault]]], seed: int = 0) 
     )
 
 
-def sizes(rubrics: Sequence[Rubric], *, alike: float = ALIKE, seed: int = 0) -> dict[str, Estimate]:
+def sizes(
+    rubrics: Sequence[Rubric],
+    *,
+    alike: float = ALIKE,
+    said: Mapping[Texts, Word] | None = None,
+    seed: int = 0,
+) -> dict[str, Estimate]:
     """Return `criteria` per rubric, `words` per criterion, and the share that is `redundant` or in `conflict`.
 
-    A criterion is redundant if an earlier one of its rubric says the same, in conflict if one says the opposite.
+    A criterion is redundant if an earlier one of its rubric says the same, in conflict if one says the opposite: by
+    words, or by what a model said where these leave it open (`alike.relations`).
     """
     found: list[tuple[int, int, int, int]] = []
     for rubric in rubrics:
         kinds: dict[str, set[int]] = {"duplicate": set(), "conflict": set()}
-        for one in relations(rubric.criteria, alike=alike):
+        for one in relations(rubric.criteria, alike=alike, said=said):
             kinds[one.kind].add(one.second)
         words = sum(len(criterion.text.split()) for criterion in rubric.criteria)
         found.append((len(rubric.criteria), words, len(kinds["duplicate"]), len(kinds["conflict"])))

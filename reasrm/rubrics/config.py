@@ -27,6 +27,11 @@ Method = Literal["contrast", "profiles", "prompt_only", "self"]
 _SEE_LABELS = ("contrast", "profiles")
 
 
+def _refuse_recordings(judge: str) -> None:
+    if judge == "replay" or judge.startswith("replay:"):
+        raise ValueError("recorded judgments hold no rubrics and say nothing of criteria; name a model")
+
+
 class AuthorSection(ModelSection):
     """Who writes rubrics: any model, or `scripted`, the author of the embedded world.
 
@@ -49,8 +54,7 @@ class AuthorSection(ModelSection):
     def _possible(self) -> AuthorSection:
         if self.scripted and self.judge != "scripted":
             raise ValueError("'scripted' holds settings of 'judge: scripted' only")
-        if self.judge == "replay" or self.judge.startswith("replay:"):
-            raise ValueError("recorded judgments hold no rubrics to write; name a model")
+        _refuse_recordings(self.judge)
         if self.samples > 1 and self.temperature == 0:
             raise ValueError(
                 f"{self.samples} samples at temperature 0 are the same answer; set a temperature"
@@ -74,6 +78,12 @@ class RelateSection(ModelSection):
     top_p: float = Field(default=1.0, gt=0, le=1)
     max_tokens: int = Field(default=512, gt=0)
     price: PricePair | None = None
+
+    @field_validator("judge")
+    @classmethod
+    def _a_model(cls, judge: str) -> str:
+        _refuse_recordings(judge)
+        return judge
 
 
 class Checks(ChecksSection):

@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Any, TypeAlias
 
 from reasrm.criteria import metrics
+from reasrm.criteria.alike import Texts, Word
 from reasrm.criteria.checks import ChecksSection, check_rubric, lean
 from reasrm.criteria.leaks import LEAKS
 from reasrm.criteria.metrics import Credit
@@ -83,6 +84,7 @@ class Material:
         swapped: What the same writer wrote with the responses exchanged.
         judged: Judged rows by id, under `none` (no rubric), `arm` (these), `gold` and `swapped`.
         checks: Limits of the leak check; its defaults if None.
+        words: What a model said of criteria whose words leave it open whether they repeat each other, or None.
     """
 
     rubrics: Rubrics
@@ -92,13 +94,14 @@ class Material:
     swapped: Rubrics | None = None
     judged: Mapping[str, Mapping[str, JudgedRow]] = field(default_factory=dict)
     checks: ChecksSection | None = None
+    words: Mapping[Texts, Word] | None = None
 
 
 def report(material: Material, seed: int = 0) -> dict[str, Any]:
     """Return the sections that the material allows, each a mapping from names in `SAYS` to estimates.
 
-    Besides `sections`: `reasons` of leaks, `by_criterion` (the commonest texts with what they tell apart), and `judges`
-    (who judged which file, since a gap is one judge's).
+    Besides `sections`: `related` (what a model said of how many pairs of criteria), `reasons` of leaks, `by_criterion`
+    (the commonest texts with what they tell apart), and `judges` (who judged which file, since a gap is one judge's).
 
     Raises:
         InputError: No row has a rubric, or marks are not as many as the criteria they are for.
@@ -116,6 +119,8 @@ def report(material: Material, seed: int = 0) -> dict[str, Any]:
         sections["against gold"] = _against_gold(material, joined, seed)
     sections |= _order_sections(material, joined, seed)
     sections |= _judged_sections(material.judged, seed)
+    if material.words is not None:
+        found["related"] = dict(sorted(Counter(material.words.values()).items()))
     found["judges"] = {name: _judges(rows.values()) for name, rows in material.judged.items()}
     found["sections"] = {
         name: {key: estimate.as_dict() for key, estimate in numbers.items()}
@@ -193,7 +198,9 @@ Joined: TypeAlias = Sequence[tuple[Row, RubricLine]]
 
 def _own(material: Material, joined: Joined, seed: int) -> Numbers:
     lines = list(material.rubrics.by_id.values())
-    found = metrics.sizes([line.rubric for line in lines if line.rubric.criteria], seed=seed)
+    found = metrics.sizes(
+        [line.rubric for line in lines if line.rubric.criteria], said=material.words, seed=seed
+    )
     found["saw_labels"] = metrics.share(((line.saw_label, 1) for line in lines), seed)
     if material.rows:
         found["saw_own_labels"] = metrics.share(((line.saw(row), 1) for row, line in joined), seed)

@@ -11,6 +11,7 @@ import pytest
 
 from reasrm.durable.log import seal
 from tests.commands import ROOT, here, summary
+from tests.fakes import Endpoint, chat
 
 ROWS = [  # two preferences; the better response of each stands in `chosen`
     {"id": "p", "prompt": "name a town", "chosen": "Ulm has 9 gates", "rejected": "no idea"},
@@ -79,6 +80,33 @@ def test_a_file_alone_says_lengths_repeats_and_labels_seen(tmp_path):
         "saw_labels": 0.5,
     }
     assert list(found["sections"]) == ["rubrics"]
+
+
+def test_a_models_word_adds_repeats_that_words_do_not_show(tmp_path):
+    colour, hue, tone = (f"The response names a {word}." for word in ("colour", "hue", "tone"))
+    file = lines(
+        tmp_path / "rubrics.jsonl", [rubric("p", colour, hue), rubric("q", hue, tone), rubric("r", tone)]
+    )
+    say = {colour: "same", tone: "hard to say"}
+    flags = ("--rubrics", file, "--output", tmp_path / "report")
+    with Endpoint(
+        lambda payload: chat(next(word for text, word in say.items() if text in text_of(payload)))
+    ) as model:
+        relate = ("--relate", f"openai:m@{model.base_url}")
+        found = made(tmp_path, *flags[:2], *relate)
+        assert len(model.calls) == 2
+        again = made(tmp_path, *flags[:2], *relate)
+        assert len(model.calls) == 2
+        said = summary(here("rubrics", "report", *flags, *relate))
+    assert found == again
+    assert found["related"] == said["related"] == {"same": 1, "unread": 1}
+    assert values(found, "rubrics")["redundant"] == pytest.approx(1 / 5)
+    assert said["cost"]["relator"]["calls"] == 2
+    assert values(made(tmp_path, "--rubrics", file), "rubrics")["redundant"] == 0
+
+
+def text_of(payload: dict[str, Any]) -> str:
+    return str(payload["messages"][-1]["content"])
 
 
 def test_rows_show_leaks_and_labels_of_their_own(tmp_path):

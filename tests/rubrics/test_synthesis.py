@@ -404,6 +404,9 @@ def test_an_author_does_not_verify_itself_unless_told(tmp_path: Path) -> None:
         ({"method": "guess"}, "contrast"),
         ({"checks": {"faulty": "keep"}}, "drop"),
         ({"verify": {"judge": "j", "orders": "given"}}, "both"),
+        ({"checks": {"relate": {"judge": "replay:x"}}}, "model"),
+        ({"checks": {"relate": {"judge": "m", "least": 2}}}, "least"),
+        ({"budget": -1}, "budget"),
         ({"quotas": {"*": -1}}, "quotas"),
     ],
 )
