@@ -213,8 +213,14 @@ def polite(text: str) -> bool:
 
 @pytest.mark.parametrize(
     ("split", "low", "high"),
-    [("train", 0.58, 0.72), ("tune", 0.58, 0.72), ("iid", 0.58, 0.72), ("hard", 0, 0)]
-    + [("topics", 0.42, 0.58), ("kinds", 0.42, 0.58)],
+    [
+        ("train", 0.58, 0.72),
+        ("tune", 0.58, 0.72),
+        ("iid", 0.58, 0.72),
+        ("hard", 0, 0),
+        ("topics", 0.42, 0.58),
+        ("kinds", 0.42, 0.58),
+    ],
 )
 def test_always_longer_and_sure_first_are_right_as_often_as_configured(
     split: Split, low: float, high: float
