@@ -147,9 +147,11 @@ def read_request(text: str) -> Request | None:
     """Read a request back: the inverse of `Request.text`. None if it is not one."""
     said = sentences_of(text)
     topic = next((match[1] for form in OPENINGS if said and (match := _fits(form, said[0]))), None)
+    if topic is None:
+        return None
     rules = [rule for sentence in said[1:] if (rule := _read_wording(sentence)) is not None]
     kinds = {rule.kind for rule in rules}
-    if topic is None or not rules or len(rules) != len(said) - 1 or len(kinds) != len(rules):
+    if not rules or len(rules) != len(said) - 1 or len(kinds) != len(rules):
         return None
     return Request(topic, tuple(rules))
 
