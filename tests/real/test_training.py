@@ -46,7 +46,7 @@ def sft(folder: Path, model: str | Path, **sections: Any) -> Path:
 
 
 def rlvr(folder: Path, model: str | Path, **sections: Any) -> Path:
-    pairs = [preference(n, reference="Therefore, Output (a) is better.") for n in range(2)]
+    pairs = [preference(n, reference="Therefore, Output (a) is better.") for n in range(1)]
     config = write_rlvr_stage(
         folder,
         pairs=pairs,
@@ -55,10 +55,11 @@ def rlvr(folder: Path, model: str | Path, **sections: Any) -> Path:
         rewards=REWARDS,
         trainer={
             "max_steps": 1,
-            "per_device_train_batch_size": 2,
-            "num_generations": 2,
+            "per_device_train_batch_size": 4,
+            "num_generations": 4,
             "max_completion_length": 12,
-            "learning_rate": 1e-5,
+            "temperature": 1.5,  # or all four say the same
+            "learning_rate": 1e-4,
         },
         **sections,
     )
