@@ -54,23 +54,21 @@ class Size:
     """How much is done.
 
     Args:
-        traces: Traces that are learnt from.
-        sft_steps: Updates of 8 traces.
+        traces: Traces that are learnt from, once each, 8 a step.
         rl_pairs: Pairs of each RLVR stage.
         rl_steps: Updates of each, of 8 groups of 4 rollouts.
         rows: Test rows of each split.
     """
 
     traces: int
-    sft_steps: int
     rl_pairs: int
     rl_steps: int
     rows: int
 
 
 SIZES = {
-    "small": Size(traces=300, sft_steps=38, rl_pairs=80, rl_steps=10, rows=100),
-    "full": Size(traces=2000, sft_steps=500, rl_pairs=800, rl_steps=100, rows=300),
+    "small": Size(traces=300, rl_pairs=80, rl_steps=10, rows=100),
+    "full": Size(traces=2000, rl_pairs=800, rl_steps=100, rows=300),
 }
 
 

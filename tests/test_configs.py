@@ -19,7 +19,9 @@ from tests.commands import here as run
 from tests.recipes import expect_taken
 
 CONFIGS = ROOT / "configs"
-RECIPES = sorted(p for folder in ("sandbox", "qwen2.5", "qwen3") for p in (CONFIGS / folder).glob("sft*"))
+RECIPES = sorted(
+    p for folder in ("sandbox", "smollm2", "qwen2.5", "qwen3") for p in (CONFIGS / folder).glob("sft*")
+)
 DEMOS = sorted((CONFIGS / "sandbox").glob("[!mrs]*"))
 RLVR = sorted(CONFIGS.glob("*/rlvr*.yaml"))  # tests/test_configs_rlvr.py
 METARM = sorted(CONFIGS.glob("*/metarm*.yaml"))  # tests/test_configs_metarm.py
@@ -27,7 +29,7 @@ LAUNCHERS = sorted((CONFIGS / "accelerate").iterdir())
 ENGINES = sorted((CONFIGS / "deepspeed").iterdir())
 SPECS = sorted((CONFIGS / "specs").iterdir())
 CURATIONS = sorted((CONFIGS / "data").iterdir())
-DISTILLATIONS = sorted((CONFIGS / "distill").iterdir())
+DISTILLATIONS = [*sorted((CONFIGS / "distill").iterdir()), CONFIGS / "smollm2" / "distill.yaml"]
 SYNTHESES = sorted((CONFIGS / "rubrics").iterdir())
 NAMES = [str(path.relative_to(CONFIGS)) for path in RECIPES]
 
@@ -86,7 +88,9 @@ def test_no_file_is_left_out() -> None:
         *METARM,
     }
     assert {p for p in CONFIGS.rglob("*") if p.is_file()} == known
-    assert set(PUBLISHED) | {"sandbox/sft.yaml", "sandbox/sft-rubric-writer.yaml"} == set(NAMES)
+    ours = {f"sandbox/{name}.yaml" for name in ("sft", "sft-rubric-writer")}
+    ours |= {f"smollm2/{name}.yaml" for name in ("sft", "sft-lora")}
+    assert set(PUBLISHED) | ours == set(NAMES)
     documented = (ROOT / "docs" / "configs.md").read_text(encoding="utf-8")
     for path in known:
         assert f"`{path.relative_to(CONFIGS)}`" in documented, path
@@ -234,7 +238,7 @@ def test_a_spec_without_thinking_is_the_built_in_one_otherwise(path: Path) -> No
     assert ours.hash != builtin.hash
 
 
-@pytest.mark.parametrize("path", DISTILLATIONS, ids=[path.stem for path in DISTILLATIONS])
+@pytest.mark.parametrize("path", DISTILLATIONS, ids=[str(p.relative_to(CONFIGS)) for p in DISTILLATIONS])
 def test_a_distillation_is_one(path: Path) -> None:
     from reasrm.distillation.config import DistillConfig
 

@@ -15,7 +15,7 @@ import pytest
 
 from experiments import real_model
 from experiments.real_model import Steps
-from experiments.real_page import HEADS, SPLITS, write_real_page
+from experiments.real_page import HEADS, MODELS, SPLITS, write_real_page
 from tests.commands import ROOT, environment, rows_of
 
 PAGE = ROOT / "docs" / "results" / "real-model.md"
@@ -172,3 +172,41 @@ def test_a_stage_ends_when_the_program_is_killed():
     parent.communicate(timeout=60)
     assert select.select([child], [], [], 60)[0], "a pidfd can be read once its process has ended"
     os.close(child)
+
+
+# --- the whole driver
+
+
+def in_process(words: list[str], measured: Path) -> tuple[int, dict[str, Any], float | None]:
+    """The same command without the start of a process; that one is measured above."""
+    done = here(*words)
+    assert done.returncode in (0, 3), done.stderr
+    return done.returncode, summary(done), None
+
+
+@pytest.mark.slow
+def test_a_tiny_model_goes_through_every_stage(tmp_path, monkeypatch):
+    """Every command for real, random weights, nothing learnt; what is done is not done again."""
+    model = build_tiny_model(tmp_path / "model", context=4096)
+    tiny = Size(traces=8, rl_pairs=8, rl_steps=1, rows=1)
+    monkeypatch.setitem(real_model.SIZES, "small", tiny)
+    monkeypatch.setattr(real_model, "run_command", in_process)
+    words = ["--output", tmp_path / "run", "--model", model, "--page", tmp_path / "page.md"]
+    real_model.main(list(map(str, words)))
+    table = json.loads((tmp_path / "run" / "table.json").read_bytes())
+    assert list(table["judged"]) == list(MODELS)
+    assert {name: stage["steps"] for name, stage in table["stages"].items()} == dict.fromkeys(
+        table["stages"], 1
+    )
+    assert all(stage["estimate_gib"] > 0 and stage["tokens"] > 0 for stage in table["stages"].values())
+    for name in table["judged"]:
+        rows = rows_of(Path(table["judged"][name]["folder"]) / "judgments.jsonl")
+        assert sorted(row["subset"] for row in rows) == sorted(SPLITS)
+        assert all(len(row["judgments"]) == 2 for row in rows)
+    assert len(table["shown"]) == 3
+    card = (tmp_path / "run" / "judge" / "README.md").read_text()
+    assert "| `pairs` on " in card
+    page = (tmp_path / "page.md").read_bytes()
+    monkeypatch.setattr(real_model, "run_command", lambda *_: pytest.fail("done twice"))
+    real_model.main(list(map(str, words)))
+    assert (tmp_path / "page.md").read_bytes() == page
