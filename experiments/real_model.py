@@ -43,7 +43,7 @@ from reasrm.training.states import load_state
 
 SPEC = "english"
 _ROOT = Path(__file__).parents[1]
-_SHOWN = 2.0
+_SHOWN = 1.6
 """Pairs that the teacher is shown, for each trace that is learnt from."""
 _UNREADABLE = 3
 """Exit code of a judging in which nothing could be read, which is a result."""
@@ -56,7 +56,7 @@ class Size:
     Args:
         traces: Traces that are learnt from, once each, 8 a step.
         rl_pairs: Pairs of each RLVR stage.
-        rl_steps: Updates of each, of 8 groups of 4 rollouts.
+        rl_steps: Updates of each, of 6 groups of 4 rollouts.
         rows: Test rows of each split.
     """
 
@@ -67,7 +67,7 @@ class Size:
 
 
 SIZES = {
-    "small": Size(traces=300, rl_pairs=80, rl_steps=10, rows=100),
+    "small": Size(traces=300, rl_pairs=120, rl_steps=10, rows=100),
     "full": Size(traces=2000, rl_pairs=800, rl_steps=100, rows=300),
 }
 
@@ -247,7 +247,7 @@ def _judge(
     folder = steps.output / "eval" / slug
     inputs = [word for path in tests for word in ("--input", path)]
     asked = () if spec is None else ("--spec", spec)
-    words = ("eval", "pairs", *inputs, "--judge", judge, *asked, "--dtype", "float32", "--batch-size", "16")
+    words = ("eval", "pairs", *inputs, "--judge", judge, *asked, "--dtype", "float32", "--batch-size", "32")
     took = steps.do(f"judge-{slug}", *words, "--output", folder, fine=(0, _UNREADABLE))
     rows = map(read_judged, read_records(folder / "judgments.jsonl"))
     written = [judgment.num_tokens for row in rows for judgment in row.judgments]

@@ -92,7 +92,14 @@ def _models(judged: Mapping[str, Mapping[str, Any]]) -> str:
         ]
         rows.append((name, *cells))
     told = "; ".join(f"*{name}*: {about}" for name, about in MODELS.items())
-    return f"{_table(HEADS, rows)}\n{told}.\n"
+    unread = "; ".join(
+        f"*{name}*: {_statuses(found['result']['parse_status'])}" for name, found in judged.items()
+    )
+    return f"{_table(HEADS, rows)}\n{told}.\n\nHow the judgments could be read: {unread}.\n"
+
+
+def _statuses(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
 _STAGE_HEADS = (

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from experiments import real_model
-from experiments.real_model import Steps
+from experiments.real_model import Size, Steps
 from experiments.real_page import HEADS, MODELS, SPLITS, write_real_page
-from tests.commands import ROOT, environment, rows_of
+from tests.commands import ROOT, environment, here, rows_of, summary
+from tests.tiny import build_tiny_model
 
 PAGE = ROOT / "docs" / "results" / "real-model.md"
 
@@ -33,6 +34,7 @@ def judged(accuracy: float | None, **shares: float | None) -> dict[str, Any]:
         "result": {
             "subsets": dict.fromkeys(SPLITS, estimate(accuracy)),
             "metrics": {name: estimate(value) for name, value in shares.items()},
+            "parse_status": {"no_verdict": 1200, "ok": 3},
         },
         "tokens": 41.6,
         "seconds": 1234.5,
@@ -77,6 +79,7 @@ def test_the_page_has_a_line_for_each_model_and_stage(tmp_path):
     read = "| SFT |" + " 0.700 [0.600, 0.800] |" * 4 + " 1.000 [0.900, 1.100] | 0.500 [0.400, 0.600] | 0.600"
     assert read in text
     assert "| SFT | 38 | 60,123 | 14.2 | 600 † | 6.00 | 5.00 | 1.20 |" in text
+    assert "*untouched*: 1,200 no_verdict, 3 ok; *SFT*:" in text
     assert "90 minutes in all on 2 cores of a CPU" in text
     assert "† was killed" in text
     assert "e1  a request" in text
