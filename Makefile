@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+MODEL := $(VENV)/.smollm2
 export OMP_WAIT_POLICY ?= PASSIVE
 # Models this small gain nothing from a second thread, and processes side by side lose much.
 export OMP_NUM_THREADS ?= 1
@@ -19,6 +20,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# A real language model in the user's cache, for tests; half a minute, once. The demo needs none.
+$(MODEL): $(STAMP)
+	$(BIN)/reasrm models fetch smollm2
+	touch $@
+
 demo: $(STAMP)
 	$(BIN)/reasrm demo --output runs/demo
 
@@ -29,7 +35,7 @@ check: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -q --ignore tests/cli -m 'not slow and not soak' --slow-from 1
 
 # Before a change lands: every test but the soak; `make lint` beside it.
-test: $(STAMP)
+test: $(STAMP) $(MODEL)
 	$(BIN)/python -m pytest -n 2 -q
 
 lint: $(STAMP)
@@ -46,7 +52,7 @@ bench-gpu: $(STAMP)
 	$(BIN)/python -m benchmarks.gpu
 
 # Before a release: the same faults at large counts.
-soak: $(STAMP)
+soak: $(STAMP) $(MODEL)
 	$(BIN)/python -m pytest -q -m soak --timeout 3600
 
 # The judge that ships with the package: the same bits on the same kind of CPU.

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -18,9 +18,12 @@ from reasrm.pipes import pipe_name
 from reasrm.strictjson import dumps
 
 __all__ = [
+    "cache_folder",
+    "changes_of_files",
     "display_name",
     "file_sha256",
     "fsync_directory",
+    "hash_files",
     "in_folder",
     "make_folders",
     "remembered_sha256",
@@ -47,8 +50,7 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
 def remembered_sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file's bytes; a large file is read once for each path, size, time and inode.
 
-    What was found is kept in `reasrm/sha256` in the user's cache folder (`XDG_CACHE_HOME`, else `~/.cache`); where
-    nothing can be kept, the file is read every time.
+    What was found is kept in `sha256` in `cache_folder()`; where nothing can be kept, the file is read every time.
     """
     before = _state(path)
     if before[1] < _LARGE:
@@ -75,14 +77,52 @@ def _state(path: str | os.PathLike[str]) -> tuple[str, int, int, int, int]:
 
 def _remembered(state: tuple[str, int, int, int, int]) -> Path:
     """Return where the hash of a file in this state is kept."""
+    name = hashlib.sha256(repr(state).encode("utf-8", "backslashreplace")).hexdigest()
+    return cache_folder() / "sha256" / name
+
+
+def cache_folder() -> Path:
+    """Return `reasrm` in the user's cache folder: `XDG_CACHE_HOME` where that is absolute, else `~/.cache`.
+
+    Raises:
+        RuntimeError: The user has no home.
+    """
     cache = os.environ.get("XDG_CACHE_HOME", "")
-    folder = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
-    return (
-        folder
-        / "reasrm"
-        / "sha256"
-        / hashlib.sha256(repr(state).encode("utf-8", "backslashreplace")).hexdigest()
-    )
+    return (Path(cache) if os.path.isabs(cache) else Path.home() / ".cache") / "reasrm"
+
+
+def hash_files(folder: Path, but: Collection[str] = ()) -> dict[str, str]:
+    """Return the SHA-256 of every file below a folder, by name; hidden ones, which nobody loads, are passed over.
+
+    Args:
+        folder: The folder.
+        but: Names that are left out.
+    """
+    return {name: file_sha256(folder / name) for name in _file_names(folder) if name not in but}
+
+
+def changes_of_files(folder: Path, expected: Mapping[str, str], *, all_named: bool = True) -> list[str]:
+    """Return how a folder differs from what `hash_files` said of it: `config.json was edited`, `is gone`, `was added`.
+
+    Args:
+        folder: The folder.
+        expected: Name → SHA-256.
+        all_named: Whether a file that `expected` does not name counts as added.
+    """
+    changes = []
+    for name, sha256 in sorted(expected.items()):
+        if not (folder / name).is_file():
+            changes.append(f"{name} is gone")
+        elif remembered_sha256(folder / name) != sha256:
+            changes.append(f"{name} was edited")
+    if all_named:
+        changes += [f"{name} was added" for name in _file_names(folder) if name not in expected]
+    return changes
+
+
+def _file_names(folder: Path) -> list[str]:
+    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))
 
 
 def make_folders(folder: Path) -> tuple[Path, ...]:

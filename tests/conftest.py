@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from reasrm.errors import ReasrmError
+from reasrm import models
+from reasrm.errors import EnvironmentProblem, ReasrmError
 from tests.refusals import misshapen
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,6 +27,16 @@ def real_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"real benchmark files not found at {path}; set REASRM_REAL_DATA")
     return path
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> str:
+    """The name of a real language model; tests that need it skip where it was not fetched."""
+    try:
+        models.find("smollm2")
+    except EnvironmentProblem as error:
+        pytest.skip(str(error))
+    return "smollm2"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -15,7 +15,7 @@ for room in ROOMS.split():
     package = importlib.import_module(f"reasrm.{room}")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"reasrm.{room}.{module.name}")
-for name in ("errors", "records", "rubric", "requests", "hashing", "jsonl", "config", "extras", "overlaps"):
+for name in ("errors", "records", "rubric", "requests", "hashing", "jsonl", "config", "extras", "models", "overlaps"):
     importlib.import_module(f"reasrm.{name}")
 """
 CHECK = """

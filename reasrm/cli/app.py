@@ -14,6 +14,7 @@ from reasrm.cli.critiques_verbs import critiques_app
 from reasrm.cli.data_verbs import data_app
 from reasrm.cli.flag_sets import JudgingFlags, takes
 from reasrm.cli.metarm_verbs import metarm_app
+from reasrm.cli.models_verbs import models_app
 from reasrm.cli.rubrics_verbs import rubrics_app
 from reasrm.cli.sandbox_verbs import sandbox_app
 from reasrm.cli.summary import start_clock
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(critiques_app, name="critiques")
 app.add_typer(metarm_app, name="metarm")
+app.add_typer(models_app, name="models")
 app.add_typer(rubrics_app, name="rubrics")
 app.add_typer(sandbox_app, name="sandbox")
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reasrm import __version__
+from reasrm import __version__, models
 from reasrm.cli.console import (
     bars,
     finish,
@@ -281,7 +281,7 @@ def _identity(config: CurationConfig, files: Sequence[Path]) -> str:
     if config.consistency is not None:
         names += config.consistency.judged
     if config.length is not None and config.length.tokenizer is not None:
-        tokenizer = Path(config.length.tokenizer)
+        tokenizer = Path(models.find(config.length.tokenizer))
         names.append(str(tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer))
     refuse_pipe(names)
     refuse_missing(names)

@@ -52,7 +52,7 @@ class LengthSection(Config):
 
     Args:
         unit: What is counted: `characters`, `words`, or `tokens` of a tokenizer.
-        tokenizer: A `tokenizer.json`, or a folder that holds one; for `tokens`.
+        tokenizer: A `tokenizer.json`, a folder that holds one, or a fetched model's name; for `tokens`.
         prompt: All turns of the prompt together.
         response: Each of the two responses.
         total: Prompt and both responses together.

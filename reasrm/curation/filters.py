@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from reasrm import models
 from reasrm.curation.config import LanguageSection, LengthSection, Range
 from reasrm.curation.text import WordHasher
 from reasrm.errors import ConfigError
@@ -104,7 +105,7 @@ def _counter(section: LengthSection, place: str) -> Callable[[str], int]:
         return lambda text: len(words(text))
     from tokenizers import Tokenizer
 
-    path = Path(section.tokenizer or "")
+    path = Path(models.find(section.tokenizer or ""))
     path = path / "tokenizer.json" if path.is_dir() else path
     try:
         tokenizer = Tokenizer.from_file(str(path))

@@ -9,6 +9,7 @@ returns: a killed process loses nothing; a power cut loses about the last 64 rec
 from __future__ import annotations
 
 from reasrm.durable.changes import RowChanges
+from reasrm.durable.folders import building
 from reasrm.durable.index import DuplicateCheck, IdIndex, hash_id
 from reasrm.durable.lock import OutputLock
 from reasrm.durable.log import read_records
@@ -27,6 +28,7 @@ __all__ = [
     "OutputLock",
     "ResumeState",
     "RowChanges",
+    "building",
     "check_all_done",
     "hash_id",
     "read_manifest",

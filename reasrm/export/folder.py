@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import GenerationConfig
 
 from reasrm import __version__
+from reasrm.durable import building
 from reasrm.errors import ConfigError, EnvironmentProblem, InternalError
 from reasrm.export.card import render_card
 from reasrm.export.measured import check_measured, read_results
@@ -32,14 +34,13 @@ from reasrm.export.merging import (
     weight_files,
 )
 from reasrm.export.overlaps import training_files
-from reasrm.export.place import building, check_apart, check_place
+from reasrm.export.place import check_apart, check_place
 from reasrm.export.source import Source, from_folders, from_run
 from reasrm.export.verify import TOLERANCE, Probe, check_same, difference, take_probe
-from reasrm.files import file_sha256, write_json_atomic
+from reasrm.files import file_sha256, hash_files, write_json_atomic
 from reasrm.generation.checkpoint import Checkpoint, stop_ids
 from reasrm.generation.hf import DTYPES, is_out_of_memory, pick_device
 from reasrm.hashing import digest
-from reasrm.judging.folder import hash_model
 from reasrm.protocol.spec import JudgeSpec, load_spec
 
 __all__ = ["FORMAT_VERSION", "export_judge"]
@@ -108,12 +109,12 @@ def export_judge(
     check_apart(target, source.folders)
     evaluations = [read_results(Path(folder), source.spec) for folder in results]
     plan = _plan(source, dtype, device)
-    with building(target, bytes_needed=plan.bytes_needed) as partial:
+    with building(target, bytes_needed=plan.bytes_needed, unwritable=(SafetensorError,)) as partial:
         with _explaining_memory(source, plan):
             checks = _write_and_compare(source, plan, partial / "model", say)
         check_measured(evaluations, Checkpoint(str(partial / "model")).fingerprint())
         weights = _hash_weights(partial / "model", source.hashes if plan.copied else {})
-        identity = _identity(source, plan, weights, hash_model(partial / "model", weights), checks)
+        identity = _identity(source, plan, weights, hash_files(partial / "model", weights), checks)
         card = render_card(target.name, source, identity, evaluations, license)
         (partial / "README.md").write_text(card, encoding="utf-8")
         write_json_atomic(partial / "judge.json", identity)

@@ -13,10 +13,11 @@ import logging
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from reasrm import models
 from reasrm.config import nearest
 from reasrm.errors import ConfigError
 
@@ -47,12 +48,21 @@ class Checkpoint:
     """A model folder or hub id, not yet loaded.
 
     Args:
-        path: Folder or hub id.
+        path: Folder, hub id, or what `reasrm models fetch` knows a model as; then the folder that it was fetched to.
         revision: Branch, tag or commit, for a hub id.
+        name: The path as it was given: what results and manifests call the model.
+
+    Raises:
+        EnvironmentProblem: The model is known and was not fetched.
     """
 
     path: str
     revision: str | None = None
+    name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.path)
+        object.__setattr__(self, "path", models.find(self.path))
 
     @property
     def is_local(self) -> bool:

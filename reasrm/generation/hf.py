@@ -65,7 +65,7 @@ class HFBackend:
         checkpoint = Checkpoint(str(path_or_id), revision)
         checkpoint.check()
         self._checkpoint: Checkpoint | None = checkpoint
-        self.name = checkpoint.path
+        self.name = checkpoint.name
         config = checkpoint.load("AutoConfig")
         self._device = pick_device(device)
         self._dtype = _pick_dtype(dtype, self._device, config)

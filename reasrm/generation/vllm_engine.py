@@ -56,7 +56,7 @@ class VLLMBackend:
         self._checkpoint.check()
         os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # stdout is for results
         self._vllm = require("vllm", "vllm")
-        self.name = self._checkpoint.path
+        self.name = self._checkpoint.name
         self._config = self._checkpoint.load("AutoConfig")
         self._context = context_length(self._config, max_context)
         self._options = {
@@ -89,7 +89,7 @@ class VLLMBackend:
         tokenizer = self._checkpoint.load("AutoTokenizer")
         self._encoder = PromptEncoder(tokenizer)
         self._engine = self._vllm.LLM(
-            model=self.name,
+            model=self._checkpoint.path,
             revision=self._checkpoint.revision,
             trust_remote_code=False,
             load_format="safetensors",

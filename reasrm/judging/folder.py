@@ -12,21 +12,11 @@ from typing import Any
 
 from reasrm.config import read_yaml
 from reasrm.errors import InputError
-from reasrm.files import file_sha256, remembered_sha256
+from reasrm.files import changes_of_files
 
-__all__ = ["check_files", "hash_model", "learned_from", "refuse_changed", "trained_on"]
+__all__ = ["check_files", "learned_from", "refuse_changed", "trained_on"]
 
 _LOG = logging.getLogger("reasrm")
-
-
-def hash_model(model: Path, but: Collection[str] = ()) -> dict[str, str]:
-    """Return the SHA-256 of every file of a model folder, by name.
-
-    Args:
-        model: The folder.
-        but: Names that are left out.
-    """
-    return {name: file_sha256(model / name) for name in _file_names(model) if name not in but}
 
 
 def check_files(folder: Path) -> tuple[str, ...]:
@@ -52,18 +42,11 @@ def check_files(folder: Path) -> tuple[str, ...]:
         **(weights if isinstance(weights, dict) else {}),
         **(files if isinstance(files, dict) else {}),
     }
-    model = folder / "model"
-    changes = []
-    for name, sha256 in sorted(expected.items()):
+    for name in sorted(expected):
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise InputError(f"names a file outside the folder: {name!r}", place=str(folder / "judge.json"))
-        if not (model / name).is_file():
-            changes.append(f"model/{name} is gone")
-        elif remembered_sha256(model / name) != sha256:
-            changes.append(f"model/{name} was edited")
-    if isinstance(files, dict):
-        changes += [f"model/{name} was added" for name in _file_names(model) if name not in expected]
-    return tuple(changes)
+    changes = changes_of_files(folder / "model", expected, all_named=isinstance(files, dict))
+    return tuple(f"model/{change}" for change in changes)
 
 
 def learned_from(folder: Path) -> dict[str, str]:
@@ -103,9 +86,3 @@ def refuse_changed(folder: Path, changes: Collection[str]) -> None:
             place=str(folder),
             remedy="give back what was there or export again; --allow-changed takes it as it is and says so",
         )
-
-
-def _file_names(model: Path) -> list[str]:
-    """Return the names of the files below a folder, but for hidden ones, which nobody loads."""
-    names = (path.relative_to(model) for path in model.rglob("*") if path.is_file())
-    return sorted(name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))

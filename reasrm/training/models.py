@@ -17,6 +17,7 @@ from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.generation.checkpoint import Checkpoint, context_length, stop_ids
 from reasrm.generation.hf import is_out_of_memory
 from reasrm.judging.folder import check_files, refuse_changed
+from reasrm.models import is_known
 from reasrm.protocol.completions import CompletionEncoder
 from reasrm.protocol.encoder import PromptEncoder
 from reasrm.runs import result_checkpoint
@@ -53,9 +54,10 @@ class BareModel:
     def identity(self) -> dict[str, Any]:
         """What tells this base from another: name, revision, fingerprint."""
         commit = getattr(self.config, "_commit_hash", None)
-        path = self.checkpoint.path
+        name = self.checkpoint.name
+        is_folder = self.checkpoint.is_local and not is_known(name)
         return {
-            "path": str(Path(path).absolute()) if self.checkpoint.is_local else path,
+            "path": str(Path(name).absolute()) if is_folder else name,
             "revision": commit or self.checkpoint.revision,
             "fingerprint": self.checkpoint.fingerprint() if self.checkpoint.is_local else commit,
         }

@@ -118,8 +118,15 @@ def typed(example: str, endpoint: Endpoint) -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize("example", [line for line in EXAMPLES if not line.startswith(LONG)])
 def test_an_example_runs_where_there_is_no_repository(
-    example: str, inputs: Path, endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    example: str,
+    inputs: Path,
+    endpoint: Endpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
+    if example.startswith("reasrm models fetch"):
+        request.getfixturevalue("smollm2")
     shutil.copytree(inputs, tmp_path / "here", symlinks=True)
     monkeypatch.chdir(tmp_path / "here")
     words = shlex.split(example)

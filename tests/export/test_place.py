@@ -9,9 +9,9 @@ import shutil
 import pytest
 from safetensors import SafetensorError
 
+from reasrm.durable import building
 from reasrm.errors import ConfigError, EnvironmentProblem, LockedError
 from reasrm.export import export_judge, folder
-from reasrm.export.place import building
 from tests.export.runs import FILES, SPEC, files_below, nothing_beside
 from tests.refusals import refused
 
@@ -72,7 +72,7 @@ def test_two_exports_to_one_place_exclude_each_other(full_run, tmp_path):
 def test_no_space_is_said_before_anything_is_loaded(full_run, tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "load_model", lambda *_: pytest.fail("weights were read"))
     free = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr("reasrm.export.place.shutil.disk_usage", lambda _: free)
+    monkeypatch.setattr("reasrm.durable.folders.shutil.disk_usage", lambda _: free)
     with refused(EnvironmentProblem, "1000"):
         export_judge(tmp_path / "new" / "judge", run=full_run)
     assert list(tmp_path.iterdir()) == []
