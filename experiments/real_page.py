@@ -8,6 +8,7 @@ from typing import Any
 
 from reasrm.evaluation.table import format_estimate
 from reasrm.files import replacing
+from reasrm.printable import printable
 from reasrm.world.english.config import Split
 
 __all__ = ["HEADS", "MODELS", "SPLITS", "write_real_page"]
@@ -165,7 +166,7 @@ def _about_run(table: Mapping[str, Any]) -> str:
 
 
 def _judgments(texts: Sequence[str]) -> str:
-    return "\n".join(f"```text\n{text.replace('```', '` ` `')}\n```\n" for text in texts)
+    return "\n".join(f"```text\n{printable(text).replace('```', '` ` `')}\n```\n" for text in texts)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
