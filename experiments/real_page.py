@@ -160,7 +160,7 @@ def _about_run(table: Mapping[str, Any]) -> str:
     )
     return (
         f"Size {table['size']} ({much}), seed 0, {table['seconds'] / 60:,.0f} minutes in all on "
-        f"{table['machine']['cores']} cores of {table['machine']['processor']}, {versions}, code `{table['code']}`, "
+        f"{table['machine']['cores']} cores of {table['machine']['processor']}, {versions}, code {', '.join(table['code'])}, "
         f"{table['date']}.{lost}\n"
     )
 

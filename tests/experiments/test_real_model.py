@@ -47,7 +47,7 @@ TABLE: dict[str, Any] = {
     "size": "small",
     "settings": {"traces": 300, "rl_steps": 10},
     "date": "2026-11-29",
-    "code": "abc",
+    "code": ["abc"],
     "machine": {"processor": "a CPU", "cores": 2, "threads": "2", "versions": {"torch": "2"}},
     "seconds": 5400.0,
     "judged": {
