@@ -151,6 +151,7 @@ def _lost(took: Mapping[str, Any]) -> str:
 
 def _about_run(table: Mapping[str, Any]) -> str:
     much = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in table["settings"].items())
+    codes = ", ".join(f"`{code}`" for code in table["code"])
     versions = ", ".join(f"{name} {version}" for name, version in table["machine"]["versions"].items())
     took = [*table["judged"].values(), *table["stages"].values()]
     lost = (
@@ -160,7 +161,7 @@ def _about_run(table: Mapping[str, Any]) -> str:
     )
     return (
         f"Size {table['size']} ({much}), seed 0, {table['seconds'] / 60:,.0f} minutes in all on "
-        f"{table['machine']['cores']} cores of {table['machine']['processor']}, {versions}, code {', '.join(table['code'])}, "
+        f"{table['machine']['cores']} cores of {table['machine']['processor']}, {versions}, code {codes}, "
         f"{table['date']}.{lost}\n"
     )
 
