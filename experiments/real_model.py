@@ -158,9 +158,9 @@ def run_command(words: Sequence[str], measured: Path) -> tuple[int, dict[str, An
 
 
 def end_with_parent() -> None:
-    """Ask the kernel to stop this process when its parent is killed; else it would hold the run's lock."""
+    """Ask the kernel to kill this process with its parent; else it would go on and hold the lock of its run."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def run(output: Path, size: str, model: str) -> dict[str, Any]:
