@@ -175,7 +175,7 @@ def _about_run(table: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in table["machine"]["versions"].items())
     took = [*table["judged"].values(), *table["stages"].values()]
     lost = (
-        " † was killed on its way and continued; the killed part is not counted."
+        " † was killed on its way and continued; the killed part is in neither its seconds nor its peak."
         if any(map(_lost, took))
         else ""
     )
