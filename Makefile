@@ -10,7 +10,8 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo check test lint bench bench-gpu soak sandbox-judge reproduce rubrics-page critiques-page clean
+.PHONY: demo check test lint bench bench-gpu soak sandbox-judge reproduce rubrics-page real real-full \
+	critiques-page clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into $(VENV): a minute or two, once"
@@ -66,6 +67,15 @@ reproduce: $(STAMP)
 # Rubrics by contrast, five seeds: about five hours on one core. Stopped runs continue.
 rubrics-page: $(STAMP)
 	$(BIN)/python -m experiments.rubrics --output runs/rubrics --page docs/results/rubrics.md
+
+# A real language model through every stage and judged after each; the small size takes an hour and a half on two idle
+# cores, the large one about seven hours. This model gains from a second thread. Stopped runs continue.
+real real-full: export OMP_NUM_THREADS := $(shell getconf _NPROCESSORS_ONLN)
+real: $(MODEL)
+	$(BIN)/python -m experiments.real_model --output runs/real --page docs/results/real-model.md
+
+real-full: $(MODEL)
+	$(BIN)/python -m experiments.real_model --size full --output runs/real-full --page docs/results/real-model.md
 
 # What the rules read in real judges' recorded critiques: a few minutes. DATA is the folder of the recorded files.
 DATA ?= ../shared/data

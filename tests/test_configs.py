@@ -20,7 +20,9 @@ from tests.commands import here as run
 from tests.recipes import expect_taken
 
 CONFIGS = ROOT / "configs"
-RECIPES = sorted(p for folder in ("sandbox", "qwen2.5", "qwen3") for p in (CONFIGS / folder).glob("sft*"))
+RECIPES = sorted(
+    p for folder in ("sandbox", "smollm2", "qwen2.5", "qwen3") for p in (CONFIGS / folder).glob("sft*")
+)
 DEMOS = sorted((CONFIGS / "sandbox").glob("[!mrs]*"))
 RLVR = sorted(CONFIGS.glob("*/rlvr*.yaml"))  # tests/test_configs_rlvr.py
 METARM = sorted(CONFIGS.glob("*/metarm*.yaml"))  # tests/test_configs_metarm.py
@@ -28,7 +30,7 @@ LAUNCHERS = sorted((CONFIGS / "accelerate").iterdir())
 ENGINES = sorted((CONFIGS / "deepspeed").iterdir())
 SPECS = sorted((CONFIGS / "specs").iterdir())
 CURATIONS = sorted((CONFIGS / "data").iterdir())
-DISTILLATIONS = sorted((CONFIGS / "distill").iterdir())
+DISTILLATIONS = [*sorted((CONFIGS / "distill").iterdir()), CONFIGS / "smollm2" / "distill.yaml"]
 ENGLISH = CONFIGS / "smollm2" / "world.yaml"
 SYNTHESES = sorted((CONFIGS / "rubrics").iterdir())
 NAMES = [str(path.relative_to(CONFIGS)) for path in RECIPES]
@@ -89,7 +91,9 @@ def test_no_file_is_left_out() -> None:
         ENGLISH,
     }
     assert {p for p in CONFIGS.rglob("*") if p.is_file()} == known
-    assert set(PUBLISHED) | {"sandbox/sft.yaml", "sandbox/sft-rubric-writer.yaml"} == set(NAMES)
+    ours = {f"sandbox/{name}.yaml" for name in ("sft", "sft-rubric-writer")}
+    ours |= {f"smollm2/{name}.yaml" for name in ("sft", "sft-lora")}
+    assert set(PUBLISHED) | ours == set(NAMES)
     documented = (ROOT / "docs" / "configs.md").read_text(encoding="utf-8")
     for path in known:
         assert f"`{path.relative_to(CONFIGS)}`" in documented, path
@@ -241,13 +245,30 @@ def test_a_spec_without_thinking_is_the_built_in_one_otherwise(path: Path) -> No
     assert ours.hash != builtin.hash
 
 
-@pytest.mark.parametrize("path", DISTILLATIONS, ids=[path.stem for path in DISTILLATIONS])
+@pytest.mark.parametrize("path", DISTILLATIONS, ids=[str(p.relative_to(CONFIGS)) for p in DISTILLATIONS])
 def test_a_distillation_is_one(path: Path) -> None:
     from reasrm.distillation.config import DistillConfig
 
     config = load_config(DistillConfig, path)
     assert load_spec(config.spec).protocol == "pairwise"
     assert launch_line(path) == ["reasrm", "distill", "--config", str(path.relative_to(ROOT))]
+
+
+def test_each_config_of_the_real_model_reads_what_the_one_before_it_writes() -> None:
+    def run_of(name: str) -> str:
+        words = launch_line(CONFIGS / "smollm2" / f"{name}.yaml")
+        return words[words.index("--run-dir") + 1]
+
+    config = {path.stem: read(path) for path in (CONFIGS / "smollm2").iterdir() if path != ENGLISH}
+    traces = f"{config['distill']['output']}/sft.jsonl"
+    assert {config[name]["data"]["train"] for name in ("sft", "sft-lora")} == {traces}
+    assert config["rlvr"]["model"]["path"] == config["metarm"]["rollouts"]["policy"] == run_of("sft")
+    assert config["rlvr-critique"]["model"]["path"] == run_of("rlvr")
+    for key in ("rewards", "critique", "data"):
+        mine = {name: config[name][key] for name in ("rlvr-critique", "metarm")}
+        pairs = {name: part["train"] if key == "data" else part for name, part in mine.items()}
+        assert pairs["rlvr-critique"] == pairs["metarm"], key
+    assert {stage["spec"] for stage in config.values()} == {"english"}
 
 
 @pytest.mark.parametrize("path", SYNTHESES, ids=[path.stem for path in SYNTHESES])

@@ -32,7 +32,7 @@ def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_these_are_the_configs() -> None:
-    assert set(NAMES) == {*PUBLISHED, "sandbox/metarm.yaml"}
+    assert set(NAMES) == {*PUBLISHED, "sandbox/metarm.yaml", "smollm2/metarm.yaml"}
 
 
 @pytest.mark.parametrize("path", METARM, ids=NAMES)

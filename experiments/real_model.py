@@ -1,0 +1,311 @@
+"""A real language model through every stage: base → distil → SFT → RLVR → export, judged after each in both orders.
+
+    python -m experiments.real_model --output runs/smollm2-small [--size small|full] [--model smollm2] [--page FILE.md]
+
+Every step is the command that a user types, in a process of its own: the stages of `configs/smollm2/` on rows of the
+English world, which `--set` names. What is finished is kept in `OUTPUT/steps/`, so the same command continues a run
+that was stopped or killed, from the last checkpoint of its stage. `small` is for two idle cores and an hour and a half.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import datetime as dt
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from experiments.arms import code_hash
+from experiments.real_model_page import SPLITS, write_real_page
+from reasrm.cli.console import note
+from reasrm.demo.report import judged_rows
+from reasrm.demo.stages import read_pairs, write_pairs
+from reasrm.durable import read_records
+from reasrm.files import write_json_atomic
+from reasrm.hashing import digest
+from reasrm.judged import read_judged
+from reasrm.sandbox.measure import measure_file
+from reasrm.training.states import load_state
+from reasrm.world.english.config import Split
+from reasrm.world.english.pairs import EnglishWorld
+
+SPEC = "english"
+_ROOT = Path(__file__).parents[1]
+_SHOWN = 1.6
+"""Pairs that the teacher is shown, for each trace that is learnt from."""
+_LINUX = sys.platform == "linux"
+_UNREADABLE = 3
+"""Exit code of a judging in which nothing could be read, which is a result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is done.
+
+    Args:
+        traces: Traces that are learnt from, once each, 8 a step.
+        rl_pairs: Pairs of each RLVR stage.
+        rl_steps: Updates of each, of 6 groups of 4 rollouts.
+        rows: Test rows of each split.
+    """
+
+    traces: int
+    rl_pairs: int
+    rl_steps: int
+    rows: int
+
+
+SIZES = {
+    "small": Size(traces=300, rl_pairs=120, rl_steps=10, rows=100),
+    "full": Size(traces=2000, rl_pairs=800, rl_steps=100, rows=300),
+}
+
+
+class Steps:
+    """The steps of one run, each done once.
+
+    Args:
+        output: Where everything lies.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.folder = output / "steps"
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def known(self) -> list[dict[str, Any]]:
+        """Return what is known of every step that was begun."""
+        return [orjson.loads(path.read_bytes()) for path in sorted(self.folder.glob("*.json"))]
+
+    def do(self, name: str, *words: str | Path, fine: Sequence[int] = (0,)) -> dict[str, Any]:
+        """Run a command of `reasrm` unless it is done; return what is known of it.
+
+        Args:
+            name: Of the step.
+            words: Of the command.
+            fine: Exit codes with which it is done.
+
+        Returns:
+            `words`, `summary` (its last line), `seconds`, `peak_gib` (above the imported libraries; null where it
+            cannot be measured), `parts` that were begun and `ended` ones, fewer where the whole program was killed;
+            `code` and `date` of the last part.
+
+        Raises:
+            SystemExit: The command failed or was stopped; its exit code.
+        """
+        said = [str(word) for word in words]
+        path = self.folder / f"{name}.json"
+        key = digest([said, *map(_content, said)], 16)
+        known = orjson.loads(path.read_bytes()) if path.exists() else {}
+        if known.get("key") != key:
+            known = {"key": key, "words": said, "seconds": 0.0, "peak_gib": None, "parts": 0, "ended": 0}
+        if "summary" in known:
+            return dict(known)
+        note(f"\n— {name}: reasrm {' '.join(said)}")
+        known |= {"parts": known["parts"] + 1, "code": code_hash(), "date": dt.date.today().isoformat()}
+        write_json_atomic(path, known)
+        started = time.monotonic()
+        code, summary, peak = run_command(said, self.folder / f"{name}.peak")
+        known["seconds"] = round(known["seconds"] + time.monotonic() - started, 1)
+        known["peak_gib"] = max((p for p in (known["peak_gib"], peak) if p is not None), default=None)
+        known["ended"] += 1
+        done = code in fine
+        write_json_atomic(path, {**known, "summary": summary} if done else known)
+        if not done:
+            note(f"step {name} ended with exit code {code}; the same command goes on from here")
+            raise SystemExit(code if code > 0 else 128 - code)
+        return {**known, "summary": summary}
+
+
+def _content(word: str) -> str | None:
+    """Return the hash of a config that a command names, None for any other word."""
+    path = _ROOT / "configs" / f"{word}.yaml"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def run_command(words: Sequence[str], measured: Path) -> tuple[int, dict[str, Any], float | None]:
+    """Run a command in a process of its own; return exit code, last line and peak memory in GiB, None but on Linux.
+
+    Args:
+        words: Of the command.
+        measured: File for what it took.
+    """
+    measured.unlink(missing_ok=True)
+    program = [str(_ROOT / "benchmarks" / "measured.py"), str(measured)] if _LINUX else ["-m", "reasrm"]
+    child = subprocess.Popen(
+        [sys.executable, *program, *words], stdout=subprocess.PIPE, preexec_fn=end_with_parent
+    )
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the child hears it, too, and ends in good order
+    try:
+        out, _ = child.communicate()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    lines = out.splitlines()
+    peak = json.loads(measured.read_bytes())["peak_gib"] if measured.exists() else None
+    return child.returncode, json.loads(lines[-1]) if lines else {}, peak
+
+
+def end_with_parent() -> None:
+    """Ask the kernel to kill this process with its parent; else it would go on and hold the lock of its run."""
+    if _LINUX:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def run(output: Path, size: str, model: str) -> dict[str, Any]:
+    """Do what is not done yet; return the table of the page.
+
+    Args:
+        output: Where everything lies.
+        size: Name of a size.
+        model: What all begins with: a folder, or a name that `reasrm models fetch` knows.
+    """
+    steps, much = Steps(output), SIZES[size]
+    tests = _rows(steps, much)
+    stages = _train(steps, much, model)
+    *before, last = stages
+    judges = {"untouched": model, **{name: stages[name]["checkpoint"] for name in before}}
+    judged = {name: _judge(steps, name, judge, tests) for name, judge in judges.items()}
+    export = ("export", "--run", stages[last]["run"], "--output", output / "judge", "--license", "apache-2.0")
+    steps.do("export", *export)
+    judged[last] = _judge(steps, last, output / "judge", tests, spec=None)
+    steps.do("card", *export, "--results", judged[last]["folder"], "--force")
+    pairs = {row: pair for path in tests for row, pair in read_pairs(path).items()}
+    judgments = {name: Path(found["folder"]) / "judgments.jsonl" for name, found in judged.items()}
+    found = {name: measure_file(path, pairs).as_dict() for name, path in judgments.items()}
+    return {
+        "size": size,
+        "settings": asdict(much),
+        "date": max(step["date"] for step in steps.known()),
+        "code": sorted({step["code"] for step in steps.known()}),
+        "machine": _machine(),
+        "seconds": sum(step["seconds"] for step in steps.known()),
+        "stages": stages,
+        "judged": judged,
+        "seen": {name: {key: told[key] for key in ("evidence", "marks")} for name, told in found.items()},
+        "shown": list(judged_rows(judgments[last], pairs, 3)),
+    }
+
+
+def _rows(steps: Steps, much: Size) -> list[Path]:
+    """Make the pairs and the traces; return the files of test rows."""
+    shown = math.ceil(much.traces * _SHOWN)
+    pairs = _pairs(steps.output / "pairs.jsonl", "train", shown)
+    _pairs(steps.output / "rlvr-pairs.jsonl", "train", much.rl_pairs, shown)
+    tests = [_pairs(steps.output / f"test-{split}.jsonl", split, much.rows) for split in SPLITS]
+    sets = (f"input={pairs}", f"output={steps.output / 'traces'}")
+    steps.do("distil", "distill", "--config", "smollm2/distill", *_set(sets))
+    return tests
+
+
+def _pairs(path: Path, split: Split, rows: int, start: int = 0) -> Path:
+    """Write rows of the English world, the same ones each time."""
+    path.unlink(missing_ok=True)
+    return write_pairs(EnglishWorld().pairs(split, rows, start), path)
+
+
+def _train(steps: Steps, much: Size, model: str) -> dict[str, dict[str, Any]]:
+    """Go through the stages; return what each took, and where its run and checkpoint lie."""
+    traces, pairs = steps.output / "traces" / "sft.jsonl", steps.output / "rlvr-pairs.jsonl"
+    learnt = (f"data.train={traces}", f"data.limit={much.traces}")
+    rewarded = (f"data.train={pairs}", f"trainer.max_steps={much.rl_steps}")
+    stages = {"SFT": _stage(steps, "sft", "sft", model, learnt)}
+    stages["RLVR"] = _stage(steps, "rlvr", "rlvr", stages["SFT"]["run"], rewarded)
+    stages["RLVR + critique"] = _stage(steps, "rlvr", "rlvr-critique", stages["RLVR"]["run"], rewarded)
+    return stages
+
+
+def _stage(steps: Steps, verb: str, name: str, model: str, sets: Sequence[str]) -> dict[str, Any]:
+    words = (verb, "--config", f"smollm2/{name}", *_set((f"model.path={model}", *sets)))
+    plan = steps.do(f"{name}-plan", *words, "--dry-run")
+    took = steps.do(name, *words, "--run-dir", steps.output / name, "--resume")
+    said = took["summary"]
+    trained = load_state(Path(said["checkpoint"]), "rank-0")["progress"]["seconds"]
+    return {
+        **_times(took),
+        "peak_gib": took["peak_gib"],
+        "estimate_gib": plan["summary"]["memory_gib"]["total"],
+        "steps": said["steps"],
+        "tokens": said["processed_tokens"],
+        "seconds_per_step": trained / said["steps"],
+        "run": said["run"],
+        "checkpoint": said["checkpoint"],
+    }
+
+
+def _judge(
+    steps: Steps, name: str, judge: str | Path, tests: Sequence[Path], spec: str | None = SPEC
+) -> dict[str, Any]:
+    """Judge the test rows in both orders; return the result, and what a judgment took."""
+    slug = name.lower().replace(" + ", "-")
+    folder = steps.output / "eval" / slug
+    inputs = [word for path in tests for word in ("--input", path)]
+    asked = () if spec is None else ("--spec", spec)
+    words = ("eval", "pairs", *inputs, "--judge", judge, *asked, "--dtype", "float32", "--batch-size", "32")
+    took = steps.do(f"judge-{slug}", *words, "--output", folder, fine=(0, _UNREADABLE))
+    rows = map(read_judged, read_records(folder / "judgments.jsonl"))
+    written = [judgment.num_tokens for row in rows for judgment in row.judgments]
+    return {
+        **_times(took),
+        "folder": str(folder),
+        "tokens": statistics.fmean(written),
+        "result": {name: took["summary"][name] for name in ("metrics", "subsets", "parse_status")},
+    }
+
+
+def _times(took: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: took[name] for name in ("seconds", "parts", "ended")}
+
+
+def _set(values: Sequence[str]) -> list[str]:
+    return [word for value in values for word in ("--set", value)]
+
+
+def _machine() -> dict[str, Any]:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    libraries = ("torch", "transformers", "trl")
+    return {
+        "processor": names[0] if names else platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+        "versions": {name: importlib.metadata.version(name) for name in libraries},
+    }
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run what is missing, and write the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, help="folder of the run; none: the page alone, not run")
+    parser.add_argument("--size", choices=SIZES, default="small")
+    parser.add_argument("--model", default="smollm2", help="model folder, or a name of reasrm models fetch")
+    parser.add_argument("--page", type=Path, help="where to write the page")
+    arguments = parser.parse_args(words)
+    table = None
+    if arguments.output is not None:
+        table = run(arguments.output, arguments.size, arguments.model)
+        write_json_atomic(arguments.output / "table.json", table)
+    if arguments.page is not None:
+        write_real_page(arguments.page, table)
+        note(f"the page is {arguments.page}")
+    print(json.dumps({"output": arguments.output and str(arguments.output), "page": str(arguments.page)}))
+
+
+if __name__ == "__main__":
+    main()
