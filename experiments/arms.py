@@ -52,7 +52,8 @@ from reasrm.training.rlvr_config import load_rlvr_stage
 from reasrm.training.sft import encode_data, set_up
 from reasrm.training.sft import train as train_sft
 from reasrm.world.config import Split
-from reasrm.world.pairs import World, keep_critique
+from reasrm.world.pairs import World
+from reasrm.world.rows import keep_critique
 
 __all__ = [
     "MODES",

@@ -14,6 +14,7 @@ from reasrm.config import load_config
 from reasrm.demo.config import DemoConfig
 from reasrm.protocol.sft_rows import read_sft_row
 from reasrm.protocol.spec import load_spec
+from reasrm.world.english.config import EnglishConfig
 from tests.commands import ROOT
 from tests.commands import here as run
 from tests.recipes import expect_taken
@@ -30,6 +31,7 @@ ENGINES = sorted((CONFIGS / "deepspeed").iterdir())
 SPECS = sorted((CONFIGS / "specs").iterdir())
 CURATIONS = sorted((CONFIGS / "data").iterdir())
 DISTILLATIONS = [*sorted((CONFIGS / "distill").iterdir()), CONFIGS / "smollm2" / "distill.yaml"]
+ENGLISH = CONFIGS / "smollm2" / "world.yaml"
 SYNTHESES = sorted((CONFIGS / "rubrics").iterdir())
 NAMES = [str(path.relative_to(CONFIGS)) for path in RECIPES]
 
@@ -86,6 +88,7 @@ def test_no_file_is_left_out() -> None:
         *SYNTHESES,
         *RLVR,
         *METARM,
+        ENGLISH,
     }
     assert {p for p in CONFIGS.rglob("*") if p.is_file()} == known
     ours = {f"sandbox/{name}.yaml" for name in ("sft", "sft-rubric-writer")}
@@ -104,6 +107,10 @@ def test_a_demo_config_shapes_a_demo(path: Path) -> None:
         "trainer", DemoConfig().model_dump(mode="json")["trainer"]
     )
     assert (config == DemoConfig()) is (path.stem == "demo"), "demo.yaml writes the defaults down"
+
+
+def test_the_english_world_is_written_down_with_its_defaults() -> None:
+    assert load_config(EnglishConfig, ENGLISH) == EnglishConfig()
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=NAMES)

@@ -63,7 +63,12 @@ def run_part(lab: Lab, part: str, arguments: argparse.Namespace) -> dict[str, An
         case _:
             found = preferences.run(lab, seeds)
     note(f"part {part} is done; this call took {(time.monotonic() - started) / 60:.0f} minutes of it")
-    about = {"seeds": seeds, "code": real_code(), "date": dt.date.today().isoformat(), "model": arguments.model}
+    about = {
+        "seeds": seeds,
+        "code": real_code(),
+        "date": dt.date.today().isoformat(),
+        "model": arguments.model,
+    }
     return {**found, **about, "size": asdict(lab.size)}
 
 
@@ -71,8 +76,10 @@ def write_page(path: Path, part: str, tables: Mapping[str, dict[str, Any]]) -> N
     """Write the page of a part, `reasoning` with `rl`, from what has been run."""
     table, rl = tables.get(part), tables.get("rl") if part == "reasoning" else None
     family: Family = getattr(load_claims(), part)
-    names = {split: name for split, name in SPLITS.items()}
-    head = _HEAD.format(title=PAGES[part], parts=part if part != "reasoning" else "reasoning rl", time=_time(part))
+    names: dict[str, str] = {**SPLITS}
+    head = _HEAD.format(
+        title=PAGES[part], parts=part if part != "reasoning" else "reasoning rl", time=_time(part)
+    )
     said = [head]
     arms: dict[str, Any] = {}
     if table is None:
@@ -107,7 +114,9 @@ def _time(part: str) -> str:
 def _about(table: Mapping[str, Any]) -> str:
     size = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in table["size"].items())
     seeds = ", ".join(map(str, table["seeds"]))
-    return f"Model `{table['model']}`, seeds {seeds}, code `{table['code']}`, {table['date']}. Size: {size}.\n"
+    return (
+        f"Model `{table['model']}`, seeds {seeds}, code `{table['code']}`, {table['date']}. Size: {size}.\n"
+    )
 
 
 _HEAD = """# {title}
@@ -121,14 +130,22 @@ a direction, and no evidence for larger models.
 
 def _parsed(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.real", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m experiments.real",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--output", type=Path, default=Path("runs/real-parts"), help="folder of all runs")
-    parser.add_argument("--only", nargs="*", choices=SEEDS, default=list(SEEDS), help="parts; none: the pages alone")
+    parser.add_argument(
+        "--only", nargs="*", choices=SEEDS, default=list(SEEDS), help="parts; none: the pages alone"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", help="of these parts, instead of each part's own")
-    parser.add_argument("--start", choices=STYLES, help="where RL starts, instead of the arm that is best on tune rows")
+    parser.add_argument(
+        "--start", choices=STYLES, help="where RL starts, instead of the arm that is best on tune rows"
+    )
     parser.add_argument("--model", default="smollm2", help="model folder, or a name of reasrm models fetch")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the benchmarks' files")
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), help="folder of the benchmarks' files"
+    )
     parser.add_argument("--pages", type=Path, help="folder of the pages to write")
     parser.add_argument("--dry-run", action="store_true", help="say how long it takes, and run nothing")
     for field in fields(Size):

@@ -91,7 +91,9 @@ def claims_section(
         wanted = ", ".join(map(str, family.seeds))
         said += [f"Written down in `experiments/real/claims.yaml` before any run, for seeds {wanted}:\n"]
         said += [f"{n}. {text}" for n, text in enumerate(texts, 1)]
-        return "\n".join([*said, *(["\nThe seeds above decide none of them."] if arms else []), f"\n{seal}\n"])
+        return "\n".join(
+            [*said, *(["\nThe seeds above decide none of them."] if arms else []), f"\n{seal}\n"]
+        )
     known = [c for c in family.claims if {c.ours, c.theirs} <= {*arms, CHANCE}]
     found = [compare(arms, c.ours, c.theirs, c.what, c.split) for c in known]
     p_values = holm([p_value(over.differences, c.margin) for (over, _), c in zip(found, known, strict=True)])
@@ -116,9 +118,9 @@ _WORDS = {
     "consistency": "consistency",
     "position": "distance of the first-shown share from one half",
 }
-_HEAD = """Written down in `experiments/real/claims.yaml` before any run. t-tests over rows, of each the mean over seeds,
-adjusted by Holm over these claims at {level:g} %; where a claim has a margin, the test is non-inferiority. Confirmed is
-what also lies on the claimed side in every seed. Nothing else on this page is a finding.
+_HEAD = """Written down in `experiments/real/claims.yaml` before any run. t-tests over rows, of each the mean over
+seeds, adjusted by Holm over these claims at {level:g} %; where a claim has a margin, the test is non-inferiority.
+Confirmed is what also lies on the claimed side in every seed. Nothing else on this page is a finding.
 """
 
 

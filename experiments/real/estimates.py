@@ -1,7 +1,7 @@
 """How long the parts take on two idle cores, from what this model took in trials; pages say what they really took.
 
-Trials: SFT with all weights 13 to 16 s for 1,650 tokens, RL 71 s for 8 groups of 4 rollouts, 1.6 judgments a second with
-prompts of 175 tokens and answers of 31, of which the prompt takes most.
+Trials: SFT with all weights 13 to 16 s for 1,650 tokens, RL 71 s for 8 groups of 4 rollouts, 1.6 judgments a second
+with prompts of 175 tokens and answers of 31, of which the prompt takes most.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ def _judged(rows: int, style: str, extra: int = 0) -> float:
 def minutes(size: Size) -> dict[str, float]:
     """Return the minutes of one seed of each part, stages of earlier parts left out."""
     rows, sft = 4 * size.rows, size.tokens * _TRAINED + 3 * _START
-    arms = sum(sft + _judged(rows, style) + _judged(size.tune_rows, style) for style in ("answer", "marks", "evidence"))
+    arms = sum(
+        sft + _judged(rows, style) + _judged(size.tune_rows, style)
+        for style in ("answer", "marks", "evidence")
+    )
     rl = size.rl_steps * _RL_STEP + 2 * _START + _judged(rows, "evidence")
     short = 144 + 9 * size.subset_rows
     transfer = sum(_judged(short, style) for style in ("untouched", "evidence", "evidence"))

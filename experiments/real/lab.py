@@ -113,7 +113,12 @@ class Lab:
         return path
 
     def step(
-        self, name: str, *words: object, output: str = "--output", suffix: str = "", fine: Sequence[int] = (0,)
+        self,
+        name: str,
+        *words: object,
+        output: str = "--output",
+        suffix: str = "",
+        fine: Sequence[int] = (0,),
     ) -> tuple[Path, dict[str, Any]]:
         """Run a command; return its output and what is known of it (`real_model.Steps.do`).
 
@@ -141,13 +146,19 @@ class Lab:
         """Return what the scripted teacher writes about a seed's pairs, which are the same for every style."""
         count = self.size.pairs
         pairs = self.file(
-            "pairs", lambda: rows.english("train", count, seed * count, rubric_share), count, seed, rubric_share
+            "pairs",
+            lambda: rows.english("train", count, seed * count, rubric_share),
+            count,
+            seed,
+            rubric_share,
         )
         sets = (f"input={pairs}", f"teacher.scripted.style={style}", f"seed={seed}")
         words = ("distill", "--config", "smollm2/distill", *_set(sets))
         return self.step(f"traces-{style}-{seed}", *words, output="output")[0] / "sft.jsonl"
 
-    def sft(self, name: str, data: Path, seed: int, *, steps: int | None = None, sets: Sequence[str] = ()) -> Stage:
+    def sft(
+        self, name: str, data: Path, seed: int, *, steps: int | None = None, sets: Sequence[str] = ()
+    ) -> Stage:
         """Fine-tune the model on rows.
 
         Args:
@@ -167,7 +178,9 @@ class Lab:
     def rl(self, start: Stage, seed: int, name: str) -> Stage:
         """Train a stage's model by the outcome alone, on pairs that no teacher was shown."""
         count = self.size.rl_pairs
-        pairs = self.file("rl-pairs", lambda: rows.english("train", count, _RL_FROM + seed * count), count, seed)
+        pairs = self.file(
+            "rl-pairs", lambda: rows.english("train", count, _RL_FROM + seed * count), count, seed
+        )
         sets = (f"model.path={start.run}", f"data.train={pairs}", f"seed={seed}")
         steps = f"trainer.max_steps={self.size.rl_steps}"
         return self._train(name, "rlvr", "--config", "smollm2/rlvr", *_set((*sets, steps)))

@@ -107,7 +107,9 @@ def _lean(row: Row) -> float:
     return (row["first"] - (row["right"] + row["wrong"]) / 2) / row["asked"]
 
 
-def difference(ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[float]]) -> tuple[Claim, list[float]]:
+def difference(
+    ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[float]]
+) -> tuple[Claim, list[float]]:
     """Return ours less theirs: by row, the mean over seeds, as a claim over rows; and by seed.
 
     Raises:
@@ -118,4 +120,6 @@ def difference(ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequenc
     gaps: dict[str, Any] = {
         name: [a - b for a, b in zip(ours[name], theirs[name], strict=True)] for name in sorted(ours)
     }
-    return Claim([fmean(row) for row in gaps.values()]), [fmean(seed) for seed in zip(*gaps.values(), strict=True)]
+    return Claim([fmean(row) for row in gaps.values()]), [
+        fmean(seed) for seed in zip(*gaps.values(), strict=True)
+    ]

@@ -23,9 +23,9 @@ def arms_table(arms: Mapping[str, Rows], splits: Mapping[str, str], what: str = 
         cells += [format_estimate(share(rows, other).as_dict()) for other in _SHARES]
         lines.append([name, *cells, f"{share(rows, 'tokens').value or 0:.0f}"])
     about = (
-        f"{what.capitalize()} over both orders [95 % over rows]. *coverage*: judgments that could be read; *consistency*: "
-        "of rows readable in both orders, the same verdict; *first shown*: readable verdicts for the response that stands "
-        "first; *tokens*: written for a judgment.\n"
+        f"{what.capitalize()} over both orders [95 % over rows]. *coverage*: judgments that could be read; "
+        "*consistency*: of rows readable in both orders, the same verdict; *first shown*: readable verdicts for the "
+        "response that stands first; *tokens*: written for a judgment.\n"
     )
     return f"{_lines(lines)}\n{about}"
 

@@ -27,7 +27,9 @@ def run(lab: Lab, seeds: Sequence[int]) -> dict[str, Any]:
     table: dict[str, Any] = {"arms": arms, "stages": {}, "longer": [], "pairs": []}
     for seed in seeds:
         train, test = _splits(lab, seed)
-        lines = lab.file("human", lambda train=train, seed=seed: rows.answer_rows(train, SPEC, seed), train, SPEC, seed)
+        lines = lab.file(
+            "human", lambda train=train, seed=seed: rows.answer_rows(train, SPEC, seed), train, SPEC, seed
+        )
         learnt, judged = read_pairs(train), read_pairs(test)
         steps = max(1, len(learnt) // 8)
         stage = lab.sft(f"sft-human-{seed}", lines, seed, steps=steps, sets=(_RATE,))
@@ -44,7 +46,9 @@ def run(lab: Lab, seeds: Sequence[int]) -> dict[str, Any]:
 def _splits(lab: Lab, seed: int) -> tuple[Path, Path]:
     size = lab.size
     sizes = f"splits.sizes={{train: {size.train_pairs}, test: {size.test_pairs}, spare: rest}}"
-    sets = [word for key in (f"length.tokenizer={lab.model}", sizes, f"seed={seed}") for word in ("--set", key)]
+    sets = [
+        word for key in (f"length.tokenizer={lab.model}", sizes, f"seed={seed}") for word in ("--set", key)
+    ]
     words = ("data", "curate", "--config", "data/human-pairs", "--input", lab.data / FILE, *sets)
     folder, _ = lab.step(f"human-pairs-{seed}", *words)
     return folder / "train.jsonl", folder / "test.jsonl"
@@ -60,7 +64,9 @@ def length_rows(pairs: Mapping[str, PreferencePair], longer: bool) -> dict[str, 
     found = {}
     for name, pair in pairs.items():
         right = _longer(pair) if longer else 1 - _longer(pair)
-        found[name] = Row(split="", asked=2, right=2 * right, wrong=2 - 2 * right, first=1, both=1, same=1, tokens=0)
+        found[name] = Row(
+            split="", asked=2, right=2 * right, wrong=2 - 2 * right, first=1, both=1, same=1, tokens=0
+        )
     return found
 
 
@@ -74,8 +80,8 @@ def page(table: Mapping[str, Any] | None) -> list[str]:
     counts = ", ".join(f"{train:,} and {test:,}" for train, test in table["pairs"])
     return [
         _HEAD,
-        f"Pairs to learn from and to judge: {counts}. Among the former people preferred the longer response in {shares}, "
-        "from which *length* has its direction.\n",
+        f"Pairs to learn from and to judge: {counts}. Among the former people preferred the longer response in "
+        f"{shares}, from which *length* has its direction.\n",
         arms_table(arms, {}),
         differences_table(arms, pairs, "accuracy", {}),
         stages_table(table["stages"]),
@@ -83,8 +89,8 @@ def page(table: Mapping[str, Any] | None) -> list[str]:
 
 
 _HEAD = """Pairs of HH-RLHF, harmless, its test file (people preferred one of two replies; some texts are offensive):
-those with request and both replies of at most 160 tokens, near-duplicates removed, split by prompt so that no prompt, and
-none like it, is on both sides (`configs/data/human-pairs.yaml`). The judge learns nothing but verdicts, each pair once in a
-drawn order. *length* always takes the longer reply, or always the shorter one, whichever is right more often on the
-pairs that are learnt from.
+those with request and both replies of at most 160 tokens, near-duplicates removed, split by prompt so that no prompt,
+and none like it, is on both sides (`configs/data/human-pairs.yaml`). The judge learns nothing but verdicts, each pair
+once in a drawn order. *length* always takes the longer reply, or always the shorter one, whichever is right more
+often on the pairs that are learnt from.
 """

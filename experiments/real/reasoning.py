@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from experiments.real.lab import STYLES, Lab, Stage, Style
@@ -43,7 +42,9 @@ def run_rl(lab: Lab, seeds: Sequence[int], start: Style | None = None) -> dict[s
     """Go on by RL from the arm that is best on rows of its own; `start` names it instead."""
     tuned: dict[str, float] = {}
     for style in STYLES if start is None else ():
-        judged = [lab.judged(f"tune-{style}-{n}", arm(lab, n, style).model, lab.tests("tune"))[0] for n in seeds]
+        judged = [
+            lab.judged(f"tune-{style}-{n}", arm(lab, n, style).model, lab.tests("tune"))[0] for n in seeds
+        ]
         tuned[style] = share(judged, "accuracy").value or 0.0
     best: Style = start or max(STYLES, key=lambda style: tuned[style])
     table: dict[str, Any] = {"best": best, "tuned": tuned, "arms": {RL: [], START: []}, "stages": {}}
@@ -59,14 +60,22 @@ def run_rl(lab: Lab, seeds: Sequence[int], start: Style | None = None) -> dict[s
 
 def page(table: Mapping[str, Any] | None, rl: Mapping[str, Any] | None) -> list[str]:
     """Return what the page says between head and claims, of what has been run."""
-    said = [_HEAD, "| arm | a trace holds |\n| --- | --- |", *(f"| {name} | {text} |" for name, text in _SAYS.items()), ""]
+    said = [
+        _HEAD,
+        "| arm | a trace holds |\n| --- | --- |",
+        *(f"| {name} | {text} |" for name, text in _SAYS.items()),
+        "",
+    ]
     if table is not None:
         arms: Mapping[str, Rows] = table["arms"]
         said += [arms_table(arms, SPLITS), "### Paired differences in accuracy\n"]
         said += [differences_table(arms, _PAIRS, "accuracy", SPLITS), stages_table(table["stages"])]
     if rl is not None:
         said += ["## Then RL on the outcome\n", _chosen(rl), arms_table(rl["arms"], SPLITS)]
-        said += [differences_table(rl["arms"], ((RL, START),), "accuracy", SPLITS), stages_table(rl["stages"])]
+        said += [
+            differences_table(rl["arms"], ((RL, START),), "accuracy", SPLITS),
+            stages_table(rl["stages"]),
+        ]
     return said
 
 
@@ -77,8 +86,8 @@ def _chosen(rl: Mapping[str, Any]) -> str:
     return f"From the arm *{rl['best']}*, the best on rows that are used for nothing else (accuracy in %: {each}).\n"
 
 
-_HEAD = """Pairs of the English world, the same for all arms of a seed; a scripted teacher, careless in some traces, of
-which those with the right verdict are kept. Every arm has the same learning rate and processes the same number of prompt
-and completion tokens: the number of steps follows from the length of its rows, and no row is seen twice. *answer* so
-sees the most pairs, *evidence* the fewest.
+_HEAD = """Pairs of the English world, the same for all arms of a seed; a scripted teacher, careless in some traces,
+of which those with the right verdict are kept. Every arm has the same learning rate and processes the same number of
+prompt and completion tokens: the number of steps follows from the length of its rows, and no row is seen twice.
+*answer* so sees the most pairs, *evidence* the fewest.
 """

@@ -32,11 +32,16 @@ __all__ = [
     "benchmark_rows",
     "english",
     "gold_lines",
-    "writer_rows",
     "write_lines",
+    "writer_rows",
 ]
 
-SPLITS: Mapping[Split, str] = {"iid": "in-domain", "topics": "new topics", "kinds": "new kinds", "hard": "hard"}
+SPLITS: Mapping[Split, str] = {
+    "iid": "in-domain",
+    "topics": "new topics",
+    "kinds": "new kinds",
+    "hard": "hard",
+}
 """Test splits of the English world → what pages call them."""
 BENCHMARKS: Mapping[str, str] = {
     "LLMBar natural": "llmbar/natural.json",
@@ -95,9 +100,12 @@ def _drawn(pairs: Iterable[PreferencePair], most: int) -> Iterator[PreferencePai
     found: defaultdict[str, list[PreferencePair]] = defaultdict(list)
     for pair in pairs:
         found[pair.subset or ""].append(pair)
-    known = {name: rows for name, rows in found.items() if len(rows) >= _FEWEST and not name.startswith("llmbar")}
+    known = {
+        name: rows for name, rows in found.items() if len(rows) >= _FEWEST and not name.startswith("llmbar")
+    }
     return chain.from_iterable(
-        sorted(rows, key=lambda pair: derive_seed("transfer", pair.id))[:most] for _, rows in sorted(known.items())
+        sorted(rows, key=lambda pair: derive_seed("transfer", pair.id))[:most]
+        for _, rows in sorted(known.items())
     )
 
 

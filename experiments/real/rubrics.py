@@ -33,7 +33,13 @@ _SHOWN = 3
 
 def run(lab: Lab, seeds: Sequence[int]) -> dict[str, Any]:
     """Train a judge and a writer, have rubrics written, judge under them."""
-    table: dict[str, Any] = {"arms": {name: [] for name in _ARMS}, "stages": {}, "about": {}, "written": {}, "shown": {}}
+    table: dict[str, Any] = {
+        "arms": {name: [] for name in _ARMS},
+        "stages": {},
+        "about": {},
+        "written": {},
+        "shown": {},
+    }
     tests = lab.tests()
     gold = lab.file("gold", lambda: rows.gold_lines(_with_rubrics(lab)), lab.size.rows)
     for seed in seeds:
@@ -55,7 +61,9 @@ def run(lab: Lab, seeds: Sequence[int]) -> dict[str, Any]:
             judged[name] = found[1]
         for name in ("gold", "own, untouched", "own, taught"):
             if (own := files[name]) is not None:
-                table["about"][f"{name}, seed {seed}"] = _about(lab, f"{_slug(name)}-{seed}", own, gold, tests, judged)
+                table["about"][f"{name}, seed {seed}"] = _about(
+                    lab, f"{_slug(name)}-{seed}", own, gold, tests, judged
+                )
     return table
 
 
@@ -69,7 +77,10 @@ def _writer(lab: Lab, seed: int) -> Any:
     steps = lab.size.writer_steps
     start = 50_000 + 8 * steps * seed
     data = lab.file(
-        "writer", lambda: rows.writer_rows(rows.english("train", 8 * steps, start, 1.0), WRITER), 8 * steps, start
+        "writer",
+        lambda: rows.writer_rows(rows.english("train", 8 * steps, start, 1.0), WRITER),
+        8 * steps,
+        start,
     )
     return lab.sft(f"sft-writer-{seed}", data, seed, steps=steps, sets=(f"spec={WRITER}",))
 
@@ -79,7 +90,11 @@ def _written(lab: Lab, name: str, writer: Path | str, tests: Path) -> tuple[Path
     how = ("--dtype", "float32", "--batch-size", "16", "--max-tokens", "192")
     path, took = lab.step(f"written-{name}", *words, *how, suffix=".jsonl", fine=(0, UNREADABLE))
     lines = list(read_records(path)) if path.exists() else []
-    return path, {"written": len(lines), "asked": len(lines) + len(_failures(path)), "seconds": took["seconds"]}
+    return path, {
+        "written": len(lines),
+        "asked": len(lines) + len(_failures(path)),
+        "seconds": took["seconds"],
+    }
 
 
 def _failures(path: Path) -> list[dict[str, Any]]:
@@ -101,11 +116,17 @@ def shown_rubrics(path: Path, pairs: Mapping[str, PreferencePair], most: int) ->
     """Yield, of rows drawn by id, request, rubric and what the checks find; where none was written, what was said."""
     written = load_rubrics(path) if path.exists() and path.stat().st_size else None
     drawn = sorted(pairs.values(), key=lambda pair: derive_seed("shown rubrics", pair.id))
-    found = [(pair, line) for pair in drawn if written is not None and (line := written.find(pair)) is not None]
+    found = [
+        (pair, line) for pair in drawn if written is not None and (line := written.find(pair)) is not None
+    ]
     for pair, line in found[:most]:
         faults = check_rubric(line.rubric, pair.prompt[-1].content, (pair.chosen, pair.rejected))
-        said = [f"{fault.reason} in criterion {(fault.criterion or 0) + 1}: {fault.found}" for fault in faults]
-        yield "\n".join([pair.prompt[-1].content, "", line.rubric.render(), "", "checks: " + ("; ".join(said) or "none")])
+        said = [
+            f"{fault.reason} in criterion {(fault.criterion or 0) + 1}: {fault.found}" for fault in faults
+        ]
+        yield "\n".join(
+            [pair.prompt[-1].content, "", line.rubric.render(), "", "checks: " + ("; ".join(said) or "none")]
+        )
     for failure in _failures(path)[: most - len(found)] if len(found) < most else []:
         yield f"no rubric ({failure['code']}):\n{str(failure.get('text', ''))[:600]}"
 
@@ -119,7 +140,10 @@ def page(table: Mapping[str, Any] | None) -> list[str]:
     if table is None:
         return [_HEAD]
     said = [_HEAD, arms_table(table["arms"], rows.SPLITS), "### Paired differences in accuracy\n"]
-    said += [differences_table(table["arms"], _PAIRS, "accuracy", rows.SPLITS), "## What the rubrics are like\n"]
+    said += [
+        differences_table(table["arms"], _PAIRS, "accuracy", rows.SPLITS),
+        "## What the rubrics are like\n",
+    ]
     said += [_rubrics(table), stages_table(table["stages"])]
     for name, texts in table["shown"].items():
         blocks = (f"```text\n{text.replace('```', '` ` `')}\n```\n" for text in texts)
@@ -135,12 +159,14 @@ def _rubrics(table: Mapping[str, Any]) -> str:
         count = "-" if took is None else f"{took['written']} of {took['asked']}"
         cells = (format_estimate(about.get(key)) for key in _ABOUT)
         lines.append(f"| {name} | {count} | {' | '.join(cells)} |")
-    told = "the numbers of `reasrm rubrics report`; a request without a readable rubric is judged without one."
+    told = (
+        "the numbers of `reasrm rubrics report`; a request without a readable rubric is judged without one."
+    )
     return "\n".join([*lines, f"\n*written*: requests for which a rubric could be read; {told}\n"])
 
 
 _HEAD = """The judge learnt the arm *evidence* of the English world anew, half of its rows with their gold rubric: the
-demands with their weights, which the request states in other words. It judges the same test rows with no rubric, with the
-gold one, and with rubrics that the same model wrote: *untouched*, as it is fetched, or *taught*, after a few steps of SFT
-on gold rubrics of other requests. Writers see the request alone (`rubric-writer`).
+demands with their weights, which the request states in other words. It judges the same test rows with no rubric, with
+the gold one, and with rubrics that the same model wrote: *untouched*, as it is fetched, or *taught*, after a few
+steps of SFT on gold rubrics of other requests. Writers see the request alone (`rubric-writer`).
 """

@@ -42,11 +42,18 @@ def run(lab: Lab, seeds: Sequence[int]) -> dict[str, Any]:
     after = [lab.rl(stage, seed, f"rl-evidence-{seed}") for stage, seed in zip(stages, seeds, strict=True)]
     for name, models in (("evidence", stages), ("RL", after)):
         judged = (
-            lab.judged(f"benchmarks-{name}-{seed}", stage.model, tests) for stage, seed in zip(models, seeds, strict=True)
+            lab.judged(f"benchmarks-{name}-{seed}", stage.model, tests)
+            for stage, seed in zip(models, seeds, strict=True)
         )
         arms[name] = [found for found, _ in judged]
     subsets = Counter(row["split"] for row in arms[UNTOUCHED][0].values())
-    return {"arms": arms, "counts": dict(subsets), "short": size.short, "most": size.subset_rows, "stages": {}}
+    return {
+        "arms": arms,
+        "counts": dict(subsets),
+        "short": size.short,
+        "most": size.subset_rows,
+        "stages": {},
+    }
 
 
 def page(table: Mapping[str, Any] | None) -> list[str]:
@@ -55,7 +62,9 @@ def page(table: Mapping[str, Any] | None) -> list[str]:
         return [_HEAD]
     names = {name: name for name in rows.BENCHMARKS}
     counts = ", ".join(f"{name} {count}" for name, count in table["counts"].items())
-    chosen = _CHOSEN.format(short=table["short"], most=table["most"], total=sum(table["counts"].values()), counts=counts)
+    chosen = _CHOSEN.format(
+        short=table["short"], most=table["most"], total=sum(table["counts"].values()), counts=counts
+    )
     return [
         _HEAD,
         chosen,
@@ -65,13 +74,14 @@ def page(table: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
-_HEAD = """The judge of the arm *evidence*, and the same after RL, on rows that state no demands it learnt of. *untouched*
-is the model as it is fetched, asked as the trained judge is; since hardly any of its answers can be read so, it is also
-asked in LLMBar's own form, of which it can be read more often. In *accuracy or coin* a judgment that cannot be read
-counts half, as if a coin had decided, so that a model is not better for being silent or for being readable.
+_HEAD = """The judge of the arm *evidence*, and the same after RL, on rows that state no demands it learnt of.
+*untouched* is the model as it is fetched, asked as the trained judge is; since hardly any of its answers can be read
+so, it is also asked in LLMBar's own form, of which it can be read more often. In *accuracy or coin* a judgment that
+cannot be read counts half, as if a coin had decided, so that a model is not better for being silent or for being
+readable.
 """
-_CHOSEN = """Rows were chosen by length before any was judged: request and both responses at most {short} tokens of this
-model's tokenizer. All such rows of LLMBar natural and of LLMBar's adversarial neighbours; of RewardBench at most {most} of
-a subset, drawn by id, none of its copies of LLMBar, no subset with fewer than 8 short rows. {total} rows ({counts}), each
-in both orders.
+_CHOSEN = """Rows were chosen by length before any was judged: request and both responses at most {short} tokens of
+this model's tokenizer. All such rows of LLMBar natural and of LLMBar's adversarial neighbours; of RewardBench at most
+{most} of a subset, drawn by id, none of its copies of LLMBar, no subset with fewer than 8 short rows. {total} rows
+({counts}), each in both orders.
 """

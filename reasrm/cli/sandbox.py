@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 from reasrm.cli.console import chatter_to_stderr, note, print_summary
 from reasrm.cli.summary import progress
@@ -13,10 +14,12 @@ from reasrm.demo.stages import make_base, make_traces, read_pairs, write_pairs
 from reasrm.errors import ConfigError
 from reasrm.files import in_folder
 from reasrm.protocol.spec import load_spec
-from reasrm.world.config import SPLITS, Split
-from reasrm.world.pairs import World, keep_critique
+from reasrm.world.english.config import EnglishConfig
+from reasrm.world.english.pairs import EnglishWorld
+from reasrm.world.pairs import World
+from reasrm.world.rows import Rows, keep_critique
 
-__all__ = ["load_demo_config", "write_base", "write_judge", "write_split", "write_traces"]
+__all__ = ["load_demo_config", "open_world", "write_base", "write_judge", "write_split", "write_traces"]
 
 
 def load_demo_config(path: Path | None, seed: int | None) -> DemoConfig:
@@ -32,8 +35,15 @@ def load_demo_config(path: Path | None, seed: int | None) -> DemoConfig:
     return config.model_copy(update={"seed": seed, "base": base, "teacher": teacher})
 
 
+def open_world(name: Literal["words", "english"], path: Path | None) -> Rows[Any]:
+    """Return a world by its name, as a file of its configuration says or with its defaults."""
+    if name == "words":
+        return World(load_demo_config(path, None).base.world)
+    return EnglishWorld(EnglishConfig() if path is None else load_config(EnglishConfig, path))
+
+
 def write_split(
-    config: DemoConfig,
+    world: Rows[Any],
     split: str,
     rows: int,
     start: int,
@@ -44,7 +54,7 @@ def write_split(
     """Write rows of a split as preference pairs, of which a share keeps its critique.
 
     Args:
-        config: Whose world it is.
+        world: Whose.
         split: Which.
         rows: How many.
         start: Number of the first.
@@ -52,14 +62,13 @@ def write_split(
         critiques: The share.
         apart_from: Files of pairs; rows with a prompt of theirs are passed over.
     """
-    if split not in SPLITS:
-        raise ConfigError(f"no such split: {split!r}", remedy=f"use one of {', '.join(SPLITS)}")
-    named: Split = split
+    if split not in world.splits:
+        raise ConfigError(f"no such split: {split!r}", remedy=f"use one of {', '.join(world.splits)}")
     if output.exists():
         raise ConfigError("exists already", place=str(output), remedy="choose another --output")
     with in_folder(output.parent):
         without = {pair.prompt for path in apart_from for pair in read_pairs(path).values()}
-        drawn = World(config.base.world).pairs(named, rows, start, without)
+        drawn = world.pairs(split, rows, start, without)
         write_pairs((keep_critique(pair, critiques) for pair in drawn), output)
     note(f"{rows} pairs of the split {split} in {output}")
     print_summary(

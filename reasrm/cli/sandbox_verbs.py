@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,7 +22,10 @@ sandbox_app = typer.Typer(
 @sandbox_app.command("pairs")
 def sandbox_pairs(
     output: Annotated[Path, typer.Option("--output", help="The pairs to write.")],
-    split: Annotated[str, typer.Option(help="train, tune, iid, hard or ood.")] = "train",
+    world: Annotated[Literal["words", "english"], typer.Option(help="Whose rows.")] = "words",
+    split: Annotated[
+        str, typer.Option(help="train, tune, iid, hard or ood; in English topics and kinds instead of ood.")
+    ] = "train",
     rows: Annotated[int, typer.Option(min=1, help="How many.")] = 1000,
     start: Annotated[int, typer.Option(min=0, help="Number of the first.")] = 0,
     critiques: Annotated[
@@ -32,18 +35,22 @@ def sandbox_pairs(
         list[Path] | None,
         typer.Option("--apart-from", help="Pass over rows whose prompt stands in this file. Repeatable."),
     ] = None,
-    config: flags.SandboxConfig = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="The world: a sandbox configuration, or smollm2/world for English."),
+    ] = None,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Write preference pairs of the embedded world, with exact labels, gold critiques and hidden rules in meta.
+    """Write preference pairs of an embedded world, with exact labels, gold critiques and hidden rules in meta.
 
     Example: reasrm sandbox pairs --split hard --rows 500 --output hard.jsonl
+    In English: reasrm sandbox pairs --world english --split topics --output topics.jsonl
     """
     set_quiet(quiet)
     with guarded():
-        from reasrm.cli.sandbox import load_demo_config, write_split
+        from reasrm.cli.sandbox import open_world, write_split
 
-        write_split(load_demo_config(config, None), split, rows, start, output, critiques, apart_from or ())
+        write_split(open_world(world, config), split, rows, start, output, critiques, apart_from or ())
 
 
 @sandbox_app.command("base")

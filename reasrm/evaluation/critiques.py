@@ -84,7 +84,7 @@ def _as_json(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
 
 def usual_section(spec: JudgeSpec) -> CritiqueEvaluation:
     """Return how critiques are scored if nobody says: by word rules; in the sandbox by its own clauses, exactly."""
-    if spec.name != "sandbox":
+    if spec.name not in ("sandbox", "english"):
         return CritiqueEvaluation()
     return CritiqueEvaluation(extractor="sandbox", similarity="exact", fatal_rule=False)
 

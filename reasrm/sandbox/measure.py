@@ -5,13 +5,14 @@
 - *exact critiques*: of all judgments, the share whose core arguments are exactly the true ones;
 - *critique F1*: of all judgments, the mean F1 of their core arguments against the true ones;
 - *shortcut agreement*: of the readable verdicts, the share that went to the response that wears the shortcut;
-- *evidence accuracy* by kind of rule, against the base rate of always giving the commonest evidence.
+- *evidence accuracy* by kind of rule, against the base rate of always giving the commonest evidence;
+- *mark accuracy* by kind of rule: how often a response was rightly said to meet it or not, against the same.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from reasrm.durable import read_records
 from reasrm.judged import read_judged
 from reasrm.metrics.intervals import Estimate, bootstrap_ratio
 from reasrm.records import Comparison, Critique, Judgment, PreferencePair
-from reasrm.world.critiques import Clause, argument_f1, core_arguments, read_clauses
-from reasrm.world.pairs import rules_of
+from reasrm.world.critiques import Clause, argument_f1, core_arguments
+from reasrm.world.reading import read_clauses, reader_of, rules_of
+from reasrm.world.rules import Finding
 
 __all__ = ["Findings", "measure", "measure_file"]
 
@@ -39,6 +41,7 @@ class Findings:
         shortcut: Verdicts for the response with the shortcut / readable verdicts.
         accuracy: Right verdicts / readable verdicts.
         evidence: By kind of rule: how often the evidence was right, and the base rate, over clauses owed.
+        marks: The same of the findings, whatever the evidence.
     """
 
     inconsistency: dict[str, Estimate]
@@ -47,13 +50,17 @@ class Findings:
     shortcut: dict[str, Estimate]
     accuracy: dict[str, Estimate]
     evidence: dict[str, tuple[float, float]]
+    marks: dict[str, tuple[float, float]]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers for a JSON file."""
         tables = ("accuracy", "inconsistency", "exact_critiques", "critique_f1", "shortcut")
         return {
             **{name: {key: e.as_dict() for key, e in getattr(self, name).items()} for name in tables},
-            "evidence": {k: {"accuracy": a, "base_rate": b} for k, (a, b) in self.evidence.items()},
+            **{
+                name: {k: {"accuracy": a, "base_rate": b} for k, (a, b) in getattr(self, name).items()}
+                for name in ("evidence", "marks")
+            },
         }
 
 
@@ -78,15 +85,15 @@ def measure(judged: Iterable[tuple[PreferencePair, Iterable[Judgment]]], seed: i
         seed: Of the bootstrap; intervals resample rows.
     """
     rows: dict[str, list[_Row]] = defaultdict(list)
-    evidence: dict[str, list[tuple[str, str | None]]] = defaultdict(list)
+    owed: dict[str, list[tuple[Finding, Finding | None]]] = defaultdict(list)
     for pair, judgments in judged:
         row = _Row()
         rows[pair.subset or "all"].append(row)
         for judgment in judgments:
             comparison = judgment.order.seen(pair.compare())
             written = read_clauses(judgment.critique or "")
-            for kind, gold, given in _evidence(comparison, written):
-                evidence[kind].append((gold, given))
+            for kind, gold, given in _findings(comparison, written):
+                owed[kind].append((gold, given))
             f1 = argument_f1(core_arguments(written), (comparison.critique or Critique()).arguments)
             right = judgment.winner == "A"
             favoured = "A" if pair.meta["shortcut"] == "chosen" else "B"
@@ -113,19 +120,30 @@ def measure(judged: Iterable[tuple[PreferencePair, Iterable[Judgment]]], seed: i
         }
         for name, (top, bottom) in ratios.items()
     }
-    return Findings(**tables, evidence={kind: _rates(found) for kind, found in sorted(evidence.items())})
+    by_kind = sorted(owed.items())
+    return Findings(
+        **tables,
+        evidence={
+            kind: _rates([(gold.evidence, said and said.evidence) for gold, said in found])
+            for kind, found in by_kind
+        },
+        marks={
+            kind: _rates([(gold.met, said and said.met) for gold, said in found]) for kind, found in by_kind
+        },
+    )
 
 
-def _evidence(comparison: Comparison, written: list[Clause]) -> Iterator[tuple[str, str, str | None]]:
-    """Yield kind, true evidence and given evidence for each side of each clause that is owed."""
+def _findings(comparison: Comparison, written: list[Clause]) -> Iterator[tuple[str, Finding, Finding | None]]:
+    """Yield kind, true finding and given finding for each side of each clause that is owed."""
     given = {clause.rule.words: clause for clause in written}
+    reader = reader_of(comparison)
     for rule in rules_of(comparison):
-        gold = Clause.gold(rule, comparison.response_a, comparison.response_b)
+        gold = reader.gold(rule, comparison.response_a, comparison.response_b)
         ours = given.get(rule.words)
-        for true, said in ((gold.a, ours and ours.a), (gold.b, ours and ours.b)):
-            yield rule.kind, true.evidence, said.evidence if said else None
+        yield rule.kind, gold.a, None if ours is None else ours.a
+        yield rule.kind, gold.b, None if ours is None else ours.b
 
 
-def _rates(found: list[tuple[str, str | None]]) -> tuple[float, float]:
+def _rates(found: Sequence[tuple[object, object]]) -> tuple[float, float]:
     commonest = Counter(gold for gold, _ in found).most_common(1)[0][1]
     return sum(gold == given for gold, given in found) / len(found), commonest / len(found)

@@ -30,7 +30,7 @@ from reasrm.errors import ConfigError
 from reasrm.requests import Completion, Request
 from reasrm.scorers.answers import AnswerCache, Cost
 from reasrm.world.critiques import core_arguments as world_arguments
-from reasrm.world.critiques import read_clauses
+from reasrm.world.reading import read_clauses
 
 __all__ = ["BuiltScorer", "Model", "OpenModel", "build_critique_scorer", "build_similarity", "by_clauses"]
 
@@ -166,7 +166,7 @@ def build_similarity(section: CritiqueSection) -> Similarity:
 
 
 def by_clauses(texts: Sequence[CritiqueText]) -> list[Arguments | None]:
-    """Return the core arguments of critiques in the sandbox's words, each once. It never fails."""
+    """Return the core arguments of critiques in the words of the sandbox's worlds, each once. It never fails."""
     return [distinct(world_arguments(read_clauses(item.text)), same_words) for item in texts]
 
 

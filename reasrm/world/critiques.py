@@ -36,7 +36,8 @@ class Clause:
     def text(self) -> str:
         """The clause as a line."""
         sides = (("A", self.a), ("B", self.b))
-        return " ".join((self.rule.marked, *(f"{side} {f.evidence} {_SAYS[f.met]}" for side, f in sides)))
+        found = (part for side, f in sides for part in (side, f.evidence, _SAYS[f.met]) if part)
+        return " ".join((self.rule.marked, *found))
 
     @property
     def reading(self) -> str:

@@ -7,13 +7,13 @@ shown (rules, writers, the shortcut's place, the margin) lies in `meta`.
 from __future__ import annotations
 
 import random
-from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from reasrm.errors import ConfigError, InputError
 from reasrm.hashing import derive_seed
-from reasrm.records import CandidateSet, Conversation, Critique, Message, PreferencePair, Row, Rubric
-from reasrm.world.config import Split, WorldConfig, Writer
+from reasrm.records import CandidateSet, Critique, Message, PreferencePair, Row, Rubric
+from reasrm.world.config import SPLITS, Split, WorldConfig, Writer
 from reasrm.world.critiques import Clause, core_arguments
 from reasrm.world.language import (
     AUDIENCES,
@@ -25,9 +25,10 @@ from reasrm.world.language import (
     PREFACES,
     TOPICS,
 )
+from reasrm.world.rows import Rows
 from reasrm.world.rules import HARD_RULES, PRINCIPLES, Rule, check, read_rule, rubric_of
 
-__all__ = ["Task", "World", "Written", "keep_critique", "read_task", "rules_of", "score"]
+__all__ = ["Task", "World", "Written", "read_task", "rules_of", "score"]
 
 _ATTEMPTS = 10_000
 _COUNTS = (2, 3, 4)  # how many items a prompt may ask for
@@ -98,53 +99,19 @@ def rules_of(row: Row) -> tuple[Rule, ...]:
     return tuple(rule for rule in rules if rule is not None)
 
 
-def keep_critique(pair: PreferencePair, share: float) -> PreferencePair:
-    """Return the pair, without its critique unless its id is among a share of all; a greater share holds a smaller."""
-    kept = derive_seed("has-critique", pair.id) % 2**32 < share * 2**32
-    return pair if kept else replace(pair, critique=None)
-
-
 def score(rules: Sequence[Rule], response: str) -> int:
     """Return the weighted sum of the rules that a response meets."""
     words = response.split()
     return sum(rule.weight for rule in rules if check(rule, words).met)
 
 
-class World:
-    """Draws rows. Row `n` of a split depends on the configuration, the split and `n` only."""
+class World(Rows[Split]):
+    """The world of word lists."""
+
+    splits = SPLITS
 
     def __init__(self, config: WorldConfig | None = None) -> None:
         self.config = config or WorldConfig()
-
-    def pairs(
-        self, split: Split, count: int, start: int = 0, without: Container[Conversation] = ()
-    ) -> Iterator[PreferencePair]:
-        """Yield rows of a split from number `start` on.
-
-        Args:
-            split: Which.
-            count: How many.
-            start: Number of the first.
-            without: Prompts of rows to pass over, such as those trained on; later rows take their place, and a row
-                keeps its number.
-
-        Raises:
-            ConfigError: Hardly any row of the split has another prompt.
-        """
-        wanted = (self.pair(split, number) for number in range(start, start + 20 * count + 1000))
-        found = 0
-        for pair in wanted:
-            if found == count:
-                return
-            if pair.prompt not in without:
-                found += 1
-                yield pair
-        if found < count:
-            raise ConfigError(
-                f"only {found} of {count} rows have a prompt that is not passed over",
-                place=f"splits.{split}",
-                remedy="ask for fewer",
-            )
 
     def pair(self, split: Split, number: int) -> PreferencePair:
         """Return one preference pair.

@@ -8,8 +8,8 @@ counted, the word itself, the first offender, the last word, or `none`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from reasrm.records import Criterion, Rubric
@@ -33,7 +33,7 @@ PRINCIPLES = ("merry", "plain", "warm")
 NONE = "none"
 _VALUES = {"count": NUMBERS, "include": TOPIC_OF, "avoid": TOPICS, "end": CLOSINGS}
 _RUBRIC_LINE = re.compile(
-    r"(?P<number>[0-9]+)\. (?P<words>[a-z ]+) \[(?P<kind>Hard Rule|Principle)\](?: \(weight (?P<weight>[12])\))?"
+    r"(?P<number>[0-9]+)\. (?P<words>.+?) \[(?P<kind>Hard Rule|Principle)\](?: \(weight (?P<weight>[12])\))?"
 )
 
 
@@ -149,18 +149,22 @@ def rubric_of(rules: Sequence[Rule]) -> Rubric:
     )
 
 
-def read_rubric(text: str) -> tuple[Rule, ...]:
+def read_rubric(text: str, read: Callable[[str], Rule | None] = read_rule) -> tuple[Rule, ...]:
     """Read a rendered rubric back: the inverse of `rubric_of(rules).render()`. Empty if it is not one.
 
     A line without a weight has weight 1: rubrics written by contrast have none.
+
+    Args:
+        text: The rubric.
+        read: Reads a rule of the world whose rubric it is.
     """
     rules = []
     for number, line in enumerate(text.splitlines(), 1):
         match = _RUBRIC_LINE.fullmatch(line)
-        rule = read_rule(match["words"]) if match and int(match["number"]) == number else None
+        rule = read(match["words"]) if match and int(match["number"]) == number else None
         if match is None or rule is None or rule.weight != 1:  # a rubric says `weight 2`, not `must`
             return ()
         if rule.is_hard is not (match["kind"] == "Hard Rule"):
             return ()
-        rules.append(Rule(rule.kind, rule.value, int(match["weight"] or 1)))
+        rules.append(replace(rule, weight=int(match["weight"] or 1)))
     return tuple(rules)
