@@ -71,10 +71,10 @@ rubrics-page: $(STAMP)
 # A real language model through every stage and judged after each; the small size takes an hour and a half on two idle
 # cores, the large one most of a day. This model gains from a second thread. Stopped runs continue.
 real real-full: export OMP_NUM_THREADS := $(shell getconf _NPROCESSORS_ONLN)
-real: $(STAMP)
+real: $(MODEL)
 	$(BIN)/python -m experiments.real_model --output runs/real --page docs/results/real-model.md
 
-real-full: $(STAMP)
+real-full: $(MODEL)
 	$(BIN)/python -m experiments.real_model --size full --output runs/real-full --page docs/results/real-model.md
 
 # What the rules read in real judges' recorded critiques: a few minutes. DATA is the folder of the recorded files.

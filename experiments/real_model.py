@@ -34,12 +34,14 @@ from experiments.arms import code_hash
 from experiments.real_page import SPLITS, write_real_page
 from reasrm.cli.console import note
 from reasrm.demo.report import judged_rows
-from reasrm.demo.stages import read_pairs
+from reasrm.demo.stages import read_pairs, write_pairs
 from reasrm.durable import read_records
 from reasrm.files import write_json_atomic
 from reasrm.hashing import digest
 from reasrm.judged import read_judged
 from reasrm.training.states import load_state
+from reasrm.world.english.config import Split
+from reasrm.world.english.pairs import EnglishWorld
 
 SPEC = "english"
 _ROOT = Path(__file__).parents[1]
@@ -192,22 +194,20 @@ def run(output: Path, size: str, model: str) -> dict[str, Any]:
 
 
 def _rows(steps: Steps, much: Size) -> list[Path]:
-    """Make the traces and the pairs; return the files of test rows."""
-    output = steps.output
+    """Make the pairs and the traces; return the files of test rows."""
     shown = math.ceil(much.traces * _SHOWN)
-    _pairs(steps, "pairs", "train", shown, 0)
-    _pairs(steps, "rlvr-pairs", "train", much.rl_pairs, shown)
-    tests = [_pairs(steps, f"test-{split}", split, much.rows, 0) for split in SPLITS]
-    sets = (f"input={output / 'pairs.jsonl'}", f"output={output / 'traces'}")
+    pairs = _pairs(steps.output / "pairs.jsonl", "train", shown)
+    _pairs(steps.output / "rlvr-pairs.jsonl", "train", much.rl_pairs, shown)
+    tests = [_pairs(steps.output / f"test-{split}.jsonl", split, much.rows) for split in SPLITS]
+    sets = (f"input={pairs}", f"output={steps.output / 'traces'}")
     steps.do("distil", "distill", "--config", "smollm2/distill", *_set(sets))
     return tests
 
 
-def _pairs(steps: Steps, name: str, split: str, rows: int, start: int) -> Path:
-    path = steps.output / f"{name}.jsonl"
-    numbers = ("--rows", str(rows), "--start", str(start))
-    steps.do(name, "sandbox", "english", "--split", split, *numbers, "--output", path)
-    return path
+def _pairs(path: Path, split: Split, rows: int, start: int = 0) -> Path:
+    """Write rows of the English world, the same ones each time."""
+    path.unlink(missing_ok=True)
+    return write_pairs(EnglishWorld().pairs(split, rows, start), path)
 
 
 def _train(steps: Steps, much: Size, model: str) -> dict[str, dict[str, Any]]:

@@ -8,10 +8,16 @@ from typing import Any
 
 from reasrm.evaluation.table import format_estimate
 from reasrm.files import replacing
+from reasrm.world.english.config import Split
 
 __all__ = ["HEADS", "MODELS", "SPLITS", "write_real_page"]
 
-SPLITS = {"iid": "in-domain", "topics": "new topics", "kinds": "new kinds", "hard": "hard"}
+SPLITS: Mapping[Split, str] = {
+    "iid": "in-domain",
+    "topics": "new topics",
+    "kinds": "new kinds",
+    "hard": "hard",
+}
 """Test splits of the English world → what the page calls them."""
 MODELS = {
     "untouched": "the model as it is fetched",

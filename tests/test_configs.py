@@ -254,6 +254,23 @@ def test_a_distillation_is_one(path: Path) -> None:
     assert launch_line(path) == ["reasrm", "distill", "--config", str(path.relative_to(ROOT))]
 
 
+def test_each_config_of_the_real_model_reads_what_the_one_before_it_writes() -> None:
+    def run_of(name: str) -> str:
+        words = launch_line(CONFIGS / "smollm2" / f"{name}.yaml")
+        return words[words.index("--run-dir") + 1]
+
+    config = {path.stem: read(path) for path in (CONFIGS / "smollm2").iterdir() if path != ENGLISH}
+    traces = f"{config['distill']['output']}/sft.jsonl"
+    assert {config[name]["data"]["train"] for name in ("sft", "sft-lora")} == {traces}
+    assert config["rlvr"]["model"]["path"] == config["metarm"]["rollouts"]["policy"] == run_of("sft")
+    assert config["rlvr-critique"]["model"]["path"] == run_of("rlvr")
+    for key in ("rewards", "critique", "data"):
+        mine = {name: config[name][key] for name in ("rlvr-critique", "metarm")}
+        pairs = {name: part["train"] if key == "data" else part for name, part in mine.items()}
+        assert pairs["rlvr-critique"] == pairs["metarm"], key
+    assert {stage["spec"] for stage in config.values()} == {"english"}
+
+
 @pytest.mark.parametrize("path", SYNTHESES, ids=[path.stem for path in SYNTHESES])
 def test_a_synthesis_is_one(path: Path) -> None:
     from reasrm.rubrics.config import SynthesisConfig
