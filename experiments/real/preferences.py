@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -27,9 +28,7 @@ def run(lab: Lab, seeds: Sequence[int]) -> dict[str, Any]:
     table: dict[str, Any] = {"arms": arms, "stages": {}, "longer": [], "pairs": []}
     for seed in seeds:
         train, test = _splits(lab, seed)
-        lines = lab.file(
-            "human", lambda train=train, seed=seed: rows.answer_rows(train, SPEC, seed), train, SPEC, seed
-        )
+        lines = lab.file("human", partial(rows.answer_rows, train, SPEC, seed), train, SPEC, seed)
         learnt, judged = read_pairs(train), read_pairs(test)
         steps = max(1, len(learnt) // 8)
         stage = lab.sft(f"sft-human-{seed}", lines, seed, steps=steps, sets=(_RATE,))
@@ -45,10 +44,9 @@ def run(lab: Lab, seeds: Sequence[int]) -> dict[str, Any]:
 
 def _splits(lab: Lab, seed: int) -> tuple[Path, Path]:
     size = lab.size
+    lengths = (f"length.tokenizer={lab.model}", f"length.total.max={size.short}")
     sizes = f"splits.sizes={{train: {size.train_pairs}, test: {size.test_pairs}, spare: rest}}"
-    sets = [
-        word for key in (f"length.tokenizer={lab.model}", sizes, f"seed={seed}") for word in ("--set", key)
-    ]
+    sets = [word for key in (*lengths, sizes, f"seed={seed}") for word in ("--set", key)]
     words = ("data", "curate", "--config", "data/human-pairs", "--input", lab.data / FILE, *sets)
     folder, _ = lab.step(f"human-pairs-{seed}", *words)
     return folder / "train.jsonl", folder / "test.jsonl"
@@ -89,7 +87,7 @@ def page(table: Mapping[str, Any] | None) -> list[str]:
 
 
 _HEAD = """Pairs of HH-RLHF, harmless, its test file (people preferred one of two replies; some texts are offensive):
-those with request and both replies of at most 160 tokens, near-duplicates removed, split by prompt so that no prompt,
+those with request and both replies of at most 150 tokens, near-duplicates removed, split by prompt so that no prompt,
 and none like it, is on both sides (`configs/data/human-pairs.yaml`). The judge learns nothing but verdicts, each pair
 once in a drawn order. *length* always takes the longer reply, or always the shorter one, whichever is right more
 often on the pairs that are learnt from.

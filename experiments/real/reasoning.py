@@ -46,7 +46,7 @@ def run_rl(lab: Lab, seeds: Sequence[int], start: Style | None = None) -> dict[s
             lab.judged(f"tune-{style}-{n}", arm(lab, n, style).model, lab.tests("tune"))[0] for n in seeds
         ]
         tuned[style] = share(judged, "accuracy").value or 0.0
-    best: Style = start or max(STYLES, key=lambda style: tuned[style])
+    best: Style = start if start is not None else max(STYLES, key=lambda style: tuned[style])
     table: dict[str, Any] = {"best": best, "tuned": tuned, "arms": {RL: [], START: []}, "stages": {}}
     for seed in seeds:
         before = arm(lab, seed, best)

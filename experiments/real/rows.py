@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import cast
 
 from reasrm.curation.config import LengthSection, Range
 from reasrm.curation.filters import length_filter
@@ -36,7 +37,7 @@ __all__ = [
     "writer_rows",
 ]
 
-SPLITS: Mapping[Split, str] = {
+SPLITS: Mapping[str, str] = {
     "iid": "in-domain",
     "topics": "new topics",
     "kinds": "new kinds",
@@ -52,9 +53,10 @@ _FEWEST = 8
 """A subset of RewardBench with fewer short rows is left out."""
 
 
-def english(split: Split, count: int, start: int = 0, rubric_share: float = 0.0) -> Iterator[PreferencePair]:
+def english(split: str, count: int, start: int = 0, rubric_share: float = 0.0) -> Iterator[PreferencePair]:
     """Yield rows of the English world; no prompt is in two splits."""
-    return EnglishWorld(EnglishConfig(rubric_share=rubric_share)).pairs(split, count, start)
+    world = EnglishWorld(EnglishConfig(rubric_share=rubric_share))
+    return world.pairs(cast(Split, split), count, start)
 
 
 def write_lines(lines: Iterable[Mapping[str, object]], path: Path) -> None:
@@ -132,4 +134,7 @@ def gold_lines(pairs: Iterable[PreferencePair]) -> Iterator[dict[str, object]]:
     for pair in pairs:
         if pair.rubric is not None:
             name = {"writer": "computed: gold"}
-            yield RubricLine(pair.id, pair.rubric, request_hash(pair.prompt), provenance=name).to_json()
+            line = RubricLine(
+                id=pair.id, rubric=pair.rubric, prompt_hash=request_hash(pair.prompt), provenance=name
+            )
+            yield line.to_json()
