@@ -86,9 +86,9 @@ class Steps:
         self.folder = output / "steps"
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def seconds(self) -> float:
-        """Return what all steps took together."""
-        return sum(orjson.loads(path.read_bytes())["seconds"] for path in self.folder.glob("*.json"))
+    def known(self) -> list[dict[str, Any]]:
+        """Return what is known of every step that was begun."""
+        return [orjson.loads(path.read_bytes()) for path in sorted(self.folder.glob("*.json"))]
 
     def do(self, name: str, *words: str | Path, fine: Sequence[int] = (0,)) -> dict[str, Any]:
         """Run a command of `reasrm` unless it is done; return what is known of it.
@@ -100,7 +100,8 @@ class Steps:
 
         Returns:
             `words`, `summary` (its last line), `seconds`, `peak_gib` (above the imported libraries; null where it
-            cannot be measured), `parts` that were begun and `ended` ones, fewer where the whole program was killed.
+            cannot be measured), `parts` that were begun and `ended` ones, fewer where the whole program was killed;
+            `code` and `date` of the last part.
 
         Raises:
             SystemExit: The command failed or was stopped; its exit code.
@@ -114,7 +115,7 @@ class Steps:
         if "summary" in known:
             return dict(known)
         note(f"\n— {name}: reasrm {' '.join(said)}")
-        known["parts"] += 1
+        known |= {"parts": known["parts"] + 1, "code": code_hash(), "date": dt.date.today().isoformat()}
         write_json_atomic(path, known)
         started = time.monotonic()
         code, summary, peak = run_command(said, self.folder / f"{name}.peak")
@@ -183,10 +184,10 @@ def run(output: Path, size: str, model: str) -> dict[str, Any]:
     return {
         "size": size,
         "settings": asdict(much),
-        "date": dt.date.today().isoformat(),
-        "code": code_hash(),
+        "date": max(step["date"] for step in steps.known()),
+        "code": sorted({step["code"] for step in steps.known()}),
         "machine": _machine(),
-        "seconds": steps.seconds(),
+        "seconds": sum(step["seconds"] for step in steps.known()),
         "stages": stages,
         "judged": judged,
         "shown": list(judged_rows(Path(judged[last]["folder"]) / "judgments.jsonl", pairs, 3)),

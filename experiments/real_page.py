@@ -8,6 +8,7 @@ from typing import Any
 
 from reasrm.evaluation.table import format_estimate
 from reasrm.files import replacing
+from reasrm.printable import printable
 from reasrm.world.english.config import Split
 
 __all__ = ["HEADS", "MODELS", "SPLITS", "write_real_page"]
@@ -150,6 +151,7 @@ def _lost(took: Mapping[str, Any]) -> str:
 
 def _about_run(table: Mapping[str, Any]) -> str:
     much = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in table["settings"].items())
+    codes = ", ".join(f"`{code}`" for code in table["code"])
     versions = ", ".join(f"{name} {version}" for name, version in table["machine"]["versions"].items())
     took = [*table["judged"].values(), *table["stages"].values()]
     lost = (
@@ -159,13 +161,13 @@ def _about_run(table: Mapping[str, Any]) -> str:
     )
     return (
         f"Size {table['size']} ({much}), seed 0, {table['seconds'] / 60:,.0f} minutes in all on "
-        f"{table['machine']['cores']} cores of {table['machine']['processor']}, {versions}, code `{table['code']}`, "
+        f"{table['machine']['cores']} cores of {table['machine']['processor']}, {versions}, code {codes}, "
         f"{table['date']}.{lost}\n"
     )
 
 
 def _judgments(texts: Sequence[str]) -> str:
-    return "\n".join(f"```text\n{text.replace('```', '` ` `')}\n```\n" for text in texts)
+    return "\n".join(f"```text\n{printable(text).replace('```', '` ` `')}\n```\n" for text in texts)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

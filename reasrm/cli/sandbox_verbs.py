@@ -43,8 +43,8 @@ def sandbox_pairs(
 ) -> None:
     """Write preference pairs of an embedded world, with exact labels, gold critiques and hidden rules in meta.
 
-    Example: reasrm sandbox pairs --split hard --rows 500 --output hard.jsonl
-    In English: reasrm sandbox pairs --world english --split topics --output topics.jsonl
+    Example: reasrm sandbox pairs --split hard --rows 500 --output hard.jsonl, or
+    reasrm sandbox pairs --world english --split topics --output topics.jsonl
     """
     set_quiet(quiet)
     with guarded():

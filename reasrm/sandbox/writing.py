@@ -20,7 +20,9 @@ def judgment_text(spec: JudgeSpec, clauses: Iterable[Clause], verdict: str) -> s
     """
     critique = getattr(spec.grammar, "critique", None)
     if critique is None:
-        raise ConfigError(f"spec {spec.name!r} marks no critique", remedy="use sandbox, rm-nlhf or rm-r1")
+        raise ConfigError(
+            f"spec {spec.name!r} marks no critique", remedy="use sandbox, english, rm-nlhf or rm-r1"
+        )
     body = "\n".join(clause.text for clause in clauses)
     return f"<{critique}>\n{body}\n</{critique}>\n{verdict_text(spec, verdict)}"
 
@@ -37,6 +39,6 @@ def verdict_text(spec: JudgeSpec, verdict: str) -> str:
     if not isinstance(grammar, MarkedGrammar) or grammar.tag is None or not letters:
         raise ConfigError(
             f"spec {spec.name!r} does not mark its verdict by A or B inside a tag",
-            remedy="use sandbox, rm-nlhf or rm-r1",
+            remedy="use sandbox, english, rm-nlhf or rm-r1",
         )
     return f"<{grammar.tag}>{grammar.open}{verdict}{grammar.close}</{grammar.tag}>"

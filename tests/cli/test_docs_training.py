@@ -39,7 +39,7 @@ def commands(path: Path) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("page", "count"), [("configs/sandbox/sft.yaml", 4), ("docs/sft.md", 5), ("docs/sandbox.md", 5)]
+    ("page", "count"), [("configs/sandbox/sft.yaml", 4), ("docs/sft.md", 5), ("docs/sandbox.md", 7)]
 )
 def test_every_command_runs(page: str, count: int, tmp_path: Path, monkeypatch, capfd) -> None:
     (tmp_path / "configs").symlink_to(ROOT / "configs")
@@ -55,6 +55,8 @@ def test_every_command_runs(page: str, count: int, tmp_path: Path, monkeypatch, 
     assert len(rows_of(tmp_path / "runs" / "sandbox" / "traces.jsonl")) <= 30
     if page == "docs/sandbox.md":
         assert (tmp_path / "hard.jsonl").is_file()
+        traces = rows_of(tmp_path / "runs" / "smollm2" / "traces.jsonl")
+        assert {row["meta"]["spec"] for row in traces} == {"english"}
         assert (tmp_path / "runs" / "sandbox" / "base" / "base.json").is_file()
     else:
         assert said[-1]["steps"] == 2

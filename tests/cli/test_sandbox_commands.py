@@ -28,6 +28,39 @@ def test_pairs_become_traces(tmp_path):
     assert all("<choice>" in row["completion"][0]["content"] for row in rows_of(traces))
 
 
+def test_english_pairs_become_traces_in_the_style_that_is_asked_for(tmp_path):
+    pairs, traces, config = tmp_path / "pairs.jsonl", tmp_path / "sft.jsonl", tmp_path / "config.yaml"
+    world = ("sandbox", "pairs", "--world", "english", "--rows", 20)
+    made = run(*world, "--split", "kinds", "--config", "smollm2/world", "--output", pairs)
+    assert made.returncode == 0, made.stderr
+    assert {row["meta"]["world"] for row in rows_of(pairs)} == {"english"}
+    config.write_text("teacher: {style: marks, error_rate: 0, malformed_rate: 0}\n")
+    result = run(
+        "sandbox", "traces", "--input", pairs, "--output", traces, "--spec", "english", "--config", config
+    )
+    assert result.returncode == 0, result.stderr
+    assert summary(result)["kept"] == 20
+    assert all(
+        " A: yes. B: no." in text or " A: no. B: yes." in text for text in map(completion, rows_of(traces))
+    )
+    for split, said in (("ood", "topics"), ("easy", "kinds")):
+        refusal = run(*world, "--split", split, "--output", tmp_path / "x")
+        assert refusal.returncode == 2
+        assert said in summary(refusal)["message"]
+
+
+def test_a_file_of_texts_that_is_not_there_is_named(tmp_path):
+    config = tmp_path / "world.yaml"
+    config.write_text("texts: nowhere.jsonl\n")
+    result = run("sandbox", "pairs", "--world", "english", "--config", config, "--output", tmp_path / "x")
+    assert result.returncode == 4
+    assert "nowhere.jsonl" in summary(result)["message"]
+
+
+def completion(row):
+    return row["completion"][0]["content"]
+
+
 def test_pairs_are_not_written_over(tmp_path):
     (tmp_path / "pairs.jsonl").write_text("mine\n")
     result = run("sandbox", "pairs", "--output", tmp_path / "pairs.jsonl")

@@ -47,7 +47,7 @@ TABLE: dict[str, Any] = {
     "size": "small",
     "settings": {"traces": 300, "rl_steps": 10},
     "date": "2026-11-29",
-    "code": "abc",
+    "code": ["abc"],
     "machine": {"processor": "a CPU", "cores": 2, "threads": "2", "versions": {"torch": "2"}},
     "seconds": 5400.0,
     "judged": {
@@ -66,7 +66,7 @@ TABLE: dict[str, Any] = {
             "seconds_per_step": 14.25,
         }
     },
-    "shown": ["e1  a request\n  it says A"],
+    "shown": ["e1  a request\n  it says \x1b[2JA"],
 }
 
 
@@ -82,7 +82,7 @@ def test_the_page_has_a_line_for_each_model_and_stage(tmp_path):
     assert "*untouched*: 1,200 no_verdict, 3 ok; *SFT*:" in text
     assert "90 minutes in all on 2 cores of a CPU" in text
     assert "† was killed" in text
-    assert "e1  a request" in text
+    assert "e1  a request\n  it says \\x1b[2JA\n" in text
     assert "Not run yet" not in text
 
 
@@ -206,7 +206,7 @@ def test_a_tiny_model_goes_through_every_stage(tmp_path, monkeypatch):
         rows = rows_of(Path(table["judged"][name]["folder"]) / "judgments.jsonl")
         assert sorted(row["subset"] for row in rows) == sorted(SPLITS)
         assert all(len(row["judgments"]) == 2 for row in rows)
-    assert len(table["shown"]) == 3
+    assert table["shown"], "one is wrong, as a row that nobody can read is"
     card = (tmp_path / "run" / "judge" / "README.md").read_text()
     assert "| `pairs` on " in card
     page = (tmp_path / "page.md").read_bytes()

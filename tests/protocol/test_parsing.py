@@ -38,8 +38,8 @@ SPECS = {
     name: spec for name in builtin_specs() if (spec := load_spec(name)).protocol != "rubric"
 }  # see test_rubric_protocol
 PAIRWISE = sorted(name for name, spec in SPECS.items() if spec.protocol == "pairwise")
-# No script of a suite reads these: RewardAnything published none, and the sandbox is ours.
-WITHOUT_UPSTREAM = {"principle-list", "sandbox"}
+# No script of a suite reads these: RewardAnything published none, and the worlds are ours.
+WITHOUT_UPSTREAM = {"principle-list", "sandbox", "english"}
 
 
 def read(spec: str, text: str, **options: Any) -> Judgment:
@@ -172,8 +172,9 @@ VALID = {
         f"--- Final Judgment ---\nJustification: y\nWinner: Response {side}"
     ),
     "sandbox": lambda side, quote: f"<eval>\n{quote}\n</eval>\n<answer>[[{side}]]</answer>",
+    "english": lambda side, quote: f"<eval>\n{quote}\n</eval>\n<answer>[[{side}]]</answer>",
 }
-SECTIONED = ("rm-nlhf", "rm-r1", "rubric", "sandbox")
+SECTIONED = ("english", "rm-nlhf", "rm-r1", "rubric", "sandbox")
 
 
 # --- thinking
@@ -214,7 +215,7 @@ def test_an_opening_tag_that_a_response_holds_wins_it_nothing(name: str) -> None
             assert (quoting.critique is None) == (plain.critique is None)
 
 
-@pytest.mark.parametrize("name", ["rm-nlhf", "rm-r1", "sandbox"])
+@pytest.mark.parametrize("name", ["english", "rm-nlhf", "rm-r1", "sandbox"])
 def test_a_closing_tag_quoted_in_a_section_hides_nothing_of_it(name: str) -> None:
     plain = read(name, VALID[name]("A", "x@y"))
     for mark in ("</think>", "[/THINK]", "<|channel|>final<|message|>"):

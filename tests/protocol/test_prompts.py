@@ -225,11 +225,11 @@ def test_several_turns_get_markers_with_the_nonce() -> None:
     assert "[Turn 1 (" in single  # one turn that is not the user's keeps its role
 
 
-# A nonce is byte tokens to models that know whole words, and nobody attacks the embedded world.
-WITHOUT_MARKERS = {"sandbox", "sandbox-rubric-writer"}
+# A nonce is byte tokens to models that know whole words, dear to small ones, and nobody attacks the embedded worlds.
+WITHOUT_MARKERS = {"english", "sandbox", "sandbox-rubric-writer"}
 
 
-def test_only_the_sandbox_has_no_nonce() -> None:
+def test_only_the_worlds_have_no_nonce() -> None:
     bare = {name for name, spec in SPECS.items() if not any("nonce" in m.text for m in spec.messages)}
     assert bare == WITHOUT_MARKERS
 

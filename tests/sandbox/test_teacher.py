@@ -127,7 +127,7 @@ def test_without_errors_it_is_always_right_and_its_critique_exact(name: str) -> 
 
 @pytest.mark.parametrize("name", sorted(set(builtin_specs()) - {*FORMS, "english"}))
 def test_another_form_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"; use sandbox, rm-nlhf or rm-r1"):
+    with pytest.raises(ConfigError, match=r"; use sandbox, english, rm-nlhf or rm-r1"):
         ScriptedTeacher(load_spec(name))
 
 

@@ -78,7 +78,7 @@ def _first(draw: Random, draft: Draft, value: str, meet: bool, spare: Sequence[s
     others = ["", *(start for start in STARTS if start != value)]
     start = value if meet else draw.choice(others)
     opened = sentence if not start else f"{start}, {first_up(sentence, up=False)}"
-    return replace(draft.with_sentence(0, opened), title=None)
+    return replace(draft.with_sentence(0, opened), title=None, opener=None)
 
 
 def _end(draw: Random, draft: Draft, value: str, meet: bool, spare: Sequence[str]) -> Draft:

@@ -55,7 +55,7 @@ class EnglishConfig(Config):
     texts: Path | None = None
     held_out_topics: float = Field(default=0.2, gt=0, lt=1)
     held_out_kinds: tuple[str, ...] = ("end", "quote", "digit", "title")
-    num_rules: tuple[float, float, float] = (0.4, 0.4, 0.2)
+    num_rules: tuple[float, float, float] = (0.5, 0.35, 0.15)
     must_share: float = Field(default=0.6, ge=0, le=1)
     num_sentences: tuple[int, int] = (2, 4)
     skill: float = Field(default=0.6, gt=0, lt=1)

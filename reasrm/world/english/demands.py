@@ -108,7 +108,7 @@ def check(rule: Rule, text: str) -> Finding:
 def lie(draw: Random, rule: Rule, text: str, met: bool) -> Finding:
     """Return what a careless reader may find: what would be true of the text if it met the demand, or did not."""
     draft = Draft.of(text)
-    spare = sentences_of(text)
+    spare = sentences_of(text) * 5  # as many as can be asked for
     for _ in range(20):
         bent = BENDS[rule.kind](draw, draft, rule.value or "", met, spare) if draft.sentences else draft
         finding = check(rule, bent.text)

@@ -106,7 +106,7 @@ class EnglishWorld(Rows[Split]):
                     shortcut = {"shortcut": "chosen" if on_chosen else "rejected", "polite": polite}
                     rubric = rubric_of(request.rules) if draw.random() < self.config.rubric_share else None
                     return replace(pair, rubric=rubric, meta={**pair.meta, **shortcut})
-        raise AssertionError
+        raise AssertionError  # `_requests` has raised
 
     def candidates(self, split: Split, number: int, count: int = LEVELS) -> CandidateSet:
         """Return one prompt with `count` responses of as many quality levels; the label ranks them, best first.
@@ -135,7 +135,7 @@ class EnglishWorld(Rows[Split]):
                     subset=split,
                     meta={**_request_meta(request), "scores": scores},
                 )
-        raise AssertionError
+        raise AssertionError  # `_requests` has raised
 
     def _requests(
         self, draw: random.Random, split: Split, num_rules: Sequence[float], must_share: float
