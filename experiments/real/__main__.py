@@ -65,7 +65,7 @@ def run_part(lab: Lab, part: str, arguments: argparse.Namespace) -> dict[str, An
     note(f"part {part} is done; this call took {(time.monotonic() - started) / 60:.0f} minutes of it")
     about = {
         "seeds": seeds,
-        "code": real_code(),
+        "code": lab.code if lab.code == real_code() else f"{lab.code}, continued by {real_code()}",
         "date": dt.date.today().isoformat(),
         "model": arguments.model,
     }
@@ -147,6 +147,7 @@ def _parsed(words: Sequence[str] | None) -> argparse.Namespace:
         "--data", type=Path, default=Path("../shared/data"), help="folder of the benchmarks' files"
     )
     parser.add_argument("--pages", type=Path, help="folder of the pages to write")
+    parser.add_argument("--code", help="go on with what an earlier code made; the page names both")
     parser.add_argument("--dry-run", action="store_true", help="say how long it takes, and run nothing")
     for field in fields(Size):
         flag = f"--{field.name.replace('_', '-')}"
@@ -164,7 +165,7 @@ def main(words: Sequence[str] | None = None) -> None:
     tables: dict[str, dict[str, Any]] = {}
     with chatter_to_stderr():
         if arguments.only and not arguments.dry_run:
-            lab = Lab(arguments.output, arguments.model, size, arguments.data)
+            lab = Lab(arguments.output, arguments.model, size, arguments.data, arguments.code)
             for part in arguments.only:
                 write_json_atomic(arguments.output / f"table-{part}.json", run_part(lab, part, arguments))
     for part in SEEDS:

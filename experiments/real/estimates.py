@@ -15,10 +15,10 @@ __all__ = ["minutes", "total_minutes"]
 _TRAINED, _READ, _WRITTEN = 0.009, 0.003, 0.004
 """Seconds for a token: of SFT, of a judge's prompt, of its answer."""
 _RL_STEP, _START = 75.0, 15.0
-_PROMPT = 185
+_PROMPT = 147
 """Tokens of the English world's prompts; a rubric adds `_RUBRIC`, a benchmark's row has about as many."""
-_RUBRIC, _WRITER_PROMPT = 30, 290
-_WRITES = {"answer": 12, "marks": 45, "evidence": 75, "untouched": 128, "llmbar": 40}
+_RUBRIC, _WRITER_PROMPT = 20, 290
+_WRITES = {"answer": 10, "marks": 45, "evidence": 65, "untouched": 128, "llmbar": 40}
 
 
 def _judged(rows: int, style: str, extra: int = 0) -> float:
@@ -39,7 +39,7 @@ def minutes(size: Size) -> dict[str, float]:
     writing = 2 * (rows * (_WRITER_PROMPT * _READ + 60 * _WRITTEN) + _START)
     writing += size.writer_steps * 8 * (_WRITER_PROMPT + 30) * _TRAINED + 2 * _START
     rubrics = sft + _judged(rows, "evidence") + 3 * _judged(rows, "evidence", _RUBRIC) + writing
-    human = size.train_pairs * 190 * _TRAINED + 4 * _START + _judged(size.test_pairs, "answer")
+    human = size.train_pairs * 160 * _TRAINED + 4 * _START + _judged(size.test_pairs, "answer")
     found = {"reasoning": arms, "rl": rl, "transfer": transfer, "rubrics": rubrics, "preferences": human}
     return {name: seconds / 60 for name, seconds in found.items()}
 

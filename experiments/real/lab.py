@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,9 +54,9 @@ class Size:
 
     tokens: int = 64_000
     pairs: int = 560
-    rows: int = 36
+    rows: int = 40
     tune_rows: int = 32
-    rl_steps: int = 8
+    rl_steps: int = 10
     rl_pairs: int = 96
     short: int = 150
     subset_rows: int = 20
@@ -94,11 +95,13 @@ class Lab:
         model: What all begins with: a folder, or a name that `reasrm models fetch` knows.
         size: How much is done.
         data: The folder of the benchmarks' files.
+        code: Hash of the code that it begins or goes on with.
     """
 
-    def __init__(self, output: Path, model: str, size: Size, data: Path) -> None:
+    def __init__(self, output: Path, model: str, size: Size, data: Path, code: str | None = None) -> None:
         self.model, self.size, self.data = model, size, data
-        self.root = output / real_code()
+        self.code = code or real_code()
+        self.root = output / self.code
         self.steps = Steps(self.root)
 
     def file(self, name: str, lines: Callable[[], Iterable[Any]], *shape: object) -> Path:
@@ -186,9 +189,14 @@ class Lab:
         return self._train(name, "rlvr", "--config", "smollm2/rlvr", *_set((*sets, steps)))
 
     def _train(self, name: str, *words: object) -> Stage:
-        keep = ("--set", "checkpoints.keep=1", "--resume")
-        run, took = self.step(name, *words, *keep, output="--run-dir")
+        run, took = self.step(name, *words, "--resume", output="--run-dir")
         said = took["summary"]
+        last = Path(said["checkpoint"])
+        for earlier in last.parent.glob(
+            "checkpoint-*"
+        ):  # a gigabyte and a half each, and nobody goes on from it
+            if earlier.name != last.name:
+                shutil.rmtree(earlier)
         facts = {
             "steps": said["steps"],
             "tokens": said["processed_tokens"],
@@ -196,7 +204,7 @@ class Lab:
             "seconds": took["seconds"],
             "peak_gib": took["peak_gib"],
         }
-        return Stage(run, Path(said["checkpoint"]), facts)
+        return Stage(run, last, facts)
 
     def judged(
         self, name: str, judge: Path | str, tests: Path, *, spec: str = SPEC, rubrics: Path | None = None

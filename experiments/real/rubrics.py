@@ -55,7 +55,8 @@ def run(lab: Lab, seeds: Sequence[int]) -> dict[str, Any]:
             table["shown"].setdefault(name, list(shown_rubrics(path, read_pairs(tests), _SHOWN)))
         judged: dict[str, Path] = {}
         for name, rubrics in files.items():
-            slug = f"rubrics-{_slug(name)}-{seed}"
+            # Without a single rubric the rows are judged as without any.
+            slug = f"rubrics-{_slug(name) if rubrics else 'none'}-{seed}"
             found: tuple[dict[str, Row], Path] = lab.judged(slug, judge.model, tests, rubrics=rubrics)
             table["arms"][name].append(found[0])
             judged[name] = found[1]
