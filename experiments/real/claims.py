@@ -88,8 +88,8 @@ def claims_section(
     texts = [_text(claim, names) for claim in family.claims]
     seal = f"Hash of these claims: `{family.seal}`."
     if not arms or list(seeds) != family.seeds:
-        wanted = ", ".join(map(str, family.seeds))
-        said += [f"Written down in `experiments/real/claims.yaml` before any run, for seeds {wanted}:\n"]
+        wanted = f"seed{'s' * (len(family.seeds) > 1)} {', '.join(map(str, family.seeds))}"
+        said += [f"Written down in `experiments/real/claims.yaml` before any run, for {wanted}:\n"]
         said += [f"{n}. {text}" for n, text in enumerate(texts, 1)]
         return "\n".join(
             [*said, *(["\nThe seeds above decide none of them."] if arms else []), f"\n{seal}\n"]
