@@ -31,7 +31,7 @@ from typing import Any
 import orjson
 
 from experiments.arms import code_hash
-from experiments.real_page import SPLITS, write_real_page
+from experiments.real_model_page import SPLITS, write_real_page
 from reasrm.cli.console import note
 from reasrm.demo.report import judged_rows
 from reasrm.demo.stages import read_pairs, write_pairs
@@ -39,6 +39,7 @@ from reasrm.durable import read_records
 from reasrm.files import write_json_atomic
 from reasrm.hashing import digest
 from reasrm.judged import read_judged
+from reasrm.sandbox.measure import measure_file
 from reasrm.training.states import load_state
 from reasrm.world.english.config import Split
 from reasrm.world.english.pairs import EnglishWorld
@@ -157,9 +158,9 @@ def run_command(words: Sequence[str], measured: Path) -> tuple[int, dict[str, An
 
 
 def end_with_parent() -> None:
-    """Ask the kernel to stop this process when its parent is killed; else it would hold the run's lock."""
+    """Ask the kernel to kill this process with its parent; else it would go on and hold the lock of its run."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def run(output: Path, size: str, model: str) -> dict[str, Any]:
@@ -181,6 +182,8 @@ def run(output: Path, size: str, model: str) -> dict[str, Any]:
     judged[last] = _judge(steps, last, output / "judge", tests, spec=None)
     steps.do("card", *export, "--results", judged[last]["folder"], "--force")
     pairs = {row: pair for path in tests for row, pair in read_pairs(path).items()}
+    judgments = {name: Path(found["folder"]) / "judgments.jsonl" for name, found in judged.items()}
+    found = {name: measure_file(path, pairs).as_dict() for name, path in judgments.items()}
     return {
         "size": size,
         "settings": asdict(much),
@@ -190,7 +193,8 @@ def run(output: Path, size: str, model: str) -> dict[str, Any]:
         "seconds": sum(step["seconds"] for step in steps.known()),
         "stages": stages,
         "judged": judged,
-        "shown": list(judged_rows(Path(judged[last]["folder"]) / "judgments.jsonl", pairs, 3)),
+        "seen": {name: {key: told[key] for key in ("evidence", "marks")} for name, told in found.items()},
+        "shown": list(judged_rows(judgments[last], pairs, 3)),
     }
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+import pytest
 from tokenizers import (
     AddedToken,
     Regex,
@@ -26,6 +27,8 @@ from tokenizers import (
     trainers,
 )
 
+from reasrm import models as reasrm_models
+from reasrm.errors import EnvironmentProblem
 from reasrm.protocol.encoder import PromptEncoder
 from reasrm.requests import Span
 
@@ -200,6 +203,21 @@ ODD = {
     "words": Family("words", "words", ("[PAD]",), (), PLAIN),
 }
 
+# A published tokenizer itself, with its own template, where `reasrm models fetch` has been.
+SMOLLM2 = Family(
+    "smollm2",
+    "bytes",
+    ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<repo_name>", "<reponame>", "<file_sep>", "<filename>",
+     "<gh_stars>", "<issue_start>", "<issue_comment>", "<issue_closed>", "<jupyter_start>", "<jupyter_text>",
+     "<jupyter_code>", "<jupyter_output>", "<jupyter_script>", "<empty_output>"),
+    (),
+    template="",
+)  # fmt: skip
+
+BY_NAME = {**FAMILIES, **ODD, "smollm2": SMOLLM2}
+NAMES = [*FAMILIES, pytest.param("smollm2", marks=pytest.mark.slow)]
+"""What tests of every family take for `name`."""
+
 
 @functools.cache
 def corpus() -> tuple[str, ...]:
@@ -312,9 +330,14 @@ def backend(family: Family) -> Tokenizer:
 @functools.cache
 def build(name: str) -> Any:
     """Return the family's tokenizer as transformers has it, with its chat template."""
-    from transformers import PreTrainedTokenizerFast
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    family = {**FAMILIES, **ODD}[name]
+    if name == "smollm2":
+        try:
+            return AutoTokenizer.from_pretrained(reasrm_models.find(name))
+        except EnvironmentProblem as error:
+            pytest.skip(str(error))
+    family = BY_NAME[name]
     return PreTrainedTokenizerFast(
         tokenizer_object=backend(family),
         bos_token=family.bos,

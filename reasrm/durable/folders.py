@@ -66,11 +66,12 @@ def building(
 @contextmanager
 def _explaining(target: Path, needed: int, unwritable: tuple[type[Exception], ...]) -> Iterator[None]:
     """Turn what a file system refuses into an error that names the place and the bytes needed."""
+    kinds: tuple[type[Exception], ...] = (OSError, *unwritable)
     try:
         yield
     except ReasrmError:
         raise
-    except (OSError, *unwritable) as error:
+    except kinds as error:
         reason = getattr(error, "strerror", None) or error
         raise EnvironmentProblem(
             f"cannot be written ({needed} bytes needed): {reason}",

@@ -27,7 +27,7 @@ from reasrm.rubric import Criterion
 from reasrm.sources import fields
 from reasrm.sources.rubric_lines import RubricLine, Rubrics
 from reasrm.tables import read_rows
-from reasrm.world.rules import check, read_rule
+from reasrm.world.reading import Reader, reader_of
 
 __all__ = ["SAYS", "Marks", "Material", "load_marks", "marks_of_world", "report"]
 
@@ -143,19 +143,20 @@ def load_marks(path: Path) -> dict[str, Marks]:
 
 
 def marks_of_world(rubrics: Rubrics, rows: Iterable[Row]) -> dict[str, Marks]:
-    """Return the exact marks of the embedded world: 1 where a response meets the rule that a criterion states."""
+    """Return the exact marks of the embedded worlds: 1 where a response meets the rule that a criterion states."""
     found: dict[str, Marks] = {}
     for row in rows:
         line, sides = rubrics.find(row), _sides(row)
         if line is not None and sides is not None:
-            chosen, rejected = ([_meets(c, text) for c in line.rubric.criteria] for text in sides)
+            reader = reader_of(row)
+            chosen, rejected = ([_meets(reader, c, text) for c in line.rubric.criteria] for text in sides)
             found[row.id] = (chosen, rejected)
     return found
 
 
-def _meets(criterion: Criterion, response: str) -> float | None:
-    rule = read_rule(criterion.text)
-    return None if rule is None else float(check(rule, response.split()).met)
+def _meets(reader: Reader, criterion: Criterion, response: str) -> float | None:
+    rule = reader.rule(criterion.text)
+    return None if rule is None else float(reader.check(rule, response).met)
 
 
 def _numbers(row: Mapping[str, Any], key: str, place: str) -> list[float | None]:

@@ -16,6 +16,7 @@ import random
 import re
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import Field
@@ -23,9 +24,8 @@ from pydantic import Field
 from reasrm.config import Config
 from reasrm.hashing import derive_seed, digest
 from reasrm.requests import Completion, Request
-from reasrm.world.language import PREFACES
-from reasrm.world.pairs import Task, read_task
-from reasrm.world.rules import PRINCIPLES, Rule, check, read_rule, rubric_of
+from reasrm.world.reading import READERS, Reader
+from reasrm.world.rules import Rule, rubric_of
 
 __all__ = ["AuthorConfig", "ScriptedAuthor"]
 
@@ -54,9 +54,11 @@ class AuthorConfig(Config):
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What the author makes of a prompt: a task, responses as shown, diagnoses, and which of these is preferred."""
+    """What the author makes of a prompt: a request and its demands, responses as shown, diagnoses, their preference."""
 
-    task: Task
+    reader: Reader
+    request: str
+    demands: tuple[Rule, ...]
     responses: tuple[str, ...]
     findings: tuple[tuple[dict[str, Any], ...], ...]
     ordered: bool
@@ -97,30 +99,26 @@ class ScriptedAuthor:
 
     def _answer(self, draw: random.Random, seen: _Seen) -> str:
         if len(seen.responses) == 1:
-            return self._diagnosis(draw, seen.task, seen.responses[0])
+            return self._diagnosis(draw, seen)
         lines = self._from_findings(draw, seen) if seen.findings else self._rubric(draw, seen)
         text = "\n".join(f"{n}. {line}" for n, line in enumerate(lines, 1))
         return self._malformed(draw, text) if draw.random() < self._config.malformed else text
 
     def _rubric(self, draw: random.Random, seen: _Seen) -> list[str]:
         """Return lines without their numbers."""
-        rules = [rule for rule in seen.task.rules if rule.is_hard]
+        reader, rules = seen.reader, list(seen.demands)
         if seen.ordered:
-            best, worst = seen.responses[0], seen.responses[-1]
-            rules += [rule for rule in map(Rule, PRINCIPLES) if _met(rule, best) and not _met(rule, worst)]
-        else:
-            rules += [Rule(draw.choice(PRINCIPLES))]
+            best, worst = (partial(_met, reader, response=seen.responses[n]) for n in (0, -1))
+            rules += [rule for rule in reader.unstated if best(rule) and not worst(rule)]
+        elif reader.unstated:
+            rules += [draw.choice(reader.unstated)]
         rules = self._missing(draw, rules)
         if draw.random() < self._config.invent:
-            rules += [
-                Rule(draw.choice([name for name in PRINCIPLES if Rule(name) not in rules] or PRINCIPLES))
-            ]
+            rules += [draw.choice(reader.invent(rules))]
         lines = _lines(rules)
         if seen.responses and draw.random() < self._config.leak:
             lines.append(f"{' '.join(seen.responses[0].split()[:4])} [Principle]")
-        worn = [
-            " ".join(words) for words in PREFACES.values() if any(_wears(r, words) for r in seen.responses)
-        ]
+        worn = [opener for opener in reader.openers if opener in map(reader.wears, seen.responses)]
         if worn and draw.random() < self._config.shortcut:
             lines.append(f"{worn[0]} [Principle]")
         return lines
@@ -129,12 +127,12 @@ class ScriptedAuthor:
         kept = [rule for rule in dict.fromkeys(rules) if draw.random() >= self._config.miss]
         return kept or list(rules[:1])
 
-    def _diagnosis(self, draw: random.Random, task: Task, response: str) -> str:
+    def _diagnosis(self, draw: random.Random, seen: _Seen) -> str:
         """Return findings about the demands and all principles; invented evidence is a word of nobody's."""
-        findings = []
+        findings, (response,) = [], seen.responses
         invents = draw.random() < self._config.invent
-        for rule in (*(r for r in task.rules if r.is_hard), *map(Rule, PRINCIPLES)):
-            met = _met(rule, response)
+        for rule in (*seen.demands, *seen.reader.unstated):
+            met = _met(seen.reader, rule, response)
             findings.append(
                 {
                     "dimension": "instruction following" if rule.is_hard else "completeness",
@@ -142,7 +140,7 @@ class ScriptedAuthor:
                     "severity": 0 if met else rule.weight,
                     "claim": rule.marked,
                     "evidence": "nobody said this" if invents else response.split()[0],
-                    "anchor": rule.marked if rule.is_hard else "name",
+                    "anchor": seen.reader.anchor(rule, seen.request),
                 }
             )
             invents = False
@@ -154,7 +152,7 @@ class ScriptedAuthor:
         best, worst = (seen.findings[n - 1] for n in (seen.best_first[0], seen.best_first[-1]))
         chosen = []
         for good, bad in zip(best, worst, strict=False):
-            rule = read_rule(str(good["claim"]))
+            rule = seen.reader.rule(str(good["claim"]))
             if rule is not None and (rule.is_hard or (good["status"], bad["status"]) == ("pass", "fail")):
                 chosen.append((rule, f"<- {good['number']}, {bad['number']}"))
         kept = set(self._missing(draw, [rule for rule, _ in chosen]))
@@ -177,29 +175,30 @@ def _lines(rules: Sequence[Rule]) -> list[str]:
     return [line.partition(". ")[2] for line in rubric_of(rules).render().splitlines()]
 
 
-def _met(rule: Rule, response: str) -> bool:
-    return check(rule, response.split()).met
-
-
-def _wears(response: str, words: Sequence[str]) -> bool:
-    return response.startswith(" ".join(words) + " ")
+def _met(reader: Reader, rule: Rule, response: str) -> bool:
+    return reader.check(rule, response).met
 
 
 def _read(request: Request) -> _Seen | None:
-    """Find the task, the responses and the diagnoses among the texts of a prompt."""
+    """Find the world, the request, the responses and the diagnoses among the texts of a prompt."""
     texts = [span.text for message in request.messages for span in message.spans if not span.trusted]
     ours = "".join(span.text for message in request.messages[1:] for span in message.spans if span.trusted)
-    task = next((task for text in texts if (task := read_task(text)) is not None), None)
-    if task is None:
+    return next((seen for reader in READERS if (seen := _seen(reader, texts, ours)) is not None), None)
+
+
+def _seen(reader: Reader, texts: list[str], ours: str) -> _Seen | None:
+    asked = next((text for text in texts if reader.request(text) is not None), None)
+    if asked is None:
         return None
-    others = [text for text in texts if read_task(text) is None]
+    demands = tuple(rule for rule in reader.request(asked) or () if rule.is_hard)
+    others = [text for text in texts if reader.request(text) is None]
     findings = tuple(_findings(text) for text in others if text.startswith("{"))
     preferred = _PREFERRED.search(ours)
     order = tuple(map(int, preferred[1].split(", "))) if preferred else ()
     if findings and (sorted(order) != list(range(1, len(findings) + 1)) or () in findings):
         return None
     responses = tuple(text for text in others if not text.startswith("{"))
-    return _Seen(task, responses, findings, "best first]" in _marks(ours), order)
+    return _Seen(reader, asked, demands, responses, findings, "best first]" in _marks(ours), order)
 
 
 def _marks(ours: str) -> str:

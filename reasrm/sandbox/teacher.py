@@ -172,5 +172,5 @@ def _toss(draw: random.Random) -> Side:
 
 def _shortcut(seen: _Seen) -> Side | None:
     """Return the side that wears a shortcut, if exactly one does."""
-    worn = [seen.reader.wears(response) for response in seen.responses]
+    worn = [seen.reader.wears(response) is not None for response in seen.responses]
     return None if worn[0] is worn[1] else "A" if worn[0] else "B"

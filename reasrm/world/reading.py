@@ -1,4 +1,4 @@
-"""How texts of either world are read: what teachers, scorers and measurements share, whichever world a row is of."""
+"""How texts of either world are read: what teachers, authors, scorers and measurements share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reasrm.world.english import demands
 from reasrm.world.english.pairs import demands_of
 from reasrm.world.english.phrases import OPENER
 from reasrm.world.language import PREFACES
-from reasrm.world.rules import Finding, Rule, read_rubric
+from reasrm.world.rules import PRINCIPLES, Finding, Rule
 
 __all__ = ["READERS", "Reader", "read_clauses", "reader_of", "rules_of"]
 
@@ -24,22 +24,35 @@ class Reader:
 
     Args:
         request: The rules of a prompt; None if the text is no prompt of this world.
-        rubric: The rules of a rendered rubric; none if the text is none.
+        rule: A rule as rubrics write it, or as the world's critiques do; None if the text is none.
+        check: What a response says about a rule.
         gold: The true clause about two responses.
         lie: A false finding about a response, with evidence of the right sort: that the rule is met, or is not.
-        wears: Whether a response wears a shortcut that can be seen in it alone.
+        anchor: Words of a prompt that stand for one of its rules.
+        invent: Rules that nobody asked for where there are these.
+        unstated: Rules that a prompt does not state.
+        openers: How a response begins that wears a shortcut.
     """
 
     request: Callable[[str], tuple[Rule, ...] | None]
-    rubric: Callable[[str], tuple[Rule, ...]]
+    rule: Callable[[str], Rule | None]
+    check: Callable[[Rule, str], Finding]
     gold: Callable[[Rule, str, str], Clause]
     lie: Callable[[Random, Rule, str, bool], Finding]
-    wears: Callable[[str], bool]
+    anchor: Callable[[Rule, str], str]
+    invent: Callable[[list[Rule]], list[Rule]]
+    unstated: tuple[Rule, ...]
+    openers: tuple[str, ...]
 
+    def rubric(self, text: str) -> tuple[Rule, ...]:
+        """Return the rules of a rendered rubric; none if the text is none."""
+        return rules.read_rubric(text, self.rule)
 
-def _lie(draw: Random, rule: Rule, response: str, met: bool) -> Finding:
-    evidence = draw.choice(rules.evidence_menu(rule, response.split(), "met" if met else "unmet"))
-    return Finding(evidence, rules.is_met(rule, evidence))
+    def wears(self, response: str) -> str | None:
+        """Return the opener with which a response begins, if it begins with one."""
+        begins = response.lower()
+        worn = (o for o in self.openers if begins.startswith((f"{o.lower()} ", f"{o.lower()}\n")))
+        return next(worn, None)
 
 
 def _words_request(text: str) -> tuple[Rule, ...] | None:
@@ -47,19 +60,38 @@ def _words_request(text: str) -> tuple[Rule, ...] | None:
     return None if task is None else task.rules
 
 
+def _words_lie(draw: Random, rule: Rule, response: str, met: bool) -> Finding:
+    evidence = draw.choice(rules.evidence_menu(rule, response.split(), "met" if met else "unmet"))
+    return Finding(evidence, rules.is_met(rule, evidence))
+
+
 def _english_request(text: str) -> tuple[Rule, ...] | None:
     request = demands.read_request(text)
     return None if request is None else request.rules
 
 
-_OPENINGS = tuple(" ".join(words) + " " for words in PREFACES.values())
-_WORDS = Reader(_words_request, read_rubric, Clause.gold, _lie, lambda text: text.startswith(_OPENINGS))
+_UNSTATED = tuple(map(Rule, PRINCIPLES))
+_WORDS = Reader(
+    request=_words_request,
+    rule=rules.read_rule,
+    check=lambda rule, text: rules.check(rule, text.split()),
+    gold=Clause.gold,
+    lie=_words_lie,
+    anchor=lambda rule, text: rule.marked if rule.is_hard else "name",
+    invent=lambda known: [rule for rule in _UNSTATED if rule not in known] or list(_UNSTATED),
+    unstated=_UNSTATED,
+    openers=tuple(" ".join(words) for words in PREFACES.values()),
+)
 _ENGLISH = Reader(
-    _english_request,
-    lambda text: read_rubric(text, demands.read_demand),
-    demands.Remark.gold,
-    demands.lie,
-    lambda text: text.lower().startswith(OPENER.lower()),
+    request=_english_request,
+    rule=demands.read_demand,
+    check=demands.check,
+    gold=demands.Remark.gold,
+    lie=demands.lie,
+    anchor=demands.wording_of,
+    invent=demands.others,
+    unstated=(),
+    openers=(OPENER,),
 )
 READERS = (_WORDS, _ENGLISH)
 

@@ -15,7 +15,7 @@ import pytest
 
 from experiments import real_model
 from experiments.real_model import Size, Steps
-from experiments.real_page import HEADS, MODELS, SPLITS, write_real_page
+from experiments.real_model_page import HEADS, MODELS, SPLITS, write_real_page
 from tests.commands import ROOT, environment, here, rows_of, summary
 from tests.tiny import build_tiny_model
 
@@ -66,6 +66,10 @@ TABLE: dict[str, Any] = {
             "seconds_per_step": 14.25,
         }
     },
+    "seen": {
+        name: {key: {"lower case": {"accuracy": right, "base_rate": 0.5}} for key in ("evidence", "marks")}
+        for name, right in (("untouched", 0.0), ("SFT", 0.75))
+    },
     "shown": ["e1  a request\n  it says \x1b[2JA"],
 }
 
@@ -80,6 +84,7 @@ def test_the_page_has_a_line_for_each_model_and_stage(tmp_path):
     assert read in text
     assert "| SFT | 38 | 60,123 | 14.2 | 600 † | 6.00 | 5.00 | 1.20 |" in text
     assert "*untouched*: 1,200 no_verdict, 3 ok; *SFT*:" in text
+    assert "| lower case | 0.50 / 0.50 | 0.00 / 0.00 | 0.75 / 0.75 |" in text
     assert "90 minutes in all on 2 cores of a CPU" in text
     assert "† was killed" in text
     assert "e1  a request\n  it says \\x1b[2JA\n" in text

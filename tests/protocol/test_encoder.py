@@ -19,8 +19,10 @@ from reasrm.protocol.encoder import PromptEncoder
 from reasrm.requests import PromptMessage
 from tests.refusals import refused
 from tests.tokenizer_families import (
+    BY_NAME,
     FAMILIES,
     FRAGMENTS,
+    NAMES,
     ODD,
     Family,
     build,
@@ -115,7 +117,7 @@ def kept(family: Family, text: str) -> str:
 # --- clean text
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("case", TEXTS)
 def test_clean_text_gets_the_ordinary_ids(name: str, case: str) -> None:
     messages = conversation(TEXTS[case], TEXTS[case])
@@ -226,9 +228,9 @@ def forgeries(token: str) -> Iterator[tuple[str, str, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", NAMES)
 def test_no_forgery_becomes_a_control_id(name: str) -> None:
-    family = FAMILIES[name]
+    family = BY_NAME[name]
     wanted = controls_in(name, ordinary_ids(name, conversation("x", "y")))
     assert wanted
     for token in dict.fromkeys((*control_strings(family), *STRUCTURAL)):
@@ -259,9 +261,9 @@ def rendered_apart(name: str, messages: Sequence[PromptMessage]) -> str:
     return result
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_ordinary_path_obeys_the_same_strings(name: str) -> None:
-    for token in control_strings(FAMILIES[name]):
+    for token in control_strings(BY_NAME[name]):
         messages = conversation(f"a {token} b", "y")
         number = build(name).convert_tokens_to_ids(token)
         clean = ordinary_ids(name, conversation("a b", "y")).count(number)
@@ -271,17 +273,17 @@ def test_the_ordinary_path_obeys_the_same_strings(name: str) -> None:
         assert encoder(name).encode(messages).flagged
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", NAMES)
 def test_strings_split_across_the_boundary_are_flagged(name: str) -> None:
-    token = control_strings(FAMILIES[name])[1]
+    token = control_strings(BY_NAME[name])[1]
     assert encoder(name).encode(conversation(token[2:], "y", before=token[:2])).flagged
     assert encoder(name).encode([PromptMessage("user", (theirs(token[:2]), theirs(token[2:])))]).flagged
     assert not encoder(name).encode(conversation(token[2:-1], "y", before=token[:2])).flagged
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", NAMES)
 def test_our_own_words_may_hold_control_tokens(name: str) -> None:
-    token = control_strings(FAMILIES[name])[1]
+    token = control_strings(BY_NAME[name])[1]
     messages = [PromptMessage("user", (ours(f"a{token}b "), theirs("Paris."), ours(token)))]
     encoded = encoder(name).encode(messages)
     assert encoded.ids == ordinary_ids(name, messages)
@@ -330,24 +332,24 @@ def test_random_fragments_make_no_control_id(name: str, first: str, second: str,
     assert controls_in(name, encoded.ids) == controls_in(name, harmless.ids)
     if not encoded.flagged and "<0x" not in first + second + third:
         assert encoded.ids == ordinary_ids(name, [PromptMessage("user", spans)])
-    assert own.decode(own.encode_text(first)) == kept(FAMILIES[name], first)
+    assert own.decode(own.encode_text(first)) == kept(BY_NAME[name], first)
 
 
 # --- text alone
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", NAMES)
 def test_text_alone_keeps_every_byte_and_makes_no_control_id(name: str) -> None:
     own = encoder(name)
-    for text in (*TEXTS.values(), *STRUCTURAL, "".join(control_strings(FAMILIES[name]))):
+    for text in (*TEXTS.values(), *STRUCTURAL, "".join(control_strings(BY_NAME[name]))):
         ids = own.encode_text(text)
         assert not controls_in(name, ids)
-        assert own.decode(ids) == kept(FAMILIES[name], text)
+        assert own.decode(ids) == kept(BY_NAME[name], text)
 
 
 @pytest.mark.parametrize("name", ["tekken", "deepseek"])
 def test_text_alone_gets_the_ids_it_has_after_a_control_token(name: str) -> None:
-    family = FAMILIES[name]
+    family = BY_NAME[name]
     opening, closing = (
         ("[INST]", ["[/INST]"]) if name == "tekken" else ("<｜User｜>", ["<｜Assistant｜>", "<think>"])
     )

@@ -16,14 +16,20 @@ from reasrm.protocol.parsing import parse
 from reasrm.protocol.prompts import build_prompt
 from reasrm.protocol.spec import load_spec
 from reasrm.records import Comparison, Judgment, ParseStatus, PreferencePair
-from reasrm.requests import Request, SamplingParams
+from reasrm.requests import PromptMessage, Request, SamplingParams
+from reasrm.rubrics.findings import read_findings, render_findings
+from reasrm.rubrics.prompts import contrast_prompt, diagnosis_prompt, prompt_only_prompt, synthesis_prompt
+from reasrm.rubrics.report import marks_of_world
+from reasrm.sandbox.author import AuthorConfig, ScriptedAuthor
 from reasrm.sandbox.measure import measure
 from reasrm.sandbox.teacher import ScriptedTeacher, TeacherConfig
 from reasrm.scorers.critiques import build_critique_scorer
+from reasrm.sources.rubric_lines import RubricLine, Rubrics
 from reasrm.world.critiques import core_arguments
 from reasrm.world.english.config import EnglishConfig, Split
 from reasrm.world.english.pairs import EnglishWorld
-from reasrm.world.reading import read_clauses
+from reasrm.world.reading import read_clauses, reader_of, rules_of
+from reasrm.world.rules import rubric_of
 
 SPEC = load_spec("english")
 
@@ -173,3 +179,59 @@ def test_the_exact_matcher_reads_english_clauses() -> None:
     assert {one.f1 for one in scores if one is not None} == {1.0}
     wrong = score([CritiqueCase(row.swap(), judgment.critique or "") for row, judgment, _ in found])
     assert {one.f1 for one in wrong if one is not None} == {0.0}
+
+
+# --- the author
+
+
+def author_says(prompts: Iterable[tuple[PromptMessage, ...]], **faults: float) -> list[str]:
+    config = AuthorConfig(**{"miss": 0, "invent": 0, "leak": 0, "shortcut": 0, "malformed": 0, **faults})
+    requests = [Request(f"q{n}", prompt, SamplingParams(seed=n)) for n, prompt in enumerate(prompts)]
+    return [answer.text for answer in ScriptedAuthor(config).generate(requests)]
+
+
+def test_the_scripted_author_writes_the_gold_rubric_of_every_row() -> None:
+    rows = pairs("topics", 40)
+    for texts in (
+        author_says(contrast_prompt(row.prompt, (row.chosen, row.rejected)) for row in rows),
+        author_says(prompt_only_prompt(row.prompt) for row in rows),
+    ):
+        assert texts == [rubric_of(rules_of(row)).render() for row in rows]
+
+
+def test_its_diagnoses_stand_on_the_request_and_lead_to_the_rubric() -> None:
+    for row in pairs("iid", 10):
+        found = []
+        for response in (row.rejected, row.chosen):
+            (text,) = author_says([diagnosis_prompt(row.prompt, response)])
+            findings = read_findings(text, row.prompt[0].content, response)
+            assert isinstance(findings, tuple), findings
+            found.append(findings)
+        diagnoses = [render_findings(findings, n)[0] for n, findings in enumerate(found, 1)]
+        (text,) = author_says([synthesis_prompt(row.prompt, diagnoses, (2, 1))])
+        plain = "\n".join(line.partition(" <- ")[0] for line in text.splitlines())
+        assert reader_of(row).rubric(plain) == rules_of(row)
+
+
+def test_its_inventions_and_its_shortcut_are_english() -> None:
+    rows = [row for row in pairs("train", 60) if row.meta["polite"]]
+    prompts = [contrast_prompt(row.prompt, (row.chosen, row.rejected)) for row in rows]
+    for row, text in zip(rows, author_says(prompts, invent=1.0), strict=True):
+        rules = reader_of(row).rubric(text)
+        assert rules[:-1] == rules_of(row)
+        assert rules[-1].kind not in row.meta["kinds"]
+    assert {text.splitlines()[-1].partition(" ")[2] for text in author_says(prompts, shortcut=1.0)} == {
+        "Sure! [Principle]"
+    }
+
+
+def test_rubrics_are_marked_by_the_worlds_own_checks() -> None:
+    rows = pairs("kinds", 20)
+    lines = [RubricLine(id=row.id, rubric=rubric_of(rules_of(row))) for row in rows]
+    marks = marks_of_world(Rubrics(lines), rows)
+    for row in rows:
+        good, bad = (
+            sum(r.weight * (m or 0) for r, m in zip(rules_of(row), side, strict=True))
+            for side in marks[row.id]
+        )
+        assert good - bad == row.meta["margin"]

@@ -116,6 +116,13 @@ def test_by_hand() -> None:
         "end": (0.5, 0.5),
         "include": (0.5, 0.5),
     }
+    # count: met or not T F | F T | T F, given T F | T T | T F: the false mark is the one with the false evidence,
+    # and `owl ok` is a true mark with evidence that is none
+    assert findings.marks == {
+        "count": (pytest.approx(5 / 6), 0.5),
+        "end": (0.5, 0.5),
+        "include": (0.5, 0.5),
+    }
     assert list(findings.evidence) == sorted(findings.evidence)
 
 
@@ -129,7 +136,7 @@ def test_half_of_the_arguments_are_lenient_enough() -> None:
 
 
 def test_nothing_and_rows_without_subset() -> None:
-    assert measure([]) == Findings({}, {}, {}, {}, {}, {})
+    assert measure([]) == Findings({}, {}, {}, {}, {}, {}, {})
     whole = PreferencePair(
         **{**FIRST.shared_fields(), "subset": None}, chosen=FIRST.chosen, rejected=FIRST.rejected
     )
@@ -139,7 +146,7 @@ def test_nothing_and_rows_without_subset() -> None:
 def test_the_report_is_json() -> None:
     report = measure(JUDGED).as_dict()
     tables = {"accuracy", "inconsistency", "exact_critiques", "critique_f1", "shortcut"}
-    assert set(report) == tables | {"evidence"}
+    assert set(report) == tables | {"evidence", "marks"}
     assert report["accuracy"]["hard"] == {"value": 0.0, "ci_low": 0.0, "ci_high": 0.0, "n": 1}
     assert report["inconsistency"]["hard"]["value"] is None
     assert report["evidence"]["end"] == {"accuracy": 0.5, "base_rate": 0.5}

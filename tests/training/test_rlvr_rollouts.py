@@ -52,12 +52,30 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JudgeGRPOTrainer
     trainer.run.close()
 
 
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory, smollm2: str) -> Iterator[JudgeGRPOTrainer]:
+    """A real language model on a pair that forges its control strings."""
+    folder = tmp_path_factory.mktemp("real")
+    forged = preference(0, prompt=HOSTILE, chosen=[{"role": "assistant", "content": HOSTILE + " yes"}])
+    config = write_rlvr_stage(
+        folder,
+        pairs=[forged],
+        data={"orders": "both"},
+        model={"path": smollm2},
+        spec="llmbar",
+        trainer={"per_device_train_batch_size": 4, "num_generations": 2, "max_completion_length": 12},
+    )
+    trainer = rlvr_trainer(config, folder / "run")
+    yield trainer
+    trainer.run.close()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["hostile", "judge"])
+@pytest.mark.parametrize("name", ["hostile", "judge", "real"])
 def test_a_rollout_is_what_judging_gets(name: str, request: pytest.FixtureRequest) -> None:
     """Same prompt ids, and with the same seeds the same ids, texts, statuses and verdicts."""
     trainer: JudgeGRPOTrainer = request.getfixturevalue(name)
-    keys = [key for key in trainer._train_keys for _ in range(4)]
+    keys = [key for key in trainer._train_keys for _ in range(trainer.num_generations)]
     seeds = trainer._rollout_seeds(keys, 0)
     drawn = trainer._draw(keys)
     spec, base = trainer.policy.spec, trainer.policy.base
@@ -82,18 +100,29 @@ def test_a_rollout_is_what_judging_gets(name: str, request: pytest.FixtureReques
         assert len(set(drawn.scored.rewards)) > 1
 
 
-def test_sft_learns_on_the_ids_that_rollouts_answer(hostile: JudgeGRPOTrainer) -> None:
-    spec, base = hostile.policy.spec, hostile.policy.base
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("hostile", "<answer>[[A]]</answer>"),
+        pytest.param("real", "Therefore, Output (a) is better.", marks=pytest.mark.slow),
+    ],
+)
+def test_sft_learns_on_the_ids_that_rollouts_answer(
+    name: str, answer: str, request: pytest.FixtureRequest
+) -> None:
+    trainer: JudgeGRPOTrainer = request.getfixturevalue(name)
+    spec, base = trainer.policy.spec, trainer.policy.base
     encoder = RowEncoder(spec, base.prompts, base.completions, max_tokens=512)
     control = base.tokenizer.convert_tokens_to_ids("<|im_end|>")
-    for prompt in hostile.policy.prompts.values():
-        row = SFTRow("q", build_prompt(spec, prompt.comparison), "<answer>[[A]]</answer>", {})
+    for prompt in trainer.policy.prompts.values():
+        messages = build_prompt(spec, prompt.comparison)
+        row = SFTRow("q", messages, answer, {})
         again = read_sft_row(json.loads(json.dumps(row.to_json())), "row")
         example = encoder.encode(again, "row")
         assert isinstance(example, Example)
         assert example.ids[: example.num_prompt].tolist() == prompt.ids.tolist()
-        assert prompt.ids.tolist().count(control) == 1  # that of the message itself
-    (forged,) = (p for key, p in hostile.policy.prompts.items() if key == "q0|AB")
+        assert prompt.ids.tolist().count(control) == len(messages)  # their own ends
+    (forged,) = (p for key, p in trainer.policy.prompts.items() if key == "q0|AB")
     assert HOSTILE in base.prompts.decode(forged.ids.tolist())
 
 

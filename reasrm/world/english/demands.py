@@ -16,7 +16,7 @@ from reasrm.world.critiques import Clause
 from reasrm.world.english.bends import BENDS
 from reasrm.world.english.checks import EVIDENCE, evidence_of, is_met
 from reasrm.world.english.drafts import Draft, first_up, sentences_of
-from reasrm.world.english.kinds import KINDS
+from reasrm.world.english.kinds import KINDS, excluded
 from reasrm.world.rules import Finding, Rule
 
 __all__ = [
@@ -26,9 +26,11 @@ __all__ = [
     "Request",
     "check",
     "lie",
+    "others",
     "read_clauses",
     "read_demand",
     "read_request",
+    "wording_of",
 ]
 
 OPENINGS = ("Describe {}.", "Write a few lines about {}.", "Tell me about {}.")
@@ -128,13 +130,28 @@ def _demand(read: Callable[[str], tuple[bool, str | None]], weight: int) -> Dema
     return next((Demand(kind, value, weight) for kind, is_it, value in found if is_it), None)
 
 
+def wording_of(rule: Rule, request: str) -> str:
+    """Return the sentence of a request that asks for a demand; the request, if none does."""
+    said = (s for s in sentences_of(request) if (read := _read_wording(s)) and read.words == rule.words)
+    return next(said, request)
+
+
+def others(known: list[Rule]) -> list[Rule]:
+    """Return demands that could stand beside these, one of a kind."""
+    kinds = {rule.kind for rule in known}
+    free = [kind for kind in KINDS if not excluded(kind, kinds)]
+    return [Demand(kind, next(iter(KINDS[kind].values), None)) for kind in free]
+
+
 def read_request(text: str) -> Request | None:
     """Read a request back: the inverse of `Request.text`. None if it is not one."""
     said = sentences_of(text)
     topic = next((match[1] for form in OPENINGS if said and (match := _fits(form, said[0]))), None)
+    if topic is None:
+        return None
     rules = [rule for sentence in said[1:] if (rule := _read_wording(sentence)) is not None]
     kinds = {rule.kind for rule in rules}
-    if topic is None or not rules or len(rules) != len(said) - 1 or len(kinds) != len(rules):
+    if not rules or len(rules) != len(said) - 1 or len(kinds) != len(rules):
         return None
     return Request(topic, tuple(rules))
 

@@ -34,11 +34,11 @@ _SHARES = {
     "inconsistency": "inconsistency",
 }
 HEADS = ("model", *SPLITS.values(), *_SHARES.values(), "tokens", "seconds")
-_NOTES = Path(__file__).with_name("real_notes.md")
+_NOTES = Path(__file__).with_name("real_model_notes.md")
 
 
 def write_real_page(path: Path, table: Mapping[str, Any] | None) -> None:
-    """Write the page; what a person wrote about the table stands in `real_notes.md` beside this file.
+    """Write the page; what a person wrote about the table stands in `real_model_notes.md` beside this file.
 
     Args:
         path: Where.
@@ -51,6 +51,8 @@ def write_real_page(path: Path, table: Mapping[str, Any] | None) -> None:
         parts += [
             _models(table["judged"]),
             _ABOUT,
+            "## What each sees\n",
+            _seen(table["seen"]),
             "## What the stages took\n",
             _stages(table["stages"]),
             _about_run(table),
@@ -103,6 +105,24 @@ def _models(judged: Mapping[str, Mapping[str, Any]]) -> str:
         f"*{name}*: {_statuses(found['result']['parse_status'])}" for name, found in judged.items()
     )
     return f"{_table(HEADS, rows)}\n{told}.\n\nHow the judgments could be read: {unread}.\n"
+
+
+def _seen(seen: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return by kind of rule how often a judge quotes the right evidence and marks a response rightly."""
+    first = next(iter(seen.values()))
+
+    def cell(found: Mapping[str, Any], kind: str, rate: str) -> str:
+        return " / ".join(f"{found[name][kind][rate]:.2f}" for name in ("evidence", "marks"))
+
+    rows = [
+        (kind, cell(first, kind, "base_rate"), *(cell(found, kind, "accuracy") for found in seen.values()))
+        for kind in first["marks"]
+    ]
+    return (
+        f"{_table(('rule', 'commonest', *seen), rows)}\nBy kind of rule: how often the evidence that a judge gives for "
+        "a response is the true one, and how often its mark (met, not met) is. *commonest*: always giving the "
+        "commonest.\n"
+    )
 
 
 def _statuses(counts: Mapping[str, int]) -> str:
