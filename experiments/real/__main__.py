@@ -105,10 +105,8 @@ def write_page(path: Path, part: str, tables: Mapping[str, dict[str, Any]]) -> N
 def _time(part: str) -> str:
     each = minutes(Size())
     parts = ("reasoning", "rl") if part == "reasoning" else (part,)
-    return " and ".join(
-        f"{each[name]:.0f} minutes for each of {len(SEEDS[name])} seed{'s' * (len(SEEDS[name]) > 1)} of `{name}`"
-        for name in parts
-    )
+    said = (f"`{name}` {each[name]:.0f} minutes a seed ({len(SEEDS[name])})" for name in parts)
+    return ", ".join(said)
 
 
 def _about(table: Mapping[str, Any]) -> str:
@@ -123,8 +121,8 @@ _HEAD = """# {title}
 
 Written by `python -m experiments.real --only {parts}`. Do not edit: it is written anew.
 
-SmolLM2-135M-Instruct on a CPU, all weights, fp32. Expected on two idle cores: {time}. One small model, one small world:
-a direction, and no evidence for larger models.
+SmolLM2-135M-Instruct on a CPU, all weights, fp32. One small model, one small world: a direction, and no evidence for
+larger models. Expected on two idle cores: {time}.
 """
 
 

@@ -83,7 +83,9 @@ class Stage:
 @functools.cache
 def real_code() -> str:
     """Return a hash of all code and configs that results may depend on."""
-    files = [Path(__file__), Path(rows.__file__), *sorted((_ROOT / "configs" / "smollm2").glob("*.yaml"))]
+    configs = _ROOT / "configs"
+    files = [Path(__file__), Path(rows.__file__), configs / "data" / "human-pairs.yaml"]
+    files += sorted((configs / "smollm2").glob("*.yaml"))
     return digest([code_hash(), *(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)], 12)
 
 
@@ -140,10 +142,10 @@ class Lab:
     def tests(self, which: Literal["test", "tune"] = "test") -> Path:
         """Return the rows that arms are judged on, each with its split as subset, or those that choose between them."""
         size = self.size
-        if which == "tune":
-            return self.file("tune", lambda: rows.english("tune", size.tune_rows), size.tune_rows)
-        drawn = lambda: (pair for split in rows.SPLITS for pair in rows.english(split, size.rows))  # noqa: E731
-        return self.file("test", drawn, size.rows)
+        splits, count = (("tune",), size.tune_rows) if which == "tune" else (tuple(rows.SPLITS), size.rows)
+        return self.file(
+            which, lambda: (pair for split in splits for pair in rows.english(split, count)), count
+        )
 
     def traces(self, seed: int, style: Style, rubric_share: float = 0.0) -> Path:
         """Return what the scripted teacher writes about a seed's pairs, which are the same for every style."""

@@ -88,6 +88,6 @@ def _chosen(rl: Mapping[str, Any]) -> str:
 
 _HEAD = """Pairs of the English world, the same for all arms of a seed; a scripted teacher, careless in some traces,
 of which those with the right verdict are kept. Every arm has the same learning rate and processes the same number of
-prompt and completion tokens: the number of steps follows from the length of its rows, and no row is seen twice.
-*answer* so sees the most pairs, *evidence* the fewest.
+prompt and completion tokens: the number of steps follows from the length of its rows, and at the usual size no row is
+seen twice. *answer* so sees the most pairs, *evidence* the fewest.
 """
