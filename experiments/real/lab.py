@@ -60,7 +60,7 @@ class Size:
     rl_pairs: int = 96
     short: int = 150
     subset_rows: int = 20
-    writer_steps: int = 15
+    writer_steps: int = 20
     train_pairs: int = 800
     test_pairs: int = 200
 
