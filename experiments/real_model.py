@@ -48,6 +48,7 @@ SPEC = "english"
 _ROOT = Path(__file__).parents[1]
 _SHOWN = 1.6
 """Pairs that the teacher is shown, for each trace that is learnt from."""
+_LINUX = sys.platform == "linux"
 _UNREADABLE = 3
 """Exit code of a judging in which nothing could be read, which is a result."""
 
@@ -138,15 +139,17 @@ def _content(word: str) -> str | None:
 
 
 def run_command(words: Sequence[str], measured: Path) -> tuple[int, dict[str, Any], float | None]:
-    """Run a command in a process of its own; return exit code, last line and peak memory in GiB.
+    """Run a command in a process of its own; return exit code, last line and peak memory in GiB, None but on Linux.
 
     Args:
         words: Of the command.
         measured: File for what it took.
     """
     measured.unlink(missing_ok=True)
-    program = [sys.executable, str(_ROOT / "benchmarks" / "measured.py"), str(measured), *words]
-    child = subprocess.Popen(program, stdout=subprocess.PIPE, preexec_fn=end_with_parent)
+    program = [str(_ROOT / "benchmarks" / "measured.py"), str(measured)] if _LINUX else ["-m", "reasrm"]
+    child = subprocess.Popen(
+        [sys.executable, *program, *words], stdout=subprocess.PIPE, preexec_fn=end_with_parent
+    )
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the child hears it, too, and ends in good order
     try:
         out, _ = child.communicate()
@@ -159,7 +162,7 @@ def run_command(words: Sequence[str], measured: Path) -> tuple[int, dict[str, An
 
 def end_with_parent() -> None:
     """Ask the kernel to kill this process with its parent; else it would go on and hold the lock of its run."""
-    if sys.platform == "linux":
+    if _LINUX:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 

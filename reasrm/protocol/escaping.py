@@ -36,6 +36,8 @@ _ANGLED = (
     r"arg_key|arg_value|toolcall|available_tools|"  # GLM, Nemotron
     r"用户|ai|"  # MiniCPM
     r"mask:[0-9]{1,5}|"  # ERNIE
+    r"repo_?name|file_sep|gh_stars|issue_(?:start|comment|closed)|jupyter_(?:start|text|code|output|script)|"  # SmolLM
+    r"empty_output|"  # SmolLM, whose <filename> is everybody's placeholder and stays
     r"fim_(?:prefix|middle|suffix|pad)|function_call|code_interpreter|osagent_mode|"
     r"(?:seed|minimax|mm):[a-z_]{1,40}|longcat_[a-z_]{1,40}|"
     r"_(?:user|bot|system|observation|start|end|pad)"  # TeleChat

@@ -39,6 +39,8 @@ VERBS = [
         "export",
         "metarm",
         "metarm score",
+        "models fetch",
+        "models list",
     ),
     *("sandbox pairs", "sandbox base", "sandbox traces", "sandbox judge"),
     *("critiques extract", "critiques score"),

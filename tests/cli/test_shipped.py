@@ -153,6 +153,7 @@ def test_the_wheel_judges_evaluates_trains_and_demonstrates_in_an_empty_folder(
     assert installed("reasrm configs --copy configs")["configs"] == CONFIGS
     rows = "runs/sandbox/pairs.jsonl"
     assert installed(f"reasrm sandbox pairs --rows 30 --output {rows}")["rows"] == 30
+    assert installed("reasrm sandbox pairs --world english --rows 3 --output english.jsonl")["rows"] == 3
     judged = installed(f"reasrm judge --judge sandbox --input {rows} --limit 4 --output judged.jsonl")
     assert judged["rows"] == 4
     scored = installed(f"reasrm eval pairs --judge sandbox --input {rows} --limit 4 --output runs/eval")

@@ -135,6 +135,7 @@ PUBLISHED = {
     "longcat": "<longcat_think> </longcat_think> <longcat_tool_call>",
     "pangu": "[unused9] [unused10]",
     "megrez": "<|role_start|> <|turn_end|>",
+    "smollm": "<repo_name> <reponame> <file_sep> <gh_stars> <issue_closed> <jupyter_code> <empty_output>",
 }
 
 

@@ -12,8 +12,6 @@ import pytest
 from reasrm import models
 from reasrm.tables import read_rows
 
-_SHORTEST = 8
-
 
 @pytest.fixture(scope="session")
 def stock(smollm2: str) -> tuple[Any, Any]:
@@ -26,14 +24,14 @@ def stock(smollm2: str) -> tuple[Any, Any]:
 
 
 @pytest.fixture
-def shortest(real_data: Path, tmp_path: Path) -> Callable[[str], Path]:
-    """Return a function that copies the eight shortest rows of a benchmark's file, as they are."""
+def shortest(real_data: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that copies the shortest rows of a benchmark's file, as they are."""
 
-    def copy(name: str) -> Path:
+    def copy(name: str, count: int = 8) -> Path:
         rows = [row.data for row in read_rows(real_data / name) if row.data]
         lines = sorted((json.dumps(row, sort_keys=True) for row in rows), key=lambda line: (len(line), line))
         path = tmp_path / "shortest.jsonl"
-        path.write_text("".join(line + "\n" for line in lines[:_SHORTEST]), encoding="utf-8")
+        path.write_text("".join(line + "\n" for line in lines[:count]), encoding="utf-8")
         return path
 
     return copy

@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from reasrm import models
-from reasrm.protocol.sft_rows import SFTRow
 from tests.commands import here, rows_of, summary
 from tests.training.stages import preference, sft_row, write_rlvr_stage, write_stage
 
@@ -23,22 +22,19 @@ pytestmark = pytest.mark.slow
 REWARDS = {
     "parts": {
         "outcome": {"kind": "outcome"},
-        "words": {"kind": "bleu", "against": "reference", "read": "text"},
+        "words": {"kind": "rouge", "variant": "rouge1", "against": "reference", "read": "text"},
     }
 }
 
-
-def traces() -> list[SFTRow]:
-    """Rows that teach to be brief."""
-    return [sft_row(n, f"Therefore, Output ({'ab'[n % 2]}) is better.", spec="llmbar") for n in range(4)]
+COMMON = "The answer to the question is a yes or no, and I think it says that you are in the right of this."
+"""Of these words few or many are in anything that is written."""
 
 
 def sft(folder: Path, model: str | Path, **sections: Any) -> Path:
     config = write_stage(
         folder,
-        rows=traces(),
+        rows=[sft_row(n) for n in range(4)],
         model={"path": str(model)},
-        spec="llmbar",
         trainer={"per_device_train_batch_size": 2, "learning_rate": 1e-4, "logging_steps": 1},
         **sections,
     )
@@ -46,12 +42,10 @@ def sft(folder: Path, model: str | Path, **sections: Any) -> Path:
 
 
 def rlvr(folder: Path, model: str | Path, **sections: Any) -> Path:
-    pairs = [preference(n, reference="Therefore, Output (a) is better.") for n in range(1)]
     config = write_rlvr_stage(
         folder,
-        pairs=pairs,
+        pairs=[preference(0, reference=COMMON)],
         model={"path": str(model)},
-        spec="llmbar",
         rewards=REWARDS,
         trainer={
             "max_steps": 1,
