@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -289,9 +290,9 @@ def material(tmp_path_factory):
 
 
 def run_parts(
-    material: Path, monkeypatch: pytest.MonkeyPatch, *parts: str, more: tuple[str, ...] = ()
+    material: Path, monkeypatch: pytest.MonkeyPatch, *parts: str, runner: Callable[..., Any] = in_process
 ) -> Path:
-    monkeypatch.setattr(real_model, "run_command", in_process)
+    monkeypatch.setattr(real_model, "run_command", runner)
     words = [
         "--only",
         *parts,
@@ -302,7 +303,6 @@ def run_parts(
         "--data",
         material / "data",
         *TINY,
-        *more,
     ]
     words += ["--output", material / "out", "--pages", material / "pages"]
     program.main(list(map(str, words)))
@@ -361,8 +361,19 @@ def test_a_judge_is_asked_under_rubrics_of_its_own_and_none(material, monkeypatc
 
 
 @pytest.mark.slow
-def test_human_preferences_are_split_by_prompt_and_learnt_from(material, monkeypatch):
-    out = run_parts(material, monkeypatch, "preferences")
+def test_human_preferences_are_learnt_from_after_a_stop(material, monkeypatch):
+    asked: list[str] = []
+
+    def runner(words: list[str], measured: Path) -> tuple[int, dict[str, Any], float | None]:
+        asked.append(words[0])
+        first = asked.count("sft") == 1
+        return (130, {}, None) if first and words[0] == "sft" else in_process(words, measured)
+
+    with pytest.raises(SystemExit, match="130"):
+        run_parts(material, monkeypatch, "preferences", runner=runner)
+    run_parts(material, monkeypatch, "preferences", runner=runner)
+    assert asked == ["data", "sft", "sft", "judge"]
+    out = material / "out"
     table = json.loads((out / "table-preferences.json").read_bytes())
     assert table["pairs"] == [[8, 2]]
     assert table["longer"] == [1.0]
