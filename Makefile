@@ -10,8 +10,10 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
+REAL_PARTS := reasoning rl transfer rubrics preferences
+
 .PHONY: demo check test lint bench bench-gpu soak sandbox-judge reproduce rubrics-page real real-full \
-	critiques-page clean
+	real-parts $(REAL_PARTS:%=real-%) critiques-page clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into $(VENV): a minute or two, once"
@@ -76,6 +78,15 @@ real: $(MODEL)
 
 real-full: $(MODEL)
 	$(BIN)/python -m experiments.real_model --size full --output runs/real-full --page docs/results/real-model.md
+
+# Four experiments on the real model: about five hours on two idle cores, a part or seed at a time with
+# `make real-rubrics` or `make real-reasoning FLAGS="--seeds 1"`. Stopped runs continue.
+real-parts $(REAL_PARTS:%=real-%): export OMP_NUM_THREADS := $(shell getconf _NPROCESSORS_ONLN)
+real-parts: $(STAMP) $(MODEL)
+	$(BIN)/python -m experiments.real --output runs/real-parts --data $(DATA) --pages docs/results $(FLAGS)
+
+$(REAL_PARTS:%=real-%): real-%: $(STAMP) $(MODEL)
+	$(BIN)/python -m experiments.real --only $* --output runs/real-parts --data $(DATA) --pages docs/results $(FLAGS)
 
 # What the rules read in real judges' recorded critiques: a few minutes. DATA is the folder of the recorded files.
 DATA ?= ../shared/data
