@@ -38,7 +38,8 @@ from reasrm.records import Order
 from reasrm.rubrics.report import Material, marks_of_world, report
 from reasrm.sources.rubric_lines import Rubrics, load_rubrics
 from reasrm.world.config import WorldConfig
-from reasrm.world.pairs import World, rules_of
+from reasrm.world.pairs import World
+from reasrm.world.reading import rules_of
 from reasrm.world.rules import rubric_of
 
 __all__ = ["BACKEND", "RubricLab", "client_world", "credits_of", "file_hash", "first_credits", "rubric_code"]

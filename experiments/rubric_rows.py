@@ -23,7 +23,8 @@ from reasrm.rubric import Criterion
 from reasrm.sources.rubric_lines import RubricLine
 from reasrm.strictjson import dumps
 from reasrm.world.config import Split, WorldConfig
-from reasrm.world.pairs import World, read_task, rules_of, score
+from reasrm.world.pairs import World, read_task, score
+from reasrm.world.reading import rules_of
 from reasrm.world.rules import PRINCIPLES, Rule, read_rule, rubric_of
 
 __all__ = [

@@ -27,7 +27,8 @@ from reasrm.sandbox.writing import judgment_text
 from reasrm.world.config import Split, WorldConfig, Writer
 from reasrm.world.critiques import Clause, verdict_of
 from reasrm.world.language import TOPIC_OF
-from reasrm.world.pairs import World, rules_of
+from reasrm.world.pairs import World
+from reasrm.world.reading import rules_of
 
 __all__ = ["Document", "DocumentShares", "documents"]
 

@@ -10,9 +10,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reasrm.errors import ConfigError, InputError
+from reasrm.errors import ConfigError
 from reasrm.hashing import derive_seed
-from reasrm.records import CandidateSet, Critique, Message, PreferencePair, Row, Rubric
+from reasrm.records import CandidateSet, Critique, Message, PreferencePair, Rubric
 from reasrm.world.config import SPLITS, Split, WorldConfig, Writer
 from reasrm.world.critiques import Clause, core_arguments
 from reasrm.world.language import (
@@ -28,7 +28,7 @@ from reasrm.world.language import (
 from reasrm.world.rows import Rows
 from reasrm.world.rules import HARD_RULES, PRINCIPLES, Rule, check, read_rule, rubric_of
 
-__all__ = ["Task", "World", "Written", "read_task", "rules_of", "score"]
+__all__ = ["Task", "World", "Written", "read_task", "score"]
 
 _ATTEMPTS = 10_000
 _COUNTS = (2, 3, 4)  # how many items a prompt may ask for
@@ -83,20 +83,6 @@ def read_task(text: str) -> Task | None:
     if audience:
         rules.append(Rule(AUDIENCES[audience]))
     return Task(words[1], audience, tuple(rules))
-
-
-def rules_of(row: Row) -> tuple[Rule, ...]:
-    """Return all rules by which a row of the world was labelled, the unwritten one included.
-
-    Raises:
-        InputError: The row is not one of the world's.
-    """
-    rules = [read_rule(str(text)) for text in row.meta.get("rules", ())]
-    if not rules or None in rules:
-        raise InputError(
-            "is not a row of the sandbox world", place=row.id, remedy="make rows by `reasrm sandbox pairs`"
-        )
-    return tuple(rule for rule in rules if rule is not None)
 
 
 def score(rules: Sequence[Rule], response: str) -> int:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
+from reasrm.errors import InputError
 from reasrm.records import Row
 from reasrm.world import critiques, pairs, rules
 from reasrm.world.critiques import Clause
 from reasrm.world.english import demands
-from reasrm.world.english.pairs import demands_of
 from reasrm.world.english.phrases import OPENER
 from reasrm.world.language import PREFACES
 from reasrm.world.rules import PRINCIPLES, Finding, Rule
@@ -102,12 +102,18 @@ def reader_of(row: Row) -> Reader:
 
 
 def rules_of(row: Row) -> tuple[Rule, ...]:
-    """Return the rules by which a row of either world was labelled.
+    """Return all rules by which a row of either world was labelled, an unwritten one included.
 
     Raises:
         InputError: The row is of neither.
     """
-    return demands_of(row) if reader_of(row) is _ENGLISH else pairs.rules_of(row)
+    read = reader_of(row).rule
+    rules = [read(str(text)) for text in row.meta.get("rules", ())]
+    if not rules or None in rules:
+        raise InputError(
+            "is not a row of the sandbox's worlds", place=row.id, remedy="make rows by `reasrm sandbox pairs`"
+        )
+    return tuple(rule for rule in rules if rule is not None)
 
 
 def read_clauses(text: str) -> list[Clause]:

@@ -19,7 +19,8 @@ from reasrm.rubrics.prompts import (
 )
 from reasrm.sandbox.author import AuthorConfig, ScriptedAuthor
 from reasrm.world.config import WorldConfig
-from reasrm.world.pairs import World, rules_of
+from reasrm.world.pairs import World
+from reasrm.world.reading import rules_of
 from reasrm.world.rules import Rule, check, read_rubric, rubric_of
 
 PERFECT = {"miss": 0, "invent": 0, "leak": 0, "shortcut": 0, "malformed": 0}

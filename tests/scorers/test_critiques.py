@@ -19,7 +19,8 @@ from reasrm.rewards.critique import critique
 from reasrm.rewards.critique_sections import CritiquePart
 from reasrm.scorers.critiques import build_critique_scorer, build_similarity, by_clauses
 from reasrm.world.critiques import Clause, argument_f1, core_arguments, read_clauses
-from reasrm.world.pairs import World, rules_of
+from reasrm.world.pairs import World
+from reasrm.world.reading import rules_of
 from tests.refusals import refused
 from tests.rewards.rollouts import rollout
 from tests.scorers.test_similarities import JUDGE, encoder_folder

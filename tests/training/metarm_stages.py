@@ -14,7 +14,8 @@ from reasrm.records import Comparison, Order, PreferencePair
 from reasrm.sandbox.writing import judgment_text
 from reasrm.sources.importing import pair_to_json
 from reasrm.world.critiques import Clause, core_arguments
-from reasrm.world.pairs import World, rules_of
+from reasrm.world.pairs import World
+from reasrm.world.reading import rules_of
 from tests.training.stages import SANDBOX_MODEL, SPEC
 
 PARTS = {

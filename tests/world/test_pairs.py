@@ -22,7 +22,8 @@ from reasrm.sources import read_file
 from reasrm.sources.importing import pair_to_json
 from reasrm.world.config import SPLITS, Shortcut, Split, SplitConfig, WorldConfig
 from reasrm.world.language import AUDIENCES, HELD_OUT_TOPICS, PREFACES, TOPICS
-from reasrm.world.pairs import World, read_task, rules_of, score
+from reasrm.world.pairs import World, read_task, score
+from reasrm.world.reading import rules_of
 from reasrm.world.rows import keep_critique
 from reasrm.world.rules import HARD_RULES, PRINCIPLES, read_rubric
 from tests.refusals import refused

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from reasrm.errors import InputError
 from reasrm.records import Message, PreferencePair
 from reasrm.world.language import AUDIENCES, TOPICS
-from reasrm.world.pairs import Task, read_task, rules_of
+from reasrm.world.pairs import Task, read_task
+from reasrm.world.reading import rules_of
 from reasrm.world.rules import Rule
+from tests.refusals import refused
 from tests.world.test_rules import RULES
 
 TOPIC = st.sampled_from(sorted(TOPICS))
@@ -49,7 +51,8 @@ def test_what_is_no_task(text: str) -> None:
 
 
 def test_rules_of_a_row_from_elsewhere() -> None:
-    for meta in ({}, {"rules": []}, {"rules": ["be kind"]}):
+    english = {"world": "english", "rules": ["count two"]}
+    for meta in ({}, {"rules": []}, {"rules": ["be kind"]}, {"rules": ["lower case only"]}, english):
         row = PreferencePair(id="q1", prompt=(Message("user", "?"),), chosen="x", rejected="y", meta=meta)
-        with pytest.raises(InputError, match="q1: is not a row of the sandbox world; make rows by `reasrm"):
+        with refused(InputError, "q1", "reasrm sandbox pairs"):
             rules_of(row)

@@ -30,7 +30,7 @@ def _quote(words: Sequence[str]) -> str:
 
 
 def _counted(parts: Sequence[str]) -> str:
-    heads = (part.split()[0].strip(string.punctuation) or "-" for part in parts)
+    heads = (part.split()[0].partition(",")[0].strip(string.punctuation) or "-" for part in parts)
     return ", ".join(f"{n} {head}" for n, head in enumerate(heads, 1)) or NONE
 
 
@@ -94,7 +94,7 @@ def is_met(kind: str, value: str | None, evidence: str) -> bool:
         case "sentences" | "items":
             return evidence != NONE and evidence.count(", ") + 1 == int(value or 0)
         case "first":
-            return evidence != NONE and _plain(inner.split()[0]) == (value or "").lower()
+            return evidence != NONE and list(map(_plain, inner.split()[:1])) == [(value or "").lower()]
         case "end":
             return " ".join(map(_plain, inner.split())) == value
         case "quote":

@@ -11,21 +11,21 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from reasrm.errors import ConfigError, InputError
+from reasrm.errors import ConfigError
 from reasrm.hashing import derive_seed
-from reasrm.records import CandidateSet, Critique, Message, PreferencePair, Row
+from reasrm.records import CandidateSet, Critique, Message, PreferencePair
 from reasrm.world.critiques import core_arguments
 from reasrm.world.english.bends import BENDS
 from reasrm.world.english.config import SPLITS, EnglishConfig, Split
-from reasrm.world.english.demands import Demand, Remark, Request, check, read_demand
+from reasrm.world.english.demands import Demand, Remark, Request, check
 from reasrm.world.english.drafts import Draft
 from reasrm.world.english.kinds import KINDS, excluded
 from reasrm.world.english.phrases import OPENER
 from reasrm.world.english.texts import load_texts, part_topics
 from reasrm.world.rows import Rows
-from reasrm.world.rules import rubric_of
+from reasrm.world.rules import Rule, rubric_of
 
-__all__ = ["LEVELS", "EnglishWorld", "demands_of", "score"]
+__all__ = ["LEVELS", "EnglishWorld", "score"]
 
 LEVELS = 5
 """Quality levels of a candidate set: weights 2, 1 and 1 make every sum from 0 to 4."""
@@ -38,21 +38,7 @@ _SIDES: Mapping[Split, tuple[int, ...]] = {
 }  # by prompt; others have the rest
 
 
-def demands_of(row: Row) -> tuple[Demand, ...]:
-    """Return the demands by which a row of the world was labelled.
-
-    Raises:
-        InputError: The row is not one of the world's.
-    """
-    demands = [read_demand(str(text)) for text in row.meta.get("rules", ())]
-    if not demands or None in demands:
-        raise InputError(
-            "is not a row of the English world", place=row.id, remedy="make rows by `reasrm sandbox pairs`"
-        )
-    return tuple(demand for demand in demands if demand is not None)
-
-
-def score(demands: Iterable[Demand], response: str) -> int:
+def score(demands: Iterable[Rule], response: str) -> int:
     """Return the weighted sum of the demands that a response meets."""
     return sum(demand.weight for demand in demands if check(demand, response).met)
 

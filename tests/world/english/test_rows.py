@@ -22,7 +22,7 @@ from reasrm.world.english.checks import evidence_of, is_met
 from reasrm.world.english.config import SPLITS, EnglishConfig, EnglishShortcut, Split
 from reasrm.world.english.demands import Demand, Remark, Request, read_clauses, read_demand, read_request
 from reasrm.world.english.kinds import KINDS, excluded
-from reasrm.world.english.pairs import EnglishWorld, demands_of, score
+from reasrm.world.english.pairs import EnglishWorld, score
 from reasrm.world.english.texts import load_texts
 from reasrm.world.reading import rules_of
 from reasrm.world.rules import Finding, read_rubric, rubric_of
@@ -63,7 +63,7 @@ def test_labels_are_the_weighted_sum(split: Split) -> None:
         marked = row.meta["rules"]
         margin = weighed(marked, row.chosen) - weighed(marked, row.rejected)
         assert margin == row.meta["margin"] > 0
-        assert score(demands_of(row), row.chosen) == weighed(marked, row.chosen)
+        assert score(rules_of(row), row.chosen) == weighed(marked, row.chosen)
         assert row.subset == split
 
 
@@ -71,7 +71,7 @@ def test_labels_are_the_weighted_sum(split: Split) -> None:
 def test_the_gold_critique_is_what_only_one_response_fails(split: Split) -> None:
     for row in rows(split):
         expected = []
-        for demand in demands_of(row):
+        for demand in rules_of(row):
             texts = {"A": row.chosen, "B": row.rejected}
             found = {side: evidence_of(demand.kind, demand.value, text) for side, text in texts.items()}
             failed = [side for side in texts if not is_met(demand.kind, demand.value, found[side])]
@@ -85,8 +85,7 @@ def test_the_gold_critique_is_what_only_one_response_fails(split: Split) -> None
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_prompt_is_read_back(split: Split) -> None:
     for row in rows(split):
-        assert read_request(prompt(row)) == Request(row.meta["topic"], demands_of(row))
-        assert rules_of(row) == demands_of(row)
+        assert read_request(prompt(row)) == Request(row.meta["topic"], rules_of(row))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -164,7 +163,7 @@ def test_what_is_not_exactly_a_clause_is_none(line: str) -> None:
 @pytest.mark.parametrize("split", SPLITS)
 def test_gold_clauses_are_read_back_and_favour_the_label(split: Split) -> None:
     for row in rows(split)[:200]:
-        clauses: list[Clause] = [Remark.gold(d, row.chosen, row.rejected) for d in demands_of(row)]
+        clauses: list[Clause] = [Remark.gold(d, row.chosen, row.rejected) for d in rules_of(row)]
         assert read_clauses("\n".join(clause.text for clause in clauses)) == clauses
         assert verdict_of(clauses) == "A"
 
@@ -272,7 +271,7 @@ def test_a_share_of_the_rows_carries_the_gold_rubric() -> None:
     assert 70 <= len(with_rubric) <= 130
     for row in with_rubric:
         assert row.rubric is not None
-        assert read_rubric(row.rubric.render(), read_demand) == demands_of(row)
+        assert read_rubric(row.rubric.render(), read_demand) == rules_of(row)
     assert [prompt(row) for row in drawn] == [prompt(row) for row in EnglishWorld().pairs("train", 200)]
 
 
