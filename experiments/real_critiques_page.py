@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments import markdown
 from experiments.real_examples import EXAMPLES, examples
 from experiments.real_measures import LEAST_F1, Measure, Share
 from experiments.real_texts import TextSet, Written
@@ -73,11 +74,6 @@ def hand_sample(texts: TextSet, size: int = _SAMPLE) -> list[tuple[str, Written,
     return sorted(drawn, key=lambda one: one[0])[:size]
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
 def _texts(sets: Sequence[TextSet], found: Results) -> str:
     rows = []
     for texts in sets:
@@ -102,7 +98,7 @@ def _texts(sets: Sequence[TextSet], found: Results) -> str:
     licences = "\n".join(f"- {texts.name}: {texts.licence}." for texts in sets)
     return (
         "## Texts\n\n"
-        + _table([*head, "for", "fatal", "texts with a fatal one"], rows)
+        + markdown.table([*head, "for", "fatal", "texts with a fatal one"], rows)
         + f"\nLicences:\n\n{licences}\n"
     )
 
@@ -120,7 +116,7 @@ def _by_hand(sets: Sequence[TextSet]) -> str:
             others = f"{known.count('stance')} / {known.count('side')} / {known.count('none')}"
             rows.append([texts.name, f"{known.count('right')} of {len(known)}", _share(right), others])
     head = ["set", "right", "precision", "wrong stance / wrong side / no argument"]
-    return "## How well the rules read\n\n" + _BY_HAND + "\n" + _table(head, rows)
+    return "## How well the rules read\n\n" + _BY_HAND + "\n" + markdown.table(head, rows)
 
 
 _BY_HAND = """Thirty extracted arguments of each set, drawn by hash, were read in their context by one annotator,
@@ -143,7 +139,7 @@ def _agreement(sets: Sequence[TextSet], found: Results) -> str:
     head = ["set", "similarity", "items", "F1 of repeats", "another row", "coin stances", "itself"]
     return (
         "## F1 between repeats of one judge\n\n"
-        + _table([*head, "repeats - another row", "soft recall", "AP"], rows)
+        + markdown.table([*head, "repeats - another row", "soft recall", "AP"], rows)
         + "\n*items*: with two texts that have arguments. *coin stances*: of one of the two. PandaLM has one text for\n"
         "each row: no repeats, and its coin is compared with the text itself.\n"
     )
@@ -159,7 +155,7 @@ def _validity(sets: Sequence[TextSet], found: Results) -> str:
         "## Do the arguments go with what the judge decided\n\n"
         + _VALIDITY
         + "\n"
-        + _table(["set", "what", "value", "items"], rows)
+        + markdown.table(["set", "what", "value", "items"], rows)
     )
 
 
@@ -187,7 +183,7 @@ def _inconsistency(sets: Sequence[TextSet], found: Results) -> str:
         "share",
         "verdict of the other order: label / tie / other / unreadable",
     ]
-    return "## Right verdict, wrong critique\n\n" + _INCONSISTENCY + "\n" + _table(head, rows)
+    return "## Right verdict, wrong critique\n\n" + _INCONSISTENCY + "\n" + markdown.table(head, rows)
 
 
 _INCONSISTENCY = """*own critique*: the arguments of the same text speak for the other response. *other order*:

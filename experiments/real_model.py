@@ -10,19 +10,12 @@ that was stopped or killed, from the last checkpoint of its stage. `small` is fo
 from __future__ import annotations
 
 import argparse
-import ctypes
-import datetime as dt
-import hashlib
 import importlib.metadata
 import json
 import math
 import os
 import platform
-import signal
 import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,27 +23,22 @@ from typing import Any
 
 import orjson
 
-from experiments.arms import code_hash
-from experiments.real_model_page import SPLITS, write_real_page
+from experiments.real.rows import SPLITS
+from experiments.real.steps import SPEC, UNREADABLE, Steps, sets
+from experiments.real_model_page import write_real_page
 from reasrm.cli.console import note
 from reasrm.demo.report import judged_rows
 from reasrm.demo.stages import read_pairs, write_pairs
 from reasrm.durable import read_records
 from reasrm.files import write_json_atomic
-from reasrm.hashing import digest
 from reasrm.judged import read_judged
 from reasrm.sandbox.measure import measure_file
 from reasrm.training.states import load_state
 from reasrm.world.english.config import Split
 from reasrm.world.english.pairs import EnglishWorld
 
-SPEC = "english"
-_ROOT = Path(__file__).parents[1]
 _SHOWN = 1.6
 """Pairs that the teacher is shown, for each trace that is learnt from."""
-_LINUX = sys.platform == "linux"
-_UNREADABLE = 3
-"""Exit code of a judging in which nothing could be read, which is a result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,96 +64,6 @@ SIZES = {
 }
 
 
-class Steps:
-    """The steps of one run, each done once.
-
-    Args:
-        output: Where everything lies.
-    """
-
-    def __init__(self, output: Path) -> None:
-        self.output = output
-        self.folder = output / "steps"
-        self.folder.mkdir(parents=True, exist_ok=True)
-
-    def known(self) -> list[dict[str, Any]]:
-        """Return what is known of every step that was begun."""
-        return [orjson.loads(path.read_bytes()) for path in sorted(self.folder.glob("*.json"))]
-
-    def do(self, name: str, *words: str | Path, fine: Sequence[int] = (0,)) -> dict[str, Any]:
-        """Run a command of `reasrm` unless it is done; return what is known of it.
-
-        Args:
-            name: Of the step.
-            words: Of the command.
-            fine: Exit codes with which it is done.
-
-        Returns:
-            `words`, `summary` (its last line), `seconds`, `peak_gib` (above the imported libraries; null where it
-            cannot be measured), `parts` that were begun and `ended` ones, fewer where the whole program was killed;
-            `code` and `date` of the last part.
-
-        Raises:
-            SystemExit: The command failed or was stopped; its exit code.
-        """
-        said = [str(word) for word in words]
-        path = self.folder / f"{name}.json"
-        key = digest([said, *map(_content, said)], 16)
-        known = orjson.loads(path.read_bytes()) if path.exists() else {}
-        if known.get("key") != key:
-            known = {"key": key, "words": said, "seconds": 0.0, "peak_gib": None, "parts": 0, "ended": 0}
-        if "summary" in known:
-            return dict(known)
-        note(f"\n— {name}: reasrm {' '.join(said)}")
-        known |= {"parts": known["parts"] + 1, "code": code_hash(), "date": dt.date.today().isoformat()}
-        write_json_atomic(path, known)
-        started = time.monotonic()
-        code, summary, peak = run_command(said, self.folder / f"{name}.peak")
-        known["seconds"] = round(known["seconds"] + time.monotonic() - started, 1)
-        known["peak_gib"] = max((p for p in (known["peak_gib"], peak) if p is not None), default=None)
-        known["ended"] += 1
-        done = code in fine
-        write_json_atomic(path, {**known, "summary": summary} if done else known)
-        if not done:
-            note(f"step {name} ended with exit code {code}; the same command goes on from here")
-            raise SystemExit(code if code > 0 else 128 - code)
-        return {**known, "summary": summary}
-
-
-def _content(word: str) -> str | None:
-    """Return the hash of a config that a command names, None for any other word."""
-    path = _ROOT / "configs" / f"{word}.yaml"
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-
-
-def run_command(words: Sequence[str], measured: Path) -> tuple[int, dict[str, Any], float | None]:
-    """Run a command in a process of its own; return exit code, last line and peak memory in GiB, None but on Linux.
-
-    Args:
-        words: Of the command.
-        measured: File for what it took.
-    """
-    measured.unlink(missing_ok=True)
-    program = [str(_ROOT / "benchmarks" / "measured.py"), str(measured)] if _LINUX else ["-m", "reasrm"]
-    child = subprocess.Popen(
-        [sys.executable, *program, *words], stdout=subprocess.PIPE, preexec_fn=end_with_parent
-    )
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the child hears it, too, and ends in good order
-    try:
-        out, _ = child.communicate()
-    finally:
-        signal.signal(signal.SIGINT, before)
-    lines = out.splitlines()
-    peak = json.loads(measured.read_bytes())["peak_gib"] if measured.exists() else None
-    return child.returncode, json.loads(lines[-1]) if lines else {}, peak
-
-
-def end_with_parent() -> None:
-    """Ask the kernel to kill this process with its parent; else it would go on and hold the lock of its run."""
-    if _LINUX:
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
 def run(output: Path, size: str, model: str) -> dict[str, Any]:
     """Do what is not done yet; return the table of the page.
 
@@ -173,8 +71,12 @@ def run(output: Path, size: str, model: str) -> dict[str, Any]:
         output: Where everything lies.
         size: Name of a size.
         model: What all begins with: a folder, or a name that `reasrm models fetch` knows.
+
+    Raises:
+        SystemExit: A run of another size lies there, whose steps have the same commands but other rows; 2.
     """
     steps, much = Steps(output), SIZES[size]
+    _keep_size(output / "size.json", asdict(much))
     tests = _rows(steps, much)
     stages = _train(steps, much, model)
     *before, last = stages
@@ -201,14 +103,21 @@ def run(output: Path, size: str, model: str) -> dict[str, Any]:
     }
 
 
+def _keep_size(path: Path, size: Mapping[str, int]) -> None:
+    if path.exists() and orjson.loads(path.read_bytes()) != size:
+        note(f"{path.parent} holds a run of another size; name another --output")
+        raise SystemExit(2)
+    write_json_atomic(path, size)
+
+
 def _rows(steps: Steps, much: Size) -> list[Path]:
     """Make the pairs and the traces; return the files of test rows."""
     shown = math.ceil(much.traces * _SHOWN)
     pairs = _pairs(steps.output / "pairs.jsonl", "train", shown)
     _pairs(steps.output / "rlvr-pairs.jsonl", "train", much.rl_pairs, shown)
     tests = [_pairs(steps.output / f"test-{split}.jsonl", split, much.rows) for split in SPLITS]
-    sets = (f"input={pairs}", f"output={steps.output / 'traces'}")
-    steps.do("distil", "distill", "--config", "smollm2/distill", *_set(sets))
+    given = (f"input={pairs}", f"output={steps.output / 'traces'}")
+    steps.do("distil", "distill", "--config", "smollm2/distill", *sets(given))
     return tests
 
 
@@ -229,8 +138,8 @@ def _train(steps: Steps, much: Size, model: str) -> dict[str, dict[str, Any]]:
     return stages
 
 
-def _stage(steps: Steps, verb: str, name: str, model: str, sets: Sequence[str]) -> dict[str, Any]:
-    words = (verb, "--config", f"smollm2/{name}", *_set((f"model.path={model}", *sets)))
+def _stage(steps: Steps, verb: str, name: str, model: str, given: Sequence[str]) -> dict[str, Any]:
+    words = (verb, "--config", f"smollm2/{name}", *sets((f"model.path={model}", *given)))
     plan = steps.do(f"{name}-plan", *words, "--dry-run")
     took = steps.do(name, *words, "--run-dir", steps.output / name, "--resume")
     said = took["summary"]
@@ -256,7 +165,7 @@ def _judge(
     inputs = [word for path in tests for word in ("--input", path)]
     asked = () if spec is None else ("--spec", spec)
     words = ("eval", "pairs", *inputs, "--judge", judge, *asked, "--dtype", "float32", "--batch-size", "32")
-    took = steps.do(f"judge-{slug}", *words, "--output", folder, fine=(0, _UNREADABLE))
+    took = steps.do(f"judge-{slug}", *words, "--output", folder, fine=(0, UNREADABLE))
     rows = map(read_judged, read_records(folder / "judgments.jsonl"))
     written = [judgment.num_tokens for row in rows for judgment in row.judgments]
     return {
@@ -269,10 +178,6 @@ def _judge(
 
 def _times(took: Mapping[str, Any]) -> dict[str, Any]:
     return {name: took[name] for name in ("seconds", "parts", "ended")}
-
-
-def _set(values: Sequence[str]) -> list[str]:
-    return [word for value in values for word in ("--set", value)]
 
 
 def _machine() -> dict[str, Any]:

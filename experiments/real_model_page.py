@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments import markdown
+from experiments.real.rows import SPLITS
 from reasrm.evaluation.table import format_estimate
 from reasrm.files import replacing
-from reasrm.printable import printable
-from reasrm.world.english.config import Split
 
-__all__ = ["HEADS", "MODELS", "SPLITS", "write_real_page"]
+__all__ = ["HEADS", "MODELS", "write_real_page"]
 
-SPLITS: Mapping[Split, str] = {
-    "iid": "in-domain",
-    "topics": "new topics",
-    "kinds": "new kinds",
-    "hard": "hard",
-}
-"""Test splits of the English world → what the page calls them."""
 MODELS = {
     "untouched": "the model as it is fetched",
     "SFT": "after the teacher's traces",
@@ -59,7 +52,7 @@ def write_real_page(path: Path, table: Mapping[str, Any] | None) -> None:
         ]
         if _NOTES.exists():
             parts.append(_NOTES.read_text(encoding="utf-8"))
-        parts += ["## Three judgments\n", _judgments(table["shown"])]
+        parts += ["## Three judgments\n", markdown.texts(table["shown"])]
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as stream:
         stream.write("\n".join(parts).encode())
@@ -104,7 +97,7 @@ def _models(judged: Mapping[str, Mapping[str, Any]]) -> str:
     unread = "; ".join(
         f"*{name}*: {_statuses(found['result']['parse_status'])}" for name, found in judged.items()
     )
-    return f"{_table(HEADS, rows)}\n{told}.\n\nHow the judgments could be read: {unread}.\n"
+    return f"{markdown.table(HEADS, rows)}\n{told}.\n\nHow the judgments could be read: {unread}.\n"
 
 
 def _seen(seen: Mapping[str, Mapping[str, Any]]) -> str:
@@ -119,9 +112,9 @@ def _seen(seen: Mapping[str, Mapping[str, Any]]) -> str:
         for kind in first["marks"]
     ]
     return (
-        f"{_table(('rule', 'commonest', *seen), rows)}\nBy kind of rule: how often the evidence that a judge gives for "
-        "a response is the true one, and how often its mark (met, not met) is. *commonest*: always giving the "
-        "commonest.\n"
+        f"{markdown.table(('rule', 'commonest', *seen), rows)}\nBy kind of rule: how often the evidence that a judge "
+        "gives for a response is the true one, and how often its mark (met, not met) is. *commonest*: always giving "
+        "the commonest.\n"
     )
 
 
@@ -158,9 +151,9 @@ def _stages(stages: Mapping[str, Mapping[str, Any]]) -> str:
             )
         )
     return (
-        f"{_table(_STAGE_HEADS, rows)}\n*peak*: resident memory above that of the imported libraries; *estimate*: what "
-        "`--dry-run` says before anything is loaded; *seconds*: the whole command; *a step*: training alone, "
-        "checkpoints included.\n"
+        f"{markdown.table(_STAGE_HEADS, rows)}\n*peak*: resident memory above that of the imported libraries; "
+        "*estimate*: what `--dry-run` says before anything is loaded; *seconds*: the whole command; *a step*: "
+        "training alone, checkpoints included.\n"
     )
 
 
@@ -184,12 +177,3 @@ def _about_run(table: Mapping[str, Any]) -> str:
         f"{table['machine']['cores']} cores of {table['machine']['processor']}, {versions}, code {codes}, "
         f"{table['date']}.{lost}\n"
     )
-
-
-def _judgments(texts: Sequence[str]) -> str:
-    return "\n".join(f"```text\n{printable(text).replace('```', '` ` `')}\n```\n" for text in texts)
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -76,7 +76,6 @@ def write_page(path: Path, part: str, tables: Mapping[str, dict[str, Any]]) -> N
     """Write the page of a part, `reasoning` with `rl`, from what has been run."""
     table, rl = tables.get(part), tables.get("rl") if part == "reasoning" else None
     family: Family = getattr(load_claims(), part)
-    names: dict[str, str] = {**SPLITS}
     head = _HEAD.format(
         title=PAGES[part], parts=part if part != "reasoning" else "reasoning rl", time=_time(part)
     )
@@ -85,7 +84,9 @@ def write_page(path: Path, part: str, tables: Mapping[str, dict[str, Any]]) -> N
     if table is None:
         said.append(f"Not run yet: `make real-{part}`.\n")
     else:
-        arms = {**table["arms"], **({} if rl is None else rl["arms"])}
+        arms = dict(table["arms"])
+        if rl is not None and rl["seeds"] == table["seeds"]:
+            arms |= rl["arms"]
         said.append(_about(table))
     match part:
         case "reasoning":
@@ -95,8 +96,8 @@ def write_page(path: Path, part: str, tables: Mapping[str, dict[str, Any]]) -> N
         case "rubrics":
             said += rubrics.page(table)
         case _:
-            said += preferences.page(table)
-    said.append(claims_section(family, names, arms, table["seeds"] if table else []))
+            said += preferences.page(table, Size(**table["size"]) if table else Size())
+    said.append(claims_section(family, SPLITS, arms, table["seeds"] if table else []))
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as stream:
         stream.write("\n".join(said).encode())

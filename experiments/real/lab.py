@@ -17,18 +17,16 @@ from typing import Any, Literal
 from experiments.arms import code_hash
 from experiments.real import rows
 from experiments.real.measures import Row, read_rows
-from experiments.real_model import Steps
+from experiments.real.steps import SPEC, UNREADABLE, Steps, sets
 from reasrm.demo.stages import write_pairs
 from reasrm.hashing import digest
 from reasrm.records import PreferencePair
+from reasrm.world.english.config import Split
 
-__all__ = ["SPEC", "STYLES", "Lab", "Size", "Stage", "Style", "real_code"]
+__all__ = ["STYLES", "Lab", "Size", "Stage", "Style", "real_code"]
 
-SPEC = "english"
 Style = Literal["answer", "marks", "evidence"]
 STYLES: tuple[Style, ...] = ("answer", "marks", "evidence")
-UNREADABLE = 3
-"""Exit code of a judging or writing in which something could not be read, which is a result."""
 _ROOT = Path(__file__).parents[2]
 _RL_FROM = 100_000
 """Number of the first training pair of RL, behind those of every seed's traces."""
@@ -125,7 +123,7 @@ class Lab:
         suffix: str = "",
         fine: Sequence[int] = (0,),
     ) -> tuple[Path, dict[str, Any]]:
-        """Run a command; return its output and what is known of it (`real_model.Steps.do`).
+        """Run a command; return its output and what is known of it (`Steps.do`).
 
         Args:
             name: Of the step.
@@ -142,7 +140,8 @@ class Lab:
     def tests(self, which: Literal["test", "tune"] = "test") -> Path:
         """Return the rows that arms are judged on, each with its split as subset, or those that choose between them."""
         size = self.size
-        splits, count = (("tune",), size.tune_rows) if which == "tune" else (tuple(rows.SPLITS), size.rows)
+        splits: tuple[Split, ...] = ("tune",) if which == "tune" else tuple(rows.SPLITS)
+        count = size.tune_rows if which == "tune" else size.rows
         return self.file(
             which, lambda: (pair for split in splits for pair in rows.english(split, count)), count
         )
@@ -157,12 +156,12 @@ class Lab:
             seed,
             rubric_share,
         )
-        sets = (f"input={pairs}", f"teacher.scripted.style={style}", f"seed={seed}")
-        words = ("distill", "--config", "smollm2/distill", *_set(sets))
+        given = (f"input={pairs}", f"teacher.scripted.style={style}", f"seed={seed}")
+        words = ("distill", "--config", "smollm2/distill", *sets(given))
         return self.step(f"traces-{style}-{seed}", *words, output="output")[0] / "sft.jsonl"
 
     def sft(
-        self, name: str, data: Path, seed: int, *, steps: int | None = None, sets: Sequence[str] = ()
+        self, name: str, data: Path, seed: int, *, steps: int | None = None, more: Sequence[str] = ()
     ) -> Stage:
         """Fine-tune the model on rows.
 
@@ -171,10 +170,10 @@ class Lab:
             data: The rows; each is seen once if there are enough.
             seed: Of their order.
             steps: Updates; None is as many as process the size's tokens.
-            sets: Keys of the config.
+            more: Keys of the config.
         """
-        given = (f"model.path={self.model}", f"data.train={data}", "data.limit=null", f"seed={seed}", *sets)
-        words = ("sft", "--config", "smollm2/sft", *_set(given))
+        given = (f"model.path={self.model}", f"data.train={data}", "data.limit=null", f"seed={seed}", *more)
+        words = ("sft", "--config", "smollm2/sft", *sets(given))
         if steps is None:
             plan = self.steps.do(f"{name}-plan-{digest(words, 8)}", *words, "--dry-run")
             steps = max(1, round(self.size.tokens / plan["summary"]["batches"]["tokens_per_step"]))
@@ -186,17 +185,15 @@ class Lab:
         pairs = self.file(
             "rl-pairs", lambda: rows.english("train", count, _RL_FROM + seed * count), count, seed
         )
-        sets = (f"model.path={start.run}", f"data.train={pairs}", f"seed={seed}")
+        given = (f"model.path={start.run}", f"data.train={pairs}", f"seed={seed}")
         steps = f"trainer.max_steps={self.size.rl_steps}"
-        return self._train(name, "rlvr", "--config", "smollm2/rlvr", *_set((*sets, steps)))
+        return self._train(name, "rlvr", "--config", "smollm2/rlvr", *sets((*given, steps)))
 
     def _train(self, name: str, *words: object) -> Stage:
         run, took = self.step(name, *words, "--resume", output="--run-dir")
         said = took["summary"]
         last = Path(said["checkpoint"])
-        for earlier in last.parent.glob(
-            "checkpoint-*"
-        ):  # a gigabyte and a half each, and nobody goes on from it
+        for earlier in last.parent.glob("checkpoint-*"):  # 1.5 GB each, and nobody goes on from it
             if earlier.name != last.name:
                 shutil.rmtree(earlier)
         facts = {
@@ -217,7 +214,3 @@ class Lab:
         how = ("--dtype", "float32", "--batch-size", "16")
         path, _ = self.step(f"judged-{name}", *words, *how, suffix=".jsonl", fine=(0, UNREADABLE))
         return read_rows(path), path
-
-
-def _set(values: Iterable[str]) -> list[str]:
-    return [word for value in values for word in ("--set", value)]

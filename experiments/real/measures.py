@@ -91,6 +91,9 @@ def share(rows: Rows, what: str, split: str = "all") -> Estimate:
 def by_row(rows: Rows, what: str, split: str = "all") -> dict[str, list[float]]:
     """Return a number of each row by seed: a share of its judgments, or `position`, which less is better of.
 
+    A row without a denominator counts 0, so that arms are compared on the same rows: one that cannot be read in both
+    orders is not consistent.
+
     `position` is how far the share of the first shown is from one half, as what a row adds to it: its mean over rows
     is that distance. Its sign is the one of all seeds together.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from experiments.markdown import table
 from experiments.real.claims import compare, shown
 from experiments.real.measures import Rows, share
 from reasrm.evaluation.table import format_estimate
@@ -17,7 +18,7 @@ _SHARES = ("coverage", "consistency", "first shown")
 def arms_table(arms: Mapping[str, Rows], splits: Mapping[str, str], what: str = "accuracy") -> str:
     """Return a line for each arm: a share on each split and on all, then what is read beside it."""
     heads = ["arm", *splits.values(), "all", *_SHARES, "tokens"]
-    lines = [heads, ["---"] * len(heads)]
+    lines = []
     for name, rows in arms.items():
         cells = [format_estimate(share(rows, what, split).as_dict()) for split in (*splits, "all")]
         cells += [format_estimate(share(rows, other).as_dict()) for other in _SHARES]
@@ -27,7 +28,7 @@ def arms_table(arms: Mapping[str, Rows], splits: Mapping[str, str], what: str = 
         "*consistency*: of rows readable in both orders, the same verdict; *first shown*: readable verdicts for the "
         "response that stands first; *tokens*: written for a judgment.\n"
     )
-    return f"{_lines(lines)}\n{about}"
+    return f"{table(heads, lines)}\n{about}"
 
 
 def differences_table(
@@ -35,24 +36,22 @@ def differences_table(
 ) -> str:
     """Return a line for each pair of arms: how much better the first is on each split, and by seed."""
     heads = ["difference", *splits.values(), "all", "by seed"]
-    lines = [heads, ["---"] * len(heads)]
+    lines = []
     for ours, theirs in pairs:
         found = [compare(arms, ours, theirs, what, split) for split in (*splits, "all")]
         by_seed = " ".join(f"{100 * value:+.1f}" for value in found[-1][1])
         lines.append([f"{ours} − {theirs}", *(shown(claim) for claim, _ in found), by_seed])
-    return f"{_lines(lines)}\nPoints [95 % over rows], paired on the same rows; by seed on all of them.\n"
+    return (
+        f"{table(heads, lines)}\nPoints [95 % over rows], paired on the same rows; by seed on all of them.\n"
+    )
 
 
 def stages_table(stages: Mapping[str, Mapping[str, Any]]) -> str:
     """Return what each stage of training took."""
     heads = ["stage", "steps", "tokens processed", "of them learnt", "seconds", "peak GiB"]
-    lines = [heads, ["---"] * len(heads)]
+    lines = []
     for name, facts in stages.items():
         learnt, peak = facts["trained_tokens"], facts["peak_gib"]
         cells = [str(facts["steps"]), f"{facts['tokens']:,}", "-" if learnt is None else f"{learnt:,}"]
         lines.append([name, *cells, f"{facts['seconds']:,.0f}", "-" if peak is None else f"{peak:.1f}"])
-    return _lines(lines)
-
-
-def _lines(rows: Sequence[Sequence[str]]) -> str:
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return table(heads, lines)

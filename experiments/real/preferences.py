@@ -10,9 +10,10 @@ from typing import Any
 
 from experiments.real import rows
 from experiments.real.claims import CHANCE
-from experiments.real.lab import SPEC, Lab
+from experiments.real.lab import Lab, Size
 from experiments.real.measures import Row, Rows
 from experiments.real.page import arms_table, differences_table, stages_table
+from experiments.real.steps import SPEC, sets
 from reasrm.demo.stages import read_pairs
 from reasrm.records import PreferencePair
 
@@ -31,7 +32,7 @@ def run(lab: Lab, seeds: Sequence[int]) -> dict[str, Any]:
         lines = lab.file("human", partial(rows.answer_rows, train, SPEC, seed), train, SPEC, seed)
         learnt, judged = read_pairs(train), read_pairs(test)
         steps = max(1, len(learnt) // 8)
-        stage = lab.sft(f"sft-human-{seed}", lines, seed, steps=steps, sets=(_RATE,))
+        stage = lab.sft(f"sft-human-{seed}", lines, seed, steps=steps, more=(_RATE,))
         found, _ = lab.judged(f"human-{seed}", stage.model, test)
         longer = fmean(_longer(pair) for pair in learnt.values())
         arms["answer"].append(found)
@@ -46,8 +47,8 @@ def _splits(lab: Lab, seed: int) -> tuple[Path, Path]:
     size = lab.size
     lengths = (f"length.tokenizer={lab.model}", f"length.total.max={size.short}")
     sizes = f"splits.sizes={{train: {size.train_pairs}, test: {size.test_pairs}, spare: rest}}"
-    sets = [word for key in (*lengths, sizes, f"seed={seed}") for word in ("--set", key)]
-    words = ("data", "curate", "--config", "data/human-pairs", "--input", lab.data / FILE, *sets)
+    given = sets((*lengths, sizes, f"seed={seed}"))
+    words = ("data", "curate", "--config", "data/human-pairs", "--input", lab.data / FILE, *given)
     folder, _ = lab.step(f"human-pairs-{seed}", *words)
     return folder / "train.jsonl", folder / "test.jsonl"
 
@@ -68,16 +69,17 @@ def length_rows(pairs: Mapping[str, PreferencePair], longer: bool) -> dict[str, 
     return found
 
 
-def page(table: Mapping[str, Any] | None) -> list[str]:
+def page(table: Mapping[str, Any] | None, size: Size) -> list[str]:
     """Return what the page says between head and claims."""
+    head = _HEAD.format(short=size.short)
     if table is None:
-        return [_HEAD]
+        return [head]
     arms: Mapping[str, Rows] = table["arms"]
     pairs = (("answer", CHANCE), ("answer", "length"), ("length", CHANCE))
     shares = ", ".join(f"{100 * value:.1f} %" for value in table["longer"])
     counts = ", ".join(f"{train:,} and {test:,}" for train, test in table["pairs"])
     return [
-        _HEAD,
+        head,
         f"Pairs to learn from and to judge: {counts}. Among the former people preferred the longer response in "
         f"{shares}, from which *length* has its direction.\n",
         arms_table(arms, {}),
@@ -87,8 +89,8 @@ def page(table: Mapping[str, Any] | None) -> list[str]:
 
 
 _HEAD = """Pairs of HH-RLHF, harmless, its test file (people preferred one of two replies; some texts are offensive):
-those with request and both replies of at most 150 tokens, near-duplicates removed, split by prompt so that no prompt,
-and none like it, is on both sides (`configs/data/human-pairs.yaml`). The judge learns nothing but verdicts, each pair
-once in a drawn order. *length* always takes the longer reply, or always the shorter one, whichever is right more
-often on the pairs that are learnt from.
+those with request and both replies of at most {short} tokens, near-duplicates removed, split by prompt so that no
+prompt, and none like it, is on both sides (`configs/data/human-pairs.yaml`). The judge learns nothing but verdicts,
+each pair once in a drawn order. *length* always takes the longer reply, or always the shorter one, whichever is right
+more often on the pairs that are learnt from.
 """

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import cast
 
 from reasrm.curation.config import LengthSection, Range
 from reasrm.curation.filters import length_filter
@@ -19,8 +18,9 @@ from reasrm.protocol.prompts import build_prompt
 from reasrm.protocol.sft_rows import SFTRow
 from reasrm.protocol.spec import load_spec
 from reasrm.protocol.writer_rows import writer_row
-from reasrm.records import Comparison, PreferencePair, Row
+from reasrm.records import PreferencePair
 from reasrm.sandbox.writing import verdict_text
+from reasrm.sources.importing import as_pair
 from reasrm.sources.rubric_lines import RubricLine
 from reasrm.strictjson import dumps
 from reasrm.world.english.config import EnglishConfig, Split
@@ -28,6 +28,7 @@ from reasrm.world.english.pairs import EnglishWorld
 
 __all__ = [
     "BENCHMARKS",
+    "FEWEST",
     "SPLITS",
     "answer_rows",
     "benchmark_rows",
@@ -37,7 +38,7 @@ __all__ = [
     "writer_rows",
 ]
 
-SPLITS: Mapping[str, str] = {
+SPLITS: Mapping[Split, str] = {
     "iid": "in-domain",
     "topics": "new topics",
     "kinds": "new kinds",
@@ -49,14 +50,14 @@ BENCHMARKS: Mapping[str, str] = {
     "LLMBar adversarial": "llmbar/adv_neighbor.json",
     "RewardBench": "rewardbench/filtered-00000-of-00001.parquet",
 }
-_FEWEST = 8
+FEWEST = 8
 """A subset of RewardBench with fewer short rows is left out."""
 
 
-def english(split: str, count: int, start: int = 0, rubric_share: float = 0.0) -> Iterator[PreferencePair]:
+def english(split: Split, count: int, start: int = 0, rubric_share: float = 0.0) -> Iterator[PreferencePair]:
     """Yield rows of the English world; no prompt is in two splits."""
     world = EnglishWorld(EnglishConfig(rubric_share=rubric_share))
-    return world.pairs(cast(Split, split), count, start)
+    return world.pairs(split, count, start)
 
 
 def write_lines(lines: Iterable[Mapping[str, object]], path: Path) -> None:
@@ -82,20 +83,11 @@ def benchmark_rows(data: Path, tokenizer: str, most_tokens: int, most: int) -> I
     section = LengthSection(unit="tokens", tokenizer=tokenizer, total=Range(max=most_tokens))
     too_long = length_filter(section, "benchmark rows")
     for name, file in BENCHMARKS.items():
-        rows = map(_pair, (item.row for item in JudgeInput([data / file])))
-        short = [pair for pair in rows if pair is not None and too_long(pair) is None]
+        rows = (as_pair(item.row, None) for item in JudgeInput([data / file]) if item.row is not None)
+        short = [pair for pair in rows if isinstance(pair, PreferencePair) and too_long(pair) is None]
         for pair in short if name != "RewardBench" else _drawn(short, most):
             meta = {**pair.meta, "subset": pair.subset}
             yield replace(pair, id=f"{file.partition('/')[0]}-{pair.id}", subset=name, meta=meta)
-
-
-def _pair(row: Row | None) -> PreferencePair | None:
-    """Return a labelled row as a pair, None if it has no better response."""
-    if isinstance(row, Comparison) and row.target is not None and row.target.winner in ("A", "B"):
-        texts = (row.response_a, row.response_b)
-        chosen, rejected = texts if row.target.winner == "A" else texts[::-1]
-        return PreferencePair(**row.shared_fields(), chosen=chosen, rejected=rejected)
-    return row if isinstance(row, PreferencePair) else None
 
 
 def _drawn(pairs: Iterable[PreferencePair], most: int) -> Iterator[PreferencePair]:
@@ -103,7 +95,7 @@ def _drawn(pairs: Iterable[PreferencePair], most: int) -> Iterator[PreferencePai
     for pair in pairs:
         found[pair.subset or ""].append(pair)
     known = {
-        name: rows for name, rows in found.items() if len(rows) >= _FEWEST and not name.startswith("llmbar")
+        name: rows for name, rows in found.items() if len(rows) >= FEWEST and not name.startswith("llmbar")
     }
     return chain.from_iterable(
         sorted(rows, key=lambda pair: derive_seed("transfer", pair.id))[:most]

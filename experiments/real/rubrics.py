@@ -8,10 +8,12 @@ from typing import Any
 
 import orjson
 
+from experiments import markdown
 from experiments.real import rows
-from experiments.real.lab import UNREADABLE, Lab
+from experiments.real.lab import Lab, Stage
 from experiments.real.measures import Row
 from experiments.real.page import arms_table, differences_table, stages_table
+from experiments.real.steps import UNREADABLE
 from reasrm.criteria.checks import check_rubric
 from reasrm.demo.stages import read_pairs
 from reasrm.durable import read_records
@@ -73,7 +75,7 @@ def _with_rubrics(lab: Lab) -> Iterator[PreferencePair]:
         yield from rows.english(split, lab.size.rows, rubric_share=1.0)
 
 
-def _writer(lab: Lab, seed: int) -> Any:
+def _writer(lab: Lab, seed: int) -> Stage:
     """Teach the model to write rubrics, from gold rubrics of pairs that are none of the judge's."""
     steps = lab.size.writer_steps
     start = 50_000 + 8 * steps * seed
@@ -83,7 +85,7 @@ def _writer(lab: Lab, seed: int) -> Any:
         8 * steps,
         start,
     )
-    return lab.sft(f"sft-writer-{seed}", data, seed, steps=steps, sets=(f"spec={WRITER}",))
+    return lab.sft(f"sft-writer-{seed}", data, seed, steps=steps, more=(f"spec={WRITER}",))
 
 
 def _written(lab: Lab, name: str, writer: Path | str, tests: Path) -> tuple[Path, dict[str, Any]]:
@@ -147,23 +149,21 @@ def page(table: Mapping[str, Any] | None) -> list[str]:
     ]
     said += [_rubrics(table), stages_table(table["stages"])]
     for name, texts in table["shown"].items():
-        blocks = (f"```text\n{text.replace('```', '` ` `')}\n```\n" for text in texts)
-        said += [f"## Three that it wrote, {name.partition(', ')[2]}\n", *blocks]
+        said += [f"## Three that it wrote, {name.partition(', ')[2]}\n", markdown.texts(texts)]
     return said
 
 
 def _rubrics(table: Mapping[str, Any]) -> str:
-    lines = [f"| rubrics | written | {' | '.join(name.replace('_', ' ') for name in _ABOUT)} |"]
-    lines.append("| --- |" + " --- |" * (len(_ABOUT) + 1))
+    lines = []
     for name in {**table["about"], **table["written"]}:
         took, about = table["written"].get(name), table["about"].get(name, {})
         count = "-" if took is None else f"{took['written']} of {took['asked']}"
-        cells = (format_estimate(about.get(key)) for key in _ABOUT)
-        lines.append(f"| {name} | {count} | {' | '.join(cells)} |")
+        lines.append([name, count, *(format_estimate(about.get(key)) for key in _ABOUT)])
     told = (
         "the numbers of `reasrm rubrics report`; a request without a readable rubric is judged without one."
     )
-    return "\n".join([*lines, f"\n*written*: requests for which a rubric could be read; {told}\n"])
+    heads = ["rubrics", "written", *(name.replace("_", " ") for name in _ABOUT)]
+    return f"{markdown.table(heads, lines)}\n*written*: requests for which a rubric could be read; {told}\n"
 
 
 _HEAD = """The judge learnt the arm *evidence* of the English world anew, half of its rows with their gold rubric: the

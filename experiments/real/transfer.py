@@ -63,7 +63,11 @@ def page(table: Mapping[str, Any] | None) -> list[str]:
     names = {name: name for name in rows.BENCHMARKS}
     counts = ", ".join(f"{name} {count}" for name, count in table["counts"].items())
     chosen = _CHOSEN.format(
-        short=table["short"], most=table["most"], total=sum(table["counts"].values()), counts=counts
+        short=table["short"],
+        most=table["most"],
+        fewest=rows.FEWEST,
+        total=sum(table["counts"].values()),
+        counts=counts,
     )
     return [
         _HEAD,
@@ -82,6 +86,6 @@ readable.
 """
 _CHOSEN = """Rows were chosen by length before any was judged: request and both responses at most {short} tokens of
 this model's tokenizer. All such rows of LLMBar natural and of LLMBar's adversarial neighbours; of RewardBench at most
-{most} of a subset, drawn by id, none of its copies of LLMBar, no subset with fewer than 8 short rows. {total} rows
-({counts}), each in both orders.
+{most} of a subset, drawn by id, none of its copies of LLMBar, no subset with fewer than {fewest} short rows. {total}
+rows ({counts}), each in both orders.
 """

@@ -6,7 +6,7 @@ import gzip
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from experiments import real_model
 from experiments.real import __main__ as program
-from experiments.real import rows
+from experiments.real import rows, steps
 from experiments.real.claims import Family, RealClaims, claims_section, compare, load_claims
-from experiments.real.lab import SPEC, Lab, Size
+from experiments.real.lab import Lab, Size
 from experiments.real.measures import Row, by_row, difference, row_of, share
 from experiments.real.preferences import length_rows
 from experiments.real.rubrics import shown_rubrics
+from experiments.real.steps import SPEC
 from reasrm.demo.stages import write_pairs
 from reasrm.durable.log import seal
 from reasrm.judged import JudgedRow
 from reasrm.protocol.spec import load_spec
-from reasrm.records import Judgment, Order, ParseStatus, PreferencePair, RowStatus, Verdict
-from tests.commands import ROOT, here, rows_of, summary
+from reasrm.records import Judgment, Message, Order, ParseStatus, PreferencePair, RowStatus, Verdict
+from tests.commands import ROOT, rows_of
+from tests.experiments.shared import in_process
 from tests.tiny import build_tiny_model
 
 # --- measures
@@ -118,8 +119,32 @@ def test_a_claim_is_confirmed_on_its_own_side_only():
         "not run",
     ]
     assert "+70.0 [" in lines[0]
+    assert "| 0.000 |" in lines[0]
     assert "the seeds above" not in text.lower()
     assert "decide none of them" in claims_section(family, {}, arms(0.9, 0.2), [0, 1])
+
+
+def test_claims_that_were_not_run_are_corrected_for():
+    claim = {"ours": "ours", "theirs": "theirs", "what": "accuracy"}
+    claims = [claim, *({**claim, "theirs": f"absent {n}"} for n in range(3))]
+    found = []
+    for family in (claims[:1], claims):
+        read = Family.model_validate({"seeds": [0], "level": 0.05, "claims": family})
+        line = next(x for x in claims_section(read, {}, arms(0.5, 0.3), [0]).splitlines() if "| ours" in x)
+        found.append(float(line.split("|")[-3]))
+    assert 0 < found[0] < 0.25
+    assert found[1] == pytest.approx(4 * found[0], abs=0.003)
+
+
+def test_claims_about_rl_are_read_on_the_seeds_of_the_claims_alone(tmp_path):
+    one = {split: row(2, 0, split=split) for split in rows.SPLITS}
+    about = {"code": "c", "date": "d", "model": "m", "size": asdict(Size()), "stages": {}}
+    styles = {style: [one] * 3 for style in ("answer", "marks", "evidence")}
+    after = {"arms": {"RL": [one], "its start": [one]}, "best": "marks", "tuned": {}, "seeds": [0]}
+    tables = {"reasoning": {"arms": styles, "seeds": [0, 1, 2], **about}, "rl": {**after, **about}}
+    program.write_page(tmp_path / "page.md", "reasoning", tables)
+    text = (tmp_path / "page.md").read_text()
+    assert [line for line in text.splitlines() if line.startswith("| RL beats") and "not run" in line]
 
 
 def test_chance_is_right_in_half_of_all_judgments():
@@ -147,8 +172,6 @@ def test_the_claims_name_arms_that_are_run():
 
 
 def pair(name: str, chosen: str = "yes", rejected: str = "no", **more: Any) -> PreferencePair:
-    from reasrm.records import Message
-
     return PreferencePair(
         id=name, prompt=(Message("user", f"say {name}"),), chosen=chosen, rejected=rejected, **more
     )
@@ -159,11 +182,8 @@ def test_an_answer_only_row_holds_the_verdict_of_the_drawn_order(tmp_path):
     found = list(rows.answer_rows(path, SPEC, 0))
     for line in found:
         shown = line["prompt"][-1]["content"]
-        first = (
-            "A" if shown.index("Response A: yes" if "Response A: yes" in shown else "Response B: yes") else ""
-        )
         right = "A" if "Response A: yes" in shown else "B"
-        assert first
+        assert f"Response {right}: yes" in shown
         assert line["completion"][0]["content"] == f"<answer>[[{right}]]</answer>"
     assert 8 < Counter(line["completion"][0]["content"] for line in found)["<answer>[[A]]</answer>"] < 32
     assert list(rows.answer_rows(path, SPEC, 0)) == found
@@ -220,40 +240,10 @@ def test_a_dry_run_says_how_long_it_takes(tmp_path, capsys):
     assert not (tmp_path / "none").exists()
 
 
-def in_process(words: list[str], measured: Path) -> tuple[int, dict[str, Any], float | None]:
-    done = here(*words)
-    assert done.returncode in (0, 3), done.stderr
-    return done.returncode, summary(done), None
-
-
-TINY = (
-    *(
-        "--tokens",
-        "4000",
-        "--pairs",
-        "16",
-        "--rows",
-        "1",
-        "--tune-rows",
-        "1",
-        "--rl-steps",
-        "1",
-        "--rl-pairs",
-        "8",
-    ),
-    *(
-        "--short",
-        "4000",
-        "--subset-rows",
-        "1",
-        "--writer-steps",
-        "1",
-        "--train-pairs",
-        "8",
-        "--test-pairs",
-        "2",
-    ),
-)
+TINY = {
+    "tokens": 30000, "pairs": 16, "rows": 1, "tune-rows": 1, "rl-steps": 1, "rl-pairs": 8, "short": 4000,
+    "subset-rows": 1, "writer-steps": 1, "train-pairs": 8, "test-pairs": 2,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -292,8 +282,8 @@ def material(tmp_path_factory):
 def run_parts(
     material: Path, monkeypatch: pytest.MonkeyPatch, *parts: str, runner: Callable[..., Any] = in_process
 ) -> Path:
-    monkeypatch.setattr(real_model, "run_command", runner)
-    words = [
+    monkeypatch.setattr(steps, "run_command", runner)
+    words: list[object] = [
         "--only",
         *parts,
         "--seeds",
@@ -302,13 +292,13 @@ def run_parts(
         material / "model",
         "--data",
         material / "data",
-        *TINY,
     ]
+    words += [word for name, count in TINY.items() for word in (f"--{name}", count)]
     words += ["--output", material / "out", "--pages", material / "pages"]
     program.main(list(map(str, words)))
     pages = {part: (material / "pages" / f"real-{part}.md").read_bytes() for part in program.PAGES}
     with monkeypatch.context() as again:
-        again.setattr(real_model, "run_command", lambda *_: pytest.fail("done twice"))
+        again.setattr(steps, "run_command", lambda *_: pytest.fail("done twice"))
         program.main(list(map(str, words)))
     assert pages == {part: (material / "pages" / f"real-{part}.md").read_bytes() for part in program.PAGES}
     return material / "out"
@@ -329,8 +319,10 @@ def test_short_rows_are_chosen_by_length_and_subset(material):
 def test_arms_process_equal_tokens_and_rl_goes_on_from_the_best(material, monkeypatch):
     out = run_parts(material, monkeypatch, "reasoning", "rl")
     table = json.loads((out / "table-reasoning.json").read_bytes())
-    tokens = [stage["tokens"] for stage in table["stages"].values()]
-    assert len(tokens) == 3
+    stages = [table["stages"][f"{style}, seed 0"] for style in ("answer", "marks", "evidence")]
+    for stage in stages:
+        assert abs(stage["tokens"] - TINY["tokens"]) <= stage["tokens"] / stage["steps"], "within a step"
+    assert stages[0]["steps"] > stages[2]["steps"], "its rows are shorter"
     assert all(len(seeds[0]) == 4 for seeds in table["arms"].values())
     rl = json.loads((out / "table-rl.json").read_bytes())
     assert set(rl["tuned"]) == {"answer", "marks", "evidence"}

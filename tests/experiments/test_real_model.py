@@ -14,9 +14,13 @@ from typing import Any
 import pytest
 
 from experiments import real_model
-from experiments.real_model import Size, Steps
-from experiments.real_model_page import HEADS, MODELS, SPLITS, write_real_page
-from tests.commands import ROOT, environment, here, rows_of, summary
+from experiments.real import steps
+from experiments.real.rows import SPLITS
+from experiments.real.steps import Steps
+from experiments.real_model import Size
+from experiments.real_model_page import HEADS, MODELS, write_real_page
+from tests.commands import ROOT, environment, rows_of
+from tests.experiments.shared import in_process
 from tests.tiny import build_tiny_model
 
 PAGE = ROOT / "docs" / "results" / "real-model.md"
@@ -110,7 +114,7 @@ def asked(monkeypatch) -> list[list[str]]:
         said.append(words)
         return int(words[-1]), {"steps": len(said)}, float(len(said))
 
-    monkeypatch.setattr(real_model, "run_command", run)
+    monkeypatch.setattr(steps, "run_command", run)
     return said
 
 
@@ -129,7 +133,7 @@ def test_a_step_that_failed_is_run_again(tmp_path, asked, monkeypatch):
     with pytest.raises(SystemExit, match="137"):
         Steps(tmp_path).do("sft", "-9")  # as a child that was killed
     assert Steps(tmp_path).do("judge", "3", fine=(0, 3))["summary"] == {"steps": 3}
-    monkeypatch.setattr(real_model, "run_command", lambda words, measured: (0, {"steps": 9}, 0.5))
+    monkeypatch.setattr(steps, "run_command", lambda words, measured: (0, {"steps": 9}, 0.5))
     again = Steps(tmp_path).do("sft", "-9")
     assert (again["peak_gib"], again["parts"], again["ended"]) == (2.0, 2, 2)
 
@@ -137,7 +141,7 @@ def test_a_step_that_failed_is_run_again(tmp_path, asked, monkeypatch):
 def test_another_config_is_another_step(tmp_path, asked, monkeypatch):
     (tmp_path / "configs").mkdir()
     config = tmp_path / "configs" / "stage.yaml"
-    monkeypatch.setattr(real_model, "_ROOT", tmp_path)
+    monkeypatch.setattr(steps, "_ROOT", tmp_path)
     for text in ("seed: 0", "seed: 0", "seed: 1"):
         config.write_text(text)
         Steps(tmp_path).do("sft", "--config", "stage", "0")
@@ -146,7 +150,7 @@ def test_another_config_is_another_step(tmp_path, asked, monkeypatch):
 
 @pytest.mark.slow
 def test_a_command_is_measured_in_a_process_of_its_own(tmp_path):
-    code, said, peak = real_model.run_command(
+    code, said, peak = steps.run_command(
         ["sandbox", "pairs", "--rows", "3", "--output", str(tmp_path / "p")], tmp_path / "peak"
     )
     assert (code, said["rows"]) == (0, 3)
@@ -156,9 +160,8 @@ def test_a_command_is_measured_in_a_process_of_its_own(tmp_path):
 
 
 _PARENT = """
-import select
 import subprocess, sys
-from experiments.real_model import end_with_parent
+from experiments.real.steps import end_with_parent
 child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, preexec_fn=end_with_parent)
 print(child.pid, flush=True)
 input()
@@ -185,20 +188,13 @@ def test_a_stage_ends_when_the_program_is_killed():
 # --- the whole driver
 
 
-def in_process(words: list[str], measured: Path) -> tuple[int, dict[str, Any], float | None]:
-    """The same command without the start of a process; that one is measured above."""
-    done = here(*words)
-    assert done.returncode in (0, 3), done.stderr
-    return done.returncode, summary(done), None
-
-
 @pytest.mark.slow
 def test_a_tiny_model_goes_through_every_stage(tmp_path, monkeypatch):
     """Every command for real, random weights, nothing learnt; what is done is not done again."""
     model = build_tiny_model(tmp_path / "model", context=4096)
     tiny = Size(traces=8, rl_pairs=8, rl_steps=1, rows=1)
     monkeypatch.setitem(real_model.SIZES, "small", tiny)
-    monkeypatch.setattr(real_model, "run_command", in_process)
+    monkeypatch.setattr(steps, "run_command", in_process)
     words = ["--output", tmp_path / "run", "--model", model, "--page", tmp_path / "page.md"]
     real_model.main(list(map(str, words)))
     table = json.loads((tmp_path / "run" / "table.json").read_bytes())
@@ -215,6 +211,8 @@ def test_a_tiny_model_goes_through_every_stage(tmp_path, monkeypatch):
     card = (tmp_path / "run" / "judge" / "README.md").read_text()
     assert "| `pairs` on " in card
     page = (tmp_path / "page.md").read_bytes()
-    monkeypatch.setattr(real_model, "run_command", lambda *_: pytest.fail("done twice"))
+    monkeypatch.setattr(steps, "run_command", lambda *_: pytest.fail("done twice"))
     real_model.main(list(map(str, words)))
     assert (tmp_path / "page.md").read_bytes() == page
+    with pytest.raises(SystemExit, match="2"):
+        real_model.main([*map(str, words), "--size", "full"])
