@@ -14,7 +14,7 @@ __all__ = ["minutes", "total_minutes"]
 
 _TRAINED, _READ, _WRITTEN = 0.009, 0.003, 0.004
 """Seconds for a token: of SFT, of a judge's prompt, of its answer."""
-_RL_STEP, _START = 75.0, 15.0
+_RL_STEP, _START = 55.0, 15.0
 _PROMPT = 147
 """Tokens of the English world's prompts; a rubric adds `_RUBRIC`, a benchmark's row has about as many."""
 _RUBRIC, _WRITER_PROMPT = 20, 290

@@ -41,7 +41,7 @@ class Size:
         pairs: Pairs that a seed's teacher is shown.
         rows: Test rows of each split.
         tune_rows: Rows by which the best arm is found.
-        rl_steps: Updates of RL, of 8 groups of 4 rollouts.
+        rl_steps: Updates of RL, of 6 groups of 4 rollouts.
         rl_pairs: Its pairs.
         short: Most tokens of a benchmark's row, both responses included.
         subset_rows: Most rows of one subset of RewardBench.

@@ -67,7 +67,6 @@ _Ratio = Callable[[Row], tuple[float, float]]
 SHARES: Mapping[str, _Ratio] = {
     "accuracy": lambda row: (row["right"], row["asked"]),
     "accuracy or coin": lambda row: ((row["asked"] + row["right"] - row["wrong"]) / 2, row["asked"]),
-    "of the readable": lambda row: (row["right"], row["right"] + row["wrong"]),
     "coverage": lambda row: (row["right"] + row["wrong"], row["asked"]),
     "consistency": lambda row: (row["same"], row["both"]),
     "first shown": lambda row: (row["first"], row["right"] + row["wrong"]),

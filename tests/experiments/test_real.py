@@ -71,7 +71,6 @@ def test_shares_are_ratios_over_rows_and_seeds():
     seeds = [{"a": row(2, 0), "b": row(0, 1, 0, "hard")}, {"a": row(1, 1, 2), "b": row(0, 0, 0, "hard")}]
     assert share(seeds, "accuracy").value == 3 / 8
     assert share(seeds, "accuracy or coin").value == (3 + 3 / 2) / 8
-    assert share(seeds, "of the readable").value == 3 / 5
     assert share(seeds, "coverage").value == 5 / 8
     assert share(seeds, "first shown").value == 3 / 5
     assert share(seeds, "accuracy", "hard").value == 0

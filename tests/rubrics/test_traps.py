@@ -70,10 +70,7 @@ def test_openjudge_a_tie_passes_in_no_place(tmp_path: Path, better_first: bool) 
     row = {"id": "q", "prompt": "name a colour", "response_a": texts[0], "response_b": texts[1]}
     write_lines(tmp_path / "pairs.jsonl", [{**row, "label": "A" if better_first else "B"}])
     tie = judge_that(lambda rubric: "<answer>[[C]]</answer>")
-    assert reasons(run(tmp_path, Author(), tie)) in (
-        {"wrong_under_rubric": 1},
-        {"unreadable_under_rubric": 1},
-    )
+    assert reasons(run(tmp_path, Author(), tie)) == {"unreadable_under_rubric": 1}
 
 
 def test_open_instruct_a_judge_that_fails_says_nothing_of_a_rubric(tmp_path: Path) -> None:
