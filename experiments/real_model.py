@@ -167,7 +167,7 @@ def _judge(
     words = ("eval", "pairs", *inputs, "--judge", judge, *asked, "--dtype", "float32", "--batch-size", "32")
     took = steps.do(f"judge-{slug}", *words, "--output", folder, fine=(0, UNREADABLE))
     rows = map(read_judged, read_records(folder / "judgments.jsonl"))
-    written = [judgment.num_tokens for row in rows for judgment in row.judgments]
+    written = [judgment.num_tokens or 0 for row in rows for judgment in row.judgments]
     return {
         **_times(took),
         "folder": str(folder),

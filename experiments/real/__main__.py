@@ -46,22 +46,19 @@ PAGES = {
     "preferences": "Preferences of people",
 }
 
+_PARTS: Mapping[str, Any] = {
+    "reasoning": reasoning,
+    "transfer": transfer,
+    "rubrics": rubrics,
+    "preferences": preferences,
+}
+
 
 def run_part(lab: Lab, part: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Run what is missing of a part; return its table."""
     seeds = list(arguments.seeds or SEEDS[part])
     started = time.monotonic()
-    match part:
-        case "reasoning":
-            found = reasoning.run(lab, seeds)
-        case "rl":
-            found = reasoning.run_rl(lab, seeds, arguments.start)
-        case "transfer":
-            found = transfer.run(lab, seeds)
-        case "rubrics":
-            found = rubrics.run(lab, seeds)
-        case _:
-            found = preferences.run(lab, seeds)
+    found = reasoning.run_rl(lab, seeds, arguments.start) if part == "rl" else _PARTS[part].run(lab, seeds)
     note(f"part {part} is done; this call took {(time.monotonic() - started) / 60:.0f} minutes of it")
     about = {
         "seeds": seeds,
@@ -88,15 +85,7 @@ def write_page(path: Path, part: str, tables: Mapping[str, dict[str, Any]]) -> N
         if rl is not None and rl["seeds"] == table["seeds"]:
             arms |= rl["arms"]
         said.append(_about(table))
-    match part:
-        case "reasoning":
-            said += reasoning.page(table, rl)
-        case "transfer":
-            said += transfer.page(table)
-        case "rubrics":
-            said += rubrics.page(table)
-        case _:
-            said += preferences.page(table, Size(**table["size"]) if table else Size())
+    said += reasoning.page(table, rl) if part == "reasoning" else _PARTS[part].page(table)
     said.append(claims_section(family, SPLITS, arms, table["seeds"] if table else []))
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as stream:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from experiments.claims import Claim, holm, p_value
 from experiments.markdown import table
-from experiments.real.measures import Rows, by_row, difference
+from experiments.real.measures import Arm, by_row, difference
 from reasrm.config import Config, load_config
 from reasrm.hashing import digest
 
@@ -59,7 +59,7 @@ def load_claims(path: Path = PATH) -> RealClaims:
 
 
 def compare(
-    arms: Mapping[str, Rows], ours: str, theirs: str, what: str, split: str = "all"
+    arms: Mapping[str, Arm], ours: str, theirs: str, what: str, split: str = "all"
 ) -> tuple[Claim, list[float]]:
     """Return how much better one arm is than another, over rows and by seed (`measures.difference`)."""
     mine = by_row(arms[ours], what, split)
@@ -75,7 +75,7 @@ def shown(claim: Claim) -> str:
 
 
 def claims_section(
-    family: Family, names: Mapping[str, str], arms: Mapping[str, Rows], seeds: Sequence[int]
+    family: Family, names: Mapping[Any, str], arms: Mapping[str, Arm], seeds: Sequence[int]
 ) -> str:
     """Return the section of a page.
 
@@ -132,7 +132,7 @@ Confirmed is what also lies on the claimed side in every seed. Nothing else on t
 """
 
 
-def _text(claim: RealClaim, names: Mapping[str, str]) -> str:
+def _text(claim: RealClaim, names: Mapping[Any, str]) -> str:
     beats = f"is at most {100 * claim.margin:g} points worse than" if claim.margin else "beats"
     where = "all splits" if claim.split == "all" else names.get(claim.split, claim.split)
     return f"{claim.ours} {beats} {claim.theirs}: {_WORDS[claim.what]}, {where}"

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from experiments.arms import code_hash
 from experiments.real import rows
-from experiments.real.measures import Row, read_rows
+from experiments.real.measures import Counts, read_counts
 from experiments.real.steps import SPEC, UNREADABLE, Steps, sets
 from reasrm.demo.stages import write_pairs
 from reasrm.hashing import digest
@@ -207,10 +207,10 @@ class Lab:
 
     def judged(
         self, name: str, judge: Path | str, tests: Path, *, spec: str = SPEC, rubrics: Path | None = None
-    ) -> tuple[dict[str, Row], Path]:
+    ) -> tuple[dict[str, Counts], Path]:
         """Judge rows in both orders; return what came of each, by id, and the file."""
         shown = () if rubrics is None else ("--rubrics", rubrics)
         words = ("judge", "--judge", judge, "--spec", spec, "--input", tests, *shown)
         how = ("--dtype", "float32", "--batch-size", "16")
         path, _ = self.step(f"judged-{name}", *words, *how, suffix=".jsonl", fine=(0, UNREADABLE))
-        return read_rows(path), path
+        return read_counts(path), path

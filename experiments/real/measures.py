@@ -17,10 +17,10 @@ from reasrm.durable import read_records
 from reasrm.judged import JudgedRow, read_judged
 from reasrm.metrics.intervals import Estimate, bootstrap_ratio
 
-__all__ = ["SHARES", "Row", "Rows", "by_row", "difference", "of_split", "read_rows", "row_of", "share"]
+__all__ = ["SHARES", "Arm", "Counts", "by_row", "counts_of", "difference", "of_split", "read_counts", "share"]
 
 
-class Row(TypedDict):
+class Counts(TypedDict):
     """One row as one model judged it, over both orders.
 
     `asked` judgments, of which so many are `right`, `wrong` (the rest could not be read) and for the response shown
@@ -37,21 +37,21 @@ class Row(TypedDict):
     tokens: int
 
 
-Rows = Sequence[Mapping[str, Row]]
-"""Rows by id, of each seed."""
+Arm = Sequence[Mapping[str, Counts]]
+"""What one way of doing it came to: counts by row, of each seed."""
 
 
-def read_rows(path: Path) -> dict[str, Row]:
-    """Return the rows of a file of judged rows."""
-    return {row.id: row_of(row) for row in map(read_judged, read_records(path))}
+def read_counts(path: Path) -> dict[str, Counts]:
+    """Return the counts of a file of judged rows, by row."""
+    return {row.id: counts_of(row) for row in map(read_judged, read_records(path))}
 
 
-def row_of(row: JudgedRow) -> Row:
+def counts_of(row: JudgedRow) -> Counts:
     """Reduce a judged pair."""
     read = [judgment for judgment in row.judgments if judgment.winner is not None]
     right = sum(row.is_right(judgment) is True for judgment in read)
     both = len(read) == len(row.judgments) == 2
-    return Row(
+    return Counts(
         split=row.subset or "",
         asked=len(row.judgments),
         right=right,
@@ -63,7 +63,7 @@ def row_of(row: JudgedRow) -> Row:
     )
 
 
-_Ratio = Callable[[Row], tuple[float, float]]
+_Ratio = Callable[[Counts], tuple[float, float]]
 SHARES: Mapping[str, _Ratio] = {
     "accuracy": lambda row: (row["right"], row["asked"]),
     "accuracy or coin": lambda row: ((row["asked"] + row["right"] - row["wrong"]) / 2, row["asked"]),
@@ -75,19 +75,19 @@ SHARES: Mapping[str, _Ratio] = {
 """Numerator and denominator of each share; in *accuracy or coin* an unreadable judgment counts half."""
 
 
-def of_split(rows: Rows, split: str) -> Rows:
-    """Return the rows of a split, or of `all`."""
-    return [{name: row for name, row in one.items() if split in ("all", row["split"])} for one in rows]
+def of_split(arm: Arm, split: str) -> Arm:
+    """Return an arm on the rows of a split, or of `all`."""
+    return [{name: row for name, row in one.items() if split in ("all", row["split"])} for one in arm]
 
 
-def share(rows: Rows, what: str, split: str = "all") -> Estimate:
+def share(arm: Arm, what: str, split: str = "all") -> Estimate:
     """Return a share over rows and seeds, with the percentile interval of a bootstrap over rows."""
-    kept = of_split(rows, split)
+    kept = of_split(arm, split)
     parts = [[SHARES[what](one[name]) for one in kept] for name in sorted(kept[0])]
     return bootstrap_ratio([(sum(a for a, _ in row), sum(b for _, b in row)) for row in parts], 0)
 
 
-def by_row(rows: Rows, what: str, split: str = "all") -> dict[str, list[float]]:
+def by_row(arm: Arm, what: str, split: str = "all") -> dict[str, list[float]]:
     """Return a number of each row by seed: a share of its judgments, or `position`, which less is better of.
 
     A row without a denominator counts 0, so that arms are compared on the same rows: one that cannot be read in both
@@ -96,7 +96,7 @@ def by_row(rows: Rows, what: str, split: str = "all") -> dict[str, list[float]]:
     `position` is how far the share of the first shown is from one half, as what a row adds to it: its mean over rows
     is that distance. Its sign is the one of all seeds together.
     """
-    kept = of_split(rows, split)
+    kept = of_split(arm, split)
     if what == "position":
         lean = {name: [_lean(one[name]) for one in kept] for name in kept[0]}
         sign = -1.0 if sum(map(sum, lean.values())) < 0 else 1.0
@@ -105,7 +105,7 @@ def by_row(rows: Rows, what: str, split: str = "all") -> dict[str, list[float]]:
     return {name: [top(one[name])[0] / max(1, top(one[name])[1]) for one in kept] for name in kept[0]}
 
 
-def _lean(row: Row) -> float:
+def _lean(row: Counts) -> float:
     return (row["first"] - (row["right"] + row["wrong"]) / 2) / row["asked"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.markdown import table
 from experiments.real.claims import compare, shown
-from experiments.real.measures import Rows, share
+from experiments.real.measures import Arm, share
 from reasrm.evaluation.table import format_estimate
 
 __all__ = ["arms_table", "differences_table", "stages_table"]
@@ -15,7 +15,7 @@ __all__ = ["arms_table", "differences_table", "stages_table"]
 _SHARES = ("coverage", "consistency", "first shown")
 
 
-def arms_table(arms: Mapping[str, Rows], splits: Mapping[str, str], what: str = "accuracy") -> str:
+def arms_table(arms: Mapping[str, Arm], splits: Mapping[Any, str], what: str = "accuracy") -> str:
     """Return a line for each arm: a share on each split and on all, then what is read beside it."""
     heads = ["arm", *splits.values(), "all", *_SHARES, "tokens"]
     lines = []
@@ -32,7 +32,7 @@ def arms_table(arms: Mapping[str, Rows], splits: Mapping[str, str], what: str = 
 
 
 def differences_table(
-    arms: Mapping[str, Rows], pairs: Sequence[tuple[str, str]], what: str, splits: Mapping[str, str]
+    arms: Mapping[str, Arm], pairs: Sequence[tuple[str, str]], what: str, splits: Mapping[Any, str]
 ) -> str:
     """Return a line for each pair of arms: how much better the first is on each split, and by seed."""
     heads = ["difference", *splits.values(), "all", "by seed"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -11,7 +12,7 @@ from typing import Any
 from experiments.real import rows
 from experiments.real.claims import CHANCE
 from experiments.real.lab import Lab, Size
-from experiments.real.measures import Row, Rows
+from experiments.real.measures import Arm, Counts
 from experiments.real.page import arms_table, differences_table, stages_table
 from experiments.real.steps import SPEC, sets
 from reasrm.demo.stages import read_pairs
@@ -25,7 +26,7 @@ _RATE = "trainer.learning_rate=1.0e-4"
 
 def run(lab: Lab, seeds: Sequence[int]) -> dict[str, Any]:
     """Curate, train and judge; the length baseline is the better of longer and shorter on the training pairs."""
-    arms: dict[str, list[dict[str, Row]]] = {"answer": [], "length": []}
+    arms: dict[str, list[dict[str, Counts]]] = {"answer": [], "length": []}
     table: dict[str, Any] = {"arms": arms, "stages": {}, "longer": [], "pairs": []}
     for seed in seeds:
         train, test = _splits(lab, seed)
@@ -58,23 +59,24 @@ def _longer(pair: PreferencePair) -> float:
     return ((len(pair.chosen) > len(pair.rejected)) + (len(pair.chosen) >= len(pair.rejected))) / 2
 
 
-def length_rows(pairs: Mapping[str, PreferencePair], longer: bool) -> dict[str, Row]:
+def length_rows(pairs: Mapping[str, PreferencePair], longer: bool) -> dict[str, Counts]:
     """Return what taking the longer response comes to, or the shorter one."""
     found = {}
     for name, pair in pairs.items():
         right = _longer(pair) if longer else 1 - _longer(pair)
-        found[name] = Row(
+        found[name] = Counts(
             split="", asked=2, right=2 * right, wrong=2 - 2 * right, first=1, both=1, same=1, tokens=0
         )
     return found
 
 
-def page(table: Mapping[str, Any] | None, size: Size) -> list[str]:
+def page(table: Mapping[str, Any] | None) -> list[str]:
     """Return what the page says between head and claims."""
-    head = _HEAD.format(short=size.short)
+    size = asdict(Size()) if table is None else table["size"]
+    head = _HEAD.format(short=size["short"])
     if table is None:
         return [head]
-    arms: Mapping[str, Rows] = table["arms"]
+    arms: Mapping[str, Arm] = table["arms"]
     pairs = (("answer", CHANCE), ("answer", "length"), ("length", CHANCE))
     shares = ", ".join(f"{100 * value:.1f} %" for value in table["longer"])
     counts = ", ".join(f"{train:,} and {test:,}" for train, test in table["pairs"])

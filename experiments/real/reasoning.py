@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.real.lab import STYLES, Lab, Stage, Style
-from experiments.real.measures import Rows, share
+from experiments.real.measures import Arm, share
 from experiments.real.page import arms_table, differences_table, stages_table
 from experiments.real.rows import SPLITS
 
@@ -67,7 +67,7 @@ def page(table: Mapping[str, Any] | None, rl: Mapping[str, Any] | None) -> list[
         "",
     ]
     if table is not None:
-        arms: Mapping[str, Rows] = table["arms"]
+        arms: Mapping[str, Arm] = table["arms"]
         said += [arms_table(arms, SPLITS), "### Paired differences in accuracy\n"]
         said += [differences_table(arms, _PAIRS, "accuracy", SPLITS), stages_table(table["stages"])]
     if rl is not None:

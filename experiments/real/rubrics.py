@@ -11,7 +11,7 @@ import orjson
 from experiments import markdown
 from experiments.real import rows
 from experiments.real.lab import Lab, Stage
-from experiments.real.measures import Row
+from experiments.real.measures import Counts
 from experiments.real.page import arms_table, differences_table, stages_table
 from experiments.real.steps import UNREADABLE
 from reasrm.criteria.checks import check_rubric
@@ -59,7 +59,7 @@ def run(lab: Lab, seeds: Sequence[int]) -> dict[str, Any]:
         for name, rubrics in files.items():
             # Without a single rubric the rows are judged as without any.
             slug = f"rubrics-{_slug(name) if rubrics else 'none'}-{seed}"
-            found: tuple[dict[str, Row], Path] = lab.judged(slug, judge.model, tests, rubrics=rubrics)
+            found: tuple[dict[str, Counts], Path] = lab.judged(slug, judge.model, tests, rubrics=rubrics)
             table["arms"][name].append(found[0])
             judged[name] = found[1]
         for name in ("gold", "own, untouched", "own, taught"):

@@ -9,7 +9,7 @@ from typing import Any
 from experiments.real import rows
 from experiments.real.claims import CHANCE
 from experiments.real.lab import Lab
-from experiments.real.measures import Rows
+from experiments.real.measures import Arm
 from experiments.real.page import arms_table, differences_table
 from experiments.real.reasoning import arm
 
@@ -34,7 +34,7 @@ def run(lab: Lab, seeds: Sequence[int]) -> dict[str, Any]:
         lambda: rows.benchmark_rows(lab.data, lab.model, size.short, size.subset_rows),
         *(lab.model, size.short, size.subset_rows),
     )
-    arms: dict[str, Rows] = {}
+    arms: dict[str, Arm] = {}
     for name, spec in ((UNTOUCHED, "english"), (UNTOUCHED_LLMBAR, "llmbar")):
         found, _ = lab.judged(f"benchmarks-untouched-{spec}", lab.model, tests, spec=spec)
         arms[name] = [found] * len(seeds)
@@ -50,8 +50,6 @@ def run(lab: Lab, seeds: Sequence[int]) -> dict[str, Any]:
     return {
         "arms": arms,
         "counts": dict(subsets),
-        "short": size.short,
-        "most": size.subset_rows,
         "stages": {},
     }
 
@@ -60,11 +58,11 @@ def page(table: Mapping[str, Any] | None) -> list[str]:
     """Return what the page says between head and claims."""
     if table is None:
         return [_HEAD]
-    names = {name: name for name in rows.BENCHMARKS}
+    size, names = table["size"], {name: name for name in rows.BENCHMARKS}
     counts = ", ".join(f"{name} {count}" for name, count in table["counts"].items())
     chosen = _CHOSEN.format(
-        short=table["short"],
-        most=table["most"],
+        short=size["short"],
+        most=size["subset_rows"],
         fewest=rows.FEWEST,
         total=sum(table["counts"].values()),
         counts=counts,

@@ -18,7 +18,7 @@ from experiments.real import __main__ as program
 from experiments.real import rows, steps
 from experiments.real.claims import Family, RealClaims, claims_section, compare, load_claims
 from experiments.real.lab import Lab, Size
-from experiments.real.measures import Row, by_row, difference, row_of, share
+from experiments.real.measures import Counts, by_row, counts_of, difference, share
 from experiments.real.preferences import length_rows
 from experiments.real.rubrics import shown_rubrics
 from experiments.real.steps import SPEC
@@ -53,18 +53,18 @@ def judged(ab: str | None, ba: str | None) -> JudgedRow:
 
 def test_a_row_is_counted_over_both_orders():
     # In order BA the second response is shown first.
-    assert row_of(judged("A", "B")) == Row(
+    assert counts_of(judged("A", "B")) == Counts(
         split="iid", asked=2, right=1, wrong=1, first=2, both=1, same=0, tokens=20
     )
-    assert row_of(judged("A", "A"))["first"] == 1
-    assert row_of(judged(None, "A")) == Row(
+    assert counts_of(judged("A", "A"))["first"] == 1
+    assert counts_of(judged(None, "A")) == Counts(
         split="iid", asked=2, right=1, wrong=0, first=0, both=0, same=0, tokens=20
     )
 
 
-def row(right: float, wrong: float, first: float = 1, split: str = "iid", same: int = 0) -> Row:
+def row(right: float, wrong: float, first: float = 1, split: str = "iid", same: int = 0) -> Counts:
     both = int(right + wrong == 2)
-    return Row(split=split, asked=2, right=right, wrong=wrong, first=first, both=both, same=same, tokens=8)
+    return Counts(split=split, asked=2, right=right, wrong=wrong, first=first, both=both, same=same, tokens=8)
 
 
 def test_shares_are_ratios_over_rows_and_seeds():
@@ -97,7 +97,7 @@ def test_differences_are_paired_by_row_and_seed():
 def arms(ours: float, theirs: float, **more: float) -> dict[str, Any]:
     """Twenty rows of one seed; so many of every ten are right in both orders."""
 
-    def arm(share: float) -> list[dict[str, Row]]:
+    def arm(share: float) -> list[dict[str, Counts]]:
         return [{str(n): row(2, 0) if n % 10 < 10 * share else row(0, 2) for n in range(20)}]
 
     return {"ours": arm(ours), "theirs": arm(theirs), **{name: arm(value) for name, value in more.items()}}
