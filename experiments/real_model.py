@@ -209,7 +209,8 @@ def main(words: Sequence[str] | None = None) -> None:
     if arguments.page is not None:
         write_real_page(arguments.page, table)
         note(f"the page is {arguments.page}")
-    print(json.dumps({"output": arguments.output and str(arguments.output), "page": str(arguments.page)}))
+    said = {"output": arguments.output, "page": arguments.page}
+    print(json.dumps({name: path and str(path) for name, path in said.items()}))
 
 
 if __name__ == "__main__":

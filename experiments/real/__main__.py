@@ -161,9 +161,19 @@ def main(words: Sequence[str] | None = None) -> None:
         if path.exists():
             tables[part] = orjson.loads(path.read_bytes())
     if arguments.pages is not None:
-        for part in PAGES:
+        # A page of results that were got elsewhere is not replaced by one that has none.
+        run = {"reasoning" if part == "rl" else part for part in tables}
+        for part in run if arguments.only else PAGES:
             write_page(arguments.pages / f"real-{part}.md", part, tables)
-    print(json.dumps({"output": str(arguments.output), "minutes": each, "pages": str(arguments.pages)}))
+    print(
+        json.dumps(
+            {
+                "output": str(arguments.output),
+                "minutes": each,
+                "pages": arguments.pages and str(arguments.pages),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":
