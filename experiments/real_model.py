@@ -1,6 +1,6 @@
 """A real language model through every stage: base → distil → SFT → RLVR → export, judged after each in both orders.
 
-    python -m experiments.real_model --output runs/smollm2-small [--size small|full] [--model smollm2] [--page FILE.md]
+    python -m experiments.real_model --output runs/real [--size small|full] [--model smollm2] [--page FILE.md]
 
 Every step is the command that a user types, in a process of its own: the stages of `configs/smollm2/` on rows of the
 English world, which `--set` names. What is finished is kept in `OUTPUT/steps/`, so the same command continues a run

@@ -15,10 +15,11 @@ from reasrm.criteria.checks import Fault
 from reasrm.protocol.grammar import RubricGrammar
 from reasrm.protocol.refusals import is_refusal
 from reasrm.protocol.thinking import after_thinking
+from reasrm.requests import Completion
 from reasrm.rubric import Rubric, num_lists
 from reasrm.rubrics.findings import Rejected
 
-__all__ = ["Written", "answer_text", "read_rubric"]
+__all__ = ["Written", "answer_text", "read_rubric", "recorded"]
 
 _MOST_CHARS = 32_768
 _ENDS = {"too_long": "prompt_too_long", "length": "truncated", "content_filter": "refused"}
@@ -39,6 +40,22 @@ class Written:
 
     rubric: Rubric
     dropped: tuple[Fault, ...] = ()
+
+
+def recorded(completion: Completion) -> dict[str, Any]:
+    """Return an answer as a journal keeps it, and `answer_text` reads it."""
+    optional = {
+        "reasoning": completion.reasoning,
+        "thinking_open": completion.thinking_open or None,
+    }
+    return {
+        "text": completion.text,
+        **{key: value for key, value in optional.items() if value is not None},
+        "num_prompt_tokens": completion.num_prompt_tokens,
+        "num_tokens": completion.num_tokens,
+        "finish_reason": completion.finish_reason,
+        "attempts": completion.attempts,
+    }
 
 
 def answer_text(record: Mapping[str, Any]) -> str | Rejected:

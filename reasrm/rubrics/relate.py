@@ -23,7 +23,7 @@ from reasrm.hashing import derive_seed, digest, section_code
 from reasrm.requests import Completion, PromptMessage, Request, SamplingParams, Span
 from reasrm.rubrics.config import RelateSection
 from reasrm.rubrics.findings import Rejected
-from reasrm.rubrics.reading import answer_text
+from reasrm.rubrics.reading import answer_text, recorded
 
 __all__ = ["Related", "Relator"]
 
@@ -146,14 +146,7 @@ def _messages(texts: Texts) -> tuple[PromptMessage, ...]:
 
 def _record(item: _Pair, completion: Completion) -> dict[str, Any]:
     """Return an answer as the journal keeps it."""
-    record = {
-        "criteria": list(item.texts),
-        "text": completion.text,
-        "num_prompt_tokens": completion.num_prompt_tokens,
-        "num_tokens": completion.num_tokens,
-        "finish_reason": completion.finish_reason,
-        "attempts": completion.attempts,
-    }
-    said = answer_text({**record, "thinking_open": completion.thinking_open})
+    record = {"criteria": list(item.texts), **recorded(completion)}
+    said = answer_text(record)
     found = None if isinstance(said, Rejected) else _REPLY.fullmatch(said)
     return {"word": "unread" if found is None else found[1].lower(), **record}

@@ -9,7 +9,7 @@ durable line before anything depends on it, and what is finally written is a fun
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from reasrm.requests import Completion, Request
 from reasrm.rubrics.assemble import Output, OutputFiles, assemble
 from reasrm.rubrics.config import SynthesisConfig
 from reasrm.rubrics.prompts import PROMPT_HASH
+from reasrm.rubrics.reading import recorded
 from reasrm.rubrics.relate import Related, Relator
 from reasrm.rubrics.steps import Answers, Call, Faults, Standing, Words, rubrics_of, stand
 from reasrm.rubrics.tasks import Task, Unasked, induced_pairs, task_of
@@ -336,7 +337,7 @@ class _Work:
         if completion.finish_reason == "error":
             self._failed.add(asked.id)
         else:
-            self.run.put(asked, _answer(completion))
+            self.run.put(asked, recorded(completion))
         self.progress.answers = self.run.journal.num_done
         self.progress.errors = self.run.journal.num_errors
         self.run.tell(self.progress)
@@ -357,19 +358,3 @@ class _Work:
             pairs = tuple(induced_pairs(task))
             for call, rubric in rubrics_of(self.setup.config, task, answers, self._faults, self._words):
                 yield Candidate(call.name(task.id), rubric, pairs)
-
-
-def _answer(completion: Completion) -> Mapping[str, Any]:
-    """Return an answer as the journal keeps it."""
-    optional = {
-        "reasoning": completion.reasoning,
-        "thinking_open": completion.thinking_open or None,
-    }
-    return {
-        "text": completion.text,
-        **{key: value for key, value in optional.items() if value is not None},
-        "num_prompt_tokens": completion.num_prompt_tokens,
-        "num_tokens": completion.num_tokens,
-        "finish_reason": completion.finish_reason,
-        "attempts": completion.attempts,
-    }
