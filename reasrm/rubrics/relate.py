@@ -103,8 +103,11 @@ class Relator:
             "sampling": [section.temperature, section.top_p, section.max_tokens],
         }
         with DurableRun(self.output, control or RunControl(), kind="rubrics relate") as run:
-            known = lambda: ((str(error["id"]), "") for error in run.journal.errors())  # noqa: E731
-            backend = run.start(identity, known, {"relator": self.model})["relator"]
+            backend = run.start(
+                identity,
+                lambda: ((str(error["id"]), "") for error in run.journal.errors()),
+                {"relator": self.model},
+            )["relator"]
             self._tell(run, len(items))
             with run.working(), closing(run.answers(backend, self._asked(run, items))) as answers:
                 for item, completion in answers:
