@@ -239,8 +239,9 @@ def _order(seeds: Sequence[Mapping[str, Any]]) -> str:
     return (
         "## Does it matter what a pair-writer sees first?\n\n"
         f"The judge is right in {right['accuracy_ab']} under rubrics that were written with the better response first, "
-        f"in {right['accuracy_ba']} with it second: a difference of {100 * (apart.value or 0):+.1f} [{low}, {high}] points "
-        f"(rows of all seeds and splits). Of the criteria, {stability} % stay when the responses change places.\n"
+        f"in {right['accuracy_ba']} with it second: a difference of {100 * (apart.value or 0):+.1f} [{low}, {high}] "
+        "points (rows of all seeds and splits). "
+        f"Of the criteria, {stability} % stay when the responses change places.\n"
     )
 
 
