@@ -64,7 +64,7 @@ sandbox-judge: $(STAMP)
 reproduce: $(STAMP)
 	$(BIN)/python -m experiments.reproduce --output runs/reproduce --page docs/reproduction.md
 
-# Rubrics by contrast, five seeds: about five hours on one core. Stopped runs continue.
+# Rubrics by contrast, five seeds: about two and a half hours on one core. Stopped runs continue.
 rubrics-page: $(STAMP)
 	$(BIN)/python -m experiments.rubrics --output runs/rubrics --page docs/results/rubrics.md
 

@@ -234,11 +234,14 @@ def _order(seeds: Sequence[Mapping[str, Any]]) -> str:
     found = order_effect(rows)
     stability = _mean([result["about"].get("stability") for result in known], 100)
     right = {name: f"{100 * (found[name].value or 0):.1f} %" for name in ("accuracy_ab", "accuracy_ba")}
+    apart = found["ab_minus_ba"]
+    low, high = (f"{100 * (bound or 0):+.1f}" for bound in (apart.ci_low, apart.ci_high))
     return (
         "## Does it matter what a pair-writer sees first?\n\n"
         f"The judge is right in {right['accuracy_ab']} under rubrics that were written with the better response first, "
-        f"in {right['accuracy_ba']} with it second: a difference of {_shown(found['ab_minus_ba'])} (rows of all seeds "
-        f"and splits). Of the criteria, {stability} % stay when the responses change places.\n"
+        f"in {right['accuracy_ba']} with it second: a difference of {100 * (apart.value or 0):+.1f} [{low}, {high}] "
+        "points (rows of all seeds and splits). "
+        f"Of the criteria, {stability} % stay when the responses change places.\n"
     )
 
 

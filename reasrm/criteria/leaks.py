@@ -23,8 +23,12 @@ LEAKS: tuple[Reason, ...] = ("leak_span", "leak_number", "leak_name", "position"
 
 _ANSWER = "(?:answer|assistant|candidate|completion|draft|model|one|output|reply|response|solution|version)s?"
 _RIVAL = "(?:alternative|another|competing|other|rejected|rival)"
+_SHOWN = "(?:given|listed|placed|presented|printed|shown)"
+_PLACE = "(?:first|second|last|earlier|later)"
 _LABEL = re.compile(
-    rf"(?i)\b(?:(?:chosen|preferred|rejected|winning|losing)\s{_ANSWER}|the\s(?:chosen|rejected|winner|loser))\b"
+    rf"(?i)\b(?:(?:chosen|preferred|rejected|winning|losing)\s{_ANSWER}|the\s(?:chosen|rejected|winner|loser)"
+    rf"|{_ANSWER}\s(?:(?:that|which)\s(?:appears|comes|stands|(?:is|was)\s{_SHOWN})|{_SHOWN})\s{_PLACE}"
+    rf"|(?:left|(?:left|right)[ -]hand)\s{_ANSWER}|{_ANSWER}\son\sthe\s(?:left|right))\b"
 )
 _COMPARES = re.compile(
     rf"(?i)\b(?:{_RIVAL}\s{_ANSWER}|(?:than|with|to|unlike)\s(?:(?:the|an?|any|its)\s)?{_RIVAL}"
@@ -56,7 +60,8 @@ def leaks(
     - `leak_number`: a number (`3` and `three` are one) that a response has and the request lacks.
     - `leak_name`: a capitalised word inside a sentence, or one with several capitals, that a response has, never in
       lower case, and the request lacks.
-    - `position`: `Response A`, `the first one`, a bare `B`; `the chosen response`, `the winner`.
+    - `position`: `Response A`, `the first one`, a bare `B`, `the answer that comes first`; `the chosen response`,
+      `the winner`.
     - `comparative`: `better than`, `the other response`, `both answers`: no single answer can be tested on it.
 
     Args:

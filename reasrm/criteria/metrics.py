@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from statistics import StatisticsError, correlation, pstdev
 from typing import TypeAlias
 
-from reasrm.criteria.alike import ALIKE, Texts, Word, relations
+import numpy as np
+
+from reasrm.criteria.alike import ALIKE, Texts, Word, polarity, relations
 from reasrm.criteria.checks import Fault, Lean
 from reasrm.criteria.leaks import LEAKS
 from reasrm.criteria.verify import Effect
@@ -154,6 +156,8 @@ def against_gold(
 ) -> dict[str, Estimate]:
     """Return `precision` (criteria that match one of the gold's, one to one) and `recall` (gold criteria matched).
 
+    Criteria of opposite polarity, such as one that wants a word and one that forbids it, do not match.
+
     Args:
         pairs: A rubric and the gold rubric of the same row.
         similarity: How alike two texts are.
@@ -171,7 +175,9 @@ def _num_matched(ours: Rubric, gold: Rubric, similarity: Similarity, threshold: 
     texts = [[criterion.text for criterion in rubric.criteria] for rubric in (ours, gold)]
     if not all(texts):
         return 0
-    return len(assign(checked(similarity(*texts), *map(len, texts)), threshold=threshold))
+    signs = [np.array([polarity(criterion) for criterion in rubric.criteria]) for rubric in (ours, gold)]
+    alike = checked(similarity(*texts), *map(len, texts)) * np.equal.outer(*signs)
+    return len(assign(alike, threshold=threshold))
 
 
 def order_stability(

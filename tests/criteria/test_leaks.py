@@ -23,6 +23,7 @@ RESPONSES = (
         ("The response has at most twenty-five words.", ""),
         ("The response is polite and clear.", ""),
         ("A clear answer comes first.", ""),
+        ("Gives the right answer.", ""),
         ("The first sentence gives the answer.", ""),
         ("The response states its second step before the third.", ""),
         ("Explains why option B fails.", ""),
@@ -59,6 +60,10 @@ RESPONSES = (
         ("B names the city.", "position"),
         ("The chosen response names the city.", "position"),
         ("Agrees with the winner.", "position"),
+        ("The response that comes first is preferred.", "position"),
+        ("Prefer the answer shown last.", "position"),
+        ("The left response is polite.", "position"),
+        ("Prefer the response on the right.", "position"),
         # comparisons
         ("The response is stronger than average.", "comparative"),
         ("The response is shorter than the other.", "comparative"),

@@ -117,6 +117,12 @@ def test_precision_and_recall_match_one_to_one():
     assert strict["recall"].n == 1, "a gold rubric without criteria asks for nothing"
 
 
+def test_a_criterion_that_forbids_what_gold_wants_does_not_match():
+    gold = rubric("The response mentions the price.")
+    against = rubric("The response does not mention the price.")
+    assert values(metrics.against_gold([(against, gold)])) == {"precision": 0, "recall": 0}
+
+
 def test_how_stable_a_writer_is_when_the_responses_change_places():
     same = rubric("Is kind.", "Names the city.")
     other = rubric("Is kind.", "Rhymes.", "Is long.")
