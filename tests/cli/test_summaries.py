@@ -31,6 +31,7 @@ WORK: dict[str, str] = {
     "configs": "configs sandbox/sft",
     "sandbox pairs": "sandbox pairs --rows 3 --output {new}",
     "sandbox traces": "sandbox traces --input {world} --output {new}",
+    "models list": "models list",
     "env": "env",
 }
 ELSEWHERE = {
@@ -41,6 +42,7 @@ ELSEWHERE = {
     "metarm score",
     "rubrics write",
     "export",
+    "models fetch",
     "demo",
     "rubrics filter",
     "sandbox base",
