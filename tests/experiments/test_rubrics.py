@@ -152,7 +152,7 @@ def test_growth_votes_and_orders_are_shown(tmp_path):
     }
     text = page(tmp_path, table(seed, numbers=[0]))
     assert "right in 87.5 % under rubrics that were written with the better response first" in text
-    assert "in 50.0 % with it second: a difference of 0.38 [" in text
+    assert "in 50.0 % with it second: a difference of +37.5 [" in text
     assert "75.0 % stay" in text
     assert "| 1,600 | 1400 | 100.0 | 100.0 | 100.0 | 100.0 | 50.0 |" in text
     assert "| 3 | no rubric | 50.0 |" in text
