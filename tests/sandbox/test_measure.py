@@ -188,5 +188,5 @@ def test_a_careless_teachers_file(tmp_path: Path) -> None:
 
 def test_rows_of_another_world() -> None:
     foreign = PreferencePair(id="q", prompt=(), chosen="x", rejected="y", meta={"shortcut": "chosen"})
-    with pytest.raises(InputError, match="q: is not a row of the sandbox world"):
+    with pytest.raises(InputError, match="q: is not a row of the sandbox"):
         measure([(foreign, [said("AB", "A", "")])])
