@@ -24,7 +24,7 @@ from typing import Any
 import orjson
 
 from experiments.real.rows import SPLITS
-from experiments.real.steps import SPEC, UNREADABLE, Steps, sets
+from experiments.real.steps import DTYPES, SPEC, UNREADABLE, Steps, number_format, sets, trained_in
 from experiments.real_model_page import write_real_page
 from reasrm.cli.console import note
 from reasrm.demo.report import judged_rows
@@ -64,27 +64,28 @@ SIZES = {
 }
 
 
-def run(output: Path, size: str, model: str) -> dict[str, Any]:
+def run(output: Path, size: str, model: str, dtype: str) -> dict[str, Any]:
     """Do what is not done yet; return the table of the page.
 
     Args:
         output: Where everything lies.
         size: Name of a size.
         model: What all begins with: a folder, or a name that `reasrm models fetch` knows.
+        dtype: What is computed in, float32 or bfloat16.
 
     Raises:
-        SystemExit: A run of another size lies there, whose steps have the same commands but other rows; 2.
+        SystemExit: A run of another size or number format lies there; 2.
     """
     steps, much = Steps(output), SIZES[size]
-    _keep_size(output / "size.json", asdict(much))
+    _keep_size(output / "size.json", {**asdict(much), "dtype": dtype})
     tests = _rows(steps, much)
-    stages = _train(steps, much, model)
+    stages = _train(steps, much, model, dtype)
     *before, last = stages
     judges = {"untouched": model, **{name: stages[name]["checkpoint"] for name in before}}
-    judged = {name: _judge(steps, name, judge, tests) for name, judge in judges.items()}
+    judged = {name: _judge(steps, name, judge, tests, dtype) for name, judge in judges.items()}
     export = ("export", "--run", stages[last]["run"], "--output", output / "judge", "--license", "apache-2.0")
     steps.do("export", *export)
-    judged[last] = _judge(steps, last, output / "judge", tests, spec=None)
+    judged[last] = _judge(steps, last, output / "judge", tests, dtype, spec=None)
     steps.do("card", *export, "--results", judged[last]["folder"], "--force")
     pairs = {row: pair for path in tests for row, pair in read_pairs(path).items()}
     judgments = {name: Path(found["folder"]) / "judgments.jsonl" for name, found in judged.items()}
@@ -92,6 +93,7 @@ def run(output: Path, size: str, model: str) -> dict[str, Any]:
     return {
         "size": size,
         "settings": asdict(much),
+        "dtype": dtype,
         "date": max(step["date"] for step in steps.known()),
         "code": sorted({step["code"] for step in steps.known()}),
         "machine": _machine(),
@@ -103,9 +105,9 @@ def run(output: Path, size: str, model: str) -> dict[str, Any]:
     }
 
 
-def _keep_size(path: Path, size: Mapping[str, int]) -> None:
+def _keep_size(path: Path, size: Mapping[str, Any]) -> None:
     if path.exists() and orjson.loads(path.read_bytes()) != size:
-        note(f"{path.parent} holds a run of another size; name another --output")
+        note(f"{path.parent} holds a run of another size or dtype; name another --output")
         raise SystemExit(2)
     write_json_atomic(path, size)
 
@@ -127,11 +129,11 @@ def _pairs(path: Path, split: Split, rows: int, start: int = 0) -> Path:
     return write_pairs(EnglishWorld().pairs(split, rows, start), path)
 
 
-def _train(steps: Steps, much: Size, model: str) -> dict[str, dict[str, Any]]:
+def _train(steps: Steps, much: Size, model: str, dtype: str) -> dict[str, dict[str, Any]]:
     """Go through the stages; return what each took, and where its run and checkpoint lie."""
     traces, pairs = steps.output / "traces" / "sft.jsonl", steps.output / "rlvr-pairs.jsonl"
-    learnt = (f"data.train={traces}", f"data.limit={much.traces}")
-    rewarded = (f"data.train={pairs}", f"trainer.max_steps={much.rl_steps}")
+    learnt = (f"data.train={traces}", f"data.limit={much.traces}", trained_in(dtype))
+    rewarded = (f"data.train={pairs}", f"trainer.max_steps={much.rl_steps}", trained_in(dtype))
     stages = {"SFT": _stage(steps, "sft", "sft", model, learnt)}
     stages["RLVR"] = _stage(steps, "rlvr", "rlvr", stages["SFT"]["run"], rewarded)
     stages["RLVR + critique"] = _stage(steps, "rlvr", "rlvr-critique", stages["RLVR"]["run"], rewarded)
@@ -157,14 +159,14 @@ def _stage(steps: Steps, verb: str, name: str, model: str, given: Sequence[str])
 
 
 def _judge(
-    steps: Steps, name: str, judge: str | Path, tests: Sequence[Path], spec: str | None = SPEC
+    steps: Steps, name: str, judge: str | Path, tests: Sequence[Path], dtype: str, spec: str | None = SPEC
 ) -> dict[str, Any]:
     """Judge the test rows in both orders; return the result, and what a judgment took."""
     slug = name.lower().replace(" + ", "-")
     folder = steps.output / "eval" / slug
     inputs = [word for path in tests for word in ("--input", path)]
     asked = () if spec is None else ("--spec", spec)
-    words = ("eval", "pairs", *inputs, "--judge", judge, *asked, "--dtype", "float32", "--batch-size", "32")
+    words = ("eval", "pairs", *inputs, "--judge", judge, *asked, "--dtype", dtype, "--batch-size", "32")
     took = steps.do(f"judge-{slug}", *words, "--output", folder, fine=(0, UNREADABLE))
     rows = map(read_judged, read_records(folder / "judgments.jsonl"))
     written = [judgment.num_tokens or 0 for row in rows for judgment in row.judgments]
@@ -200,11 +202,15 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, help="folder of the run; none: the page alone, not run")
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--model", default="smollm2", help="model folder, or a name of reasrm models fetch")
+    parser.add_argument(
+        "--dtype", choices=DTYPES, default="auto", help="what is computed in (`number_format`)"
+    )
     parser.add_argument("--page", type=Path, help="where to write the page")
     arguments = parser.parse_args(words)
     table = None
     if arguments.output is not None:
-        table = run(arguments.output, arguments.size, arguments.model)
+        dtype = number_format(arguments.dtype)
+        table = run(arguments.output, arguments.size, arguments.model, dtype)
         write_json_atomic(arguments.output / "table.json", table)
     if arguments.page is not None:
         write_real_page(arguments.page, table)

@@ -28,6 +28,7 @@ from experiments.real.claims import Family, claims_section, load_claims
 from experiments.real.estimates import minutes, total_minutes
 from experiments.real.lab import STYLES, Lab, Size, real_code
 from experiments.real.rows import SPLITS
+from experiments.real.steps import DTYPES, number_format
 from reasrm.cli.console import chatter_to_stderr, note
 from reasrm.files import replacing, write_json_atomic
 
@@ -65,6 +66,7 @@ def run_part(lab: Lab, part: str, arguments: argparse.Namespace) -> dict[str, An
         "code": lab.code if lab.code == real_code() else f"{lab.code}, continued by {real_code()}",
         "date": dt.date.today().isoformat(),
         "model": arguments.model,
+        "dtype": lab.dtype,
     }
     return {**found, **about, "size": asdict(lab.size)}
 
@@ -103,7 +105,8 @@ def _about(table: Mapping[str, Any]) -> str:
     size = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in table["size"].items())
     seeds = ", ".join(map(str, table["seeds"]))
     return (
-        f"Model `{table['model']}`, seeds {seeds}, code `{table['code']}`, {table['date']}. Size: {size}.\n"
+        f"Model `{table['model']}`, weights float32, computed in {table['dtype']}; seeds {seeds}, code "
+        f"`{table['code']}`, {table['date']}. Size: {size}.\n"
     )
 
 
@@ -111,7 +114,7 @@ _HEAD = """# {title}
 
 Written by `python -m experiments.real --only {parts}`. Do not edit: it is written anew.
 
-SmolLM2-135M-Instruct on a CPU, all weights, fp32. One small model, one small world: a direction, and no evidence for
+SmolLM2-135M-Instruct on a CPU, all weights. One small model, one small world: a direction, and no evidence for
 larger models. Expected on two idle cores: {time}.
 """
 
@@ -135,6 +138,9 @@ def _parsed(words: Sequence[str] | None) -> argparse.Namespace:
         "--data", type=Path, default=Path("../shared/data"), help="folder of the benchmarks' files"
     )
     parser.add_argument("--pages", type=Path, help="folder of the pages to write")
+    parser.add_argument(
+        "--dtype", choices=DTYPES, default="auto", help="what is computed in (`number_format`)"
+    )
     parser.add_argument("--code", help="go on with what an earlier code made; the page names both")
     parser.add_argument("--dry-run", action="store_true", help="say how long it takes, and run nothing")
     for field in fields(Size):
@@ -153,7 +159,8 @@ def main(words: Sequence[str] | None = None) -> None:
     tables: dict[str, dict[str, Any]] = {}
     with chatter_to_stderr():
         if arguments.only and not arguments.dry_run:
-            lab = Lab(arguments.output, arguments.model, size, arguments.data, arguments.code)
+            dtype = number_format(arguments.dtype)
+            lab = Lab(arguments.output, arguments.model, size, arguments.data, dtype, arguments.code)
             for part in arguments.only:
                 write_json_atomic(arguments.output / f"table-{part}.json", run_part(lab, part, arguments))
     for part in SEEDS:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from experiments.arms import code_hash
 from experiments.real import rows
 from experiments.real.measures import Counts, read_counts
-from experiments.real.steps import SPEC, UNREADABLE, Steps, sets
+from experiments.real.steps import SPEC, UNREADABLE, Steps, sets, trained_in
 from reasrm.demo.stages import write_pairs
 from reasrm.hashing import digest
 from reasrm.records import PreferencePair
@@ -95,11 +95,20 @@ class Lab:
         model: What all begins with: a folder, or a name that `reasrm models fetch` knows.
         size: How much is done.
         data: The folder of the benchmarks' files.
+        dtype: What is computed in, float32 or bfloat16 (`number_format`).
         code: Hash of the code that it begins or goes on with.
     """
 
-    def __init__(self, output: Path, model: str, size: Size, data: Path, code: str | None = None) -> None:
-        self.model, self.size, self.data = model, size, data
+    def __init__(
+        self,
+        output: Path,
+        model: str,
+        size: Size,
+        data: Path,
+        dtype: str = "float32",
+        code: str | None = None,
+    ) -> None:
+        self.model, self.size, self.data, self.dtype = model, size, data, dtype
         self.code = code or real_code()
         self.root = output / self.code
         self.steps = Steps(self.root)
@@ -190,7 +199,7 @@ class Lab:
         return self._train(name, "rlvr", "--config", "smollm2/rlvr", *sets((*given, steps)))
 
     def _train(self, name: str, *words: object) -> Stage:
-        run, took = self.step(name, *words, "--resume", output="--run-dir")
+        run, took = self.step(name, *words, *sets([trained_in(self.dtype)]), "--resume", output="--run-dir")
         said = took["summary"]
         last = Path(said["checkpoint"])
         for earlier in last.parent.glob("checkpoint-*"):  # 1.5 GB each, and nobody goes on from it
@@ -211,6 +220,6 @@ class Lab:
         """Judge rows in both orders; return what came of each, by id, and the file."""
         shown = () if rubrics is None else ("--rubrics", rubrics)
         words = ("judge", "--judge", judge, "--spec", spec, "--input", tests, *shown)
-        how = ("--dtype", "float32", "--batch-size", "16")
+        how = ("--dtype", self.dtype, "--batch-size", "16")
         path, _ = self.step(f"judged-{name}", *words, *how, suffix=".jsonl", fine=(0, UNREADABLE))
         return read_counts(path), path

@@ -90,7 +90,7 @@ def _writer(lab: Lab, seed: int) -> Stage:
 
 def _written(lab: Lab, name: str, writer: Path | str, tests: Path) -> tuple[Path, dict[str, Any]]:
     words = ("rubrics", "write", "--writer", writer, "--spec", WRITER, "--input", tests)
-    how = ("--dtype", "float32", "--batch-size", "16", "--max-tokens", "192")
+    how = ("--dtype", lab.dtype, "--batch-size", "16", "--max-tokens", "192")
     path, took = lab.step(f"written-{name}", *words, *how, suffix=".jsonl", fine=(0, UNREADABLE))
     lines = list(read_records(path)) if path.exists() else []
     return path, {

@@ -19,10 +19,22 @@ import orjson
 from experiments.arms import code_hash
 from reasrm.cli.console import note
 from reasrm.files import write_json_atomic
+from reasrm.generation.hf import has_fast_bfloat16
 from reasrm.hashing import digest
 
-__all__ = ["SPEC", "UNREADABLE", "Steps", "end_with_parent", "run_command", "sets"]
+__all__ = [
+    "DTYPES",
+    "SPEC",
+    "UNREADABLE",
+    "Steps",
+    "end_with_parent",
+    "number_format",
+    "run_command",
+    "sets",
+    "trained_in",
+]
 
+DTYPES = ("auto", "float32", "bfloat16")
 SPEC = "english"
 UNREADABLE = 3
 """Exit code of a judging or writing in which something could not be read, which is a result."""
@@ -118,6 +130,19 @@ def end_with_parent() -> None:
     """Ask the kernel to kill this process with its parent; else it would go on and hold the lock of its run."""
     if _LINUX:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def number_format(asked: str) -> str:
+    """Return the format that is computed in; `auto` is bfloat16 where this CPU multiplies it natively, else float32.
+
+    Trained weights and their optimizer are float32 in any case.
+    """
+    return asked if asked != "auto" else "bfloat16" if has_fast_bfloat16() else "float32"
+
+
+def trained_in(dtype: str) -> str:
+    """Return the key of a stage's config that says so."""
+    return f"trainer.bf16={str(dtype == 'bfloat16').lower()}"
 
 
 def sets(values: Iterable[str]) -> list[str]:

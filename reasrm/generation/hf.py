@@ -25,7 +25,7 @@ from reasrm.generation.sampling import RowLimits, SeededSampler
 from reasrm.protocol.encoder import PromptEncoder
 from reasrm.requests import Completion, Request, SamplingParams, TokenScores
 
-__all__ = ["DTYPES", "HFBackend", "is_out_of_memory", "pick_device", "sample_ids"]
+__all__ = ["DTYPES", "HFBackend", "has_fast_bfloat16", "is_out_of_memory", "pick_device", "sample_ids"]
 
 _LOG = logging.getLogger("reasrm")
 _WINDOW_BATCHES = 8
@@ -379,14 +379,15 @@ def _pick_dtype(dtype: str, device: torch.device, config: Any) -> str:
     stored = stored if stored in DTYPES else "float32"
     if device.type == "cuda" or stored == "float32":
         return stored
-    if stored == "bfloat16" and _has_fast_bfloat16():
+    if stored == "bfloat16" and has_fast_bfloat16():
         _LOG.info("dtype auto: bfloat16, as stored; this CPU computes it natively")
         return stored
     _LOG.info("dtype auto: float32 instead of the stored %s, which this CPU computes slowly", stored)
     return "float32"
 
 
-def _has_fast_bfloat16() -> bool:
+def has_fast_bfloat16() -> bool:
+    """Tell whether this CPU multiplies bfloat16 natively; others are many times slower in it than in float32."""
     # Not public in torch; an older or newer torch without them counts as slow, which is the safe side.
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, check, bool)() for check in checks)

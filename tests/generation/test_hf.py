@@ -340,7 +340,7 @@ def test_dtype_auto_on_a_cpu(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("reasrm.generation.hf._has_fast_bfloat16", lambda: fast)
+    monkeypatch.setattr("reasrm.generation.hf.has_fast_bfloat16", lambda: fast)
     copy = tmp_path / "m"
     copy.mkdir()
     for file in folder.iterdir():

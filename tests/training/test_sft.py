@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from trl.trainer import utils as trl_utils
 
 from reasrm.errors import ConfigError, EnvironmentProblem, InputError
 from reasrm.protocol.spec import JudgeSpec, load_spec
@@ -141,6 +143,22 @@ def test_only_completions_carry_loss(config: Path, tmp_path: Path) -> None:
         learned = example.ids[example.num_prompt :].tolist()
         ignored = len(labels) - len(example.ids)
         assert labels == [-100] * example.num_prompt + learned + [-100] * ignored
+
+
+def test_prompts_are_not_projected_on_the_vocabulary(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    projected: list[int] = []
+    real = trl_utils._ChunkedLogProbFunction
+
+    def apply(hidden: torch.Tensor, *rest: Any) -> Any:
+        projected.append(len(hidden))
+        return real.apply(hidden, *rest)
+
+    monkeypatch.setattr(trl_utils, "_ChunkedLogProbFunction", SimpleNamespace(apply=apply))
+    trainer = trainer_for(config, tmp_path)
+    trainer.train()
+    assert projected == [trainer.trained_tokens]
 
 
 def test_padding_carries_no_loss_but_completions_do(config: Path, tmp_path: Path) -> None:
