@@ -23,7 +23,7 @@ from typing import Any
 
 import orjson
 
-from experiments.real.rows import SPLITS
+from experiments.real.rows import SPLITS, english
 from experiments.real.steps import DTYPES, SPEC, UNREADABLE, Steps, number_format, sets, trained_in
 from experiments.real_model_page import write_real_page
 from reasrm.cli.console import note
@@ -35,7 +35,6 @@ from reasrm.judged import read_judged
 from reasrm.sandbox.measure import measure_file
 from reasrm.training.states import load_state
 from reasrm.world.english.config import Split
-from reasrm.world.english.pairs import EnglishWorld
 
 _SHOWN = 1.6
 """Pairs that the teacher is shown, for each trace that is learnt from."""
@@ -46,7 +45,7 @@ class Size:
     """How much is done.
 
     Args:
-        traces: Traces that are learnt from, once each, 8 a step.
+        traces: Traces that are learnt from, three times each, 8 a step.
         rl_pairs: Pairs of each RLVR stage.
         rl_steps: Updates of each, of 6 groups of 4 rollouts.
         rows: Test rows of each split.
@@ -59,7 +58,7 @@ class Size:
 
 
 SIZES = {
-    "small": Size(traces=300, rl_pairs=120, rl_steps=10, rows=100),
+    "small": Size(traces=300, rl_pairs=120, rl_steps=20, rows=100),
     "full": Size(traces=2000, rl_pairs=800, rl_steps=100, rows=300),
 }
 
@@ -126,7 +125,7 @@ def _rows(steps: Steps, much: Size) -> list[Path]:
 def _pairs(path: Path, split: Split, rows: int, start: int = 0) -> Path:
     """Write rows of the English world, the same ones each time."""
     path.unlink(missing_ok=True)
-    return write_pairs(EnglishWorld().pairs(split, rows, start), path)
+    return write_pairs(english(split, rows, start), path)
 
 
 def _train(steps: Steps, much: Size, model: str, dtype: str) -> dict[str, dict[str, Any]]:

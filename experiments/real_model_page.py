@@ -173,7 +173,8 @@ def _about_run(table: Mapping[str, Any]) -> str:
         else ""
     )
     return (
-        f"Size {table['size']} ({much}), seed 0, {table['seconds'] / 60:,.0f} minutes in all on "
+        f"Size {table['size']} ({much}), seed 0, weights float32, computed in {table['dtype']}, "
+        f"{table['seconds'] / 60:,.0f} minutes in all on "
         f"{table['machine']['cores']} cores of {table['machine']['processor']}, {versions}, code {codes}, "
         f"{table['date']}.{lost}\n"
     )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+from reasrm.config import load_config
 from reasrm.curation.config import LengthSection, Range
 from reasrm.curation.filters import length_filter
 from reasrm.demo.stages import read_pairs
@@ -38,6 +39,7 @@ __all__ = [
     "writer_rows",
 ]
 
+_WORLD = Path(__file__).parents[2] / "configs" / "smollm2" / "world.yaml"
 SPLITS: Mapping[Split, str] = {
     "iid": "in-domain",
     "topics": "new topics",
@@ -55,9 +57,9 @@ FEWEST = 8
 
 
 def english(split: Split, count: int, start: int = 0, rubric_share: float = 0.0) -> Iterator[PreferencePair]:
-    """Yield rows of the English world; no prompt is in two splits."""
-    world = EnglishWorld(EnglishConfig(rubric_share=rubric_share))
-    return world.pairs(split, count, start)
+    """Yield rows of the English world of `configs/smollm2/world.yaml`; no prompt is in two splits."""
+    config = load_config(EnglishConfig, _WORLD).model_copy(update={"rubric_share": rubric_share})
+    return EnglishWorld(config).pairs(split, count, start)
 
 
 def write_lines(lines: Iterable[Mapping[str, object]], path: Path) -> None:

@@ -137,7 +137,7 @@ def test_claims_that_were_not_run_are_corrected_for():
 
 def test_claims_about_rl_are_read_on_the_seeds_of_the_claims_alone(tmp_path):
     one = {split: row(2, 0, split=split) for split in rows.SPLITS}
-    about = {"code": "c", "date": "d", "model": "m", "size": asdict(Size()), "stages": {}}
+    about = {"code": "c", "date": "d", "model": "m", "dtype": "float32", "size": asdict(Size()), "stages": {}}
     styles = {style: [one] * 3 for style in ("answer", "marks", "evidence")}
     after = {"arms": {"RL": [one], "its start": [one]}, "best": "marks", "tuned": {}, "seeds": [0]}
     tables = {"reasoning": {"arms": styles, "seeds": [0, 1, 2], **about}, "rl": {**after, **about}}
