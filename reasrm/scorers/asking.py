@@ -20,7 +20,7 @@ from reasrm.requests import Completion, PromptMessage, Request, SamplingParams
 from reasrm.scorers.answers import AnswerCache, Cost
 from reasrm.scorers.referee import Ask
 
-__all__ = ["MAX_TOKENS", "Asker", "Failure", "Question", "Reason"]
+__all__ = ["MAX_TOKENS", "Asker", "Failure", "FailureReason", "Question"]
 
 _LOG = logging.getLogger("reasrm")
 MAX_TOKENS = 1024
@@ -28,7 +28,7 @@ MAX_TOKENS = 1024
 _RETRY_TEMPERATURE = 0.7
 _KEPT = 1 << 16
 
-Reason: TypeAlias = Literal["error", "refusal", "truncated", "unreadable"]
+FailureReason: TypeAlias = Literal["error", "refusal", "truncated", "unreadable"]
 T = TypeVar("T")
 
 
@@ -44,7 +44,7 @@ class Failure:
         fits: Whether the prompt did; if not, that is the text's fault alone.
     """
 
-    reason: Reason
+    reason: FailureReason
     message: str = ""
     attempts: int = 1
     fits: bool = True
@@ -184,7 +184,7 @@ class Asker(Generic[T]):
         said = reply.text.rpartition("</think>")[2].strip()
         answer = question.read(said)
         if answer is None:
-            reason: Reason = "refusal" if is_refusal(said) else "unreadable"
+            reason: FailureReason = "refusal" if is_refusal(said) else "unreadable"
             return Failure(reason, reply.error or f"the reply is {said[:200]!r}", reply.attempts)
         if self._cache is not None:
             self._cache.put(key, said, reply)
