@@ -18,7 +18,7 @@ from reasrm.hashing import derive_seed, digest
 from reasrm.protocol.refusals import is_refusal
 from reasrm.requests import Completion, PromptMessage, Request, SamplingParams
 from reasrm.scorers.answers import AnswerCache, Cost
-from reasrm.scorers.referee import Ask
+from reasrm.scorers.referee import Generate
 
 __all__ = ["MAX_TOKENS", "Asker", "Failure", "FailureReason", "Question"]
 
@@ -85,7 +85,7 @@ class Asker(Generic[T]):
     """
 
     def __init__(
-        self, name: str, ask: Ask, cache: AnswerCache | None, *, tries: int, max_tokens: int
+        self, name: str, ask: Generate, cache: AnswerCache | None, *, tries: int, max_tokens: int
     ) -> None:
         if tries < 1:
             raise InternalError(f"tries is {tries}, and a model is asked at least once")

@@ -23,7 +23,7 @@ from reasrm.records import CoreArgument
 from reasrm.requests import PromptMessage, Span
 from reasrm.scorers.answers import AnswerCache, Cost
 from reasrm.scorers.asking import MAX_TOKENS, Asker, Failure, Question
-from reasrm.scorers.referee import Ask
+from reasrm.scorers.referee import Generate
 from reasrm.scorers.replies import read_list
 
 __all__ = ["PROMPT_HASH", "ModelExtractor"]
@@ -65,7 +65,7 @@ class ModelExtractor:
 
     def __init__(
         self,
-        ask: Ask,
+        ask: Generate,
         cache: AnswerCache | None = None,
         tries: int = 3,
         max_tokens: int = MAX_TOKENS,

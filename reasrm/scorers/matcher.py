@@ -22,7 +22,7 @@ from reasrm.hashing import digest, section_code
 from reasrm.requests import PromptMessage, Span
 from reasrm.scorers.answers import AnswerCache, Cost
 from reasrm.scorers.asking import MAX_TOKENS, Asker, Failure, Question
-from reasrm.scorers.referee import Ask
+from reasrm.scorers.referee import Generate
 from reasrm.scorers.replies import read_list
 
 __all__ = ["PROMPT_HASH", "ModelMatcher"]
@@ -56,7 +56,7 @@ class ModelMatcher:
     """
 
     def __init__(
-        self, ask: Ask, cache: AnswerCache | None = None, tries: int = 3, max_tokens: int = MAX_TOKENS
+        self, ask: Generate, cache: AnswerCache | None = None, tries: int = 3, max_tokens: int = MAX_TOKENS
     ) -> None:
         self._asker: Asker[Pairs] = Asker("matcher", ask, cache, tries=tries, max_tokens=max_tokens)
 
