@@ -27,7 +27,7 @@ from reasrm.rubrics.prompts import (
 )
 from reasrm.rubrics.reading import Written, answer_text, read_rubric
 from reasrm.rubrics.tasks import Task
-from reasrm.rubrics.verify import Outcome
+from reasrm.rubrics.verify import RubricOutcome
 
 __all__ = [
     "KEPT",
@@ -121,7 +121,7 @@ def stand(
     task: Task,
     answers: Answers,
     failed: Collection[str],
-    outcomes: Mapping[str, Outcome] | None,
+    outcomes: Mapping[str, RubricOutcome] | None,
     faults: Faults,
     words: Words | None = None,
 ) -> tuple[Standing, Callable[[Call], Request]]:
@@ -159,7 +159,7 @@ class _Row:
     task: Task
     answers: Answers
     failed: Collection[str]
-    outcomes: Mapping[str, Outcome] | None
+    outcomes: Mapping[str, RubricOutcome] | None
     faults: Faults
     words: Words
     standing: Standing
