@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from reasrm.errors import ConfigError, EnvironmentProblem, ReasrmError
-from reasrm.generation.endpoint.call import Call, RequestEnd
+from reasrm.generation.endpoint.call import PendingRequest, RequestEnd
 from reasrm.generation.endpoint.client import Client
 from reasrm.generation.endpoint.keys import (
     NO_KEY,
@@ -258,16 +258,16 @@ class _Pool:
     """
 
     def __init__(self, backend: EndpointBackend) -> None:
-        self.in_flight: set[Call] = set()
+        self.in_flight: set[PendingRequest] = set()
         self._backend = backend
-        self._waiting: SimpleQueue[Call | None] = SimpleQueue()
-        self._done: SimpleQueue[tuple[Call, RequestEnd]] = SimpleQueue()
+        self._waiting: SimpleQueue[PendingRequest | None] = SimpleQueue()
+        self._done: SimpleQueue[tuple[PendingRequest, RequestEnd]] = SimpleQueue()
         self._num_threads = 0
         self._patience_s = backend.timeout_s + min(backend.timeout_s, _GRACE_S)
 
     def start(self, request: Request) -> None:
         """Send a request."""
-        call = Call(self._backend, request)
+        call = PendingRequest(self._backend, request)
         self.in_flight.add(call)
         self._waiting.put(call)
         if len(self.in_flight) > self._num_threads:
@@ -315,7 +315,7 @@ class _Pool:
             while (call := self._waiting.get_nowait()) is not None:
                 self.in_flight.discard(call)
 
-    def _abandon(self, call: Call) -> RequestEnd:
+    def _abandon(self, call: PendingRequest) -> RequestEnd:
         call.abandon()
         self.in_flight.discard(call)
         self._num_threads -= 1  # its thread ends when the call does

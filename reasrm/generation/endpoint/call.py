@@ -19,7 +19,7 @@ from reasrm.requests import Completion, PromptMessage, Request, merge_system
 if TYPE_CHECKING:
     from reasrm.generation.endpoint.backend import EndpointBackend
 
-__all__ = ["Call", "RequestEnd", "_EndKind"]
+__all__ = ["PendingRequest", "RequestEnd", "_EndKind"]
 
 _EndKind = Literal["answer", "own", "row", "barred", "down", "unreachable", "stop"]
 _AGAIN = frozenset({408, 409, 425, 429})
@@ -49,7 +49,7 @@ class RequestEnd:
     began: float = 0.0
 
 
-class Call:
+class PendingRequest:
     """One request, with the calls it has used."""
 
     def __init__(self, backend: EndpointBackend, request: Request) -> None:
