@@ -19,7 +19,7 @@ from reasrm.requests import Completion, PromptMessage, Request, merge_system
 if TYPE_CHECKING:
     from reasrm.generation.endpoint.backend import EndpointBackend
 
-__all__ = ["PendingRequest", "RequestEnd", "_EndKind"]
+__all__ = ["PendingRequest", "RequestEnd"]
 
 _EndKind = Literal["answer", "own", "row", "barred", "down", "unreachable", "stop"]
 _AGAIN = frozenset({408, 409, 425, 429})
