@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "POLICY",
-    "Matrix",
+    "WinMatrix",
     "difficulties",
     "domain_of",
     "evaluate",
@@ -45,12 +45,12 @@ __all__ = [
 ]
 
 POLICY = CreditPolicy(order="mean", tie="wrong", unparsed="wrong", split="wrong")
-Matrix = tuple[tuple[float, ...], ...]
+WinMatrix = tuple[tuple[float, ...], ...]
 _LEVELS = ("easy", "normal", "hard")
 _NUM_STYLES = 3
 
 
-def matrix_from_scores(chosen: Sequence[float], rejected: Sequence[float]) -> Matrix:
+def matrix_from_scores(chosen: Sequence[float], rejected: Sequence[float]) -> WinMatrix:
     """Return one prompt's 3x3 wins, M[i][j] = 1 if `chosen[i]` scores strictly above `rejected[j]`."""
     if len(chosen) != _NUM_STYLES or len(rejected) != _NUM_STYLES:
         raise InputError(
