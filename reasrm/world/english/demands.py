@@ -17,7 +17,7 @@ from reasrm.world.english.bends import BENDS
 from reasrm.world.english.checks import EVIDENCE, evidence_of, is_met
 from reasrm.world.english.drafts import Draft, first_up, sentences_of
 from reasrm.world.english.kinds import KINDS, excluded
-from reasrm.world.rules import Finding, Rule
+from reasrm.world.rules import Rule, RuleCheck
 
 __all__ = [
     "OPENINGS",
@@ -101,13 +101,13 @@ class Remark(Clause):
         return f"{self.rule.marked}. A: {a}. B: {b}."
 
 
-def check(rule: Rule, text: str) -> Finding:
+def check(rule: Rule, text: str) -> RuleCheck:
     """Return what a text says about a demand."""
     evidence = evidence_of(rule.kind, rule.value, text)
-    return Finding(evidence, is_met(rule.kind, rule.value, evidence))
+    return RuleCheck(evidence, is_met(rule.kind, rule.value, evidence))
 
 
-def lie(draw: Random, rule: Rule, text: str, met: bool) -> Finding:
+def lie(draw: Random, rule: Rule, text: str, met: bool) -> RuleCheck:
     """Return what a careless reader may find: what would be true of the text if it met the demand, or did not."""
     draft = Draft.of(text)
     spare = sentences_of(text) * 5  # as many as can be asked for
@@ -116,7 +116,7 @@ def lie(draw: Random, rule: Rule, text: str, met: bool) -> Finding:
         finding = check(rule, bent.text)
         if finding.met is met:
             return finding
-    return Finding("none", met)
+    return RuleCheck("none", met)
 
 
 def read_demand(text: str) -> Demand | None:
@@ -178,5 +178,5 @@ def _read_clause(line: str) -> Remark | None:
     rule = read_demand(match["rule"]) if match else None
     if match is None or rule is None or (match["a"] is None) is not (match["b"] is None):
         return None
-    a, b = (Finding(match[side] or "", match[f"met_{side}"] == "yes") for side in "ab")
+    a, b = (RuleCheck(match[side] or "", match[f"met_{side}"] == "yes") for side in "ab")
     return Remark(rule, a, b)

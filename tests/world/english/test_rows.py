@@ -25,7 +25,7 @@ from reasrm.world.english.kinds import KINDS, excluded
 from reasrm.world.english.pairs import EnglishWorld, score
 from reasrm.world.english.texts import load_texts
 from reasrm.world.reading import rules_of
-from reasrm.world.rules import Finding, read_rubric, rubric_of
+from reasrm.world.rules import RuleCheck, read_rubric, rubric_of
 from tests.refusals import refused
 
 ROWS = 400
@@ -136,7 +136,7 @@ def test_a_clause_by_hand() -> None:
 
 def test_a_bare_mark_is_a_clause_without_evidence() -> None:
     (clause,) = read_clauses("no digits. A: yes. B: no.")
-    assert (clause.a, clause.b) == (Finding("", True), Finding("", False))
+    assert (clause.a, clause.b) == (RuleCheck("", True), RuleCheck("", False))
     assert clause.text == "no digits. A: yes. B: no."
     gold = Remark.gold(clause.rule, "It lasts.", "It lasts for 3 hours.")
     assert argument_f1(core_arguments([clause]), core_arguments([gold])) == 0
