@@ -14,7 +14,7 @@ import yaml
 from reasrm.errors import InputError
 from reasrm.export.card import render_card
 from reasrm.export.measured import Evaluation, check_measured, read_results
-from reasrm.export.source import Provenance, Source, from_run
+from reasrm.export.source import ExportSource, Provenance, from_run
 from reasrm.files import file_sha256
 from reasrm.generation.checkpoint import Checkpoint
 from reasrm.protocol.spec import builtin_specs, load_spec
@@ -57,7 +57,7 @@ def write_result(folder: Path, **changes: Any) -> Path:
     return folder
 
 
-def source(**changes: Any) -> Source:
+def source(**changes: Any) -> ExportSource:
     provenance = Provenance(
         stage="sft",
         step=120,
@@ -82,7 +82,7 @@ def source(**changes: Any) -> Source:
         "stages": (stage(),),
         "provenance": provenance,
     }
-    return Source(**{**fields, **changes})
+    return ExportSource(**{**fields, **changes})
 
 
 HUB = BaseIdentity(name="Qwen/Qwen3-8B", revision="f00d", fingerprint="f00d")
