@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from reasrm.export.markdown import as_code, json_block, table
-from reasrm.export.measured import Evaluation, describe_measured
+from reasrm.export.measured import Measurement, describe_measured
 from reasrm.export.overlaps import describe_overlaps
 from reasrm.export.source import ExportSource, Provenance
 from reasrm.protocol.spec import JudgeSpec
@@ -44,7 +44,7 @@ def render_card(
     name: str,
     source: ExportSource,
     identity: Mapping[str, Any],
-    evaluations: Sequence[Evaluation],
+    evaluations: Sequence[Measurement],
     license: str | None = None,
 ) -> str:
     """Return the card as Markdown with a YAML header, as model hubs read it.

@@ -13,7 +13,7 @@ import yaml
 
 from reasrm.errors import InputError
 from reasrm.export.card import render_card
-from reasrm.export.measured import Evaluation, check_measured, read_results
+from reasrm.export.measured import Measurement, check_measured, read_results
 from reasrm.export.source import ExportSource, Provenance, from_run
 from reasrm.files import file_sha256
 from reasrm.generation.checkpoint import Checkpoint
@@ -261,8 +261,8 @@ def test_a_run_gives_the_card_everything(tmp_path):
 
 
 def test_numbers_of_another_model_are_refused() -> None:
-    own = Evaluation("own", {"judge": {"fingerprint": "abc"}})
-    served = Evaluation("served", {"judge": {"fingerprint": None}})
+    own = Measurement("own", {"judge": {"fingerprint": "abc"}})
+    served = Measurement("served", {"judge": {"fingerprint": None}})
     check_measured([own, served], "abc")
     with pytest.raises(InputError, match=r"another model .*fingerprint abc.*not on this one .xyz"):
         check_measured([served, own], "xyz")
