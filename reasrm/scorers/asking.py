@@ -20,7 +20,7 @@ from reasrm.requests import Completion, PromptMessage, Request, SamplingParams
 from reasrm.scorers.answers import AnswerCache, Cost
 from reasrm.scorers.referee import Generate
 
-__all__ = ["MAX_TOKENS", "Asker", "Failure", "FailureReason", "Question"]
+__all__ = ["MAX_TOKENS", "AskedQuestion", "Asker", "Failure", "FailureReason"]
 
 _LOG = logging.getLogger("reasrm")
 MAX_TOKENS = 1024
@@ -51,7 +51,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Question(Generic[T]):
+class AskedQuestion(Generic[T]):
     """What is asked, and how a reply is read.
 
     Args:
@@ -95,7 +95,7 @@ class Asker(Generic[T]):
         self._tries, self._max_tokens = tries, max_tokens
         self.failure: str | None = None
 
-    def __call__(self, questions: Sequence[Question[T]]) -> list[T | Failure]:
+    def __call__(self, questions: Sequence[AskedQuestion[T]]) -> list[T | Failure]:
         """Return one answer or failure per question; equal questions share theirs.
 
         Raises:
@@ -105,7 +105,7 @@ class Asker(Generic[T]):
         model = {} if self._cache is None else self._cache.model
         keys = [question.key(model) for question in questions]
         found: dict[str, T | Failure] = {}
-        waiting: dict[str, Question[T]] = {}
+        waiting: dict[str, AskedQuestion[T]] = {}
         for key, question in zip(keys, questions, strict=True):
             if key in found or key in waiting:
                 continue
@@ -131,7 +131,7 @@ class Asker(Generic[T]):
             )
         return [found[key] for key in keys]
 
-    def _remember(self, key: str, question: Question[T]) -> T | None:
+    def _remember(self, key: str, question: AskedQuestion[T]) -> T | None:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
@@ -143,7 +143,9 @@ class Asker(Generic[T]):
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
 
-    def _try(self, attempt: int, waiting: Mapping[str, Question[T]], found: dict[str, T | Failure]) -> None:
+    def _try(
+        self, attempt: int, waiting: Mapping[str, AskedQuestion[T]], found: dict[str, T | Failure]
+    ) -> None:
         if not waiting:
             return
         open_ids: dict[str, str] = {}
@@ -162,7 +164,7 @@ class Asker(Generic[T]):
         found.update(dict.fromkeys((key for key in waiting if key not in found), silent))
         found.update(dict.fromkeys(open_ids.values(), silent))
 
-    def _request(self, name: str, key: str, question: Question[T], attempt: int) -> Request:
+    def _request(self, name: str, key: str, question: AskedQuestion[T], attempt: int) -> Request:
         sampling = SamplingParams(
             temperature=_RETRY_TEMPERATURE if attempt else 0.0,
             max_tokens=self._max_tokens,
@@ -170,7 +172,7 @@ class Asker(Generic[T]):
         )
         return Request(id=name, messages=question.messages, sampling=sampling)
 
-    def _read(self, key: str, question: Question[T], reply: Completion) -> T | Failure:
+    def _read(self, key: str, question: AskedQuestion[T], reply: Completion) -> T | Failure:
         if reply.finish_reason == "too_long":
             return Failure("error", reply.error or "the prompt does not fit", reply.attempts, fits=False)
         if reply.finish_reason == "error":
