@@ -22,8 +22,8 @@ from reasrm.world.rules import Rule, RuleCheck
 __all__ = [
     "OPENINGS",
     "Demand",
+    "EnglishPrompt",
     "Remark",
-    "Request",
     "check",
     "lie",
     "others",
@@ -65,7 +65,7 @@ class Demand(Rule):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class EnglishPrompt:
     """A request before it is text.
 
     Args:
@@ -143,8 +143,8 @@ def others(known: list[Rule]) -> list[Rule]:
     return [Demand(kind, next(iter(KINDS[kind].values), None)) for kind in free]
 
 
-def read_request(text: str) -> Request | None:
-    """Read a request back: the inverse of `Request.text`. None if it is not one."""
+def read_request(text: str) -> EnglishPrompt | None:
+    """Read a request back: the inverse of `EnglishPrompt.text`. None if it is not one."""
     said = sentences_of(text)
     topic = next((match[1] for form in OPENINGS if said and (match := _fits(form, said[0]))), None)
     if topic is None:
@@ -153,7 +153,7 @@ def read_request(text: str) -> Request | None:
     kinds = {rule.kind for rule in rules}
     if not rules or len(rules) != len(said) - 1 or len(kinds) != len(rules):
         return None
-    return Request(topic, tuple(rules))
+    return EnglishPrompt(topic, tuple(rules))
 
 
 def _fits(form: str, text: str) -> re.Match[str] | None:

@@ -20,7 +20,14 @@ from reasrm.sources.importing import pair_to_json
 from reasrm.world.critiques import Clause, argument_f1, core_arguments, verdict_of
 from reasrm.world.english.checks import evidence_of, is_met
 from reasrm.world.english.config import SPLITS, EnglishConfig, EnglishShortcut, Split
-from reasrm.world.english.demands import Demand, Remark, Request, read_clauses, read_demand, read_request
+from reasrm.world.english.demands import (
+    Demand,
+    EnglishPrompt,
+    Remark,
+    read_clauses,
+    read_demand,
+    read_request,
+)
 from reasrm.world.english.kinds import KINDS, excluded
 from reasrm.world.english.pairs import EnglishWorld, score
 from reasrm.world.english.texts import load_texts
@@ -85,7 +92,7 @@ def test_the_gold_critique_is_what_only_one_response_fails(split: Split) -> None
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_prompt_is_read_back(split: Split) -> None:
     for row in rows(split):
-        assert read_request(prompt(row)) == Request(row.meta["topic"], rules_of(row))
+        assert read_request(prompt(row)) == EnglishPrompt(row.meta["topic"], rules_of(row))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -94,9 +101,9 @@ def test_every_wording_is_read_back_with_every_value(kind: str) -> None:
         for weight in (1, 2):
             demand = Demand(kind, value, weight)
             assert read_demand(demand.marked) == demand
-            said = {Request("a lamp", (demand,)).text(random.Random(seed)) for seed in range(40)}
+            said = {EnglishPrompt("a lamp", (demand,)).text(random.Random(seed)) for seed in range(40)}
             assert len(said) >= 9
-            assert {read_request(text) for text in said} == {Request("a lamp", (demand,))}
+            assert {read_request(text) for text in said} == {EnglishPrompt("a lamp", (demand,))}
             assert read_rubric(rubric_of([demand]).render(), read_demand) == (demand,)
 
 
