@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from reasrm.errors import ConfigError
 from reasrm.hashing import derive_seed
 from reasrm.records import CandidateSet, Critique, Message, PreferencePair, Rubric
-from reasrm.world.config import SPLITS, Split, WorldConfig, Writer
+from reasrm.world.config import SPLITS, ResponseWriter, Split, WorldConfig
 from reasrm.world.critiques import Clause, core_arguments
 from reasrm.world.language import (
     AUDIENCES,
@@ -28,7 +28,7 @@ from reasrm.world.language import (
 from reasrm.world.rows import Rows
 from reasrm.world.rules import HARD_RULES, PRINCIPLES, Rule, check, read_rule, rubric_of
 
-__all__ = ["World", "WorldPrompt", "Written", "read_task", "score"]
+__all__ = ["World", "WorldPrompt", "WrittenResponse", "read_task", "score"]
 
 _ATTEMPTS = 10_000
 _COUNTS = (2, 3, 4)  # how many items a prompt may ask for
@@ -58,7 +58,7 @@ class WorldPrompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenResponse:
     """A response and who wrote it."""
 
     text: str
@@ -156,7 +156,9 @@ class World(Rows[Split]):
             rules.append(Rule(config.taste(audience)))
         return WorldPrompt(topic, audience, tuple(rules)), rubric_of(rules) if with_rubric else None
 
-    def write(self, draw: random.Random, task: WorldPrompt, writer: Writer | None = None) -> Written:
+    def write(
+        self, draw: random.Random, task: WorldPrompt, writer: ResponseWriter | None = None
+    ) -> WrittenResponse:
         """Let a writer answer, meeting each rule as often as its skill allows (by luck a little more often)."""
         writer = writer or draw.choice(self.config.writers)
         keeps = {rule.kind: draw.random() < writer.skill for rule in task.rules}
@@ -178,7 +180,7 @@ class World(Rows[Split]):
             words.append(str(rules["end"].value))
         elif draw.random() < 0.6:
             words.append(draw.choice([c for c in CLOSINGS if "end" not in rules or c != rules["end"].value]))
-        return Written(" ".join(words), writer.name)
+        return WrittenResponse(" ".join(words), writer.name)
 
     def _items(
         self,
@@ -205,8 +207,8 @@ class World(Rows[Split]):
         number: int,
         task: WorldPrompt,
         rubric: Rubric | None,
-        good: Written,
-        bad: Written,
+        good: WrittenResponse,
+        bad: WrittenResponse,
     ) -> PreferencePair:
         on_chosen = draw.random() < self.config.shortcut_share(split)
         preface = " ".join(PREFACES[self.config.shortcut.kind])
