@@ -23,7 +23,7 @@ from reasrm.protocol.spec import JudgeSpec, load_spec
 from reasrm.protocol.writer_rows import writer_row
 from reasrm.rubrics.config import SynthesisConfig
 from reasrm.rubrics.prompts import PROMPT_HASH
-from reasrm.rubrics.reading import Written
+from reasrm.rubrics.reading import CheckedRubric
 from reasrm.rubrics.relate import Related
 from reasrm.rubrics.steps import STEPS, Attempt, Standing, order_seen
 from reasrm.rubrics.tasks import Task, Unasked, induced_pairs
@@ -270,7 +270,7 @@ class _Assembly:
             return
         self.output.teach(task.id, replace(row, id=task.id).to_json())
 
-    def _line(self, task: Task, attempt: Attempt, written: Written) -> RubricLine:
+    def _line(self, task: Task, attempt: Attempt, written: CheckedRubric) -> RubricLine:
         config = self.config
         dropped = [{"reason": f.reason, "criterion": f.criterion} for f in written.dropped]
         provenance = {

@@ -25,7 +25,7 @@ from reasrm.rubrics.prompts import (
     self_prompt,
     synthesis_prompt,
 )
-from reasrm.rubrics.reading import Written, answer_text, read_rubric
+from reasrm.rubrics.reading import CheckedRubric, answer_text, read_rubric
 from reasrm.rubrics.tasks import Task
 from reasrm.rubrics.verify import RubricOutcome
 
@@ -85,7 +85,7 @@ class Attempt:
     record: Mapping[str, Any]
     reason: str | None = None
     detail: str | None = None
-    written: Written | None = None
+    written: CheckedRubric | None = None
 
 
 @dataclass(slots=True)
@@ -214,7 +214,7 @@ class _Row:
             elif self._settle(call, record, written):
                 return
 
-    def _settle(self, call: Call, record: Mapping[str, Any], written: Written) -> bool:
+    def _settle(self, call: Call, record: Mapping[str, Any], written: CheckedRubric) -> bool:
         """Ask what the verifier said of a rubric; return whether no other is wanted."""
         name, standing = call.name(self.task.id), self.standing
         unrelated = any(self.words.get(texts) == "failed" for texts in self._undecided(written.rubric))
@@ -257,7 +257,7 @@ class _Row:
         self.standing.reason = why.reason
         self.standing.attempts.append(Attempt(call, record, why.reason, why.detail))
 
-    def _read(self, call: Call, record: Mapping[str, Any]) -> Written | Rejected:
+    def _read(self, call: Call, record: Mapping[str, Any]) -> CheckedRubric | Rejected:
         text = answer_text(record)
         if isinstance(text, Rejected):
             return text
