@@ -25,7 +25,7 @@ from reasrm.world.language import (
     PREFACES,
     TOPICS,
 )
-from reasrm.world.rows import Rows
+from reasrm.world.rows import DrawnRows
 from reasrm.world.rules import HARD_RULES, PRINCIPLES, Rule, check, read_rule, rubric_of
 
 __all__ = ["World", "WorldPrompt", "WrittenResponse", "read_task", "score"]
@@ -91,7 +91,7 @@ def score(rules: Sequence[Rule], response: str) -> int:
     return sum(rule.weight for rule in rules if check(rule, words).met)
 
 
-class World(Rows[Split]):
+class World(DrawnRows[Split]):
     """The world of word lists."""
 
     splits = SPLITS

@@ -22,7 +22,7 @@ from reasrm.world.english.drafts import Draft
 from reasrm.world.english.kinds import KINDS, excluded
 from reasrm.world.english.phrases import OPENER
 from reasrm.world.english.texts import load_texts, part_topics
-from reasrm.world.rows import Rows
+from reasrm.world.rows import DrawnRows
 from reasrm.world.rules import Rule, rubric_of
 
 __all__ = ["LEVELS", "EnglishWorld", "score"]
@@ -43,7 +43,7 @@ def score(demands: Iterable[Rule], response: str) -> int:
     return sum(demand.weight for demand in demands if check(demand, response).met)
 
 
-class EnglishWorld(Rows[Split]):
+class EnglishWorld(DrawnRows[Split]):
     """The world of English requests.
 
     Args:
