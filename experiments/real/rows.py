@@ -23,7 +23,7 @@ from reasrm.sandbox.writing import verdict_text
 from reasrm.sources.importing import as_pair
 from reasrm.sources.rubric_lines import RubricLine
 from reasrm.strictjson import dumps
-from reasrm.world.english.config import EnglishConfig, Split
+from reasrm.world.english.config import EnglishConfig, EnglishSplit
 from reasrm.world.english.pairs import EnglishWorld
 
 __all__ = [
@@ -38,7 +38,7 @@ __all__ = [
     "writer_rows",
 ]
 
-SPLITS: Mapping[Split, str] = {
+SPLITS: Mapping[EnglishSplit, str] = {
     "iid": "in-domain",
     "topics": "new topics",
     "kinds": "new kinds",
@@ -54,7 +54,9 @@ FEWEST = 8
 """A subset of RewardBench with fewer short rows is left out."""
 
 
-def english(split: Split, count: int, start: int = 0, rubric_share: float = 0.0) -> Iterator[PreferencePair]:
+def english(
+    split: EnglishSplit, count: int, start: int = 0, rubric_share: float = 0.0
+) -> Iterator[PreferencePair]:
     """Yield rows of the English world; no prompt is in two splits."""
     world = EnglishWorld(EnglishConfig(rubric_share=rubric_share))
     return world.pairs(split, count, start)

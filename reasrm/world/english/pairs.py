@@ -16,7 +16,7 @@ from reasrm.hashing import derive_seed
 from reasrm.records import CandidateSet, Critique, Message, PreferencePair
 from reasrm.world.critiques import core_arguments
 from reasrm.world.english.bends import BENDS
-from reasrm.world.english.config import SPLITS, EnglishConfig, Split
+from reasrm.world.english.config import SPLITS, EnglishConfig, EnglishSplit
 from reasrm.world.english.demands import Demand, EnglishPrompt, Remark, check
 from reasrm.world.english.drafts import Draft
 from reasrm.world.english.kinds import KINDS, excluded
@@ -32,7 +32,7 @@ LEVELS = 5
 _ATTEMPTS = 2000
 _TRIES = 20
 _CLOSED = {"first", "title"}  # demands about the beginning, where an opener would decide
-_SIDES: Mapping[Split, tuple[int, ...]] = {
+_SIDES: Mapping[EnglishSplit, tuple[int, ...]] = {
     "train": (0, 1, 2, 3),
     "tune": (4,),
 }  # by prompt; others have the rest
@@ -43,7 +43,7 @@ def score(demands: Iterable[Rule], response: str) -> int:
     return sum(demand.weight for demand in demands if check(demand, response).met)
 
 
-class EnglishWorld(DrawnRows[Split]):
+class EnglishWorld(DrawnRows[EnglishSplit]):
     """The world of English requests.
 
     Args:
@@ -61,11 +61,11 @@ class EnglishWorld(DrawnRows[Split]):
         self._texts = load_texts(self.config.texts)
         self._topics = part_topics(tuple(self._texts), self.config.held_out_topics)
 
-    def topics(self, split: Split) -> tuple[str, ...]:
+    def topics(self, split: EnglishSplit) -> tuple[str, ...]:
         """Return the topics of a split."""
         return self._topics[split == "topics"]
 
-    def pair(self, split: Split, number: int) -> PreferencePair:
+    def pair(self, split: EnglishSplit, number: int) -> PreferencePair:
         """Return one preference pair.
 
         Raises:
@@ -94,7 +94,7 @@ class EnglishWorld(DrawnRows[Split]):
                     return replace(pair, rubric=rubric, meta={**pair.meta, **shortcut})
         raise AssertionError  # `_requests` has raised
 
-    def candidates(self, split: Split, number: int, count: int = LEVELS) -> CandidateSet:
+    def candidates(self, split: EnglishSplit, number: int, count: int = LEVELS) -> CandidateSet:
         """Return one prompt with `count` responses of as many quality levels; the label ranks them, best first.
 
         Args:
@@ -124,7 +124,7 @@ class EnglishWorld(DrawnRows[Split]):
         raise AssertionError  # `_requests` has raised
 
     def _requests(
-        self, draw: random.Random, split: Split, num_rules: Sequence[float], must_share: float
+        self, draw: random.Random, split: EnglishSplit, num_rules: Sequence[float], must_share: float
     ) -> Iterator[tuple[EnglishPrompt, str]]:
         """Yield requests of a split with their texts.
 
@@ -156,7 +156,9 @@ class EnglishWorld(DrawnRows[Split]):
     def _wanted(self, draw: random.Random, request: EnglishPrompt) -> tuple[bool, ...]:
         return tuple(draw.random() < self.config.skill for _ in request.rules)
 
-    def _of_level(self, draw: random.Random, split: Split, request: EnglishPrompt, level: int) -> str | None:
+    def _of_level(
+        self, draw: random.Random, split: EnglishSplit, request: EnglishPrompt, level: int
+    ) -> str | None:
         """Return a response whose weighted sum is `level`."""
         ways = [
             keeps
@@ -170,7 +172,7 @@ class EnglishWorld(DrawnRows[Split]):
     def _write(
         self,
         draw: random.Random,
-        split: Split,
+        split: EnglishSplit,
         request: EnglishPrompt,
         keeps: Sequence[bool],
         opener: str | None,
@@ -191,7 +193,13 @@ class EnglishWorld(DrawnRows[Split]):
         return text if found else None
 
     def _as_pair(
-        self, split: Split, number: int, request: EnglishPrompt, prompt: str, chosen: str, rejected: str
+        self,
+        split: EnglishSplit,
+        number: int,
+        request: EnglishPrompt,
+        prompt: str,
+        chosen: str,
+        rejected: str,
     ) -> PreferencePair:
         clauses = [Remark.gold(rule, chosen, rejected) for rule in request.rules]
         margin = score(request.rules, chosen) - score(request.rules, rejected)
