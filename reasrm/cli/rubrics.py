@@ -19,7 +19,7 @@ from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
 from reasrm.generation.run import Progress as Told
 from reasrm.generation.run import RunControl, RunEnd
-from reasrm.generation.sections import ModelSection
+from reasrm.generation.sections import AskedModelSection
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import open_judge
 from reasrm.judging.tally import Tally
@@ -167,7 +167,7 @@ def open_author(section: AuthorSection, place: str) -> Backend:
     return open_asked(section)
 
 
-def open_asked(section: ModelSection) -> Backend:
+def open_asked(section: AskedModelSection) -> Backend:
     """Open a model that is asked; of a judge folder its model."""
     folder = Path(section.judge)
     name = str(folder / "model") if (folder / "judge.json").is_file() else section.judge
