@@ -30,7 +30,7 @@ from reasrm.training.comparisons import (
     ComparisonEncoder,
     EncodedComparisons,
     Orders,
-    Overlap,
+    SharedRows,
     overlap,
     read_comparisons,
 )
@@ -86,7 +86,7 @@ class Comparisons:
         """Prompts of an epoch."""
         return len(self.train.prompts) // (2 if self.redraws else 1)
 
-    def overlaps(self) -> dict[str, Overlap]:
+    def overlaps(self) -> dict[str, SharedRows]:
         """Return what each validation split has in common with the training rows."""
         learned = [prompt.comparison for prompt in self.train.prompts]
         return {
