@@ -43,7 +43,7 @@ from reasrm.training.metarm_rows import (
 )
 from reasrm.training.metarm_setup import Setup, open_policy, plan, policy_path, set_up
 from reasrm.training.metarm_targets import (
-    Lesson,
+    MetaTarget,
     Targets,
     make_targets,
     read_targets,
@@ -52,7 +52,7 @@ from reasrm.training.metarm_targets import (
 )
 from reasrm.training.metarm_trainer import (
     Collator,
-    Example,
+    MetaExample,
     MetaRMTrainer,
     SaveWhatIsMeasured,
     measured,
@@ -99,7 +99,9 @@ def encode_data(setup: Setup, listener: Listener | None = None) -> Comparisons:
     return data
 
 
-def encode(setup: Setup, data: Comparisons, lessons: Sequence[Lesson], targets: Targets) -> list[Example]:
+def encode(
+    setup: Setup, data: Comparisons, lessons: Sequence[MetaTarget], targets: Targets
+) -> list[MetaExample]:
     """Return the judgments as ids; those that cannot be read whole are counted among the targets' `left_out`."""
     stage, examples = setup.stage, []
     for lesson in lessons:
@@ -112,7 +114,7 @@ def encode(setup: Setup, data: Comparisons, lessons: Sequence[Lesson], targets: 
             targets.left_out["too_long"] += 1
             continue
         weights = member_weights(lesson.id, setup.card.members, stage.seed)
-        examples.append(Example(row, lesson.target, lesson.right, lesson.process, weights))
+        examples.append(MetaExample(row, lesson.target, lesson.right, lesson.process, weights))
     return examples
 
 
