@@ -20,7 +20,7 @@ from reasrm.rewards.build import RewardFunction, build_reward
 from reasrm.scorers.critiques import build_critique_scorer
 from reasrm.training.arguments import build_arguments, shards_weights
 from reasrm.training.metarm_config import MetaRMStage
-from reasrm.training.metarm_rows import Comparisons, summarise
+from reasrm.training.metarm_rows import MetaRMData, summarise
 from reasrm.training.models import adapter_config, check_adapters, find_model, open_bare
 from reasrm.training.planning import count_parameters, describe_numbers, estimate_memory
 from reasrm.training.stage import Checked, open_spec
@@ -171,7 +171,7 @@ def open_policy(setup: Setup) -> Judge:
     )
 
 
-def plan(setup: Setup, data: Comparisons) -> dict[str, Any]:
+def plan(setup: Setup, data: MetaRMData) -> dict[str, Any]:
     """Return what training would do and need: rows, judgments, lengths, steps, memory. Draws and loads nothing.
 
     The reference critiques stand in for the judge's, which do not exist yet, and every judgment is taken to be of use.
@@ -221,7 +221,7 @@ def _memory(one: dict[str, float], trained: int, setup: Setup) -> dict[str, floa
     return {**gib, "bucket": bucket, "total": total}
 
 
-def _lengths(setup: Setup, data: Comparisons) -> tuple[dict[str, int], int]:
+def _lengths(setup: Setup, data: MetaRMData) -> tuple[dict[str, int], int]:
     """Return the tokens of each row with its reference critique, and the number of rows that are too long."""
     found: dict[str, int] = {}
     for row_id, comparison in data.rows.items():

@@ -34,7 +34,7 @@ from reasrm.runs import CheckpointInfo, RunFolder, result_checkpoint
 from reasrm.tables import content_sha256
 from reasrm.training.metarm_config import MetaRMStage
 from reasrm.training.metarm_rows import (
-    Comparisons,
+    MetaRMData,
     draw_judgments,
     overlap_warning,
     read_comparisons,
@@ -85,7 +85,7 @@ _VOLATILE |= {"critique.cache", *(f"critique.{name}" for name in ANSWERED_ALIKE)
 # What is learned from
 
 
-def encode_data(setup: Setup, listener: Listener | None = None) -> Comparisons:
+def encode_data(setup: Setup, listener: Listener | None = None) -> MetaRMData:
     """Read the comparisons of a stage.
 
     Raises:
@@ -100,7 +100,7 @@ def encode_data(setup: Setup, listener: Listener | None = None) -> Comparisons:
 
 
 def encode(
-    setup: Setup, data: Comparisons, lessons: Sequence[MetaTarget], targets: Targets
+    setup: Setup, data: MetaRMData, lessons: Sequence[MetaTarget], targets: Targets
 ) -> list[MetaExample]:
     """Return the judgments as ids; those that cannot be read whole are counted among the targets' `left_out`."""
     stage, examples = setup.stage, []
@@ -216,7 +216,7 @@ def _identity(setup: Setup) -> str:
 def _make(
     setup: Setup,
     run: RunFolder,
-    data: Comparisons,
+    data: MetaRMData,
     identity: str,
     listener: Listener,
     allow_other_server: bool,
@@ -282,7 +282,7 @@ def _expect_some(targets: Targets, files: Sequence[Path]) -> None:
 
 
 def build_trainer(
-    setup: Setup, data: Comparisons, targets: Targets, run: RunFolder, listener: Listener | None = None
+    setup: Setup, data: MetaRMData, targets: Targets, run: RunFolder, listener: Listener | None = None
 ) -> MetaRMTrainer:
     """Encode the judgments, load the weights and put the trainer together.
 
@@ -332,7 +332,7 @@ def build_trainer(
     return trainer
 
 
-def _say_data(data: Comparisons, targets: Targets, listener: Listener) -> None:
+def _say_data(data: MetaRMData, targets: Targets, listener: Listener) -> None:
     if data.dropped:
         reasons = ", ".join(f"{count} {code}" for code, count in summarise(data)["dropped"].items())
         listener.say(f"warning: {len(data.dropped)} rows left out ({reasons}), {len(data.rows)} kept")

@@ -33,7 +33,7 @@ from reasrm.rewards.outcome import is_right
 from reasrm.runs.identity import read_json
 from reasrm.strictjson import dumps
 from reasrm.training.metarm_config import MetaRMStage
-from reasrm.training.metarm_rows import Comparisons, Judgments
+from reasrm.training.metarm_rows import Judgments, MetaRMData
 
 __all__ = ["MetaTarget", "Targets", "make_targets", "read_targets", "wait_for_targets", "write_targets"]
 
@@ -98,7 +98,7 @@ def _mean(values: Sequence[float]) -> float | None:
 def make_targets(
     stage: MetaRMStage,
     spec: JudgeSpec,
-    comparisons: Comparisons,
+    comparisons: MetaRMData,
     judgments: Judgments,
     reward: RewardFunction,
     progress: Callable[[int, int], None] = lambda done, total: None,
