@@ -20,7 +20,7 @@ from reasrm.records import Order
 from reasrm.runs import RunFolder
 from reasrm.training.metarm_config import load_metarm_stage
 from reasrm.training.metarm_rows import overlap_warning, read_judgments
-from reasrm.training.metarm_setup import Setup
+from reasrm.training.metarm_setup import MetaRMSetup
 from reasrm.training.metarm_stage import build_trainer, encode, encode_data, plan, set_up, train
 from reasrm.training.metarm_targets import Targets, make_targets
 from reasrm.training.metarm_trainer import MetaExample, MetaRMTrainer, member_weights
@@ -45,7 +45,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_metarm_stage(tmp_path_factory.mktemp("stage"), count=4)
 
 
-def prepared(config: Path, *overrides: str) -> tuple[Setup, Any, Targets]:
+def prepared(config: Path, *overrides: str) -> tuple[MetaRMSetup, Any, Targets]:
     setup = set_up(load_metarm_stage(config, overrides), str(config), config.parent / "none" / "checkpoints")
     data = encode_data(setup)
     files = [Path(file) for file in setup.stage.rollouts.judgments]
