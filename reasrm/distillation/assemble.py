@@ -14,7 +14,7 @@ from typing import Any
 
 from reasrm.distillation.hints import mask_hint
 from reasrm.distillation.plan import Plan, Setup, pair_of, unasked_reason
-from reasrm.distillation.slots import PASSES, Call, Pass, Slot, call_name, slot_name
+from reasrm.distillation.slots import PASSES, Pass, Slot, TeacherCall, call_name, slot_name
 from reasrm.distillation.traces import completion_text, make_row, shown
 from reasrm.durable.lookup import RecordIndex, open_records, sorted_lines
 from reasrm.errors import InternalError
@@ -159,7 +159,7 @@ class _Assembly:
 
     def _answers(self, slot_id: str, slot: Slot) -> Iterator[dict[str, Any]]:
         """Yield the answers of a slot in the order in which they were asked for."""
-        calls = (Call(name, attempt) for name in PASSES for attempt in range(slot.asked[name]))
+        calls = (TeacherCall(name, attempt) for name in PASSES for attempt in range(slot.asked[name]))
         for call in calls:
             record = self._index.get(call_name(slot_id, call))
             if record is None:

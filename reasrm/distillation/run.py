@@ -21,7 +21,7 @@ from reasrm.distillation.assemble import OutputFiles, assemble
 from reasrm.distillation.betrayal import PATTERNS, find_betrayal, own_texts
 from reasrm.distillation.plan import Plan, Setup, Teacher, make_plan, pair_of
 from reasrm.distillation.repair import PROMPT_HASH, repair_prompt
-from reasrm.distillation.slots import PASSES, Call, Pass, Slot, call_name, slot_name
+from reasrm.distillation.slots import PASSES, Pass, Slot, TeacherCall, call_name, slot_name
 from reasrm.distillation.traces import completion_text, read_written, reason_to_reject, shown
 from reasrm.durable.lookup import RecordIndex, open_records
 from reasrm.generation.ledger import Ledger
@@ -167,7 +167,7 @@ class _Asked:
     """A request in flight."""
 
     slot: str
-    call: Call
+    call: TeacherCall
     row: PreferencePair | Comparison
     order: Order
     place: str
@@ -216,8 +216,8 @@ class _Rounds:
                 return True
         return False
 
-    def _todo(self) -> dict[Pass, dict[str, Call]]:
-        todo: dict[Pass, dict[str, Call]] = {name: {} for name in PASSES}
+    def _todo(self) -> dict[Pass, dict[str, TeacherCall]]:
+        todo: dict[Pass, dict[str, TeacherCall]] = {name: {} for name in PASSES}
         for pair, orders in self._plan.pairs.items():
             for order in orders:
                 slot = slot_name(pair, order)
@@ -230,7 +230,7 @@ class _Rounds:
         solved = [self.slots[slot_name(pair, order)].solved for order in orders]
         return all(solved) if self._setup.config.agreement else any(solved)
 
-    def _ask(self, name: Pass, todo: Mapping[str, Call]) -> None:
+    def _ask(self, name: Pass, todo: Mapping[str, TeacherCall]) -> None:
         """Make one call for each of the slots."""
         teacher = self._setup.teacher if name == "teacher" else self._setup.repair
         if teacher is None:
@@ -245,7 +245,7 @@ class _Rounds:
                 self._take(asked, teacher, completion)
 
     def _requests(
-        self, todo: Mapping[str, Call], teacher: Teacher, index: RecordIndex | None
+        self, todo: Mapping[str, TeacherCall], teacher: Teacher, index: RecordIndex | None
     ) -> Iterator[tuple[_Asked, Request]]:
         """Read the input once more and build the requests that are due."""
         for item in self._setup.rows:
@@ -266,7 +266,7 @@ class _Rounds:
 
     def _repair(self, asked: _Asked, teacher: Teacher, index: RecordIndex) -> Request:
         attempt = self.slots[asked.slot].wrong_attempt
-        wrong = index.get(call_name(asked.slot, Call("teacher", attempt))) if attempt >= 0 else None
+        wrong = index.get(call_name(asked.slot, TeacherCall("teacher", attempt))) if attempt >= 0 else None
         spec = self._setup.spec
         seed = derive_seed(
             self._setup.config.seed, asked.row.id, f"{asked.order}|repair|{asked.call.attempt}"
@@ -330,7 +330,7 @@ class _Rounds:
         self.progress.statuses[record["status"]] += 1
         self.progress.tokens += (record["num_prompt_tokens"] or 0) + (record["num_tokens"] or 0)
 
-    def _report(self, todo: Mapping[Pass, Mapping[str, Call]] | None = None) -> None:
+    def _report(self, todo: Mapping[Pass, Mapping[str, TeacherCall]] | None = None) -> None:
         progress = self.progress
         if todo is not None:
             progress.total = self._plan.num_slots

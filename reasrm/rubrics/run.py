@@ -29,7 +29,7 @@ from reasrm.rubrics.config import SynthesisConfig
 from reasrm.rubrics.prompts import PROMPT_HASH
 from reasrm.rubrics.reading import recorded
 from reasrm.rubrics.relate import Related, Relator
-from reasrm.rubrics.steps import Answers, Call, Faults, Standing, Words, rubrics_of, stand
+from reasrm.rubrics.steps import Answers, AuthorCall, Faults, Standing, Words, rubrics_of, stand
 from reasrm.rubrics.tasks import Task, Unasked, induced_pairs, task_of
 from reasrm.rubrics.verify import Candidate, Verified, Verifier
 
@@ -186,7 +186,7 @@ class _Asked:
     """A request in flight: what of which row."""
 
     id: str
-    call: Call
+    call: AuthorCall
     row: str
     place: str
     digest: bytes
