@@ -28,7 +28,7 @@ from reasrm.rubrics.assemble import Output, OutputFiles
 from reasrm.rubrics.config import AuthorSection, SynthesisConfig, VerifySection
 from reasrm.rubrics.filter import filter_rubrics, match_pairs
 from reasrm.rubrics.relate import Relator
-from reasrm.rubrics.run import Progress, Setup, admit, first_request, synthesize
+from reasrm.rubrics.run import Progress, SynthesisSetup, admit, first_request, synthesize
 from reasrm.rubrics.tasks import Unasked
 from reasrm.rubrics.verify import Verified, Verifier, make_verifier, refuse_author
 from reasrm.sources.rubric_lines import Rubrics, load_rubrics
@@ -127,7 +127,7 @@ def run_filter(flags: VerifyingFlags, output: Path) -> None:
 
 
 @contextmanager
-def open_synthesis(path: Path, overrides: Sequence[str] = ()) -> Iterator[Setup]:
+def open_synthesis(path: Path, overrides: Sequence[str] = ()) -> Iterator[SynthesisSetup]:
     """Open what a synthesis's config names; author and judge are closed at the end.
 
     Args:
@@ -151,7 +151,7 @@ def open_synthesis(path: Path, overrides: Sequence[str] = ()) -> Iterator[Setup]
             refuse_author(author, verifier.judge.backend, config.verify)
         paths = [settled(Path(name)) for name in config.input]
         rows = JudgeInput(paths, source=config.source, limit=config.limit, columns=config.columns)
-        yield Setup(config=config, rows=rows, author=author, verifier=verifier, relator=relator)
+        yield SynthesisSetup(config=config, rows=rows, author=author, verifier=verifier, relator=relator)
 
 
 def open_author(section: AuthorSection, place: str) -> Backend:
@@ -205,7 +205,7 @@ def _progress() -> Iterator[Callable[[Any], None]]:
         yield show
 
 
-def _dry_run(setup: Setup) -> dict[str, Any]:
+def _dry_run(setup: SynthesisSetup) -> dict[str, Any]:
     """Validate the whole input, show the first request, and count calls."""
     scan = setup.rows.scan()
     note_scan(scan)

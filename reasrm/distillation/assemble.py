@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reasrm.distillation.hints import mask_hint
-from reasrm.distillation.plan import Plan, Setup, pair_of, unasked_reason
+from reasrm.distillation.plan import DistillSetup, Plan, pair_of, unasked_reason
 from reasrm.distillation.slots import PASSES, Pass, Slot, TeacherCall, call_name, slot_name
 from reasrm.distillation.traces import completion_text, make_row, shown
 from reasrm.durable.lookup import RecordIndex, open_records, sorted_lines
@@ -48,7 +48,9 @@ class OutputFiles(AnswerFiles):
         return self.folder / "hints.jsonl"
 
 
-def assemble(setup: Setup, plan: Plan, slots: Mapping[str, Slot], files: OutputFiles) -> tuple[Ledger, int]:
+def assemble(
+    setup: DistillSetup, plan: Plan, slots: Mapping[str, Slot], files: OutputFiles
+) -> tuple[Ledger, int]:
     """Write the files of a finished run; return the ledger and the number of SFT rows."""
     ledger = Ledger(PASSES)
     with ExitStack() as stack:
@@ -74,7 +76,7 @@ class _Assembly:
 
     def __init__(
         self,
-        setup: Setup,
+        setup: DistillSetup,
         plan: Plan,
         slots: Mapping[str, Slot],
         index: RecordIndex,

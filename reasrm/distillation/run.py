@@ -19,7 +19,7 @@ from typing import Any
 
 from reasrm.distillation.assemble import OutputFiles, assemble
 from reasrm.distillation.betrayal import PATTERNS, find_betrayal, own_texts
-from reasrm.distillation.plan import Plan, Setup, Teacher, make_plan, pair_of
+from reasrm.distillation.plan import DistillSetup, Plan, Teacher, make_plan, pair_of
 from reasrm.distillation.repair import PROMPT_HASH, repair_prompt
 from reasrm.distillation.slots import PASSES, Pass, Slot, TeacherCall, call_name, slot_name
 from reasrm.distillation.traces import completion_text, read_written, reason_to_reject, shown
@@ -79,7 +79,7 @@ class DistillResult(RunEnd):
     num_sft_rows: int = 0
 
 
-def distil(setup: Setup, control: RunControl | None = None) -> DistillResult:
+def distil(setup: DistillSetup, control: RunControl | None = None) -> DistillResult:
     """Ask the teachers whatever has not been asked yet, then write SFT rows, rejected traces, ledger and hints.
 
     Raises:
@@ -117,7 +117,7 @@ def distil(setup: Setup, control: RunControl | None = None) -> DistillResult:
         return run.end(DistillResult, **own, num_sft_rows=num_rows)
 
 
-def check_rows(setup: Setup, scan: Scan) -> dict[str, Any]:
+def check_rows(setup: DistillSetup, scan: Scan) -> dict[str, Any]:
     """Refuse rows that cannot be shown, or whose rubrics carry their labels; return what of this is identity.
 
     Raises:
@@ -132,7 +132,7 @@ def check_rows(setup: Setup, scan: Scan) -> dict[str, Any]:
     }
 
 
-def _identity(setup: Setup) -> dict[str, Any]:
+def _identity(setup: DistillSetup) -> dict[str, Any]:
     """What an answer depends on. Agreement, quotas, grouping, hints and limit only choose among answers."""
     config = setup.config
     repair: dict[str, Any] | None = None
@@ -189,7 +189,7 @@ class _Asked:
 class _Rounds:
     """The asking half of a run: rounds of calls until every slot is settled and no quota is open."""
 
-    def __init__(self, setup: Setup, plan: Plan, run: DurableRun) -> None:
+    def __init__(self, setup: DistillSetup, plan: Plan, run: DurableRun) -> None:
         self.slots: dict[str, Slot] = {}
         self.progress = Progress()
         self._setup = setup

@@ -33,11 +33,11 @@ from reasrm.rubrics.steps import Answers, AuthorCall, Faults, Standing, Words, r
 from reasrm.rubrics.tasks import Task, Unasked, induced_pairs, task_of
 from reasrm.rubrics.verify import Candidate, Verified, Verifier
 
-__all__ = ["Progress", "Setup", "SynthesisResult", "admit", "first_request", "synthesize"]
+__all__ = ["Progress", "SynthesisResult", "SynthesisSetup", "admit", "first_request", "synthesize"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
+class SynthesisSetup:
     """Everything a synthesis needs.
 
     Args:
@@ -94,7 +94,7 @@ class SynthesisResult(RunEnd):
     related: Related | None = None
 
 
-def synthesize(setup: Setup, control: RunControl | None = None) -> SynthesisResult:
+def synthesize(setup: SynthesisSetup, control: RunControl | None = None) -> SynthesisResult:
     """Write rubrics for the rows, verify them, and write down what became of everything.
 
     Raises:
@@ -146,7 +146,7 @@ def synthesize(setup: Setup, control: RunControl | None = None) -> SynthesisResu
         )
 
 
-def admit(setup: Setup) -> Admission[None]:
+def admit(setup: SynthesisSetup) -> Admission[None]:
     """Read the input and decide which rows are asked about first."""
     config = setup.config
     admission: Admission[None] = Admission(config.quota, config.seed)
@@ -157,7 +157,7 @@ def admit(setup: Setup) -> Admission[None]:
     return admission
 
 
-def first_request(setup: Setup) -> Request | None:
+def first_request(setup: SynthesisSetup) -> Request | None:
     """Return the first request of the first row, or None if nobody is asked about any."""
     for item in setup.rows:
         task = setup.task(item)
@@ -167,7 +167,7 @@ def first_request(setup: Setup) -> Request | None:
     return None
 
 
-def _identity(setup: Setup) -> dict[str, Any]:
+def _identity(setup: SynthesisSetup) -> dict[str, Any]:
     """What an answer depends on. Checks, verification, quotas and samples only choose among answers."""
     author = setup.config.author
     return {
@@ -202,7 +202,7 @@ class _Asked:
 class _Work:
     """The rounds of a run."""
 
-    setup: Setup
+    setup: SynthesisSetup
     run: DurableRun
     progress: Progress = field(default_factory=Progress)
     kept: dict[str, str] = field(default_factory=dict)
