@@ -24,7 +24,7 @@ from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import open_judge
 from reasrm.judging.tally import Tally
 from reasrm.pipes import settled
-from reasrm.rubrics.assemble import Output, OutputFiles
+from reasrm.rubrics.assemble import Output, RubricFiles
 from reasrm.rubrics.config import AuthorSection, SynthesisConfig, VerifySection
 from reasrm.rubrics.filter import filter_rubrics, match_pairs
 from reasrm.rubrics.relate import Relator
@@ -143,7 +143,7 @@ def open_synthesis(path: Path, overrides: Sequence[str] = ()) -> Iterator[Synthe
         verifier, relator, relate = None, None, config.checks.relate
         if relate is not None:
             model = stack.enter_context(closing(open_asked(relate)))
-            relator = Relator(model, relate, OutputFiles(Path(config.output)).relations)
+            relator = Relator(model, relate, RubricFiles(Path(config.output)).relations)
         if config.verify is not None:
             verifier = _open_verifier(
                 config.verify, Path(config.output), stack, config.verify.backend_options()

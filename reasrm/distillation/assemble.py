@@ -26,13 +26,13 @@ from reasrm.protocol.sft_rows import SFTRow
 from reasrm.records import Comparison, Order, PreferencePair
 from reasrm.strictjson import dumps
 
-__all__ = ["OutputFiles", "assemble"]
+__all__ = ["DistillFiles", "assemble"]
 
 Write = Callable[[str, Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class OutputFiles(AnswerFiles):
+class DistillFiles(AnswerFiles):
     """The files of a distillation, in one folder."""
 
     WRITTEN = ("sft", "hints")
@@ -49,7 +49,7 @@ class OutputFiles(AnswerFiles):
 
 
 def assemble(
-    setup: DistillSetup, plan: Plan, slots: Mapping[str, Slot], files: OutputFiles
+    setup: DistillSetup, plan: Plan, slots: Mapping[str, Slot], files: DistillFiles
 ) -> tuple[Ledger, int]:
     """Write the files of a finished run; return the ledger and the number of SFT rows."""
     ledger = Ledger(PASSES)

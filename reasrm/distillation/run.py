@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from reasrm.distillation.assemble import OutputFiles, assemble
+from reasrm.distillation.assemble import DistillFiles, assemble
 from reasrm.distillation.betrayal import PATTERNS, find_betrayal, own_texts
 from reasrm.distillation.plan import DistillSetup, Plan, Teacher, make_plan, pair_of
 from reasrm.distillation.repair import PROMPT_HASH, repair_prompt
@@ -72,7 +72,7 @@ class DistillResult(RunEnd):
         num_sft_rows: Rows of the SFT file.
     """
 
-    files: OutputFiles
+    files: DistillFiles
     progress: Progress
     plan: Plan
     ledger: Ledger | None
@@ -89,7 +89,7 @@ def distil(setup: DistillSetup, control: RunControl | None = None) -> DistillRes
         EnvironmentProblem: Disk, permissions, or a teacher that cannot be reached.
     """
     control = replace(control or RunControl(), budget=setup.budget)
-    files = OutputFiles(Path(setup.config.output))
+    files = DistillFiles(Path(setup.config.output))
     files.refuse_foreign()
     files.refuse_inputs(setup.rows.paths)
     with DurableRun(files.calls, control, kind="distill", inputs=setup.rows.paths) as run:

@@ -31,7 +31,7 @@ from reasrm.rubrics.verify import RubricOutcome, Said, Verified, Verifier
 from reasrm.sources.rubric_lines import RubricLine
 from reasrm.strictjson import dumps
 
-__all__ = ["JUDGE_STEPS", "Output", "OutputFiles", "assemble", "opened"]
+__all__ = ["JUDGE_STEPS", "Output", "RubricFiles", "assemble", "opened"]
 
 JUDGE_STEPS = ("verify", "without")
 """Steps of the ledger that the judge takes: under a rubric, and without one."""
@@ -39,7 +39,7 @@ _RELATE = "relate"  # the step of a model that compares criteria, which belong t
 
 
 @dataclass(frozen=True, slots=True)
-class OutputFiles(AnswerFiles):
+class RubricFiles(AnswerFiles):
     """The files of a synthesis or filter, in one folder."""
 
     WRITTEN = ("rubrics", "writer-sft", "candidates", "baseline", "verify", "without", "relations")
@@ -145,7 +145,7 @@ class Output:
 
 @contextmanager
 def opened(
-    files: OutputFiles, verifier: Verifier | None, verified: Verified | None, *, writer: bool
+    files: RubricFiles, verifier: Verifier | None, verified: Verified | None, *, writer: bool
 ) -> Iterator[Output]:
     """Open the files that are written at the end; they appear, with the ledger, when the block ends."""
     ledger = Ledger((*STEPS, _RELATE, *JUDGE_STEPS))
@@ -175,7 +175,7 @@ def assemble(
     verifier: Verifier | None,
     verified: Verified | None,
     related: Related | None,
-    files: OutputFiles,
+    files: RubricFiles,
     rows: Iterable[tuple[InputRow, Task | Unasked, Standing | None]],
     admitted: Collection[str],
     author: str,

@@ -24,7 +24,7 @@ from reasrm.generation.run import DurableRun, RunControl, RunEnd
 from reasrm.hashing import request_hash
 from reasrm.judging.inputs import InputRow, JudgeInput
 from reasrm.requests import Completion, Request
-from reasrm.rubrics.assemble import Output, OutputFiles, assemble
+from reasrm.rubrics.assemble import Output, RubricFiles, assemble
 from reasrm.rubrics.config import SynthesisConfig
 from reasrm.rubrics.prompts import PROMPT_HASH
 from reasrm.rubrics.reading import recorded
@@ -87,7 +87,7 @@ class SynthesisResult(RunEnd):
         related: What a model said of criteria, or None.
     """
 
-    files: OutputFiles
+    files: RubricFiles
     progress: Progress
     written: Output | None
     verified: Verified | None = None
@@ -104,7 +104,7 @@ def synthesize(setup: SynthesisSetup, control: RunControl | None = None) -> Synt
         EnvironmentProblem: Disk, permissions, or a model that cannot be reached.
     """
     control = replace(control or RunControl(), budget=setup.config.limits)
-    files = OutputFiles(Path(setup.config.output))
+    files = RubricFiles(Path(setup.config.output))
     files.refuse_foreign()
     files.refuse_inputs(setup.rows.paths)
     with DurableRun(files.calls, control, kind="rubrics", inputs=setup.rows.paths) as run:
