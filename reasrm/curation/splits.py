@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from reasrm.curation.config import SplitsSection
 from reasrm.curation.duplicates import near_report
-from reasrm.curation.near import NearIndex
+from reasrm.curation.near import Ints, NearIndex
 from reasrm.curation.store import RowStore
 from reasrm.curation.text import Hashes, WordHasher, mix, shingles
 from reasrm.errors import InputError
@@ -27,7 +27,6 @@ __all__ = ["assign_groups", "split_rows"]
 
 Progress = Callable[[int], None]
 Labels = npt.NDArray[np.int16]
-Ints = npt.NDArray[np.int64]
 _SALT = np.uint64(0xBB67AE8584CAA73B)
 
 
