@@ -23,7 +23,7 @@ from reasrm.curation.text import WordHasher, shingles
 
 __all__ = ["drop_equal", "drop_near", "near_report"]
 
-Progress = Callable[[int], None]
+OnRow = Callable[[int], None]
 
 
 def drop_equal(store: RowStore, section: DuplicatesSection, ledger: DropLedger) -> None:
@@ -75,8 +75,8 @@ def drop_near(
     ledger: DropLedger,
     folder: Path,
     seed: int,
-    on_indexed: Progress | None = None,
-    on_compared: Progress | None = None,
+    on_indexed: OnRow | None = None,
+    on_compared: OnRow | None = None,
 ) -> dict[str, Any]:
     """Drop rows that are near a kept one; return what the report says about the search.
 

@@ -38,7 +38,7 @@ from reasrm.strictjson import dumps
 
 __all__ = ["Curated", "Doors", "curate"]
 
-Progress = Callable[[str, int, int | None], None]
+_OnStage = Callable[[str, int, int | None], None]
 
 
 class _Where(TypedDict):
@@ -59,7 +59,7 @@ class Doors:
 
     to_line: Callable[[PreferencePair, str | None], dict[str, Any]]
     judge: Callable[[Path], Path] | None = None
-    on_progress: Progress = lambda stage, done, total: None
+    on_progress: _OnStage = lambda stage, done, total: None
 
 
 @dataclass(slots=True)
