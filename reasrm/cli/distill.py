@@ -13,7 +13,7 @@ from reasrm.cli.summary import progress
 from reasrm.config import load_config, parse_config
 from reasrm.distillation.config import DistillConfig, TeacherSection
 from reasrm.distillation.plan import DistillSetup, Plan, Teacher, make_plan
-from reasrm.distillation.run import DistillResult, Progress, check_rows, distil
+from reasrm.distillation.run import DistillProgress, DistillResult, check_rows, distil
 from reasrm.distillation.slots import PASSES
 from reasrm.generation.ledger import Ledger
 from reasrm.generation.run import RunControl
@@ -53,7 +53,7 @@ def run_distill(
 
 
 @contextmanager
-def distilling_progress(label: str) -> Iterator[Callable[[Progress], None]]:
+def distilling_progress(label: str) -> Iterator[Callable[[DistillProgress], None]]:
     """Show comparisons settled with answers and tokens, as `progress_bar` does."""
     with progress_bar(label, unit=" comparisons,") as update:
         yield lambda progress: update(progress.settled, progress.total, _describe(progress))
@@ -148,8 +148,10 @@ def _show_prompt(setup: DistillSetup, plan: Plan) -> None:
             note(f"--- {message.role} ---\n{message.text}")
 
 
-def _describe(progress: Progress) -> str:
-    return f"{progress.solved} solved, {progress.answers} answers, {progress.tokens:,} tok, {progress.errors} err"
+def _describe(progress: DistillProgress) -> str:
+    return (
+        f"{progress.kept} solved, {progress.answers} answers, {progress.tokens:,} tok, {progress.errors} err"
+    )
 
 
 def _finish(result: DistillResult) -> None:

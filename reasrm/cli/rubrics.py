@@ -17,8 +17,7 @@ from reasrm.config import load_config, parse_config
 from reasrm.errors import ConfigError
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
-from reasrm.generation.run import Progress as Told
-from reasrm.generation.run import RunControl, RunEnd
+from reasrm.generation.run import AskingProgress, Progress, RunControl, RunEnd
 from reasrm.generation.sections import AskedModelSection
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import open_judge
@@ -28,7 +27,7 @@ from reasrm.rubrics.assemble import Output, RubricFiles
 from reasrm.rubrics.config import AuthorSection, SynthesisConfig, VerifySection
 from reasrm.rubrics.filter import filter_rubrics, match_pairs
 from reasrm.rubrics.relate import Relator
-from reasrm.rubrics.run import Progress, SynthesisSetup, admit, first_request, synthesize
+from reasrm.rubrics.run import SynthesisSetup, admit, first_request, synthesize
 from reasrm.rubrics.tasks import Unasked
 from reasrm.rubrics.verify import Verified, Verifier, make_verifier, refuse_author
 from reasrm.sources.rubric_lines import Rubrics, load_rubrics
@@ -193,10 +192,10 @@ def _progress() -> Iterator[Callable[[Any], None]]:
     """Show rows settled while the author is asked, and rows judged while the judge is."""
     with progress_bar("rubrics", unit=" rows,") as update:
 
-        def show(said: Progress | Tally | Told) -> None:
-            if isinstance(said, Told):
+        def show(said: AskingProgress | Tally | Progress) -> None:
+            if isinstance(said, Progress):
                 update(said.done, said.total, f"comparing criteria, {said.errors} err")
-            elif isinstance(said, Progress):
+            elif isinstance(said, AskingProgress):
                 extra = f"{said.kept} kept, {said.answers} answers, {said.errors} err"
                 update(said.settled, said.total, extra)
             else:

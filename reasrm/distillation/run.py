@@ -25,7 +25,7 @@ from reasrm.distillation.slots import PASSES, Pass, Slot, TeacherCall, call_name
 from reasrm.distillation.traces import completion_text, read_written, reason_to_reject, shown
 from reasrm.durable.lookup import RecordIndex, open_records
 from reasrm.generation.ledger import Ledger
-from reasrm.generation.run import DurableRun, RunControl, RunEnd
+from reasrm.generation.run import AskingProgress, DurableRun, RunControl, RunEnd
 from reasrm.hashing import derive_seed, digest
 from reasrm.judging.batch import naming_old_codes
 from reasrm.judging.inputs import Scan
@@ -34,29 +34,19 @@ from reasrm.records import Comparison, Order, PreferencePair
 from reasrm.requests import Completion, Request
 from reasrm.runs.origin import checks_of, write_origin
 
-__all__ = ["DistillResult", "Progress", "check_rows", "distil"]
+__all__ = ["DistillProgress", "DistillResult", "check_rows", "distil"]
 
 
 @dataclass(slots=True)
-class Progress:
-    """How far a run is.
+class DistillProgress(AskingProgress):
+    """How far a distillation is; its items are comparisons, in the orders asked.
 
     Args:
-        settled: Comparisons about which nothing more is asked.
-        total: Comparisons admitted so far.
-        solved: Comparisons with a trace that may be kept.
-        answers: Answers of all teachers, earlier runs included.
-        tokens: Prompt and completion tokens of these, where counted.
-        errors: Rows and calls that failed.
+        tokens: Prompt and completion tokens of the answers, where counted.
         statuses: Parse status → answers.
     """
 
-    settled: int = 0
-    total: int = 0
-    solved: int = 0
-    answers: int = 0
     tokens: int = 0
-    errors: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
 
 
@@ -73,7 +63,7 @@ class DistillResult(RunEnd):
     """
 
     files: DistillFiles
-    progress: Progress
+    progress: DistillProgress
     plan: Plan
     ledger: Ledger | None
     num_sft_rows: int = 0
@@ -191,7 +181,7 @@ class _Rounds:
 
     def __init__(self, setup: DistillSetup, plan: Plan, run: DurableRun) -> None:
         self.slots: dict[str, Slot] = {}
-        self.progress = Progress()
+        self.progress = DistillProgress()
         self._setup = setup
         self._plan = plan
         self._run = run
@@ -295,7 +285,7 @@ class _Rounds:
             self._count(record)
         slot = self.slots[asked.slot]
         self.progress.settled += slot.next_call(self._limits) is None
-        self.progress.solved += slot.solved and completion.finish_reason != "error"
+        self.progress.kept += slot.solved and completion.finish_reason != "error"
         self._report()
 
     def _read(self, asked: _Asked, completion: Completion) -> dict[str, Any]:
@@ -336,5 +326,5 @@ class _Rounds:
             progress.total = self._plan.num_slots
             progress.settled = progress.total - sum(map(len, todo.values()))
             names = (slot_name(pair, order) for pair, orders in self._plan.pairs.items() for order in orders)
-            progress.solved = sum(self.slots[name].solved for name in names)
+            progress.kept = sum(self.slots[name].solved for name in names)
         self._run.tell(progress)

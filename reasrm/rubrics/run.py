@@ -20,7 +20,7 @@ from reasrm.durable.lookup import open_records
 from reasrm.generation.admission import Admission, source_of
 from reasrm.generation.base import Backend
 from reasrm.generation.budget import budget_beside
-from reasrm.generation.run import DurableRun, RunControl, RunEnd
+from reasrm.generation.run import AskingProgress, DurableRun, RunControl, RunEnd
 from reasrm.hashing import request_hash
 from reasrm.judging.inputs import InputRow, JudgeInput
 from reasrm.requests import Completion, Request
@@ -33,7 +33,7 @@ from reasrm.rubrics.steps import Answers, AuthorCall, Faults, Standing, Words, r
 from reasrm.rubrics.tasks import Task, Unasked, induced_pairs, task_of
 from reasrm.rubrics.verify import Candidate, Verified, Verifier
 
-__all__ = ["Progress", "SynthesisResult", "SynthesisSetup", "admit", "first_request", "synthesize"]
+__all__ = ["SynthesisResult", "SynthesisSetup", "admit", "first_request", "synthesize"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,17 +64,6 @@ class SynthesisSetup:
         return task_of(item, needs_label=self.needs_labels)
 
 
-@dataclass(slots=True)
-class Progress:
-    """How far a run is: rows about which nothing more is asked, rows admitted, those with a rubric, answers, errors."""
-
-    settled: int = 0
-    total: int = 0
-    kept: int = 0
-    answers: int = 0
-    errors: int = 0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SynthesisResult(RunEnd):
     """What a run left behind; its `output` holds the author's answers.
@@ -88,7 +77,7 @@ class SynthesisResult(RunEnd):
     """
 
     files: RubricFiles
-    progress: Progress
+    progress: AskingProgress
     written: Output | None
     verified: Verified | None = None
     related: Related | None = None
@@ -204,7 +193,7 @@ class _Work:
 
     setup: SynthesisSetup
     run: DurableRun
-    progress: Progress = field(default_factory=Progress)
+    progress: AskingProgress = field(default_factory=AskingProgress)
     kept: dict[str, str] = field(default_factory=dict)
     verified: Verified | None = None
     related: Related | None = None
@@ -298,7 +287,7 @@ class _Work:
         """Read the input once more and build the requests that are due."""
         self.num_read = 0
         self.kept.clear()
-        self.progress = Progress(
+        self.progress = AskingProgress(
             total=len(self.admission.admitted),
             answers=self.run.journal.num_done,
             errors=self.run.journal.num_errors,
