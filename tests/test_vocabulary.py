@@ -6,7 +6,6 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -25,7 +24,7 @@ def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def names_of(source: str) -> Iterator[tuple[str, bool]]:
-    """Yield the names that a module defines, and whether each is of a type: a class or an alias, no variable of types."""
+    """Yield the names that a module defines, and whether each is a type: a class or an alias, no `TypeVar`."""
     for statement in statements(ast.parse(source).body):
         if isinstance(statement, ast.ClassDef | ast.FunctionDef):
             yield statement.name, isinstance(statement, ast.ClassDef)
@@ -41,7 +40,8 @@ def second_homes(files: dict[str, str]) -> dict[str, list[str]]:
     """Return the public type names that several files define."""
     homes = defaultdict[str, list[str]](list)
     for file, source in files.items():
-        for name in sorted({name for name, is_type in names_of(source) if is_type and not name.startswith("_")}):
+        types = {name for name, is_type in names_of(source) if is_type and not name.startswith("_")}
+        for name in sorted(types):
             homes[name].append(file)
     return {name: found for name, found in homes.items() if len(found) > 1}
 
@@ -75,7 +75,7 @@ def test_the_glossary_names_what_exists():
     assert [file for file in sorted(files) if not (ROOT / file).is_file()] == []
     linked = re.findall(r"\]\(([\w-]+\.md)\)", page)
     assert [name for name in linked if not (ROOT / "docs" / name).is_file()] == []
-    defined = {file: {name for name, _ in names_of(Path(ROOT / file).read_text(encoding="utf-8"))} for file in files}
+    defined = {file: dict(names_of((ROOT / file).read_text(encoding="utf-8"))) for file in files}
     named = re.findall(r"`(\w+)` in `([\w/]+\.py)`", page)
     assert len(named) > 60
     assert [pair for pair in named if pair[0] not in defined[pair[1]]] == []
