@@ -34,7 +34,7 @@ from reasrm.files import write_json_atomic
 from reasrm.judged import read_judged
 from reasrm.sandbox.measure import measure_file
 from reasrm.training.states import load_state
-from reasrm.world.english.config import Split
+from reasrm.world.english.config import EnglishSplit
 
 _SHOWN = 1.6
 """Pairs that the teacher is shown, for each trace that is learnt from."""
@@ -122,7 +122,7 @@ def _rows(steps: Steps, much: Size) -> list[Path]:
     return tests
 
 
-def _pairs(path: Path, split: Split, rows: int, start: int = 0) -> Path:
+def _pairs(path: Path, split: EnglishSplit, rows: int, start: int = 0) -> Path:
     """Write rows of the English world, the same ones each time."""
     path.unlink(missing_ok=True)
     return write_pairs(english(split, rows, start), path)

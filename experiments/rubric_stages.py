@@ -23,7 +23,7 @@ from reasrm.judging.judge import open_judge
 from reasrm.protocol.spec import load_spec
 from reasrm.protocol.writer_rows import WriterOrders
 from reasrm.rubrics.config import Method, SynthesisConfig
-from reasrm.rubrics.run import Setup, synthesize
+from reasrm.rubrics.run import SynthesisSetup, synthesize
 from reasrm.rubrics.verify import make_verifier
 from reasrm.rubrics.write import WritingOptions, write_rubrics
 from reasrm.sandbox.author import AuthorConfig, ScriptedAuthor
@@ -83,7 +83,7 @@ def synthesis(
             verifier = None if config.verify is None else make_verifier(opened, config.verify, folder)
             source = ScriptedAuthor(author)
             result = synthesize(
-                Setup(config=config, rows=JudgeInput([pairs]), author=source, verifier=verifier)
+                SynthesisSetup(config=config, rows=JudgeInput([pairs]), author=source, verifier=verifier)
             )
         if result.written is None or result.signum is not None:
             raise KeyboardInterrupt

@@ -18,16 +18,29 @@ from typing import Any, Literal, TypeAlias
 
 import orjson
 
-__all__ = ["TAGS", "Condition", "Criterion", "Kind", "Layout", "Rubric", "cdrrm_criteria", "num_lists"]
+__all__ = [
+    "TAGS",
+    "Condition",
+    "Criterion",
+    "CriterionKind",
+    "Layout",
+    "Rubric",
+    "cdrrm_criteria",
+    "num_lists",
+]
 
-Kind: TypeAlias = Literal["hard_rule", "principle"]
+CriterionKind: TypeAlias = Literal["hard_rule", "principle"]
 Layout: TypeAlias = Literal["tagged", "two_lists", "json"]
 Condition: TypeAlias = Literal["prompt", "pair"]
 """What a rubric is for: any responses to its request, or only the pair that whoever wrote it saw (CDRRM)."""
 
-TAGS: Mapping[Kind | None, str] = {"hard_rule": "Hard Rule", "principle": "Principle", None: "Criterion"}
+TAGS: Mapping[CriterionKind | None, str] = {
+    "hard_rule": "Hard Rule",
+    "principle": "Principle",
+    None: "Criterion",
+}
 """What stands in brackets after a criterion of each kind."""
-_HEADINGS: Mapping[Kind | None, str] = {
+_HEADINGS: Mapping[CriterionKind | None, str] = {
     "hard_rule": "Hard Rules:",
     "principle": "Principles:",
     None: "Criteria:",
@@ -45,7 +58,7 @@ _NOTED = re.compile(rf"(.*) ({_NOTES})")
 _HEADING = re.compile(r"[#*\s]*(hard rules|principles|criteria)[:*\s]*", re.I)
 _BANNER = "--- Rubric Generation ---"
 _PLACEHOLDER = "(Failed to parse rubric)"
-_CDRRM: tuple[tuple[str, Kind | None, tuple[str, str]], ...] = (
+_CDRRM: tuple[tuple[str, CriterionKind | None, tuple[str, str]], ...] = (
     ("hard_rules", "hard_rule", ("criterion", "rule")),
     ("principles", "principle", ("description", "principle")),
     ("criteria", None, ("text", "criterion")),  # ours, for what has no kind
@@ -76,7 +89,7 @@ class Criterion:
         rationale: Why it counts, likewise.
     """
 
-    kind: Kind | None
+    kind: CriterionKind | None
     text: str
     weight: float | None = None
     name: str | None = None
@@ -309,7 +322,7 @@ def _tagged(line: str) -> Criterion | None:
     return _criterion(_KINDS[found[2].lower()], found[1], found[3])
 
 
-def _criterion(kind: Kind | None, text: str, notes: str | None) -> Criterion | None:
+def _criterion(kind: CriterionKind | None, text: str, notes: str | None) -> Criterion | None:
     said: dict[str, Any] = {}
     try:
         for note in re.finditer(_NOTE, notes or ""):

@@ -21,7 +21,7 @@ from experiments.real.steps import SPEC, UNREADABLE, Steps, sets, trained_in
 from reasrm.demo.stages import write_pairs
 from reasrm.hashing import digest
 from reasrm.records import PreferencePair
-from reasrm.world.english.config import Split
+from reasrm.world.english.config import EnglishSplit
 
 __all__ = ["STYLES", "Lab", "Size", "Stage", "Style", "real_code"]
 
@@ -149,7 +149,7 @@ class Lab:
     def tests(self, which: Literal["test", "tune"] = "test") -> Path:
         """Return the rows that arms are judged on, each with its split as subset, or those that choose between them."""
         size = self.size
-        splits: tuple[Split, ...] = ("tune",) if which == "tune" else tuple(rows.SPLITS)
+        splits: tuple[EnglishSplit, ...] = ("tune",) if which == "tune" else tuple(rows.SPLITS)
         count = size.tune_rows if which == "tune" else size.rows
         return self.file(
             which, lambda: (pair for split in splits for pair in rows.english(split, count)), count

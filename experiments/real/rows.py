@@ -24,7 +24,7 @@ from reasrm.sandbox.writing import verdict_text
 from reasrm.sources.importing import as_pair
 from reasrm.sources.rubric_lines import RubricLine
 from reasrm.strictjson import dumps
-from reasrm.world.english.config import EnglishConfig, Split
+from reasrm.world.english.config import EnglishConfig, EnglishSplit
 from reasrm.world.english.pairs import EnglishWorld
 
 __all__ = [
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 _WORLD = Path(__file__).parents[2] / "configs" / "smollm2" / "world.yaml"
-SPLITS: Mapping[Split, str] = {
+SPLITS: Mapping[EnglishSplit, str] = {
     "iid": "in-domain",
     "topics": "new topics",
     "kinds": "new kinds",
@@ -56,7 +56,9 @@ FEWEST = 8
 """A subset of RewardBench with fewer short rows is left out."""
 
 
-def english(split: Split, count: int, start: int = 0, rubric_share: float = 0.0) -> Iterator[PreferencePair]:
+def english(
+    split: EnglishSplit, count: int, start: int = 0, rubric_share: float = 0.0
+) -> Iterator[PreferencePair]:
     """Yield rows of the English world of `configs/smollm2/world.yaml`; no prompt is in two splits."""
     config = load_config(EnglishConfig, _WORLD).model_copy(update={"rubric_share": rubric_share})
     return EnglishWorld(config).pairs(split, count, start)

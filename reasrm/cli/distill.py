@@ -12,8 +12,8 @@ from reasrm.cli.running import add_end, control_of, note_cost, note_scan
 from reasrm.cli.summary import progress
 from reasrm.config import load_config, parse_config
 from reasrm.distillation.config import DistillConfig, TeacherSection
-from reasrm.distillation.plan import Plan, Setup, Teacher, make_plan
-from reasrm.distillation.run import DistillResult, Progress, check_rows, distil
+from reasrm.distillation.plan import DistillSetup, Plan, Teacher, make_plan
+from reasrm.distillation.run import DistillProgress, DistillResult, check_rows, distil
 from reasrm.distillation.slots import PASSES
 from reasrm.generation.ledger import Ledger
 from reasrm.generation.run import RunControl
@@ -53,14 +53,14 @@ def run_distill(
 
 
 @contextmanager
-def distilling_progress(label: str) -> Iterator[Callable[[Progress], None]]:
+def distilling_progress(label: str) -> Iterator[Callable[[DistillProgress], None]]:
     """Show comparisons settled with answers and tokens, as `progress_bar` does."""
     with progress_bar(label, unit=" comparisons,") as update:
         yield lambda progress: update(progress.settled, progress.total, _describe(progress))
 
 
 @contextmanager
-def open_setup(path: Path, overrides: Sequence[str] = ()) -> Iterator[Setup]:
+def open_setup(path: Path, overrides: Sequence[str] = ()) -> Iterator[DistillSetup]:
     """Open what a distillation's config names; teachers are closed at the end.
 
     Args:
@@ -89,7 +89,7 @@ def open_setup(path: Path, overrides: Sequence[str] = ()) -> Iterator[Setup]:
             columns=config.columns,
             rubrics=None if config.rubrics is None else load_rubrics(Path(config.rubrics)),
         )
-        yield Setup(config, rows, teacher, repair)
+        yield DistillSetup(config, rows, teacher, repair)
 
 
 def open_teacher(section: TeacherSection, spec: JudgeSpec, place: str) -> Judge:
@@ -106,7 +106,7 @@ def open_teacher(section: TeacherSection, spec: JudgeSpec, place: str) -> Judge:
     return Judge(spec=spec, backend=ScriptedTeacher(spec, errors))
 
 
-def _dry_run(setup: Setup) -> dict[str, Any]:
+def _dry_run(setup: DistillSetup) -> dict[str, Any]:
     """Validate the whole input, show the first request, and count calls."""
     scan = setup.rows.scan()
     note_scan(scan)
@@ -140,7 +140,7 @@ def _dry_run(setup: Setup) -> dict[str, Any]:
     }
 
 
-def _show_prompt(setup: Setup, plan: Plan) -> None:
+def _show_prompt(setup: DistillSetup, plan: Plan) -> None:
     row = next((item.row for item in setup.rows if item.id in plan.pairs), None)
     if row is not None:
         request = next(iter(setup.requests(row).values()))
@@ -148,8 +148,10 @@ def _show_prompt(setup: Setup, plan: Plan) -> None:
             note(f"--- {message.role} ---\n{message.text}")
 
 
-def _describe(progress: Progress) -> str:
-    return f"{progress.solved} solved, {progress.answers} answers, {progress.tokens:,} tok, {progress.errors} err"
+def _describe(progress: DistillProgress) -> str:
+    return (
+        f"{progress.kept} solved, {progress.answers} answers, {progress.tokens:,} tok, {progress.errors} err"
+    )
 
 
 def _finish(result: DistillResult) -> None:

@@ -10,7 +10,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-import typer
+from typer import Option
 
 from reasrm.cli.console import chatter_to_stderr, guarded, set_quiet
 from reasrm.cli.flags import (
@@ -39,8 +39,6 @@ from reasrm.pipes import settled
 from reasrm.tables import given_columns
 
 __all__ = ["AskingFlags", "CritiqueFlags", "JudgingFlags", "VerifyingFlags", "WritingFlags", "takes"]
-
-Option = typer.Option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
 from reasrm.errors import ConfigError
 from reasrm.jsonl import RowLimits, set_limits
@@ -45,7 +45,6 @@ __all__ = [
     "reads_rows",
 ]
 
-Option = typer.Option
 
 Inputs = Annotated[
     list[Path],

@@ -32,7 +32,7 @@ from reasrm.sources.recorded import read_recordings
 from reasrm.sources.rubric_lines import Rubrics, load_rubrics
 
 if TYPE_CHECKING:
-    from reasrm.cli.rubrics_write import Written
+    from reasrm.cli.rubrics_write import WrittenRubrics
     from reasrm.evaluation.critiques import CritiqueEvaluation
 
 __all__ = [
@@ -169,7 +169,7 @@ def _given_rubrics(flags: JudgingFlags) -> Rubrics | None:
 
 def _written_first(
     flags: JudgingFlags, judge: Judge, rows: JudgeInput, folder: Path, prefix: str
-) -> tuple[JudgeInput, Written | None]:
+) -> tuple[JudgeInput, WrittenRubrics | None]:
     """Return the rows with the rubrics that `--rubrics write:WRITER` has written first, and what that took."""
     if flags.rubrics is None or not flags.rubrics.startswith(_WRITE):
         return rows, None
@@ -186,7 +186,7 @@ def _written_first(
 
 
 def run_control(
-    flags: JudgingFlags, on_progress: Callable[[Tally], None], written: Written | None = None
+    flags: JudgingFlags, on_progress: Callable[[Tally], None], written: WrittenRubrics | None = None
 ) -> JudgeControl:
     """Return what the flags say about earlier output, with messages for people."""
     budget = budget_of(flags.price, flags.budget, flags.budget_tokens, "judge")
@@ -251,7 +251,7 @@ def _note_outcome(result: BatchResult) -> None:
 
 
 def _finish(
-    flags: JudgingFlags, result: BatchResult, summary: dict[str, Any], written: Written | None
+    flags: JudgingFlags, result: BatchResult, summary: dict[str, Any], written: WrittenRubrics | None
 ) -> None:
     """Print the summary and end with the exit code that `interface.md` gives it."""
     tally = result.tally

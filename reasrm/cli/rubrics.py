@@ -17,18 +17,17 @@ from reasrm.config import load_config, parse_config
 from reasrm.errors import ConfigError
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
-from reasrm.generation.run import Progress as Told
-from reasrm.generation.run import RunControl, RunEnd
-from reasrm.generation.sections import ModelSection
+from reasrm.generation.run import AskingProgress, Progress, RunControl, RunEnd
+from reasrm.generation.sections import AskedModelSection
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import open_judge
 from reasrm.judging.tally import Tally
 from reasrm.pipes import settled
-from reasrm.rubrics.assemble import Output, OutputFiles
+from reasrm.rubrics.assemble import Output, RubricFiles
 from reasrm.rubrics.config import AuthorSection, SynthesisConfig, VerifySection
 from reasrm.rubrics.filter import filter_rubrics, match_pairs
 from reasrm.rubrics.relate import Relator
-from reasrm.rubrics.run import Progress, Setup, admit, first_request, synthesize
+from reasrm.rubrics.run import SynthesisSetup, admit, first_request, synthesize
 from reasrm.rubrics.tasks import Unasked
 from reasrm.rubrics.verify import Verified, Verifier, make_verifier, refuse_author
 from reasrm.sources.rubric_lines import Rubrics, load_rubrics
@@ -127,7 +126,7 @@ def run_filter(flags: VerifyingFlags, output: Path) -> None:
 
 
 @contextmanager
-def open_synthesis(path: Path, overrides: Sequence[str] = ()) -> Iterator[Setup]:
+def open_synthesis(path: Path, overrides: Sequence[str] = ()) -> Iterator[SynthesisSetup]:
     """Open what a synthesis's config names; author and judge are closed at the end.
 
     Args:
@@ -143,7 +142,7 @@ def open_synthesis(path: Path, overrides: Sequence[str] = ()) -> Iterator[Setup]
         verifier, relator, relate = None, None, config.checks.relate
         if relate is not None:
             model = stack.enter_context(closing(open_asked(relate)))
-            relator = Relator(model, relate, OutputFiles(Path(config.output)).relations)
+            relator = Relator(model, relate, RubricFiles(Path(config.output)).relations)
         if config.verify is not None:
             verifier = _open_verifier(
                 config.verify, Path(config.output), stack, config.verify.backend_options()
@@ -151,7 +150,7 @@ def open_synthesis(path: Path, overrides: Sequence[str] = ()) -> Iterator[Setup]
             refuse_author(author, verifier.judge.backend, config.verify)
         paths = [settled(Path(name)) for name in config.input]
         rows = JudgeInput(paths, source=config.source, limit=config.limit, columns=config.columns)
-        yield Setup(config=config, rows=rows, author=author, verifier=verifier, relator=relator)
+        yield SynthesisSetup(config=config, rows=rows, author=author, verifier=verifier, relator=relator)
 
 
 def open_author(section: AuthorSection, place: str) -> Backend:
@@ -167,7 +166,7 @@ def open_author(section: AuthorSection, place: str) -> Backend:
     return open_asked(section)
 
 
-def open_asked(section: ModelSection) -> Backend:
+def open_asked(section: AskedModelSection) -> Backend:
     """Open a model that is asked; of a judge folder its model."""
     folder = Path(section.judge)
     name = str(folder / "model") if (folder / "judge.json").is_file() else section.judge
@@ -193,10 +192,10 @@ def _progress() -> Iterator[Callable[[Any], None]]:
     """Show rows settled while the author is asked, and rows judged while the judge is."""
     with progress_bar("rubrics", unit=" rows,") as update:
 
-        def show(said: Progress | Tally | Told) -> None:
-            if isinstance(said, Told):
+        def show(said: AskingProgress | Tally | Progress) -> None:
+            if isinstance(said, Progress):
                 update(said.done, said.total, f"comparing criteria, {said.errors} err")
-            elif isinstance(said, Progress):
+            elif isinstance(said, AskingProgress):
                 extra = f"{said.kept} kept, {said.answers} answers, {said.errors} err"
                 update(said.settled, said.total, extra)
             else:
@@ -205,7 +204,7 @@ def _progress() -> Iterator[Callable[[Any], None]]:
         yield show
 
 
-def _dry_run(setup: Setup) -> dict[str, Any]:
+def _dry_run(setup: SynthesisSetup) -> dict[str, Any]:
     """Validate the whole input, show the first request, and count calls."""
     scan = setup.rows.scan()
     note_scan(scan)

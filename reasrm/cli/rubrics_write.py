@@ -27,13 +27,13 @@ from reasrm.rubrics.write import (
 )
 from reasrm.sources.rubric_lines import Rubrics, load_rubrics
 
-__all__ = ["Written", "run_write", "write_first"]
+__all__ = ["WrittenRubrics", "run_write", "write_first"]
 
 _SPEC = "rubric-writer"
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenRubrics:
     """Rubrics that were written before judging.
 
     Args:
@@ -83,7 +83,7 @@ def run_write(flags: WritingFlags, output: Path) -> None:
 
 def write_first(
     writer_name: str, flags: JudgingFlags, rows: JudgeInput, folder: Path, prefix: str
-) -> Written:
+) -> WrittenRubrics:
     """Write the rubrics of the rows that are about to be judged, or find those that were written before.
 
     They lie beside the output, under a name that changes with the rows, the writer and how it is asked. A run that was
@@ -117,7 +117,7 @@ def write_first(
     if not result.is_whole or not result.written:
         finish(summary, code)
     budget = budget_of(flags.price, flags.budget, flags.budget_tokens, "writer", "judge")
-    return Written(load_rubrics(output), told, result.cost, budget_beside(budget, [output]))
+    return WrittenRubrics(load_rubrics(output), told, result.cost, budget_beside(budget, [output]))
 
 
 def _ended(result: WriteResult, summary: dict[str, Any]) -> int:

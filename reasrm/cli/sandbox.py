@@ -17,7 +17,7 @@ from reasrm.protocol.spec import load_spec
 from reasrm.world.english.config import EnglishConfig
 from reasrm.world.english.pairs import EnglishWorld
 from reasrm.world.pairs import World
-from reasrm.world.rows import Rows, keep_critique
+from reasrm.world.rows import DrawnRows, keep_critique
 
 __all__ = ["load_demo_config", "open_world", "write_base", "write_judge", "write_split", "write_traces"]
 
@@ -35,7 +35,7 @@ def load_demo_config(path: Path | None, seed: int | None) -> DemoConfig:
     return config.model_copy(update={"seed": seed, "base": base, "teacher": teacher})
 
 
-def open_world(name: Literal["words", "english"], path: Path | None) -> Rows[Any]:
+def open_world(name: Literal["words", "english"], path: Path | None) -> DrawnRows[Any]:
     """Return a world by its name, as a file of its configuration says or with its defaults."""
     if name == "words":
         return World(load_demo_config(path, None).base.world)
@@ -43,7 +43,7 @@ def open_world(name: Literal["words", "english"], path: Path | None) -> Rows[Any
 
 
 def write_split(
-    world: Rows[Any],
+    world: DrawnRows[Any],
     split: str,
     rows: int,
     start: int,

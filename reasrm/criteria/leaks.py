@@ -15,10 +15,10 @@ from typing import Literal
 from reasrm.critiques.naming import names_in
 from reasrm.critiques.wording import content_stems, words_of
 
-__all__ = ["LEAKS", "Leak", "Reason", "leaks"]
+__all__ = ["LEAKS", "Leak", "LeakReason", "leaks"]
 
-Reason = Literal["leak_span", "leak_number", "leak_name", "position", "comparative"]
-LEAKS: tuple[Reason, ...] = ("leak_span", "leak_number", "leak_name", "position", "comparative")
+LeakReason = Literal["leak_span", "leak_number", "leak_name", "position", "comparative"]
+LEAKS: tuple[LeakReason, ...] = ("leak_span", "leak_number", "leak_name", "position", "comparative")
 """Words of a response · a number of one · a name of one · names a place or a label · compares responses."""
 
 _ANSWER = "(?:answer|assistant|candidate|completion|draft|model|one|output|reply|response|solution|version)s?"
@@ -47,7 +47,7 @@ _NO_NAMES = frozenset({"a", "b", "i", "answer", "assistant", "response"})
 class Leak:
     """One leak: why it is one, and the words."""
 
-    reason: Reason
+    reason: LeakReason
     found: str
 
 

@@ -23,7 +23,7 @@ __all__ = [
     "REASONS",
     "Answer",
     "Effect",
-    "Reason",
+    "RejectionReason",
     "Require",
     "Verification",
     "answer",
@@ -37,10 +37,10 @@ Answer: TypeAlias = bool | None
 Require = Literal["both", "majority", "one"]
 """How many of a pair's judgments must be right: all (both orders, every vote), more than half, or one."""
 Effect = Literal["helpful", "neutral", "misleading"]
-Reason = Literal[
+RejectionReason = Literal[
     "wrong_under_rubric", "split_under_rubric", "unreadable_under_rubric", "below_tau", "no_gain"
 ]
-REASONS: tuple[Reason, ...] = (
+REASONS: tuple[RejectionReason, ...] = (
     *("wrong_under_rubric", "split_under_rubric", "unreadable_under_rubric"),
     *("below_tau", "no_gain"),
 )
@@ -57,7 +57,7 @@ class Verification:
         effect: What the rubric did to the judge; None where nobody asked without it.
     """
 
-    reason: Reason | None
+    reason: RejectionReason | None
     right: int
     asked: int
     effect: Effect | None
@@ -102,7 +102,7 @@ def verify(
         raise InternalError("a rubric is verified by answers under it, a gain by answers without it, too")
     passed = _passes(under, require)
     share = (passed + sum(_passes(one, require) for one in others)) / (1 + len(others))
-    reason: Reason | None = None
+    reason: RejectionReason | None = None
     if not passed:
         reason = _failure(under)
     elif tau is not None and share < tau:
@@ -165,7 +165,7 @@ def _passes(answers: Sequence[Answer], require: Require) -> bool:
             return right > 0
 
 
-def _failure(answers: Sequence[Answer]) -> Reason:
+def _failure(answers: Sequence[Answer]) -> RejectionReason:
     if not any(one is False for one in answers):
         return "unreadable_under_rubric"
     return "split_under_rubric" if any(answers) else "wrong_under_rubric"

@@ -30,7 +30,7 @@ __all__ = [
 
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _RESERVED = {"curation", "dropped", "overlap", "judged", "pairs"}
-Share = Annotated[float, Field(strict=True, gt=0, lt=1)]
+_OpenShare = Annotated[float, Field(strict=True, gt=0, lt=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 
 
@@ -242,7 +242,7 @@ class SplitsSection(Config):
         near: When two prompts count as one; null means only when they are equal.
     """
 
-    sizes: dict[str, Share | Count | Literal["rest"]] = Field(min_length=1)
+    sizes: dict[str, _OpenShare | Count | Literal["rest"]] = Field(min_length=1)
     near: NearSection | None = NearSection()
 
     @field_validator("sizes")

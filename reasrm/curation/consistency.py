@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reasrm.curation.config import ConsistencySection
-from reasrm.curation.ledger import Ledger
+from reasrm.curation.ledger import DropLedger
 from reasrm.curation.store import RowStore
 from reasrm.durable import hash_id
 from reasrm.errors import InputError
@@ -55,7 +55,7 @@ def filter_by_judge(
     store: RowStore,
     section: ConsistencySection,
     judged: Iterable[Path],
-    ledger: Ledger,
+    ledger: DropLedger,
     on_row: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
     """Drop or flip what the judge does not confirm; return the counts for the report.

@@ -16,17 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from reasrm.curation.config import DuplicatesSection, NearSection
-from reasrm.curation.ledger import Ledger
+from reasrm.curation.ledger import DropLedger
 from reasrm.curation.near import NearIndex, band_probability
 from reasrm.curation.store import RowStore
 from reasrm.curation.text import WordHasher, shingles
 
 __all__ = ["drop_equal", "drop_near", "near_report"]
 
-Progress = Callable[[int], None]
+OnRow = Callable[[int], None]
 
 
-def drop_equal(store: RowStore, section: DuplicatesSection, ledger: Ledger) -> None:
+def drop_equal(store: RowStore, section: DuplicatesSection, ledger: DropLedger) -> None:
     """Keep one of several rows of equal normal form; equal pairs with opposite labels are a conflict of their own.
 
     Args:
@@ -72,11 +72,11 @@ def drop_near(
     store: RowStore,
     unit: str,
     section: NearSection,
-    ledger: Ledger,
+    ledger: DropLedger,
     folder: Path,
     seed: int,
-    on_indexed: Progress | None = None,
-    on_compared: Progress | None = None,
+    on_indexed: OnRow | None = None,
+    on_compared: OnRow | None = None,
 ) -> dict[str, Any]:
     """Drop rows that are near a kept one; return what the report says about the search.
 

@@ -8,10 +8,10 @@ from typing import IO, Any
 from reasrm.curation.store import RowStore
 from reasrm.strictjson import dumps
 
-__all__ = ["Ledger"]
+__all__ = ["DropLedger"]
 
 
-class Ledger:
+class DropLedger:
     """Counts drops by stage, reason and source, and writes them down as they happen.
 
     Args:

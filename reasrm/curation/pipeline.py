@@ -24,7 +24,7 @@ from reasrm.curation.consistency import filter_by_judge
 from reasrm.curation.contamination import BenchmarkIndex, BenchmarkPrompt, Overlap, OverlapFile, OverlapFound
 from reasrm.curation.duplicates import drop_equal, drop_near
 from reasrm.curation.filters import Filter, language_filter, length_filter
-from reasrm.curation.ledger import Ledger
+from reasrm.curation.ledger import DropLedger
 from reasrm.curation.lines import comparisons, flip
 from reasrm.curation.sides import balance_lengths, side_report
 from reasrm.curation.splits import split_rows
@@ -38,7 +38,7 @@ from reasrm.strictjson import dumps
 
 __all__ = ["Curated", "Doors", "curate"]
 
-Progress = Callable[[str, int, int | None], None]
+_OnStage = Callable[[str, int, int | None], None]
 
 
 class _Where(TypedDict):
@@ -59,7 +59,7 @@ class Doors:
 
     to_line: Callable[[PreferencePair, str | None], dict[str, Any]]
     judge: Callable[[Path], Path] | None = None
-    on_progress: Progress = lambda stage, done, total: None
+    on_progress: _OnStage = lambda stage, done, total: None
 
 
 @dataclass(slots=True)
@@ -100,7 +100,7 @@ def curate(
         InputError: No row is usable, ids repeat, or judged rows do not fit.
     """
     with ExitStack() as stack:
-        ledger = Ledger(stack.enter_context(open(folder / "dropped.jsonl", "wb")))
+        ledger = DropLedger(stack.enter_context(open(folder / "dropped.jsonl", "wb")))
         store = RowStore(folder / "rows", config.seed)
         stack.callback(store.close)
         run = _Run(config, folder, doors, ledger, store, place)
@@ -118,7 +118,7 @@ class _Run:
     config: CurationConfig
     folder: Path
     doors: Doors
-    ledger: Ledger
+    ledger: DropLedger
     store: RowStore
     place: str
     report: dict[str, Any] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from reasrm.curation.config import BalanceSection
-from reasrm.curation.ledger import Ledger
+from reasrm.curation.ledger import DropLedger
 from reasrm.curation.store import RowStore
 from reasrm.curation.text import mix
 
@@ -56,7 +56,7 @@ def num_to_drop(num_more: int, num_less: int, highest: float) -> int:
     return max(num_more - allowed, 0)
 
 
-def balance_lengths(store: RowStore, section: BalanceSection, ledger: Ledger) -> None:
+def balance_lengths(store: RowStore, section: BalanceSection, ledger: DropLedger) -> None:
     """Drop rows of the commoner kind, lowest draw first, until the share of longer chosen responses is within.
 
     Rows whose responses are equally long stay. Independent of the order of the rows.

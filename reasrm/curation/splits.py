@@ -9,7 +9,7 @@ first, with the groups of lowest draw that fit, so a count is met exactly or, wh
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from reasrm.curation.config import SplitsSection
-from reasrm.curation.duplicates import near_report
-from reasrm.curation.near import NearIndex
+from reasrm.curation.duplicates import OnRow, near_report
+from reasrm.curation.near import Ints, NearIndex
 from reasrm.curation.store import RowStore
 from reasrm.curation.text import Hashes, WordHasher, mix, shingles
 from reasrm.errors import InputError
 
 __all__ = ["assign_groups", "split_rows"]
 
-Progress = Callable[[int], None]
 Labels = npt.NDArray[np.int16]
-Ints = npt.NDArray[np.int64]
 _SALT = np.uint64(0xBB67AE8584CAA73B)
 
 
@@ -37,8 +35,8 @@ def split_rows(
     folder: Path,
     seed: int,
     salt: int,
-    on_indexed: Progress | None = None,
-    on_compared: Progress | None = None,
+    on_indexed: OnRow | None = None,
+    on_compared: OnRow | None = None,
 ) -> tuple[Labels, dict[str, Any]]:
     """Return the split of every row, by number (-1 for rows that are not alive), and the report.
 
@@ -78,7 +76,7 @@ def split_rows(
     return labels, {**report, "groups": int(np.count_nonzero(sizes))}
 
 
-def _join(index: NearIndex, keys: Ints, draws: Hashes, on_compared: Progress | None) -> Ints:
+def _join(index: NearIndex, keys: Ints, draws: Hashes, on_compared: OnRow | None) -> Ints:
     """Return for every prompt key the lowest of those it hangs together with.
 
     Args:

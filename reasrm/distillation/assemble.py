@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from reasrm.distillation.hints import mask_hint
-from reasrm.distillation.plan import Plan, Setup, pair_of, unasked_reason
-from reasrm.distillation.slots import PASSES, Call, Pass, Slot, call_name, slot_name
+from reasrm.distillation.plan import DistillSetup, Plan, pair_of, unasked_reason
+from reasrm.distillation.slots import PASSES, Pass, Slot, TeacherCall, call_name, slot_name
 from reasrm.distillation.traces import completion_text, make_row, shown
 from reasrm.durable.lookup import RecordIndex, open_records, sorted_lines
 from reasrm.errors import InternalError
@@ -26,13 +26,13 @@ from reasrm.protocol.sft_rows import SFTRow
 from reasrm.records import Comparison, Order, PreferencePair
 from reasrm.strictjson import dumps
 
-__all__ = ["OutputFiles", "assemble"]
+__all__ = ["DistillFiles", "assemble"]
 
 Write = Callable[[str, Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class OutputFiles(AnswerFiles):
+class DistillFiles(AnswerFiles):
     """The files of a distillation, in one folder."""
 
     WRITTEN = ("sft", "hints")
@@ -48,7 +48,9 @@ class OutputFiles(AnswerFiles):
         return self.folder / "hints.jsonl"
 
 
-def assemble(setup: Setup, plan: Plan, slots: Mapping[str, Slot], files: OutputFiles) -> tuple[Ledger, int]:
+def assemble(
+    setup: DistillSetup, plan: Plan, slots: Mapping[str, Slot], files: DistillFiles
+) -> tuple[Ledger, int]:
     """Write the files of a finished run; return the ledger and the number of SFT rows."""
     ledger = Ledger(PASSES)
     with ExitStack() as stack:
@@ -74,7 +76,7 @@ class _Assembly:
 
     def __init__(
         self,
-        setup: Setup,
+        setup: DistillSetup,
         plan: Plan,
         slots: Mapping[str, Slot],
         index: RecordIndex,
@@ -159,7 +161,7 @@ class _Assembly:
 
     def _answers(self, slot_id: str, slot: Slot) -> Iterator[dict[str, Any]]:
         """Yield the answers of a slot in the order in which they were asked for."""
-        calls = (Call(name, attempt) for name in PASSES for attempt in range(slot.asked[name]))
+        calls = (TeacherCall(name, attempt) for name in PASSES for attempt in range(slot.asked[name]))
         for call in calls:
             record = self._index.get(call_name(slot_id, call))
             if record is None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from reasrm.config import Config
-from reasrm.generation.sections import ModelSection, PricePair
+from reasrm.generation.sections import AskedModelSection, PricePair
 from reasrm.tables import ColumnMap
 
 __all__ = ["DistillConfig", "HintSection", "RepairSection", "TeacherSection", "Thinking"]
@@ -19,7 +19,7 @@ __all__ = ["DistillConfig", "HintSection", "RepairSection", "TeacherSection", "T
 Thinking = Literal["leave_out", "prepend"]
 
 
-class TeacherSection(ModelSection):
+class TeacherSection(AskedModelSection):
     """A teacher: any judge that `reasrm judge` takes, or `scripted`, the teacher of the embedded world.
 
     Args:

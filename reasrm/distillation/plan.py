@@ -25,7 +25,7 @@ from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Comparison, Order, PreferencePair, Row
 from reasrm.requests import Request, SamplingParams
 
-__all__ = ["Plan", "Setup", "Teacher", "make_plan", "pair_of"]
+__all__ = ["DistillSetup", "Plan", "Teacher", "make_plan", "pair_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Teacher:
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class DistillSetup:
     """Everything a distillation needs.
 
     Args:
@@ -113,7 +113,7 @@ class Setup:
         named = {"teacher": self.teacher, "repair": self.repair}
         return {name: teacher.judge.backend for name, teacher in named.items() if teacher is not None}
 
-    def asking(self, backends: Mapping[str, Backend]) -> Setup:
+    def asking(self, backends: Mapping[str, Backend]) -> DistillSetup:
         """Return the same distillation, in which others are asked, by pass."""
         named = {"teacher": self.teacher, "repair": self.repair}
         through = {
@@ -173,7 +173,7 @@ class Plan(Admission[tuple[Order, ...]]):
         return self.num_slots + sum(map(len, self.waiting()))
 
 
-def make_plan(setup: Setup) -> tuple[Plan, list[InputRow]]:
+def make_plan(setup: DistillSetup) -> tuple[Plan, list[InputRow]]:
     """Read the input and decide what is asked; also return the rows that cannot be, with their errors."""
     plan = Plan(setup.config)
     invalid: list[InputRow] = []

@@ -17,15 +17,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from reasrm.distillation.assemble import OutputFiles, assemble
+from reasrm.distillation.assemble import DistillFiles, assemble
 from reasrm.distillation.betrayal import PATTERNS, find_betrayal, own_texts
-from reasrm.distillation.plan import Plan, Setup, Teacher, make_plan, pair_of
+from reasrm.distillation.plan import DistillSetup, Plan, Teacher, make_plan, pair_of
 from reasrm.distillation.repair import PROMPT_HASH, repair_prompt
-from reasrm.distillation.slots import PASSES, Call, Pass, Slot, call_name, slot_name
+from reasrm.distillation.slots import PASSES, Pass, Slot, TeacherCall, call_name, slot_name
 from reasrm.distillation.traces import completion_text, read_written, reason_to_reject, shown
 from reasrm.durable.lookup import RecordIndex, open_records
 from reasrm.generation.ledger import Ledger
-from reasrm.generation.run import DurableRun, RunControl, RunEnd
+from reasrm.generation.run import AskingProgress, DurableRun, RunControl, RunEnd
 from reasrm.hashing import derive_seed, digest
 from reasrm.judging.batch import naming_old_codes
 from reasrm.judging.inputs import Scan
@@ -34,29 +34,19 @@ from reasrm.records import Comparison, Order, PreferencePair
 from reasrm.requests import Completion, Request
 from reasrm.runs.origin import checks_of, write_origin
 
-__all__ = ["DistillResult", "Progress", "check_rows", "distil"]
+__all__ = ["DistillProgress", "DistillResult", "check_rows", "distil"]
 
 
 @dataclass(slots=True)
-class Progress:
-    """How far a run is.
+class DistillProgress(AskingProgress):
+    """How far a distillation is; its items are comparisons, in the orders asked.
 
     Args:
-        settled: Comparisons about which nothing more is asked.
-        total: Comparisons admitted so far.
-        solved: Comparisons with a trace that may be kept.
-        answers: Answers of all teachers, earlier runs included.
-        tokens: Prompt and completion tokens of these, where counted.
-        errors: Rows and calls that failed.
+        tokens: Prompt and completion tokens of the answers, where counted.
         statuses: Parse status → answers.
     """
 
-    settled: int = 0
-    total: int = 0
-    solved: int = 0
-    answers: int = 0
     tokens: int = 0
-    errors: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
 
 
@@ -72,14 +62,14 @@ class DistillResult(RunEnd):
         num_sft_rows: Rows of the SFT file.
     """
 
-    files: OutputFiles
-    progress: Progress
+    files: DistillFiles
+    progress: DistillProgress
     plan: Plan
     ledger: Ledger | None
     num_sft_rows: int = 0
 
 
-def distil(setup: Setup, control: RunControl | None = None) -> DistillResult:
+def distil(setup: DistillSetup, control: RunControl | None = None) -> DistillResult:
     """Ask the teachers whatever has not been asked yet, then write SFT rows, rejected traces, ledger and hints.
 
     Raises:
@@ -89,7 +79,7 @@ def distil(setup: Setup, control: RunControl | None = None) -> DistillResult:
         EnvironmentProblem: Disk, permissions, or a teacher that cannot be reached.
     """
     control = replace(control or RunControl(), budget=setup.budget)
-    files = OutputFiles(Path(setup.config.output))
+    files = DistillFiles(Path(setup.config.output))
     files.refuse_foreign()
     files.refuse_inputs(setup.rows.paths)
     with DurableRun(files.calls, control, kind="distill", inputs=setup.rows.paths) as run:
@@ -117,7 +107,7 @@ def distil(setup: Setup, control: RunControl | None = None) -> DistillResult:
         return run.end(DistillResult, **own, num_sft_rows=num_rows)
 
 
-def check_rows(setup: Setup, scan: Scan) -> dict[str, Any]:
+def check_rows(setup: DistillSetup, scan: Scan) -> dict[str, Any]:
     """Refuse rows that cannot be shown, or whose rubrics carry their labels; return what of this is identity.
 
     Raises:
@@ -132,7 +122,7 @@ def check_rows(setup: Setup, scan: Scan) -> dict[str, Any]:
     }
 
 
-def _identity(setup: Setup) -> dict[str, Any]:
+def _identity(setup: DistillSetup) -> dict[str, Any]:
     """What an answer depends on. Agreement, quotas, grouping, hints and limit only choose among answers."""
     config = setup.config
     repair: dict[str, Any] | None = None
@@ -167,7 +157,7 @@ class _Asked:
     """A request in flight."""
 
     slot: str
-    call: Call
+    call: TeacherCall
     row: PreferencePair | Comparison
     order: Order
     place: str
@@ -189,9 +179,9 @@ class _Asked:
 class _Rounds:
     """The asking half of a run: rounds of calls until every slot is settled and no quota is open."""
 
-    def __init__(self, setup: Setup, plan: Plan, run: DurableRun) -> None:
+    def __init__(self, setup: DistillSetup, plan: Plan, run: DurableRun) -> None:
         self.slots: dict[str, Slot] = {}
-        self.progress = Progress()
+        self.progress = DistillProgress()
         self._setup = setup
         self._plan = plan
         self._run = run
@@ -216,8 +206,8 @@ class _Rounds:
                 return True
         return False
 
-    def _todo(self) -> dict[Pass, dict[str, Call]]:
-        todo: dict[Pass, dict[str, Call]] = {name: {} for name in PASSES}
+    def _todo(self) -> dict[Pass, dict[str, TeacherCall]]:
+        todo: dict[Pass, dict[str, TeacherCall]] = {name: {} for name in PASSES}
         for pair, orders in self._plan.pairs.items():
             for order in orders:
                 slot = slot_name(pair, order)
@@ -230,7 +220,7 @@ class _Rounds:
         solved = [self.slots[slot_name(pair, order)].solved for order in orders]
         return all(solved) if self._setup.config.agreement else any(solved)
 
-    def _ask(self, name: Pass, todo: Mapping[str, Call]) -> None:
+    def _ask(self, name: Pass, todo: Mapping[str, TeacherCall]) -> None:
         """Make one call for each of the slots."""
         teacher = self._setup.teacher if name == "teacher" else self._setup.repair
         if teacher is None:
@@ -245,7 +235,7 @@ class _Rounds:
                 self._take(asked, teacher, completion)
 
     def _requests(
-        self, todo: Mapping[str, Call], teacher: Teacher, index: RecordIndex | None
+        self, todo: Mapping[str, TeacherCall], teacher: Teacher, index: RecordIndex | None
     ) -> Iterator[tuple[_Asked, Request]]:
         """Read the input once more and build the requests that are due."""
         for item in self._setup.rows:
@@ -266,7 +256,7 @@ class _Rounds:
 
     def _repair(self, asked: _Asked, teacher: Teacher, index: RecordIndex) -> Request:
         attempt = self.slots[asked.slot].wrong_attempt
-        wrong = index.get(call_name(asked.slot, Call("teacher", attempt))) if attempt >= 0 else None
+        wrong = index.get(call_name(asked.slot, TeacherCall("teacher", attempt))) if attempt >= 0 else None
         spec = self._setup.spec
         seed = derive_seed(
             self._setup.config.seed, asked.row.id, f"{asked.order}|repair|{asked.call.attempt}"
@@ -295,7 +285,7 @@ class _Rounds:
             self._count(record)
         slot = self.slots[asked.slot]
         self.progress.settled += slot.next_call(self._limits) is None
-        self.progress.solved += slot.solved and completion.finish_reason != "error"
+        self.progress.kept += slot.solved and completion.finish_reason != "error"
         self._report()
 
     def _read(self, asked: _Asked, completion: Completion) -> dict[str, Any]:
@@ -330,11 +320,11 @@ class _Rounds:
         self.progress.statuses[record["status"]] += 1
         self.progress.tokens += (record["num_prompt_tokens"] or 0) + (record["num_tokens"] or 0)
 
-    def _report(self, todo: Mapping[Pass, Mapping[str, Call]] | None = None) -> None:
+    def _report(self, todo: Mapping[Pass, Mapping[str, TeacherCall]] | None = None) -> None:
         progress = self.progress
         if todo is not None:
             progress.total = self._plan.num_slots
             progress.settled = progress.total - sum(map(len, todo.values()))
             names = (slot_name(pair, order) for pair, orders in self._plan.pairs.items() for order in orders)
-            progress.solved = sum(self.slots[name].solved for name in names)
+            progress.kept = sum(self.slots[name].solved for name in names)
         self._run.tell(progress)

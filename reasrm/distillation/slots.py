@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from reasrm.records import Order
 
-__all__ = ["PASSES", "Call", "Limits", "Pass", "Slot", "call_name", "slot_name"]
+__all__ = ["PASSES", "Limits", "Pass", "Slot", "TeacherCall", "call_name", "slot_name"]
 
 Pass = Literal["teacher", "repair"]
 PASSES: tuple[Pass, ...] = ("teacher", "repair")
@@ -32,7 +32,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class TeacherCall:
     """One request to a teacher."""
 
     name: Pass
@@ -74,7 +74,7 @@ class Slot:
         elif record["reason"] == "wrong_verdict" and name == "teacher":
             self.wrong_attempt = max(self.wrong_attempt, record["attempt"])
 
-    def next_call(self, limits: Limits) -> Call | None:
+    def next_call(self, limits: Limits) -> TeacherCall | None:
         """Return what is to be asked next, or None if the slot is settled."""
         if self.failed is not None or self.right["teacher"] >= limits.keep:
             return None
@@ -82,7 +82,7 @@ class Slot:
             if name == "repair" and self.solved:
                 return None
             if name not in self.closed and self.asked[name] < limits.samples.get(name, 0):
-                return Call(name, self.asked[name])
+                return TeacherCall(name, self.asked[name])
         return None
 
 
@@ -91,6 +91,6 @@ def slot_name(pair: str, order: Order) -> str:
     return f"{pair}|{order.value}"
 
 
-def call_name(slot: str, call: Call) -> str:
+def call_name(slot: str, call: TeacherCall) -> str:
     """Return the name of a call: its record, its request and, if it is kept, its SFT row."""
     return f"{slot}|{call.attempt}" if call.name == "teacher" else f"{slot}|repair-{call.attempt}"

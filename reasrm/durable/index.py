@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 __all__ = ["DuplicateCheck", "IdIndex", "hash_id"]
 
-Hashes = npt.NDArray[np.uint64]
+_Hashes = npt.NDArray[np.uint64]
 _NUM_PARTS = 16
 
 
@@ -86,7 +86,7 @@ class DuplicateCheck:
         return {int(key) for key in repeated(self._hashes)}
 
 
-def repeated(hashes: array[int]) -> Hashes:
+def repeated(hashes: array[int]) -> _Hashes:
     """Return the values that occur more than once, sorted; part by part, so that it needs little memory."""
     values = view(hashes)
     width = (1 << 64) // _NUM_PARTS
@@ -97,6 +97,6 @@ def repeated(hashes: array[int]) -> Hashes:
     return np.concatenate(found)
 
 
-def view(hashes: array[Any]) -> Hashes:
+def view(hashes: array[Any]) -> _Hashes:
     """Return an array's memory as numpy sees it; the array cannot grow while the view lives."""
     return np.frombuffer(hashes, dtype=np.uint64)

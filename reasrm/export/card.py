@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 
 from reasrm.export.markdown import as_code, json_block, table
-from reasrm.export.measured import Evaluation, describe_measured
+from reasrm.export.measured import Measurement, describe_measured
 from reasrm.export.overlaps import describe_overlaps
-from reasrm.export.source import Provenance, Source
+from reasrm.export.source import ExportSource, Provenance
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.runs.origin import BaseIdentity, TrainedStage
 
@@ -42,9 +42,9 @@ _ROWS = {
 
 def render_card(
     name: str,
-    source: Source,
+    source: ExportSource,
     identity: Mapping[str, Any],
-    evaluations: Sequence[Evaluation],
+    evaluations: Sequence[Measurement],
     license: str | None = None,
 ) -> str:
     """Return the card as Markdown with a YAML header, as model hubs read it.
@@ -72,7 +72,7 @@ def render_card(
     return "\n".join(lines) + "\n"
 
 
-def _header(source: Source, license: str | None) -> list[str]:
+def _header(source: ExportSource, license: str | None) -> list[str]:
     """Return what a hub reads; models and data sets that lie in folders have no name there and are left out."""
     paths = [file.name for stage in source.stages for file in stage.inputs.values()]
     datasets = sorted({found[1] for path in paths if (found := _HUB_SET.fullmatch(path))})
@@ -93,7 +93,7 @@ def _is_on_hub(base: BaseIdentity) -> bool:
     return named and _HUB_ID.fullmatch(base.name) is not None
 
 
-def _summary(source: Source, license: str | None) -> list[str]:
+def _summary(source: ExportSource, license: str | None) -> list[str]:
     spec, words = source.spec, []
     for stage in source.stages:
         rows = "" if stage.rows is None else f" on {stage.rows} rows"
@@ -152,7 +152,7 @@ def _usage(spec: JudgeSpec) -> list[str]:
     ]
 
 
-def _history(source: Source, identity: Mapping[str, Any]) -> list[str]:
+def _history(source: ExportSource, identity: Mapping[str, Any]) -> list[str]:
     """Say of every step since the base what it started from, what it learned from, and what came out."""
     spec, known = source.spec, source.provenance
     rows = [("base", as_code(source.base.name), "-", _identified(source.base))]
@@ -198,7 +198,7 @@ def _shown(name: str) -> str:
     )
 
 
-def _data(source: Source) -> list[str]:
+def _data(source: ExportSource) -> list[str]:
     lines, known = ["## Data", ""], source.provenance
     if known is None:
         return [*lines, _UNKNOWN, ""]

@@ -35,7 +35,7 @@ from reasrm.export.merging import (
 )
 from reasrm.export.overlaps import training_files
 from reasrm.export.place import check_apart, check_place
-from reasrm.export.source import Source, from_folders, from_run
+from reasrm.export.source import ExportSource, from_folders, from_run
 from reasrm.export.verify import TOLERANCE, Probe, check_same, difference, take_probe
 from reasrm.files import file_sha256, hash_files, write_json_atomic
 from reasrm.generation.checkpoint import Checkpoint, stop_ids
@@ -137,7 +137,7 @@ def _resolve(
     adapter: str | Path | None,
     revision: str | None,
     spec: str | JudgeSpec | None,
-) -> Source:
+) -> ExportSource:
     if (run is None) == (model is None):
         raise ConfigError(
             "either a run or a model is exported", remedy="pass --run DIR, or --model FOLDER with --spec"
@@ -156,7 +156,7 @@ def _resolve(
     return from_folders(str(model), chosen, None if adapter is None else Path(adapter), revision)
 
 
-def _plan(source: Source, dtype: str, device: str) -> _Plan:
+def _plan(source: ExportSource, dtype: str, device: str) -> _Plan:
     """Decide number formats and count the bytes; of a hub id, which is not here yet, by its config alone."""
     if dtype not in ("auto", "float32", "bfloat16"):
         raise ConfigError(f"no such dtype: {dtype!r}", remedy="use auto, float32 or bfloat16")
@@ -185,7 +185,7 @@ def _describe_hub_model(checkpoint: Checkpoint, dtype: str) -> tuple[str, int]:
 
 
 @contextmanager
-def _explaining_memory(source: Source, plan: _Plan) -> Iterator[None]:
+def _explaining_memory(source: ExportSource, plan: _Plan) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -199,7 +199,7 @@ def _explaining_memory(source: Source, plan: _Plan) -> Iterator[None]:
 
 
 def _write_and_compare(
-    source: Source, plan: _Plan, folder: Path, say: Callable[[str], None]
+    source: ExportSource, plan: _Plan, folder: Path, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Write the model folder, load it as anybody would, and return how far it is from its source.
 
@@ -225,7 +225,7 @@ def _write_and_compare(
 
 
 def _write_model(
-    source: Source, plan: _Plan, folder: Path, say: Callable[[str], None]
+    source: ExportSource, plan: _Plan, folder: Path, say: Callable[[str], None]
 ) -> tuple[Probe, Probe, dict[str, Any]]:
     """Write the model folder; return what the source does, what the files should do, and what was found."""
     checks: dict[str, Any] = {}
@@ -302,7 +302,7 @@ def _hash_weights(folder: Path, sealed: Mapping[str, str]) -> dict[str, str]:
 
 
 def _identity(
-    source: Source,
+    source: ExportSource,
     plan: _Plan,
     weights: Mapping[str, str],
     files: Mapping[str, str],

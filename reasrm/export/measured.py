@@ -17,7 +17,7 @@ from reasrm.export.markdown import as_code, short_hash, table
 from reasrm.files import display_name
 from reasrm.protocol.spec import JudgeSpec
 
-__all__ = ["Evaluation", "check_measured", "describe_measured", "read_results"]
+__all__ = ["Measurement", "check_measured", "describe_measured", "read_results"]
 
 _BIAS = {"position_a_rate": "position-A rate", "consistency": "consistency"}
 _CRITIQUES = {"inconsistency": "inconsistency", "critique_f1": "F1", "critique_coverage": "coverage"}
@@ -26,7 +26,7 @@ _MOST_NAMES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class Measurement:
     """A `result.json` and the name of its folder."""
 
     folder: str
@@ -51,7 +51,7 @@ class Evaluation:
         return f"{as_code(self.result.get('suite'))}{where} ({short_hash(self.result.get('data_sha256'))})"
 
 
-def read_results(folder: Path, spec: JudgeSpec) -> Evaluation:
+def read_results(folder: Path, spec: JudgeSpec) -> Measurement:
     """Read the `result.json` of an evaluation folder.
 
     Raises:
@@ -76,10 +76,10 @@ def read_results(folder: Path, spec: JudgeSpec) -> Evaluation:
             place=str(path),
             remedy="evaluate this judge, and give that folder",
         )
-    return Evaluation(display_name(folder.resolve()), result)
+    return Measurement(display_name(folder.resolve()), result)
 
 
-def check_measured(evaluations: Sequence[Evaluation], fingerprint: str) -> None:
+def check_measured(evaluations: Sequence[Measurement], fingerprint: str) -> None:
     """Refuse results of another model folder than the one with this fingerprint.
 
     Results that carry no fingerprint, such as those of a judge behind an endpoint, are taken at their word.
@@ -97,12 +97,12 @@ def check_measured(evaluations: Sequence[Evaluation], fingerprint: str) -> None:
             )
 
 
-def describe_measured(evaluations: Sequence[Evaluation]) -> list[str]:
+def describe_measured(evaluations: Sequence[Measurement]) -> list[str]:
     """Return the card's sections on metrics, critiques and bias."""
     return [*_metrics(evaluations), *_critiques(evaluations), *_bias(evaluations)]
 
 
-def _metrics(evaluations: Sequence[Evaluation]) -> list[str]:
+def _metrics(evaluations: Sequence[Measurement]) -> list[str]:
     lines = ["## Metrics", ""]
     if not evaluations:
         return [*lines, "Not measured: no results of `reasrm eval` were given to the export.", ""]
@@ -110,7 +110,7 @@ def _metrics(evaluations: Sequence[Evaluation]) -> list[str]:
     return [*lines, *table(columns, map(_row, evaluations)), ""]
 
 
-def _row(evaluation: Evaluation) -> tuple[str, ...]:
+def _row(evaluation: Measurement) -> tuple[str, ...]:
     result = evaluation.result
     policy, sampling = result.get("policy") or {}, result.get("sampling") or {}
     asked = f"orders {as_code(policy.get('orders'))}, votes {as_code(policy.get('votes'))}"
@@ -129,7 +129,7 @@ def _row(evaluation: Evaluation) -> tuple[str, ...]:
     )
 
 
-def _critiques(evaluations: Sequence[Evaluation]) -> list[str]:
+def _critiques(evaluations: Sequence[Measurement]) -> list[str]:
     """Say how far the reasons can be trusted, where that was measured."""
     measured = [e for e in evaluations if "critique_f1" in e.metrics]
     if not measured:
@@ -149,7 +149,7 @@ def _critiques(evaluations: Sequence[Evaluation]) -> list[str]:
     return [*lines, *table(("suite and file", *_CRITIQUES.values(), "extractor, similarity"), rows), ""]
 
 
-def _bias(evaluations: Sequence[Evaluation]) -> list[str]:
+def _bias(evaluations: Sequence[Measurement]) -> list[str]:
     lines = [
         "## Bias",
         "",
@@ -163,7 +163,7 @@ def _bias(evaluations: Sequence[Evaluation]) -> list[str]:
     return [*lines, *table(("suite and file", *_BIAS.values()), rows), ""]
 
 
-def _numbers(evaluation: Evaluation, names: Mapping[str, str]) -> tuple[str, ...]:
+def _numbers(evaluation: Measurement, names: Mapping[str, str]) -> tuple[str, ...]:
     return (evaluation.name, *(_estimate(evaluation.metrics.get(name)) for name in names))
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from reasrm.export.markdown import as_code, short_hash, table
-from reasrm.export.measured import Evaluation
-from reasrm.export.source import Provenance, Source
+from reasrm.export.measured import Measurement
+from reasrm.export.source import ExportSource, Provenance
 from reasrm.judging.overlaps import prompt_keys
 from reasrm.runs.origin import Input, TrainedStage
 
@@ -22,7 +22,7 @@ _File = Mapping[str, Any]  # `path` and `sha256`
 _Stages = Sequence[TrainedStage]
 
 
-def describe_overlaps(source: Source, evaluations: Sequence[Evaluation]) -> list[str]:
+def describe_overlaps(source: ExportSource, evaluations: Sequence[Measurement]) -> list[str]:
     """Return the lines of the check.
 
     Args:
@@ -71,7 +71,7 @@ def _training_files(stages: _Stages) -> Iterator[tuple[str, Input]]:
                 yield f"{as_code(stage.stage)} {as_code(file.name)}", file
 
 
-def _selection(source: Source) -> Iterator[str]:
+def _selection(source: ExportSource) -> Iterator[str]:
     """Say what validation has in common with training."""
     known = source.provenance
     if known is None:
@@ -92,7 +92,7 @@ def _selection(source: Source) -> Iterator[str]:
         )
 
 
-def _measured(source: Source, evaluations: Sequence[Evaluation]) -> Iterator[str]:
+def _measured(source: ExportSource, evaluations: Sequence[Measurement]) -> Iterator[str]:
     """Say what each evaluation has in common with the files that were learned from."""
     used = {
         file.sha256: f"{as_code(stage.stage)} {as_code(name)}"

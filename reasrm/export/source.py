@@ -21,7 +21,7 @@ from reasrm.protocol.spec import JudgeSpec
 from reasrm.runs import CheckpointInfo, RunFolder, checkpoint_folder, result_checkpoint, verify_checkpoint
 from reasrm.runs.origin import BaseIdentity, TrainedStage, shareable, trained_stages
 
-__all__ = ["Provenance", "Source", "from_folders", "from_run"]
+__all__ = ["ExportSource", "Provenance", "from_folders", "from_run"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class ExportSource:
     """What is exported.
 
     Args:
@@ -79,7 +79,7 @@ class Source:
         return local if self.adapter is None else (*local, self.adapter)
 
 
-def from_run(run: Path, checkpoint: str | None = None) -> Source:
+def from_run(run: Path, checkpoint: str | None = None) -> ExportSource:
     """Resolve a checkpoint of a run.
 
     Args:
@@ -109,7 +109,7 @@ def from_run(run: Path, checkpoint: str | None = None) -> Source:
         model = _open_base(base)
     model.check()
     stages = trained_stages(folder.path, manifest, config, sealed.step)
-    return Source(
+    return ExportSource(
         model=model,
         adapter=adapter,
         spec=spec,
@@ -128,7 +128,7 @@ def from_run(run: Path, checkpoint: str | None = None) -> Source:
 
 def from_folders(
     model: str, spec: JudgeSpec, adapter: Path | None = None, revision: str | None = None
-) -> Source:
+) -> ExportSource:
     """Resolve a model, with or without an adapter, that no run of ours describes.
 
     Args:
@@ -154,7 +154,7 @@ def from_folders(
         )
     fingerprint = checkpoint.fingerprint() if checkpoint.is_local else None
     base = {"path": model, "revision": revision, "fingerprint": fingerprint}
-    return Source(model=checkpoint, adapter=adapter, spec=spec, base=shareable(base))
+    return ExportSource(model=checkpoint, adapter=adapter, spec=spec, base=shareable(base))
 
 
 def _pick(run: RunFolder, checkpoint: str | None) -> CheckpointInfo:

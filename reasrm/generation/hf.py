@@ -21,7 +21,7 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 from reasrm.errors import ConfigError, EnvironmentProblem, InputError, InternalError
 from reasrm.generation.checkpoint import Checkpoint, context_length, stop_ids
 from reasrm.generation.encoding import EncodedRequest, encode_window, failed, read_ids, windows
-from reasrm.generation.sampling import RowLimits, SeededSampler
+from reasrm.generation.sampling import SeededSampler, StopAtMaxTokens
 from reasrm.protocol.encoder import PromptEncoder
 from reasrm.requests import Completion, Request, SamplingParams, TokenScores
 
@@ -310,7 +310,7 @@ def sample_ids(
             attention_mask=mask,
             generation_config=greedy,
             logits_processor=LogitsProcessorList([SeededSampler(sampling, input_ids.device)]),
-            stopping_criteria=StoppingCriteriaList([RowLimits(width, limits, input_ids.device)]),
+            stopping_criteria=StoppingCriteriaList([StopAtMaxTokens(width, limits, input_ids.device)]),
             synced_gpus=in_step,
         )
     rows: list[list[int]] = output[:, width:].tolist()

@@ -30,7 +30,7 @@ from reasrm.generation.base import Backend, keep_provenance
 from reasrm.generation.budget import Budget, BudgetReached, Meter
 from reasrm.requests import Completion, Request
 
-__all__ = ["DurableRun", "Progress", "RunControl", "RunEnd", "WorkItem"]
+__all__ = ["AskingProgress", "DurableRun", "Progress", "RunControl", "RunEnd", "WorkItem"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +123,25 @@ class Progress(NamedTuple):
     done: int
     total: int
     errors: int
+
+
+@dataclass(slots=True)
+class AskingProgress:
+    """How far a run is that asks about each of its items until something of it is kept, or nothing more helps.
+
+    Args:
+        settled: Items about which nothing more is asked.
+        total: Items admitted so far.
+        kept: Items of which an answer may be kept.
+        answers: Answers that came, in earlier runs too.
+        errors: Rows and calls that failed.
+    """
+
+    settled: int = 0
+    total: int = 0
+    kept: int = 0
+    answers: int = 0
+    errors: int = 0
 
 
 ItemT = TypeVar("ItemT", bound=WorkItem)

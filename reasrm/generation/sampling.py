@@ -17,7 +17,7 @@ from transformers import LogitsProcessor, StoppingCriteria
 
 from reasrm.requests import SamplingParams
 
-__all__ = ["RowLimits", "SeededSampler", "gumbel_noise", "keep_nucleus"]
+__all__ = ["SeededSampler", "StopAtMaxTokens", "gumbel_noise", "keep_nucleus"]
 
 _GOLDEN = -0x61C8864680B583EB  # 0x9E3779B97F4A7C15 as a signed number
 _MIX = ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15), (31, 1))
@@ -102,7 +102,7 @@ def _signed(number: int) -> int:
     return low - (1 << 64) if low >> 63 else low
 
 
-class RowLimits(StoppingCriteria):  # type: ignore[misc]
+class StopAtMaxTokens(StoppingCriteria):  # type: ignore[misc]
     """Ends each row of a batch at its own `max_tokens`.
 
     Args:

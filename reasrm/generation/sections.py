@@ -9,12 +9,12 @@ from pydantic import Field
 from reasrm.config import EndpointSection
 from reasrm.generation.resolve import BackendOptions
 
-__all__ = ["ModelSection", "PricePair"]
+__all__ = ["AskedModelSection", "PricePair"]
 
 PricePair = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
 
 
-class ModelSection(EndpointSection):
+class AskedModelSection(EndpointSection):
     """A model or judge, and how it is asked.
 
     Args:

@@ -20,8 +20,9 @@ from reasrm.files import display_name
 from reasrm.hashing import digest
 from reasrm.judging.aggregate import label_of, rule_status
 from reasrm.pipes import as_typed, settled
-from reasrm.records import Order, Recorded, Row, RowStatus
+from reasrm.records import Row, RowStatus
 from reasrm.sources import Source, read_file
+from reasrm.sources.recorded import Recordings
 from reasrm.sources.rubric_lines import Rubrics
 from reasrm.tables import Columns, TruncatedInput, content_sha256, told_apart
 
@@ -30,7 +31,6 @@ __all__ = ["InputRow", "JudgeInput", "Scan"]
 Dedupe = Literal["refuse", "first"]
 _REPORT_EVERY = 500_000
 _MAX_EXAMPLES = 10
-Recordings = Mapping[str, Mapping[Order, Sequence[Recorded]]]
 
 
 class InputRow(NamedTuple):
@@ -127,7 +127,7 @@ class JudgeInput:
         dedupe: Dedupe = "refuse",
         limit: int | None = None,
         rubrics: Rubrics | None = None,
-        recordings: Recordings | None = None,
+        recordings: Mapping[str, Recordings] | None = None,
         columns: Columns | None = None,
         on_lines: Callable[[int], None] | None = None,
     ) -> None:

@@ -19,7 +19,7 @@ from reasrm.hashing import prompt_hash
 from reasrm.judging.aggregate import RowResult, aggregate, flagged_fields, rule_status
 from reasrm.judging.folder import check_files, learned_from, refuse_changed, trained_on
 from reasrm.judging.plan import Ask, JudgingOptions, check_options, plan_row, sightings_refused
-from reasrm.protocol.parsing import Policy, parse
+from reasrm.protocol.parsing import ParsingMode, parse
 from reasrm.protocol.prompts import check_spec, never_shown, warn_of_codes
 from reasrm.protocol.spec import JudgeSpec, load_spec
 from reasrm.protocol.upstream import upstream_rule
@@ -70,7 +70,7 @@ class Judge:
 
     spec: JudgeSpec
     backend: Backend
-    policy: Policy = "strict"
+    policy: ParsingMode = "strict"
     name: str | None = None
     changed: tuple[str, ...] = ()
     learned_from: Mapping[str, str] = field(default_factory=dict)
@@ -307,7 +307,7 @@ def open_judge(
     name: str,
     *,
     spec: str | JudgeSpec | None = None,
-    policy: Policy = "strict",
+    policy: ParsingMode = "strict",
     default_spec: str | None = None,
     allow_changed: bool = False,
     **backend_options: Unpack[BackendOptions],

@@ -17,7 +17,7 @@ from reasrm.requests import Request, SamplingParams
 __all__ = [
     "Ask",
     "JudgingOptions",
-    "Orders",
+    "JudgingOrders",
     "as_candidates",
     "check_options",
     "check_shown",
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from reasrm.judging.inputs import Scan
 
 _LOG = logging.getLogger("reasrm")
-Orders = Literal["both", "given", "random"]
+JudgingOrders = Literal["both", "given", "random"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class JudgingOptions:
             writer that fails must not choose which rows a score is of.
     """
 
-    orders: Orders = "both"
+    orders: JudgingOrders = "both"
     votes: int = 1
     seed: int = 0
     sampling: SamplingParams = field(default_factory=SamplingParams)

@@ -20,7 +20,7 @@ from reasrm.hashing import digest
 from reasrm.judging.aggregate import RowResult
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
-from reasrm.judging.tournaments import Outcome
+from reasrm.judging.tournaments import DuelOutcome
 from reasrm.records import Comparison, Conversation, Order, ParseStatus, Rubric, Winner
 
 __all__ = ["Context", "MatchCounts", "Pairing", "Referee"]
@@ -107,9 +107,9 @@ class Referee:
         self.options = options
         self.counts = MatchCounts()
         self._cache_size = cache_size
-        self._cache: OrderedDict[str, Outcome] = OrderedDict()
+        self._cache: OrderedDict[str, DuelOutcome] = OrderedDict()
 
-    def decide(self, pairings: Sequence[Pairing]) -> list[Outcome]:
+    def decide(self, pairings: Sequence[Pairing]) -> list[DuelOutcome]:
         """Return the first response's share of each match, asking the judge once about all that need it.
 
         Raises:
@@ -162,7 +162,7 @@ class Referee:
             response_b=greater,
         )
 
-    def _read(self, result: RowResult) -> Outcome:
+    def _read(self, result: RowResult) -> DuelOutcome:
         """Return the share of the row's response A, and count sides."""
         shares: dict[Order, list[float]] = defaultdict(list)
         for judgment in result.judgments:
@@ -174,8 +174,8 @@ class Referee:
         return fmean(map(fmean, shares.values())) if shares else None
 
     def _outcome(
-        self, pairing: Pairing, row: Comparison, known: Mapping[str, Outcome], errors: Mapping[str, str]
-    ) -> Outcome:
+        self, pairing: Pairing, row: Comparison, known: Mapping[str, DuelOutcome], errors: Mapping[str, str]
+    ) -> DuelOutcome:
         if row.id in errors:
             self.counts.failed += 1
             self.counts.last_error = errors[row.id]
@@ -188,7 +188,7 @@ class Referee:
         self.counts.drawn += share == 0.5
         return share if pairing.first == row.response_a else 1 - share
 
-    def _remember(self, known: Mapping[str, Outcome]) -> None:
+    def _remember(self, known: Mapping[str, DuelOutcome]) -> None:
         for key, outcome in known.items():
             self._cache[key] = outcome
             self._cache.move_to_end(key)
@@ -201,7 +201,7 @@ class Referee:
         return counts
 
 
-def _rule(pairing: Pairing) -> Outcome:
+def _rule(pairing: Pairing) -> DuelOutcome:
     """Return the outcome that needs no judge, or None."""
     first, second = pairing.first.strip(), pairing.second.strip()
     if pairing.first == pairing.second or not (first or second):

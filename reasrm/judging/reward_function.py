@@ -33,8 +33,8 @@ from reasrm.judging.plan import JudgingOptions, not_shown
 from reasrm.judging.processes import exchange, process
 from reasrm.judging.referee import Context, Pairing, Referee
 from reasrm.judging.tournaments import (
-    Match,
-    Outcome,
+    Duel,
+    DuelOutcome,
     Tournament,
     against_anchor,
     double_elimination,
@@ -85,7 +85,7 @@ class _Group:
     player_of: Mapping[int, int]
     anchors: tuple[str | None, ...]
 
-    def pairing(self, match: Match) -> Pairing | None:
+    def pairing(self, match: Duel) -> Pairing | None:
         """Return who meets whom in words; None if there is no anchor to meet."""
         first, second = self.players[match.first], self.anchors[match.first]
         if match.second < len(self.players):
@@ -270,7 +270,7 @@ class JudgeReward:
 
     def _judge(
         self, rollouts: Sequence[_Rollout | None], rank: int, size: int
-    ) -> dict[int, tuple[Outcome, int]]:
+    ) -> dict[int, tuple[DuelOutcome, int]]:
         """Return reward and number of readable matches of each rollout in this process's share of the groups."""
         self.referee.renew_counts()
         members: dict[Context, dict[int, _Rollout]] = defaultdict(dict)
@@ -282,10 +282,10 @@ class JudgeReward:
         # Brackets toss the coin themselves, since somebody must advance.
         unread = 0.5 if self._unreadable == "coin" and self._scheme not in _BRACKETS else None
 
-        def ask(batch: list[tuple[int, Match]]) -> list[Outcome]:
+        def ask(batch: list[tuple[int, Duel]]) -> list[DuelOutcome]:
             pairings = [groups[number].pairing(match) for number, match in batch]
             decided = iter(self.referee.decide([pairing for pairing in pairings if pairing is not None]))
-            outcomes: list[Outcome] = []
+            outcomes: list[DuelOutcome] = []
             for (number, match), pairing in zip(batch, pairings, strict=True):
                 outcome = None if pairing is None else next(decided)
                 for player in match[:2]:
@@ -319,7 +319,7 @@ class JudgeReward:
         coin = random.Random(seed) if self._unreadable == "coin" else None
         return _BRACKETS[self._scheme](len(group.players), coin)
 
-    def _metrics(self, mine: Sequence[tuple[Outcome, int]]) -> dict[str, float]:
+    def _metrics(self, mine: Sequence[tuple[DuelOutcome, int]]) -> dict[str, float]:
         """Return numbers of the matches judged here and of this process's completions; no rate over nothing."""
         counts = self.referee.counts
         metrics: dict[str, float] = {"failed": counts.failed}

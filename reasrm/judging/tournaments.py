@@ -28,8 +28,8 @@ from statistics import fmean
 from typing import NamedTuple
 
 __all__ = [
-    "Match",
-    "Outcome",
+    "Duel",
+    "DuelOutcome",
     "Tournament",
     "against_anchor",
     "double_elimination",
@@ -38,11 +38,11 @@ __all__ = [
     "round_robin",
 ]
 
-Outcome = float | None
+DuelOutcome = float | None
 """The first player's share of a match, or None where it could not be read."""
 
 
-class Match(NamedTuple):
+class Duel(NamedTuple):
     """Two players, by number.
 
     Args:
@@ -56,12 +56,12 @@ class Match(NamedTuple):
     meeting: int = 0
 
 
-Tournament = Generator[list[Match], Sequence[Outcome], list[Outcome]]
+Tournament = Generator[list[Duel], Sequence[DuelOutcome], list[DuelOutcome]]
 
 
 def play(
-    tournaments: Sequence[Tournament], ask: Callable[[list[tuple[int, Match]]], Sequence[Outcome]]
-) -> list[list[Outcome]]:
+    tournaments: Sequence[Tournament], ask: Callable[[list[tuple[int, Duel]]], Sequence[DuelOutcome]]
+) -> list[list[DuelOutcome]]:
     """Play tournaments side by side, so that each question to the judge holds a round of every one still going.
 
     Args:
@@ -71,10 +71,10 @@ def play(
     Returns:
         The rewards of each tournament.
     """
-    rewards: dict[int, list[Outcome]] = {}
-    due: dict[int, list[Match]] = {}
+    rewards: dict[int, list[DuelOutcome]] = {}
+    due: dict[int, list[Duel]] = {}
 
-    def advance(number: int, outcomes: Sequence[Outcome] | None) -> None:
+    def advance(number: int, outcomes: Sequence[DuelOutcome] | None) -> None:
         game = tournaments[number]
         try:
             due[number] = next(game) if outcomes is None else game.send(outcomes)
@@ -93,12 +93,12 @@ def play(
 
 def against_anchor(num_players: int) -> Tournament:
     """Let everybody meet the anchor, which is player `num_players`. The reward is the outcome."""
-    return list((yield [Match(player, num_players) for player in range(num_players)]))
+    return list((yield [Duel(player, num_players) for player in range(num_players)]))
 
 
 def round_robin(num_players: int) -> Tournament:
     """Let everybody meet everybody once. The reward is the mean share of the readable matches."""
-    matches = [Match(*pair) for pair in combinations(range(num_players), 2)]
+    matches = [Duel(*pair) for pair in combinations(range(num_players), 2)]
     table = _Table(num_players)
     for match, outcome in zip(matches, (yield matches), strict=True):
         table.enter(match, outcome)
@@ -169,29 +169,29 @@ class _Table:
         """Mean share of a player; 0.5 before the first readable match."""
         return fmean(self.shares[player]) if self.shares[player] else 0.5
 
-    def pair(self, line: Sequence[int]) -> tuple[list[Match], list[int]]:
+    def pair(self, line: Sequence[int]) -> tuple[list[Duel], list[int]]:
         """Pair neighbours; return the matches and who has a bye."""
         matches = []
         for first, second in zip(line[::2], line[1::2], strict=False):
             both = frozenset((first, second))
-            matches.append(Match(first, second, self._meetings[both]))
+            matches.append(Duel(first, second, self._meetings[both]))
             self._meetings[both] += 1
         return matches, list(line[len(line) - len(line) % 2 :])
 
-    def enter(self, match: Match, outcome: Outcome) -> None:
+    def enter(self, match: Duel, outcome: DuelOutcome) -> None:
         """Count a match for both, if it was readable."""
         if outcome is not None:
             self.shares[match.first].append(outcome)
             self.shares[match.second].append(1 - outcome)
             self._decided |= outcome != 0.5
 
-    def settle(self, matches: Sequence[Match], outcomes: Sequence[Outcome]) -> tuple[list[int], list[int]]:
+    def settle(self, matches: Sequence[Duel], outcomes: Sequence[DuelOutcome]) -> tuple[list[int], list[int]]:
         """Enter a round; return winners and losers in the order of the matches."""
         ends = [self._end(match, outcome) for match, outcome in zip(matches, outcomes, strict=True)]
         self.defeats.update(loser for _, loser in ends)
         return [winner for winner, _ in ends], [loser for _, loser in ends]
 
-    def _end(self, match: Match, outcome: Outcome) -> tuple[int, int]:
+    def _end(self, match: Duel, outcome: DuelOutcome) -> tuple[int, int]:
         first, second, _ = match
         if outcome is None and self._coin is not None:
             self.enter(match, 0.5)
@@ -209,7 +209,7 @@ class _Table:
         """Close a round: these are out."""
         self._eliminated.append(list(players))
 
-    def rewards(self) -> list[Outcome]:
+    def rewards(self) -> list[DuelOutcome]:
         """Return each player's position from the bottom among those with a readable match, scaled to [0, 1]."""
         if len(self.shares) == 1:
             return [0.5]
@@ -218,7 +218,7 @@ class _Table:
         rounds = {player: number for number, players in enumerate(self._eliminated) for player in players}
         rated = [player for player, shares in enumerate(self.shares) if shares]
         keys = {player: (rounds.get(player, len(self._eliminated)), self.mean(player)) for player in rated}
-        rewards: list[Outcome] = [None] * len(self.shares)
+        rewards: list[DuelOutcome] = [None] * len(self.shares)
         for player in rated:
             below = sum(keys[other] < keys[player] for other in rated)
             level = sum(keys[other] == keys[player] for other in rated)

@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reasrm.metrics.outcomes import RowOutcome, by_subset
-from reasrm.metrics.policy import STRICT, Policy, accuracy
+from reasrm.metrics.policy import STRICT, CreditPolicy, accuracy
 from reasrm.metrics.rates import common_counts, common_metrics
 from reasrm.metrics.result import SuiteResult
 
 __all__ = ["POLICY", "evaluate"]
 
-POLICY = Policy(order="row", tie="wrong", unparsed="exclude", split="half")
+POLICY = CreditPolicy(order="row", tie="wrong", unparsed="exclude", split="half")
 
 
-def evaluate(rows: Sequence[RowOutcome], *, seed: int = 0, policy: Policy = POLICY) -> SuiteResult:
+def evaluate(rows: Sequence[RowOutcome], *, seed: int = 0, policy: CreditPolicy = POLICY) -> SuiteResult:
     """Return accuracy overall and by subset."""
     return SuiteResult(
         suite="pairs",

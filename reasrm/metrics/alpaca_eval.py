@@ -12,13 +12,13 @@ from collections.abc import Sequence
 
 from reasrm.metrics.intervals import mean_estimate
 from reasrm.metrics.outcomes import RowOutcome, by_subset
-from reasrm.metrics.policy import Policy
+from reasrm.metrics.policy import CreditPolicy
 from reasrm.metrics.rates import common_counts, common_metrics
 from reasrm.metrics.result import SuiteResult
 
 __all__ = ["POLICY", "evaluate", "preference"]
 
-POLICY = Policy(order="row", tie="half", unparsed="exclude", split="half")
+POLICY = CreditPolicy(order="row", tie="half", unparsed="exclude", split="half")
 _BY_VERDICT = {"A": 0.0, "B": 1.0, "tie": 0.5, "split": 0.5}
 
 

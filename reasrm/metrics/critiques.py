@@ -41,7 +41,7 @@ class CritiqueOutcome:
     scores: Mapping[str, float] | None
 
 
-Part = Callable[[Sequence[CritiqueOutcome]], tuple[float, float]]
+_Contribution = Callable[[Sequence[CritiqueOutcome]], tuple[float, float]]
 """From the judgments of one row to its contribution to a numerator and a denominator."""
 
 
@@ -58,7 +58,7 @@ def critique_metrics(
     for outcome in outcomes:
         rows[outcome.row].append(outcome)
 
-    def estimate(part: Part) -> Estimate:
+    def estimate(part: _Contribution) -> Estimate:
         return bootstrap_ratio([part(judgments) for judgments in rows.values()], seed)
 
     return {
@@ -90,7 +90,7 @@ def _inconsistent(judgments: Sequence[CritiqueOutcome], least_f1: float) -> tupl
     return float(sum(f1 < least_f1 for f1 in of_right)), float(len(of_right))
 
 
-def _mean_of(name: str) -> Part:
+def _mean_of(name: str) -> _Contribution:
     def part(judgments: Sequence[CritiqueOutcome]) -> tuple[float, float]:
         scored = _scored(judgments)
         return sum(scores[name] for scores in scored), float(len(scored))

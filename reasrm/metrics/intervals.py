@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # numpy costs a tenth of a second, and Wilson's interval does
     import numpy as np
     from numpy.typing import NDArray
 
-    Array = NDArray[np.float64]
+    _Array = NDArray[np.float64]
 
 __all__ = [
     "Estimate",
@@ -166,8 +166,8 @@ def _resampled(units: Any, counts: Any, seed: int, resamples: int, level: float)
 
 
 def bootstrap_table(
-    table: Array,
-    statistic: Callable[[Array], Mapping[str, float]],
+    table: _Array,
+    statistic: Callable[[_Array], Mapping[str, float]],
     seed: int,
     resamples: int = RESAMPLES,
     level: float = LEVEL,
@@ -197,8 +197,8 @@ def bootstrap_table(
 
 
 def bootstrap_statistic(
-    strata: Sequence[Array],
-    statistic: Callable[[Sequence[Array]], Mapping[str, float]],
+    strata: Sequence[_Array],
+    statistic: Callable[[Sequence[_Array]], Mapping[str, float]],
     seed: int,
     resamples: int = RESAMPLES,
     level: float = LEVEL,
@@ -241,7 +241,7 @@ def _estimates(
     return {name: _estimate(value, np.asarray(drawn[name]), n, level) for name, value in point.items()}
 
 
-def _in_fixed_order(units: Array) -> Array:
+def _in_fixed_order(units: _Array) -> _Array:
     import numpy as np
 
     if not len(units):

@@ -15,13 +15,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from reasrm.metrics.outcomes import RowOutcome
-from reasrm.metrics.policy import STRICT, Policy, accuracy
+from reasrm.metrics.policy import STRICT, CreditPolicy, accuracy
 from reasrm.metrics.rates import common_counts, common_metrics
 from reasrm.metrics.result import SuiteResult
 
 __all__ = ["CATEGORIES", "POLICY", "category", "evaluate"]
 
-POLICY = Policy(order="games", tie="null_vote", unparsed="null_vote", split="null_vote")
+POLICY = CreditPolicy(order="games", tie="null_vote", unparsed="null_vote", split="null_vote")
 CATEGORIES = {
     "mmlu-pro": "knowledge",
     "livebench-reasoning": "reasoning",
@@ -36,7 +36,7 @@ def category(subset: str | None) -> str:
     return next((value for prefix, value in CATEGORIES.items() if name.startswith(prefix)), "other")
 
 
-def evaluate(rows: Sequence[RowOutcome], *, seed: int = 0, policy: Policy = POLICY) -> SuiteResult:
+def evaluate(rows: Sequence[RowOutcome], *, seed: int = 0, policy: CreditPolicy = POLICY) -> SuiteResult:
     """Return the JudgeBench score, overall and by category."""
     parts: defaultdict[str, list[RowOutcome]] = defaultdict(list)
     for row in rows:

@@ -13,16 +13,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reasrm.metrics.outcomes import RowOutcome, by_subset
-from reasrm.metrics.policy import Policy, accuracy
+from reasrm.metrics.policy import CreditPolicy, accuracy
 from reasrm.metrics.rates import common_counts, common_metrics, order_kappa
 from reasrm.metrics.result import SuiteResult
 
 __all__ = ["POLICY", "evaluate"]
 
-POLICY = Policy(order="mean", tie="wrong", unparsed="wrong", split="wrong")
+POLICY = CreditPolicy(order="mean", tie="wrong", unparsed="wrong", split="wrong")
 
 
-def evaluate(rows: Sequence[RowOutcome], *, seed: int = 0, policy: Policy = POLICY) -> SuiteResult:
+def evaluate(rows: Sequence[RowOutcome], *, seed: int = 0, policy: CreditPolicy = POLICY) -> SuiteResult:
     """Return the LLMBar score, overall and by subset."""
     return SuiteResult(
         suite="llmbar",

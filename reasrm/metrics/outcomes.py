@@ -18,7 +18,6 @@ from reasrm.records import Judgment, Order, ParseStatus, RowStatus, Winner
 __all__ = ["Reading", "RowOutcome", "by_subset", "from_row", "majority"]
 
 Reading = Literal["A", "B", "tie", "split", "unreadable"]
-Label = int | float | tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +52,7 @@ class RowOutcome:
     group: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
     score: float | None = None
-    label: Label | None = None
+    label: int | float | tuple[int, ...] | None = None
     ranking: tuple[int, ...] | None = None
     scores: tuple[float | None, ...] | None = None
 

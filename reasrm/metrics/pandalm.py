@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from reasrm.metrics.intervals import Estimate, bootstrap_table
 from reasrm.metrics.outcomes import RowOutcome, by_subset
-from reasrm.metrics.policy import STRICT, Policy, accuracy, credit
+from reasrm.metrics.policy import STRICT, CreditPolicy, accuracy, credit
 from reasrm.metrics.rates import common_counts, common_metrics
 from reasrm.metrics.result import SuiteResult
 
@@ -31,7 +31,7 @@ _CLASSES = ("A", "B", "tie")
 _NAMES = ("macro_precision", "macro_recall", "macro_f1")
 
 
-def evaluate(rows: Sequence[RowOutcome], *, seed: int = 0, policy: Policy = POLICY) -> SuiteResult:
+def evaluate(rows: Sequence[RowOutcome], *, seed: int = 0, policy: CreditPolicy = POLICY) -> SuiteResult:
     """Return accuracy, macro scores and label counts."""
     labels = Counter(row.target for row in rows if row.target is not None)
     return SuiteResult(
@@ -44,7 +44,9 @@ def evaluate(rows: Sequence[RowOutcome], *, seed: int = 0, policy: Policy = POLI
     )
 
 
-def macro_scores(rows: Sequence[RowOutcome], seed: int = 0, policy: Policy = POLICY) -> dict[str, Estimate]:
+def macro_scores(
+    rows: Sequence[RowOutcome], seed: int = 0, policy: CreditPolicy = POLICY
+) -> dict[str, Estimate]:
     """Return macro precision, recall and F1 over the rows that the policy does not leave out."""
     import numpy as np
 

@@ -16,15 +16,15 @@ from reasrm.metrics.intervals import Estimate, bootstrap_ratio, mean_estimate
 from reasrm.metrics.outcomes import Reading, RowOutcome
 from reasrm.records import Order, Winner
 
-__all__ = ["STRICT", "OrderRule", "Policy", "Rule", "accuracy", "credit"]
+__all__ = ["STRICT", "CreditPolicy", "CreditRule", "OrderRule", "accuracy", "credit"]
 
 OrderRule = Literal["row", "mean", "both", "first", "second", "games"]
-Rule = Literal["wrong", "half", "exclude", "null_vote"]
-_CREDIT: dict[Rule, float | None] = {"wrong": 0.0, "half": 0.5, "exclude": None}
+CreditRule = Literal["wrong", "half", "exclude", "null_vote"]
+_CREDIT: dict[CreditRule, float | None] = {"wrong": 0.0, "half": 0.5, "exclude": None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class CreditPolicy:
     """What counts, for rows with a target. The target itself is always worth 1, the opposite side 0.
 
     Args:
@@ -44,9 +44,9 @@ class Policy:
     """
 
     order: OrderRule
-    tie: Rule
-    unparsed: Rule
-    split: Rule
+    tie: CreditRule
+    unparsed: CreditRule
+    split: CreditRule
 
     def __post_init__(self) -> None:
         rules = (self.tie, self.unparsed, self.split)
@@ -61,10 +61,10 @@ class Policy:
         return asdict(self)
 
 
-STRICT = Policy(order="row", tie="wrong", unparsed="wrong", split="wrong")
+STRICT = CreditPolicy(order="row", tie="wrong", unparsed="wrong", split="wrong")
 
 
-def credit(row: RowOutcome, policy: Policy) -> float | None:
+def credit(row: RowOutcome, policy: CreditPolicy) -> float | None:
     """Return the row's credit in 0..1, None if it is left out (always so without a target)."""
     target = row.target
     if target is None:
@@ -81,7 +81,7 @@ def credit(row: RowOutcome, policy: Policy) -> float | None:
     return None if None in grades else min(grade for grade in grades if grade is not None)
 
 
-def _grade(reading: Reading | None, target: Winner, policy: Policy) -> float | None:
+def _grade(reading: Reading | None, target: Winner, policy: CreditPolicy) -> float | None:
     if reading is None:
         return None
     if reading == target:
@@ -100,7 +100,7 @@ def _game_points(reading: Reading, target: Winner) -> int:
 
 
 def accuracy(
-    rows: Iterable[RowOutcome], policy: Policy, seed: int = 0, *, order: OrderRule | None = None
+    rows: Iterable[RowOutcome], policy: CreditPolicy, seed: int = 0, *, order: OrderRule | None = None
 ) -> Estimate:
     """Return the mean credit; `n` is the number of rows with a target that the policy does not leave out.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reasrm.metrics.intervals import Estimate
-from reasrm.metrics.policy import Policy
+from reasrm.metrics.policy import CreditPolicy
 
 __all__ = ["SuiteResult"]
 
@@ -30,7 +30,7 @@ class SuiteResult:
     metrics: Mapping[str, Estimate]
     subsets: Mapping[str, Estimate]
     counts: Mapping[str, int]
-    policy: Policy
+    policy: CreditPolicy
 
     def as_dict(self) -> dict[str, Any]:
         """Return the part of `result.json` that follows from the rows; `metrics.score` holds the interval."""

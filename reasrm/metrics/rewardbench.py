@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from reasrm.errors import InputError
 from reasrm.metrics.intervals import Estimate, bootstrap_statistic, mean_estimate
 from reasrm.metrics.outcomes import RowOutcome
-from reasrm.metrics.policy import Policy, credit
+from reasrm.metrics.policy import CreditPolicy, credit
 from reasrm.metrics.rates import common_counts, common_metrics
 from reasrm.metrics.result import SuiteResult
 
@@ -41,7 +41,7 @@ __all__ = [
     "section_scores",
 ]
 
-POLICY = Policy(order="row", tie="wrong", unparsed="half", split="half")
+POLICY = CreditPolicy(order="row", tie="wrong", unparsed="half", split="half")
 SECTIONS: Mapping[str, Mapping[str, int]] = {
     "Chat": {
         "alpacaeval-easy": 100,
@@ -132,7 +132,7 @@ def micro_average(subset_scores: Mapping[str, float]) -> float:
     return sum(subset_scores[subset] * rows for subset, rows in ROWS.items()) / sum(ROWS.values())
 
 
-def evaluate(rows: Sequence[RowOutcome], *, seed: int = 0, policy: Policy = POLICY) -> SuiteResult:
+def evaluate(rows: Sequence[RowOutcome], *, seed: int = 0, policy: CreditPolicy = POLICY) -> SuiteResult:
     """Return the RewardBench score, sections and subsets.
 
     Sections are named as published. Subsets that have no graded row are counted as `num_missing_subsets`; the
@@ -169,7 +169,7 @@ def evaluate(rows: Sequence[RowOutcome], *, seed: int = 0, policy: Policy = POLI
     )
 
 
-def _credits(rows: Sequence[RowOutcome], policy: Policy) -> dict[str, list[float]]:
+def _credits(rows: Sequence[RowOutcome], policy: CreditPolicy) -> dict[str, list[float]]:
     """Return the credits of each subset that has any, subsets in published order."""
     found: dict[str, list[float]] = {name: [] for name in (*ROWS, *PRIOR_SETS)}
     for row in rows:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from reasrm.errors import InputError
 from reasrm.metrics.intervals import Estimate, bootstrap_statistic
 from reasrm.metrics.outcomes import RowOutcome
-from reasrm.metrics.policy import Policy, credit
+from reasrm.metrics.policy import CreditPolicy, credit
 from reasrm.metrics.rates import common_counts, common_metrics
 from reasrm.metrics.result import SuiteResult
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "POLICY",
-    "Matrix",
+    "WinMatrix",
     "difficulties",
     "domain_of",
     "evaluate",
@@ -44,13 +44,13 @@ __all__ = [
     "matrix_from_scores",
 ]
 
-POLICY = Policy(order="mean", tie="wrong", unparsed="wrong", split="wrong")
-Matrix = tuple[tuple[float, ...], ...]
+POLICY = CreditPolicy(order="mean", tie="wrong", unparsed="wrong", split="wrong")
+WinMatrix = tuple[tuple[float, ...], ...]
 _LEVELS = ("easy", "normal", "hard")
 _NUM_STYLES = 3
 
 
-def matrix_from_scores(chosen: Sequence[float], rejected: Sequence[float]) -> Matrix:
+def matrix_from_scores(chosen: Sequence[float], rejected: Sequence[float]) -> WinMatrix:
     """Return one prompt's 3x3 wins, M[i][j] = 1 if `chosen[i]` scores strictly above `rejected[j]`."""
     if len(chosen) != _NUM_STYLES or len(rejected) != _NUM_STYLES:
         raise InputError(
@@ -77,7 +77,7 @@ def domain_of(subset: str | None) -> str:
     return "safety" if subset.startswith("safety") else subset
 
 
-def evaluate(rows: Sequence[RowOutcome], *, seed: int = 0, policy: Policy = POLICY) -> SuiteResult:
+def evaluate(rows: Sequence[RowOutcome], *, seed: int = 0, policy: CreditPolicy = POLICY) -> SuiteResult:
     """Return the RM-Bench score from pairwise outcomes: `group` names the prompt, `meta["cell"]` is [i, j].
 
     Raises:

@@ -46,9 +46,9 @@ from reasrm.protocol.upstream import read_upstream, upstream_rule
 from reasrm.records import Credited, Judgment, ParseStatus, Verdict
 from reasrm.requests import Completion
 
-__all__ = ["Policy", "normalise", "parse"]
+__all__ = ["ParsingMode", "normalise", "parse"]
 
-Policy = Literal["strict", "upstream"]
+ParsingMode = Literal["strict", "upstream"]
 _CUT = {
     "length": (ParseStatus.TRUNCATED, "cut at the token limit"),
     "content_filter": (ParseStatus.NO_VERDICT, "withheld by the endpoint's content filter"),
@@ -67,7 +67,7 @@ _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5").union(
 
 
 def parse(
-    spec: JudgeSpec, completion: Completion, *, policy: Policy = "strict", num_candidates: int = 2
+    spec: JudgeSpec, completion: Completion, *, policy: ParsingMode = "strict", num_candidates: int = 2
 ) -> Judgment:
     """Read one completion.
 

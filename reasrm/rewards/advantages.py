@@ -23,7 +23,7 @@ from reasrm.rewards.config import AdvantageSection
 
 __all__ = ["Advantages", "compute_advantages"]
 
-Array = NDArray[np.float64]
+_Array = NDArray[np.float64]
 _FILTER_EPS = 1e-8  # keeps a constant batch from dividing by zero; the paper's own eps is not known
 
 
@@ -41,7 +41,7 @@ class Advantages:
         num_abstaining: Rows that abstain.
     """
 
-    values: Array
+    values: _Array
     dead_groups: tuple[str, ...]
     num_groups: int
     num_dead_groups: int
@@ -50,7 +50,7 @@ class Advantages:
     num_abstaining: int
 
 
-def compute_advantages(rewards: Array, groups: Sequence[str], section: AdvantageSection) -> Advantages:
+def compute_advantages(rewards: _Array, groups: Sequence[str], section: AdvantageSection) -> Advantages:
     """Return the advantages of one global batch.
 
     Args:
@@ -92,9 +92,9 @@ def compute_advantages(rewards: Array, groups: Sequence[str], section: Advantage
     )
 
 
-def _within_group(rewards: Array, section: AdvantageSection) -> Array:
+def _within_group(rewards: _Array, section: AdvantageSection) -> _Array:
     """Centre the scorable rewards of one group (two or more, not all equal) and scale them by it."""
-    centred: Array = rewards - rewards.mean()
+    centred: _Array = rewards - rewards.mean()
     if section.kind == "group":
         centred = centred / (rewards.std(ddof=1) + section.eps)
     elif section.kind == "leave_one_out":  # r − (sum − r)/(G − 1)
@@ -103,8 +103,8 @@ def _within_group(rewards: Array, section: AdvantageSection) -> Array:
 
 
 def _over_batch(
-    values: Array, rewards: Array, scorable: NDArray[np.bool_], section: AdvantageSection
-) -> Array:
+    values: _Array, rewards: _Array, scorable: NDArray[np.bool_], section: AdvantageSection
+) -> _Array:
     """Scale by what only the whole batch knows."""
     live = rewards[scorable]
     if section.kind == "batch" and len(live) > 1:
@@ -116,7 +116,7 @@ def _over_batch(
     return values
 
 
-def _outliers(values: Array, scorable: NDArray[np.bool_], sigma: float | None) -> NDArray[np.bool_]:
+def _outliers(values: _Array, scorable: NDArray[np.bool_], sigma: float | None) -> NDArray[np.bool_]:
     """Return which scorable rows lie beyond `sigma` population deviations of the batch's mean."""
     taken = np.zeros_like(scorable)
     if sigma is not None and scorable.any():

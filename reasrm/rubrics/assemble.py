@@ -23,15 +23,15 @@ from reasrm.protocol.spec import JudgeSpec, load_spec
 from reasrm.protocol.writer_rows import writer_row
 from reasrm.rubrics.config import SynthesisConfig
 from reasrm.rubrics.prompts import PROMPT_HASH
-from reasrm.rubrics.reading import Written
+from reasrm.rubrics.reading import CheckedRubric
 from reasrm.rubrics.relate import Related
 from reasrm.rubrics.steps import STEPS, Attempt, Standing, order_seen
 from reasrm.rubrics.tasks import Task, Unasked, induced_pairs
-from reasrm.rubrics.verify import Outcome, Said, Verified, Verifier
+from reasrm.rubrics.verify import RubricOutcome, Said, Verified, Verifier
 from reasrm.sources.rubric_lines import RubricLine
 from reasrm.strictjson import dumps
 
-__all__ = ["JUDGE_STEPS", "Output", "OutputFiles", "assemble", "opened"]
+__all__ = ["JUDGE_STEPS", "Output", "RubricFiles", "assemble", "opened"]
 
 JUDGE_STEPS = ("verify", "without")
 """Steps of the ledger that the judge takes: under a rubric, and without one."""
@@ -39,7 +39,7 @@ _RELATE = "relate"  # the step of a model that compares criteria, which belong t
 
 
 @dataclass(frozen=True, slots=True)
-class OutputFiles(AnswerFiles):
+class RubricFiles(AnswerFiles):
     """The files of a synthesis or filter, in one folder."""
 
     WRITTEN = ("rubrics", "writer-sft", "candidates", "baseline", "verify", "without", "relations")
@@ -80,7 +80,7 @@ class Output:
     num_unfit: int = 0
     _counted: set[str] = field(default_factory=set)
 
-    def keep(self, line: RubricLine, outcome: Outcome | None) -> RubricLine:
+    def keep(self, line: RubricLine, outcome: RubricOutcome | None) -> RubricLine:
         """Write a kept line, with its verification; return it as it was written."""
         if outcome is not None:
             said = outcome.to_json(str(self.judge))
@@ -97,7 +97,7 @@ class Output:
         self.num_writer_rows += 1
         self._write("writer", row_id, row)
 
-    def count_row(self, source: str, reason: str, outcome: Outcome | None = None) -> None:
+    def count_row(self, source: str, reason: str, outcome: RubricOutcome | None = None) -> None:
         """Count a row, and what verification came to beside the result without a rubric."""
         counts: dict[str, float] = {}
         if outcome is not None:
@@ -112,7 +112,7 @@ class Output:
             }
         self.ledger.add_row(source, reason, **counts)
 
-    def count_judge(self, source: str, reason: str, name: str) -> Outcome | None:
+    def count_judge(self, source: str, reason: str, name: str) -> RubricOutcome | None:
         """Count what asking about a rubric took, and return its outcome, if there is one.
 
         A pair without a rubric counts where it is met first.
@@ -145,7 +145,7 @@ class Output:
 
 @contextmanager
 def opened(
-    files: OutputFiles, verifier: Verifier | None, verified: Verified | None, *, writer: bool
+    files: RubricFiles, verifier: Verifier | None, verified: Verified | None, *, writer: bool
 ) -> Iterator[Output]:
     """Open the files that are written at the end; they appear, with the ledger, when the block ends."""
     ledger = Ledger((*STEPS, _RELATE, *JUDGE_STEPS))
@@ -175,7 +175,7 @@ def assemble(
     verifier: Verifier | None,
     verified: Verified | None,
     related: Related | None,
-    files: OutputFiles,
+    files: RubricFiles,
     rows: Iterable[tuple[InputRow, Task | Unasked, Standing | None]],
     admitted: Collection[str],
     author: str,
@@ -224,7 +224,7 @@ class _Assembly:
             return
         spoilt = None if is_admitted else "over_quota"
         end = spoilt or (KEPT if standing.kept is not None else str(standing.reason))
-        last: Outcome | None = None
+        last: RubricOutcome | None = None
         for attempt in standing.attempts:
             last = self._add_attempt(task, attempt, source, end, spoilt) or last
         for step in standing.failed:
@@ -235,7 +235,7 @@ class _Assembly:
 
     def _add_attempt(
         self, task: Task, attempt: Attempt, source: str, end: str, spoilt: str | None
-    ) -> Outcome | None:
+    ) -> RubricOutcome | None:
         """Write one answer; return what its verification came to."""
         name = attempt.call.name(task.id)
         reason = attempt.reason or spoilt or end
@@ -270,7 +270,7 @@ class _Assembly:
             return
         self.output.teach(task.id, replace(row, id=task.id).to_json())
 
-    def _line(self, task: Task, attempt: Attempt, written: Written) -> RubricLine:
+    def _line(self, task: Task, attempt: Attempt, written: CheckedRubric) -> RubricLine:
         config = self.config
         dropped = [{"reason": f.reason, "criterion": f.criterion} for f in written.dropped]
         provenance = {

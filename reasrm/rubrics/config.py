@@ -10,7 +10,7 @@ from reasrm.config import Config
 from reasrm.criteria.checks import ChecksSection
 from reasrm.criteria.verify import Require
 from reasrm.generation.budget import Budget, Price
-from reasrm.generation.sections import ModelSection, PricePair
+from reasrm.generation.sections import AskedModelSection, PricePair
 from reasrm.tables import ColumnMap
 
 __all__ = [
@@ -32,7 +32,7 @@ def _refuse_recordings(judge: str) -> None:
         raise ValueError("recorded judgments hold no rubrics and say nothing of criteria; name a model")
 
 
-class AuthorSection(ModelSection):
+class AuthorSection(AskedModelSection):
     """Who writes rubrics: any model, or `scripted`, the author of the embedded world.
 
     Args:
@@ -62,7 +62,7 @@ class AuthorSection(ModelSection):
         return self
 
 
-class RelateSection(ModelSection):
+class RelateSection(AskedModelSection):
     """A model that is asked whether two criteria say the same or contradict each other, where words do not decide.
 
     Args:
@@ -99,7 +99,7 @@ class Checks(ChecksSection):
     faulty: Literal["reject", "drop"] = "reject"
 
 
-class VerifySection(ModelSection):
+class VerifySection(AskedModelSection):
     """The judge that verifies rubrics, which is another than the author.
 
     Args:

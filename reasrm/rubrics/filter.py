@@ -19,7 +19,7 @@ from reasrm.generation.run import RunControl
 from reasrm.hashing import request_hash
 from reasrm.judging.inputs import JudgeInput
 from reasrm.records import PreferencePair
-from reasrm.rubrics.assemble import Output, OutputFiles, opened
+from reasrm.rubrics.assemble import Output, RubricFiles, opened
 from reasrm.rubrics.tasks import Task, induced_pairs, task_of
 from reasrm.rubrics.verify import Candidate, Verified, Verifier
 from reasrm.sources.rubric_lines import RubricLine, Rubrics
@@ -55,7 +55,7 @@ class FilterResult:
         written: What was written and counted; None if the run was stopped before its end.
     """
 
-    files: OutputFiles
+    files: RubricFiles
     num_rubrics: int
     verified: Verified
     written: Output | None
@@ -125,7 +125,7 @@ def filter_rubrics(
         LockedError: Another process writes this output.
     """
     control = control or RunControl()
-    files = OutputFiles(folder)
+    files = RubricFiles(folder)
     files.refuse_foreign()
     files.refuse_inputs(rows.paths)
     _refuse_author(rubrics, verifier)

@@ -19,7 +19,7 @@ from reasrm.requests import Completion
 from reasrm.rubric import Rubric, num_lists
 from reasrm.rubrics.findings import Rejected
 
-__all__ = ["Written", "answer_text", "read_rubric", "recorded"]
+__all__ = ["CheckedRubric", "answer_text", "read_rubric", "recorded"]
 
 _MOST_CHARS = 32_768
 _ENDS = {"too_long": "prompt_too_long", "length": "truncated", "content_filter": "refused"}
@@ -30,7 +30,7 @@ _GRAMMAR = RubricGrammar()
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class CheckedRubric:
     """A rubric that passed the checks.
 
     Args:
@@ -81,7 +81,7 @@ def read_rubric(
     *,
     drop_faulty: bool = False,
     known: Collection[str] | None = None,
-) -> Written | Rejected:
+) -> CheckedRubric | Rejected:
     """Return the rubric of an answer, or the first reason why it is none.
 
     Args:
@@ -111,10 +111,10 @@ def read_rubric(
         return Rejected("unreadable", "not a list of criteria")
     faults = tuple(find_faults(rubric))
     if not faults:
-        return Written(rubric)
+        return CheckedRubric(rubric)
     first = faults[0]
     faulty = {fault.criterion for fault in faults}
     kept = tuple(c for n, c in enumerate(rubric.criteria) if n not in faulty)
     if drop_faulty and kept and first.criterion is not None:
-        return Written(replace(rubric, criteria=kept), faults)
+        return CheckedRubric(replace(rubric, criteria=kept), faults)
     return Rejected(first.reason, first.found[:200])

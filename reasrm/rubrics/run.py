@@ -20,24 +20,24 @@ from reasrm.durable.lookup import open_records
 from reasrm.generation.admission import Admission, source_of
 from reasrm.generation.base import Backend
 from reasrm.generation.budget import budget_beside
-from reasrm.generation.run import DurableRun, RunControl, RunEnd
+from reasrm.generation.run import AskingProgress, DurableRun, RunControl, RunEnd
 from reasrm.hashing import request_hash
 from reasrm.judging.inputs import InputRow, JudgeInput
 from reasrm.requests import Completion, Request
-from reasrm.rubrics.assemble import Output, OutputFiles, assemble
+from reasrm.rubrics.assemble import Output, RubricFiles, assemble
 from reasrm.rubrics.config import SynthesisConfig
 from reasrm.rubrics.prompts import PROMPT_HASH
 from reasrm.rubrics.reading import recorded
 from reasrm.rubrics.relate import Related, Relator
-from reasrm.rubrics.steps import Answers, Call, Faults, Standing, Words, rubrics_of, stand
+from reasrm.rubrics.steps import Answers, AuthorCall, Faults, Standing, Words, rubrics_of, stand
 from reasrm.rubrics.tasks import Task, Unasked, induced_pairs, task_of
 from reasrm.rubrics.verify import Candidate, Verified, Verifier
 
-__all__ = ["Progress", "Setup", "SynthesisResult", "admit", "first_request", "synthesize"]
+__all__ = ["SynthesisResult", "SynthesisSetup", "admit", "first_request", "synthesize"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
+class SynthesisSetup:
     """Everything a synthesis needs.
 
     Args:
@@ -64,17 +64,6 @@ class Setup:
         return task_of(item, needs_label=self.needs_labels)
 
 
-@dataclass(slots=True)
-class Progress:
-    """How far a run is: rows about which nothing more is asked, rows admitted, those with a rubric, answers, errors."""
-
-    settled: int = 0
-    total: int = 0
-    kept: int = 0
-    answers: int = 0
-    errors: int = 0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SynthesisResult(RunEnd):
     """What a run left behind; its `output` holds the author's answers.
@@ -87,14 +76,14 @@ class SynthesisResult(RunEnd):
         related: What a model said of criteria, or None.
     """
 
-    files: OutputFiles
-    progress: Progress
+    files: RubricFiles
+    progress: AskingProgress
     written: Output | None
     verified: Verified | None = None
     related: Related | None = None
 
 
-def synthesize(setup: Setup, control: RunControl | None = None) -> SynthesisResult:
+def synthesize(setup: SynthesisSetup, control: RunControl | None = None) -> SynthesisResult:
     """Write rubrics for the rows, verify them, and write down what became of everything.
 
     Raises:
@@ -104,7 +93,7 @@ def synthesize(setup: Setup, control: RunControl | None = None) -> SynthesisResu
         EnvironmentProblem: Disk, permissions, or a model that cannot be reached.
     """
     control = replace(control or RunControl(), budget=setup.config.limits)
-    files = OutputFiles(Path(setup.config.output))
+    files = RubricFiles(Path(setup.config.output))
     files.refuse_foreign()
     files.refuse_inputs(setup.rows.paths)
     with DurableRun(files.calls, control, kind="rubrics", inputs=setup.rows.paths) as run:
@@ -146,7 +135,7 @@ def synthesize(setup: Setup, control: RunControl | None = None) -> SynthesisResu
         )
 
 
-def admit(setup: Setup) -> Admission[None]:
+def admit(setup: SynthesisSetup) -> Admission[None]:
     """Read the input and decide which rows are asked about first."""
     config = setup.config
     admission: Admission[None] = Admission(config.quota, config.seed)
@@ -157,7 +146,7 @@ def admit(setup: Setup) -> Admission[None]:
     return admission
 
 
-def first_request(setup: Setup) -> Request | None:
+def first_request(setup: SynthesisSetup) -> Request | None:
     """Return the first request of the first row, or None if nobody is asked about any."""
     for item in setup.rows:
         task = setup.task(item)
@@ -167,7 +156,7 @@ def first_request(setup: Setup) -> Request | None:
     return None
 
 
-def _identity(setup: Setup) -> dict[str, Any]:
+def _identity(setup: SynthesisSetup) -> dict[str, Any]:
     """What an answer depends on. Checks, verification, quotas and samples only choose among answers."""
     author = setup.config.author
     return {
@@ -186,7 +175,7 @@ class _Asked:
     """A request in flight: what of which row."""
 
     id: str
-    call: Call
+    call: AuthorCall
     row: str
     place: str
     digest: bytes
@@ -202,9 +191,9 @@ class _Asked:
 class _Work:
     """The rounds of a run."""
 
-    setup: Setup
+    setup: SynthesisSetup
     run: DurableRun
-    progress: Progress = field(default_factory=Progress)
+    progress: AskingProgress = field(default_factory=AskingProgress)
     kept: dict[str, str] = field(default_factory=dict)
     verified: Verified | None = None
     related: Related | None = None
@@ -298,7 +287,7 @@ class _Work:
         """Read the input once more and build the requests that are due."""
         self.num_read = 0
         self.kept.clear()
-        self.progress = Progress(
+        self.progress = AskingProgress(
             total=len(self.admission.admitted),
             answers=self.run.journal.num_done,
             errors=self.run.journal.num_errors,

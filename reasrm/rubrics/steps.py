@@ -25,16 +25,16 @@ from reasrm.rubrics.prompts import (
     self_prompt,
     synthesis_prompt,
 )
-from reasrm.rubrics.reading import Written, answer_text, read_rubric
+from reasrm.rubrics.reading import CheckedRubric, answer_text, read_rubric
 from reasrm.rubrics.tasks import Task
-from reasrm.rubrics.verify import Outcome
+from reasrm.rubrics.verify import RubricOutcome
 
 __all__ = [
     "KEPT",
     "STEPS",
     "Answers",
     "Attempt",
-    "Call",
+    "AuthorCall",
     "Standing",
     "order_seen",
     "rubrics_of",
@@ -50,7 +50,7 @@ Words: TypeAlias = Mapping[Texts, Word]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class AuthorCall:
     """One request to the author.
 
     Args:
@@ -81,11 +81,11 @@ class Attempt:
         written: The rubric; None of a diagnosis.
     """
 
-    call: Call
+    call: AuthorCall
     record: Mapping[str, Any]
     reason: str | None = None
     detail: str | None = None
-    written: Written | None = None
+    written: CheckedRubric | None = None
 
 
 @dataclass(slots=True)
@@ -103,7 +103,7 @@ class Standing:
     """
 
     attempts: list[Attempt] = field(default_factory=list)
-    due: list[Call] = field(default_factory=list)
+    due: list[AuthorCall] = field(default_factory=list)
     unrelated: tuple[Texts, ...] = ()
     waiting: str | None = None
     kept: Attempt | None = None
@@ -121,10 +121,10 @@ def stand(
     task: Task,
     answers: Answers,
     failed: Collection[str],
-    outcomes: Mapping[str, Outcome] | None,
+    outcomes: Mapping[str, RubricOutcome] | None,
     faults: Faults,
     words: Words | None = None,
-) -> tuple[Standing, Callable[[Call], Request]]:
+) -> tuple[Standing, Callable[[AuthorCall], Request]]:
     """Return where a row stands, and what builds the requests that are due.
 
     Args:
@@ -144,7 +144,7 @@ def stand(
 
 def rubrics_of(
     config: SynthesisConfig, task: Task, answers: Answers, faults: Faults, words: Words | None = None
-) -> list[tuple[Call, Rubric]]:
+) -> list[tuple[AuthorCall, Rubric]]:
     """Return every rubric of a row that passed the checks, whatever was found out about it since."""
     standing = Standing()
     row = _Row(config, task, answers, (), None, faults, words or {}, standing, goes_on=True)
@@ -159,7 +159,7 @@ class _Row:
     task: Task
     answers: Answers
     failed: Collection[str]
-    outcomes: Mapping[str, Outcome] | None
+    outcomes: Mapping[str, RubricOutcome] | None
     faults: Faults
     words: Words
     standing: Standing
@@ -183,7 +183,7 @@ class _Row:
         """Go through the diagnoses of one response, up to the first that holds."""
         response = self.task.responses[self.task.by_text[about]]
         for attempt in range(self.config.author.samples):
-            call = Call("diagnose", attempt, about)
+            call = AuthorCall("diagnose", attempt, about)
             record = self._answer(call)
             if record is None:
                 return
@@ -200,7 +200,7 @@ class _Row:
     def write(self, step: str) -> None:
         """Go through the rubrics of a row, up to the first that is kept."""
         for attempt in range(self.config.author.samples):
-            call = Call(step, attempt)
+            call = AuthorCall(step, attempt)
             record = self._answer(call)
             if record is None:
                 return
@@ -214,7 +214,7 @@ class _Row:
             elif self._settle(call, record, written):
                 return
 
-    def _settle(self, call: Call, record: Mapping[str, Any], written: Written) -> bool:
+    def _settle(self, call: AuthorCall, record: Mapping[str, Any], written: CheckedRubric) -> bool:
         """Ask what the verifier said of a rubric; return whether no other is wanted."""
         name, standing = call.name(self.task.id), self.standing
         unrelated = any(self.words.get(texts) == "failed" for texts in self._undecided(written.rubric))
@@ -242,7 +242,7 @@ class _Row:
         standing.attempts.append(Attempt(call, record, verdict.reason, detail, written))
         return False
 
-    def _answer(self, call: Call) -> Mapping[str, Any] | None:
+    def _answer(self, call: AuthorCall) -> Mapping[str, Any] | None:
         """Return the answer to a call; note that it is due, or failed, where there is none."""
         name = call.name(self.task.id)
         record = self.answers(name)
@@ -253,11 +253,11 @@ class _Row:
             self.standing.due.append(call)
         return record
 
-    def _reject(self, call: Call, record: Mapping[str, Any], why: Rejected) -> None:
+    def _reject(self, call: AuthorCall, record: Mapping[str, Any], why: Rejected) -> None:
         self.standing.reason = why.reason
         self.standing.attempts.append(Attempt(call, record, why.reason, why.detail))
 
-    def _read(self, call: Call, record: Mapping[str, Any]) -> Written | Rejected:
+    def _read(self, call: AuthorCall, record: Mapping[str, Any]) -> CheckedRubric | Rejected:
         text = answer_text(record)
         if isinstance(text, Rejected):
             return text
@@ -297,7 +297,7 @@ class _Row:
             if about in self.diagnoses
         ]
 
-    def request(self, call: Call) -> Request:
+    def request(self, call: AuthorCall) -> Request:
         """Build a request."""
         prompt, responses, step = self.task.row.prompt, self.task.responses, call.step
         key = ""

@@ -39,7 +39,7 @@ from reasrm.rubrics.config import VerifySection
 from reasrm.sources.importing import pair_to_json
 from reasrm.strictjson import dumps
 
-__all__ = ["Candidate", "Outcome", "Said", "Verified", "Verifier", "make_verifier", "refuse_author"]
+__all__ = ["Candidate", "RubricOutcome", "Said", "Verified", "Verifier", "make_verifier", "refuse_author"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RubricOutcome:
     """What came of one rubric.
 
     Args:
@@ -103,7 +103,7 @@ class Verified:
         ends: How the runs under rubrics and without ended.
     """
 
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    outcomes: dict[str, RubricOutcome] = field(default_factory=dict)
     failed: dict[str, tuple[tuple[str, ...], tuple[Said, ...]]] = field(default_factory=dict)
     without: dict[str, Said] = field(default_factory=dict)
     replaced: list[Said] = field(default_factory=list)
@@ -287,7 +287,7 @@ class Verifier:
         without: Sequence[Said | None],
         *,
         any_pair: bool,
-    ) -> Outcome | None:
+    ) -> RubricOutcome | None:
         """Return what the answers come to; None if some are missing."""
         known = [said for said in under if said is not None]
         bare = [said for said in without if said is not None]
@@ -305,7 +305,7 @@ class Verifier:
             )
             if found is None or (verification.kept and not found.verification.kept):
                 chance = self._chance(len(known), any_pair=any_pair)
-                found = Outcome(verification, bare[n].all_right, chance, pairs, tuple(known))
+                found = RubricOutcome(verification, bare[n].all_right, chance, pairs, tuple(known))
         return found
 
     def _chance(self, pairs: int, *, any_pair: bool) -> float:

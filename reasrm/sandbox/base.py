@@ -40,7 +40,7 @@ __all__ = ["BaseConfig", "BaseTraining", "ModelShape", "build_base"]
 
 _VERSION = 1  # raise it when code changes what a configuration leads to
 _POOL = 16  # batches that are sorted by length together
-Progress = Callable[[int, int, float], None]
+_OnStep = Callable[[int, int, float], None]
 
 
 class ModelShape(Config):
@@ -114,7 +114,7 @@ class BaseConfig(Config):
         return digest([_VERSION, known, load_spec(self.spec).hash, vocabulary], length=12)
 
 
-def build_base(config: BaseConfig, folder: Path, on_progress: Progress | None = None) -> Path:
+def build_base(config: BaseConfig, folder: Path, on_progress: _OnStep | None = None) -> Path:
     """Train a base into a folder, unless it lies there already; return the folder.
 
     The folder appears whole or not at all. It holds the model, its tokenizer and `base.json` with the configuration.
@@ -210,7 +210,7 @@ def new_model(config: BaseConfig, tokenizer: Any) -> Any:
     return model
 
 
-def _train(config: BaseConfig, on_progress: Progress) -> tuple[Any, Any]:
+def _train(config: BaseConfig, on_progress: _OnStep) -> tuple[Any, Any]:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # of one shard

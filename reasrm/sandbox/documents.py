@@ -24,7 +24,7 @@ from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import PreferencePair, Side
 from reasrm.requests import PromptMessage, Span
 from reasrm.sandbox.writing import judgment_text
-from reasrm.world.config import Split, WorldConfig, Writer
+from reasrm.world.config import ResponseWriter, Split, WorldConfig
 from reasrm.world.critiques import Clause, verdict_of
 from reasrm.world.language import TOPIC_OF
 from reasrm.world.pairs import World
@@ -33,7 +33,7 @@ from reasrm.world.reading import rules_of
 __all__ = ["Document", "DocumentShares", "documents"]
 
 _FINDINGS = frozenset({" ok", " bad"})
-_ABLE = Writer(name="able", skill=1.0)
+_ABLE = ResponseWriter(name="able", skill=1.0)
 
 
 class DocumentShares(Config):

@@ -23,7 +23,7 @@ from reasrm.metrics.intervals import Estimate, bootstrap_ratio
 from reasrm.records import Comparison, Critique, Judgment, PreferencePair
 from reasrm.world.critiques import Clause, argument_f1, core_arguments
 from reasrm.world.reading import read_clauses, reader_of, rules_of
-from reasrm.world.rules import Finding
+from reasrm.world.rules import RuleCheck
 
 __all__ = ["Findings", "measure", "measure_file"]
 
@@ -85,7 +85,7 @@ def measure(judged: Iterable[tuple[PreferencePair, Iterable[Judgment]]], seed: i
         seed: Of the bootstrap; intervals resample rows.
     """
     rows: dict[str, list[_Row]] = defaultdict(list)
-    owed: dict[str, list[tuple[Finding, Finding | None]]] = defaultdict(list)
+    owed: dict[str, list[tuple[RuleCheck, RuleCheck | None]]] = defaultdict(list)
     for pair, judgments in judged:
         row = _Row()
         rows[pair.subset or "all"].append(row)
@@ -133,7 +133,9 @@ def measure(judged: Iterable[tuple[PreferencePair, Iterable[Judgment]]], seed: i
     )
 
 
-def _findings(comparison: Comparison, written: list[Clause]) -> Iterator[tuple[str, Finding, Finding | None]]:
+def _findings(
+    comparison: Comparison, written: list[Clause]
+) -> Iterator[tuple[str, RuleCheck, RuleCheck | None]]:
     """Yield kind, true finding and given finding for each side of each clause that is owed."""
     given = {clause.rule.words: clause for clause in written}
     reader = reader_of(comparison)

@@ -31,7 +31,7 @@ from reasrm.requests import Completion, Request
 from reasrm.sandbox.writing import judgment_text, verdict_text
 from reasrm.world.critiques import Clause, verdict_of
 from reasrm.world.reading import READERS, Reader, read_clauses
-from reasrm.world.rules import Finding, Rule
+from reasrm.world.rules import Rule, RuleCheck
 
 __all__ = ["ScriptedTeacher", "TeacherConfig"]
 
@@ -161,7 +161,7 @@ def _seen(reader: Reader, texts: list[str]) -> _Seen | None:
 def _flip(draw: random.Random, clause: Clause, seen: _Seen) -> Clause:
     """Turn one finding of a clause into its opposite, with evidence of the right sort."""
     side = draw.choice(("a", "b"))
-    finding: Finding = getattr(clause, side)
+    finding: RuleCheck = getattr(clause, side)
     false = seen.reader.lie(draw, clause.rule, seen.responses["ab".index(side)], not finding.met)
     return replace(clause, a=false) if side == "a" else replace(clause, b=false)
 

@@ -18,9 +18,9 @@ from reasrm.hashing import derive_seed, digest
 from reasrm.protocol.refusals import is_refusal
 from reasrm.requests import Completion, PromptMessage, Request, SamplingParams
 from reasrm.scorers.answers import AnswerCache, Cost
-from reasrm.scorers.referee import Ask
+from reasrm.scorers.referee import Generate
 
-__all__ = ["MAX_TOKENS", "Asker", "Failure", "Question", "Reason"]
+__all__ = ["MAX_TOKENS", "AskedQuestion", "Asker", "Failure", "FailureReason"]
 
 _LOG = logging.getLogger("reasrm")
 MAX_TOKENS = 1024
@@ -28,7 +28,7 @@ MAX_TOKENS = 1024
 _RETRY_TEMPERATURE = 0.7
 _KEPT = 1 << 16
 
-Reason: TypeAlias = Literal["error", "refusal", "truncated", "unreadable"]
+FailureReason: TypeAlias = Literal["error", "refusal", "truncated", "unreadable"]
 T = TypeVar("T")
 
 
@@ -44,14 +44,14 @@ class Failure:
         fits: Whether the prompt did; if not, that is the text's fault alone.
     """
 
-    reason: Reason
+    reason: FailureReason
     message: str = ""
     attempts: int = 1
     fits: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Question(Generic[T]):
+class AskedQuestion(Generic[T]):
     """What is asked, and how a reply is read.
 
     Args:
@@ -85,7 +85,7 @@ class Asker(Generic[T]):
     """
 
     def __init__(
-        self, name: str, ask: Ask, cache: AnswerCache | None, *, tries: int, max_tokens: int
+        self, name: str, ask: Generate, cache: AnswerCache | None, *, tries: int, max_tokens: int
     ) -> None:
         if tries < 1:
             raise InternalError(f"tries is {tries}, and a model is asked at least once")
@@ -95,7 +95,7 @@ class Asker(Generic[T]):
         self._tries, self._max_tokens = tries, max_tokens
         self.failure: str | None = None
 
-    def __call__(self, questions: Sequence[Question[T]]) -> list[T | Failure]:
+    def __call__(self, questions: Sequence[AskedQuestion[T]]) -> list[T | Failure]:
         """Return one answer or failure per question; equal questions share theirs.
 
         Raises:
@@ -105,7 +105,7 @@ class Asker(Generic[T]):
         model = {} if self._cache is None else self._cache.model
         keys = [question.key(model) for question in questions]
         found: dict[str, T | Failure] = {}
-        waiting: dict[str, Question[T]] = {}
+        waiting: dict[str, AskedQuestion[T]] = {}
         for key, question in zip(keys, questions, strict=True):
             if key in found or key in waiting:
                 continue
@@ -131,7 +131,7 @@ class Asker(Generic[T]):
             )
         return [found[key] for key in keys]
 
-    def _remember(self, key: str, question: Question[T]) -> T | None:
+    def _remember(self, key: str, question: AskedQuestion[T]) -> T | None:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
@@ -143,7 +143,9 @@ class Asker(Generic[T]):
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
 
-    def _try(self, attempt: int, waiting: Mapping[str, Question[T]], found: dict[str, T | Failure]) -> None:
+    def _try(
+        self, attempt: int, waiting: Mapping[str, AskedQuestion[T]], found: dict[str, T | Failure]
+    ) -> None:
         if not waiting:
             return
         open_ids: dict[str, str] = {}
@@ -162,7 +164,7 @@ class Asker(Generic[T]):
         found.update(dict.fromkeys((key for key in waiting if key not in found), silent))
         found.update(dict.fromkeys(open_ids.values(), silent))
 
-    def _request(self, name: str, key: str, question: Question[T], attempt: int) -> Request:
+    def _request(self, name: str, key: str, question: AskedQuestion[T], attempt: int) -> Request:
         sampling = SamplingParams(
             temperature=_RETRY_TEMPERATURE if attempt else 0.0,
             max_tokens=self._max_tokens,
@@ -170,7 +172,7 @@ class Asker(Generic[T]):
         )
         return Request(id=name, messages=question.messages, sampling=sampling)
 
-    def _read(self, key: str, question: Question[T], reply: Completion) -> T | Failure:
+    def _read(self, key: str, question: AskedQuestion[T], reply: Completion) -> T | Failure:
         if reply.finish_reason == "too_long":
             return Failure("error", reply.error or "the prompt does not fit", reply.attempts, fits=False)
         if reply.finish_reason == "error":
@@ -184,7 +186,7 @@ class Asker(Generic[T]):
         said = reply.text.rpartition("</think>")[2].strip()
         answer = question.read(said)
         if answer is None:
-            reason: Reason = "refusal" if is_refusal(said) else "unreadable"
+            reason: FailureReason = "refusal" if is_refusal(said) else "unreadable"
             return Failure(reason, reply.error or f"the reply is {said[:200]!r}", reply.attempts)
         if self._cache is not None:
             self._cache.put(key, said, reply)

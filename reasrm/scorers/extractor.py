@@ -22,8 +22,8 @@ from reasrm.hashing import digest, section_code
 from reasrm.records import CoreArgument
 from reasrm.requests import PromptMessage, Span
 from reasrm.scorers.answers import AnswerCache, Cost
-from reasrm.scorers.asking import MAX_TOKENS, Asker, Failure, Question
-from reasrm.scorers.referee import Ask
+from reasrm.scorers.asking import MAX_TOKENS, AskedQuestion, Asker, Failure
+from reasrm.scorers.referee import Generate
 from reasrm.scorers.replies import read_list
 
 __all__ = ["PROMPT_HASH", "ModelExtractor"]
@@ -65,7 +65,7 @@ class ModelExtractor:
 
     def __init__(
         self,
-        ask: Ask,
+        ask: Generate,
         cache: AnswerCache | None = None,
         tries: int = 3,
         max_tokens: int = MAX_TOKENS,
@@ -96,7 +96,7 @@ class ModelExtractor:
         return found
 
 
-def _question(critique: str) -> Question[Arguments]:
+def _question(critique: str) -> AskedQuestion[Arguments]:
     code = section_code(critique)
     user = (
         Span(f"[The critique, {code}]\n", trusted=True),
@@ -104,7 +104,7 @@ def _question(critique: str) -> Question[Arguments]:
         Span(f"\n[End of the critique, {code}]\n\n{_ORDER}", trusted=True),
     )
     system = PromptMessage("system", (Span(_SYSTEM, trusted=True),))
-    return Question((system, PromptMessage("user", user)), _read)
+    return AskedQuestion((system, PromptMessage("user", user)), _read)
 
 
 def _read(reply: str) -> Arguments | None:

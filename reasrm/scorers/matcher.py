@@ -21,8 +21,8 @@ from reasrm.critiques.similarity import Block, Matrix
 from reasrm.hashing import digest, section_code
 from reasrm.requests import PromptMessage, Span
 from reasrm.scorers.answers import AnswerCache, Cost
-from reasrm.scorers.asking import MAX_TOKENS, Asker, Failure, Question
-from reasrm.scorers.referee import Ask
+from reasrm.scorers.asking import MAX_TOKENS, AskedQuestion, Asker, Failure
+from reasrm.scorers.referee import Generate
 from reasrm.scorers.replies import read_list
 
 __all__ = ["PROMPT_HASH", "ModelMatcher"]
@@ -56,7 +56,7 @@ class ModelMatcher:
     """
 
     def __init__(
-        self, ask: Ask, cache: AnswerCache | None = None, tries: int = 3, max_tokens: int = MAX_TOKENS
+        self, ask: Generate, cache: AnswerCache | None = None, tries: int = 3, max_tokens: int = MAX_TOKENS
     ) -> None:
         self._asker: Asker[Pairs] = Asker("matcher", ask, cache, tries=tries, max_tokens=max_tokens)
 
@@ -88,7 +88,7 @@ class ModelMatcher:
         return found
 
 
-def _question(generated: Sequence[str], reference: Sequence[str]) -> Question[Pairs]:
+def _question(generated: Sequence[str], reference: Sequence[str]) -> AskedQuestion[Pairs]:
     code = section_code("\x00".join(generated), "\x00".join(reference))
     spans: list[Span] = []
     for letter, texts in (("G", generated), ("R", reference)):
@@ -99,7 +99,7 @@ def _question(generated: Sequence[str], reference: Sequence[str]) -> Question[Pa
     user = (*spans, Span(_ORDER, trusted=True))
     system = PromptMessage("system", (Span(_SYSTEM, trusted=True),))
     shape = (len(generated), len(reference))
-    return Question((system, PromptMessage("user", user)), lambda reply: _read(reply, *shape))
+    return AskedQuestion((system, PromptMessage("user", user)), lambda reply: _read(reply, *shape))
 
 
 def _read(reply: str, num_generated: int, num_reference: int) -> Pairs | None:

@@ -19,9 +19,9 @@ from reasrm.hashing import derive_seed, section_code
 from reasrm.requests import Completion, PromptMessage, Request, SamplingParams, Span
 from reasrm.rewards.consistency import Opinion, Question
 
-__all__ = ["Ask", "BackendReferee"]
+__all__ = ["BackendReferee", "Generate"]
 
-Ask = Callable[[Iterable[Request]], Iterable[Completion]]
+Generate = Callable[[Iterable[Request]], Iterable[Completion]]
 """What asks a backend: `backend.generate` fits."""
 
 _SYSTEM = (
@@ -50,7 +50,7 @@ class BackendReferee:
     """
 
     def __init__(
-        self, ask: Ask, *, tries: int = 3, max_tokens: int = 16, retry_temperature: float = 0.7
+        self, ask: Generate, *, tries: int = 3, max_tokens: int = 16, retry_temperature: float = 0.7
     ) -> None:
         if tries < 1:
             raise InternalError(f"tries is {tries}, and a referee is asked at least once")

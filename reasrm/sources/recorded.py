@@ -7,7 +7,7 @@ was shown; our own output states verdicts in the row's frame, so they are mapped
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from reasrm.tables import RawRow, read_rows
 
 __all__ = ["Recordings", "read_recordings"]
 
-Recordings = Mapping[Order, tuple[Recorded, ...]]
+Recordings = Mapping[Order, Sequence[Recorded]]
+"""What judges said of one row, by the order shown, votes in order."""
 
 _RESULT_KEYS = ("gpt_result", "pandalm_result")
 _RESULTS: Mapping[int | str, Verdict] = {

@@ -39,8 +39,8 @@ __all__ = [
     "ComparisonEncoder",
     "EncodedComparisons",
     "Orders",
-    "Overlap",
     "Prompt",
+    "SharedRows",
     "overlap",
     "read_comparisons",
     "read_judgment",
@@ -105,7 +105,7 @@ class EncodedComparisons:
 
 
 @dataclass(frozen=True, slots=True)
-class Overlap:
+class SharedRows:
     """What rows that are measured on have in common with rows that are learned from.
 
     Args:
@@ -117,12 +117,12 @@ class Overlap:
     prompts: int
 
 
-def overlap(measured: Iterable[Comparison], learned: Iterable[Comparison]) -> Overlap:
+def overlap(measured: Iterable[Comparison], learned: Iterable[Comparison]) -> SharedRows:
     """Return how many pairs of one are in the other, too; a pair shown in both orders counts once."""
     learned = list(learned)
     prompts, rows = {pair.prompt for pair in learned}, {_content(pair) for pair in learned}
     pairs = {pair.id: pair for pair in measured}.values()
-    return Overlap(
+    return SharedRows(
         sum(_content(pair) in rows for pair in pairs), sum(pair.prompt in prompts for pair in pairs)
     )
 

@@ -32,8 +32,8 @@ from reasrm.training.data import Dropped, count_reasons, dropped_row, nothing_le
 from reasrm.training.metarm_config import CritiqueDataSection, MetaRMStage
 
 __all__ = [
-    "Comparisons",
     "Judgments",
+    "MetaRMData",
     "draw_judgments",
     "overlap_warning",
     "read_comparisons",
@@ -46,7 +46,7 @@ Judgments = Mapping[str, Mapping[Order, Sequence[Recorded]]]
 
 
 @dataclass(slots=True)
-class Comparisons:
+class MetaRMData:
     """The rows of some files that a MetaRM can learn from.
 
     Args:
@@ -63,7 +63,7 @@ class Comparisons:
 
 def read_comparisons(
     stage: MetaRMStage, spec: JudgeSpec, progress: Callable[[int], None] = lambda number: None
-) -> Comparisons:
+) -> MetaRMData:
     """Read the rows of a stage, and leave out what a MetaRM cannot learn from.
 
     Args:
@@ -74,7 +74,7 @@ def read_comparisons(
     Raises:
         InputError: A file cannot be read, ids repeat, or no row is left; then the commonest reason is named.
     """
-    found = Comparisons()
+    found = MetaRMData()
     for number, item in enumerate(_scanned(stage), 1):
         if item.row is None:
             found.dropped.append(dropped_row(item.id, item.place, item.error))
@@ -89,7 +89,7 @@ def read_comparisons(
     return found
 
 
-def overlap_warning(comparisons: Comparisons, holdout: float) -> str | None:
+def overlap_warning(comparisons: MetaRMData, holdout: float) -> str | None:
     """Say if rows that are held out, and so choose the result, share rows or prompts with those learned from."""
     parts: dict[bool, list[Comparison]] = {True: [], False: []}
     for row_id, row in comparisons.rows.items():
@@ -138,7 +138,7 @@ def _as_comparison(row: Row) -> Comparison:
 class _Usable(JudgeInput):
     """The rows of some files that are wanted; the others were counted already."""
 
-    def __init__(self, data: CritiqueDataSection, wanted: Comparisons) -> None:
+    def __init__(self, data: CritiqueDataSection, wanted: MetaRMData) -> None:
         paths = [Path(file) for file in data.train]
         super().__init__(paths, limit=data.limit, columns=data.columns)
         self._wanted = wanted
@@ -158,7 +158,7 @@ class _Usable(JudgeInput):
 def draw_judgments(
     stage: MetaRMStage,
     judge: Judge,
-    comparisons: Comparisons,
+    comparisons: MetaRMData,
     output: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
     *,
@@ -241,6 +241,6 @@ def _check_spec(file: Path, spec: JudgeSpec) -> None:
             )
 
 
-def summarise(comparisons: Comparisons) -> dict[str, Any]:
+def summarise(comparisons: MetaRMData) -> dict[str, Any]:
     """Return the counts of the rows."""
     return {"rows": len(comparisons.rows), "dropped": count_reasons(comparisons.dropped)}

@@ -20,12 +20,12 @@ from reasrm.rewards.build import RewardFunction, build_reward
 from reasrm.scorers.critiques import build_critique_scorer
 from reasrm.training.arguments import build_arguments, shards_weights
 from reasrm.training.metarm_config import MetaRMStage
-from reasrm.training.metarm_rows import Comparisons, summarise
+from reasrm.training.metarm_rows import MetaRMData, summarise
 from reasrm.training.models import adapter_config, check_adapters, find_model, open_bare
 from reasrm.training.planning import count_parameters, describe_numbers, estimate_memory
 from reasrm.training.stage import Checked, open_spec
 
-__all__ = ["Setup", "open_policy", "plan", "policy_path", "set_up"]
+__all__ = ["MetaRMSetup", "open_policy", "plan", "policy_path", "set_up"]
 
 _DEFAULTS: dict[str, Any] = {
     "learning_rate": 1e-5,
@@ -39,7 +39,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Setup(Checked):
+class MetaRMSetup(Checked):
     """A MetaRM stage, checked.
 
     Args:
@@ -66,7 +66,7 @@ class Setup(Checked):
         return adapter_config(self.stage.lora, self.card.task)
 
 
-def set_up(stage: MetaRMStage, place: str, output_dir: Path) -> Setup:
+def set_up(stage: MetaRMStage, place: str, output_dir: Path) -> MetaRMSetup:
     """Check everything that can be checked without rows and weights.
 
     Args:
@@ -113,7 +113,7 @@ def set_up(stage: MetaRMStage, place: str, output_dir: Path) -> Setup:
     )
     encoder = MetaEncoder(base.tokenizer, spec, card.form, card.max_tokens)
     arguments = _arguments(stage, output_dir, place)
-    setup = Setup(stage, spec, base, arguments, card, encoder, reward, tuple(asked))
+    setup = MetaRMSetup(stage, spec, base, arguments, card, encoder, reward, tuple(asked))
     check_adapters(base.config, stage.lora, place, card.auto_class, card.task)
     return setup
 
@@ -155,7 +155,7 @@ def policy_path(stage: MetaRMStage) -> str:
     return find_model(stage.rollouts.policy or stage.model.path)
 
 
-def open_policy(setup: Setup) -> Judge:
+def open_policy(setup: MetaRMSetup) -> Judge:
     """Return who draws the judgments, opened."""
     stage, section = setup.stage, setup.stage.rollouts
     own = section.policy is None
@@ -171,7 +171,7 @@ def open_policy(setup: Setup) -> Judge:
     )
 
 
-def plan(setup: Setup, data: Comparisons) -> dict[str, Any]:
+def plan(setup: MetaRMSetup, data: MetaRMData) -> dict[str, Any]:
     """Return what training would do and need: rows, judgments, lengths, steps, memory. Draws and loads nothing.
 
     The reference critiques stand in for the judge's, which do not exist yet, and every judgment is taken to be of use.
@@ -206,7 +206,7 @@ def plan(setup: Setup, data: Comparisons) -> dict[str, Any]:
     }
 
 
-def _memory(one: dict[str, float], trained: int, setup: Setup) -> dict[str, float]:
+def _memory(one: dict[str, float], trained: int, setup: MetaRMSetup) -> dict[str, float]:
     """Return the memory in GiB of all members, and of the buckets in which their gradients are summed."""
     members, args = setup.card.members, setup.arguments
     # Adapters are float32; DDP copies all gradients into buckets, DeepSpeed some of them into two.
@@ -221,7 +221,7 @@ def _memory(one: dict[str, float], trained: int, setup: Setup) -> dict[str, floa
     return {**gib, "bucket": bucket, "total": total}
 
 
-def _lengths(setup: Setup, data: Comparisons) -> tuple[dict[str, int], int]:
+def _lengths(setup: MetaRMSetup, data: MetaRMData) -> tuple[dict[str, int], int]:
     """Return the tokens of each row with its reference critique, and the number of rows that are too long."""
     found: dict[str, int] = {}
     for row_id, comparison in data.rows.items():

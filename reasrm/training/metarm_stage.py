@@ -34,16 +34,16 @@ from reasrm.runs import CheckpointInfo, RunFolder, result_checkpoint
 from reasrm.tables import content_sha256
 from reasrm.training.metarm_config import MetaRMStage
 from reasrm.training.metarm_rows import (
-    Comparisons,
+    MetaRMData,
     draw_judgments,
     overlap_warning,
     read_comparisons,
     read_judgments,
     summarise,
 )
-from reasrm.training.metarm_setup import Setup, open_policy, plan, policy_path, set_up
+from reasrm.training.metarm_setup import MetaRMSetup, open_policy, plan, policy_path, set_up
 from reasrm.training.metarm_targets import (
-    Lesson,
+    MetaTarget,
     Targets,
     make_targets,
     read_targets,
@@ -52,7 +52,7 @@ from reasrm.training.metarm_targets import (
 )
 from reasrm.training.metarm_trainer import (
     Collator,
-    Example,
+    MetaExample,
     MetaRMTrainer,
     SaveWhatIsMeasured,
     measured,
@@ -75,7 +75,7 @@ from reasrm.training.stage import (
 )
 from reasrm.training.states import load_state
 
-__all__ = ["Setup", "build_trainer", "encode", "encode_data", "plan", "set_up", "train"]
+__all__ = ["MetaRMSetup", "build_trainer", "encode", "encode_data", "plan", "set_up", "train"]
 
 _HOW = ANSWERED_ALIKE | {"backend", "batch_size"}
 _VOLATILE = VOLATILE | {f"rollouts.{name}" for name in _HOW}
@@ -85,7 +85,7 @@ _VOLATILE |= {"critique.cache", *(f"critique.{name}" for name in ANSWERED_ALIKE)
 # What is learned from
 
 
-def encode_data(setup: Setup, listener: Listener | None = None) -> Comparisons:
+def encode_data(setup: MetaRMSetup, listener: Listener | None = None) -> MetaRMData:
     """Read the comparisons of a stage.
 
     Raises:
@@ -99,7 +99,9 @@ def encode_data(setup: Setup, listener: Listener | None = None) -> Comparisons:
     return data
 
 
-def encode(setup: Setup, data: Comparisons, lessons: Sequence[Lesson], targets: Targets) -> list[Example]:
+def encode(
+    setup: MetaRMSetup, data: MetaRMData, lessons: Sequence[MetaTarget], targets: Targets
+) -> list[MetaExample]:
     """Return the judgments as ids; those that cannot be read whole are counted among the targets' `left_out`."""
     stage, examples = setup.stage, []
     for lesson in lessons:
@@ -112,7 +114,7 @@ def encode(setup: Setup, data: Comparisons, lessons: Sequence[Lesson], targets: 
             targets.left_out["too_long"] += 1
             continue
         weights = member_weights(lesson.id, setup.card.members, stage.seed)
-        examples.append(Example(row, lesson.target, lesson.right, lesson.process, weights))
+        examples.append(MetaExample(row, lesson.target, lesson.right, lesson.process, weights))
     return examples
 
 
@@ -166,7 +168,7 @@ def _inputs(stage: MetaRMStage) -> dict[str, Path]:
 
 
 def _train(
-    setup: Setup, run: RunFolder, listener: Listener, resume: bool, allow_other_server: bool
+    setup: MetaRMSetup, run: RunFolder, listener: Listener, resume: bool, allow_other_server: bool
 ) -> dict[str, Any]:
     data = encode_data(setup, listener)
     identity = _identity(setup)
@@ -190,7 +192,7 @@ def _train(
     return _summary(run)
 
 
-def _identity(setup: Setup) -> str:
+def _identity(setup: MetaRMSetup) -> str:
     """Return a hash of all that the targets depend on."""
     stage = setup.stage
     wanted = {"data", "rollouts", "rewards", "critique", "seed"}
@@ -212,9 +214,9 @@ def _identity(setup: Setup) -> str:
 
 
 def _make(
-    setup: Setup,
+    setup: MetaRMSetup,
     run: RunFolder,
-    data: Comparisons,
+    data: MetaRMData,
     identity: str,
     listener: Listener,
     allow_other_server: bool,
@@ -280,7 +282,7 @@ def _expect_some(targets: Targets, files: Sequence[Path]) -> None:
 
 
 def build_trainer(
-    setup: Setup, data: Comparisons, targets: Targets, run: RunFolder, listener: Listener | None = None
+    setup: MetaRMSetup, data: MetaRMData, targets: Targets, run: RunFolder, listener: Listener | None = None
 ) -> MetaRMTrainer:
     """Encode the judgments, load the weights and put the trainer together.
 
@@ -330,7 +332,7 @@ def build_trainer(
     return trainer
 
 
-def _say_data(data: Comparisons, targets: Targets, listener: Listener) -> None:
+def _say_data(data: MetaRMData, targets: Targets, listener: Listener) -> None:
     if data.dropped:
         reasons = ", ".join(f"{count} {code}" for code, count in summarise(data)["dropped"].items())
         listener.say(f"warning: {len(data.dropped)} rows left out ({reasons}), {len(data.rows)} kept")
@@ -347,7 +349,7 @@ def _shares(targets: Targets) -> str:
     return ", ".join(f"{kind:g}: {values.count(kind) / len(values):.0%}" for kind in kinds)
 
 
-def _write_metarm(setup: Setup, trainer: MetaRMTrainer, run: RunFolder, targets: Targets) -> None:
+def _write_metarm(setup: MetaRMSetup, trainer: MetaRMTrainer, run: RunFolder, targets: Targets) -> None:
     """Write the best state as a MetaRM's folder, whole or not at all."""
     result = _result(run)
     trainer.take_weights(result.path)

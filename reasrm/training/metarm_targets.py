@@ -33,16 +33,16 @@ from reasrm.rewards.outcome import is_right
 from reasrm.runs.identity import read_json
 from reasrm.strictjson import dumps
 from reasrm.training.metarm_config import MetaRMStage
-from reasrm.training.metarm_rows import Comparisons, Judgments
+from reasrm.training.metarm_rows import Judgments, MetaRMData
 
-__all__ = ["Lesson", "Targets", "make_targets", "read_targets", "wait_for_targets", "write_targets"]
+__all__ = ["MetaTarget", "Targets", "make_targets", "read_targets", "wait_for_targets", "write_targets"]
 
 _AT_ONCE = 256
 _POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class MetaTarget:
     """One judgment and what the MetaRM should say of it.
 
     Args:
@@ -74,7 +74,7 @@ class Targets:
         left_out: Reason → judgments that are not learned from.
     """
 
-    lessons: list[Lesson] = field(default_factory=list)
+    lessons: list[MetaTarget] = field(default_factory=list)
     num_judgments: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
 
@@ -98,7 +98,7 @@ def _mean(values: Sequence[float]) -> float | None:
 def make_targets(
     stage: MetaRMStage,
     spec: JudgeSpec,
-    comparisons: Comparisons,
+    comparisons: MetaRMData,
     judgments: Judgments,
     reward: RewardFunction,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -132,7 +132,7 @@ def make_targets(
         values = reward.ask([rollout for _, rollout in part])
         for place, (vote, rollout) in enumerate(part):
             found = _lesson(stage, rollout, vote, {name: values[name][place] for name in values})
-            if isinstance(found, Lesson):
+            if isinstance(found, MetaTarget):
                 targets.lessons.append(found)
             else:
                 targets.left_out[found] += 1
@@ -150,7 +150,7 @@ def _read(spec: JudgeSpec, comparison: Comparison, recorded: Recorded, vote: int
 
 def _lesson(
     stage: MetaRMStage, rollout: Rollout, vote: int, values: Mapping[str, float | None]
-) -> Lesson | str:
+) -> MetaTarget | str:
     """Return what is to be learned from a judgment, or why nothing is."""
     critique, right = (rollout.judgment.critique or "").strip(), is_right(rollout)
     shape = 1.0 if stage.format is None else values[stage.format]
@@ -163,7 +163,7 @@ def _lesson(
     if target is None:
         return "wrong_verdict"
     comparison = rollout.comparison
-    return Lesson(comparison.id, comparison.order, vote, right, process, target, critique)
+    return MetaTarget(comparison.id, comparison.order, vote, right, process, target, critique)
 
 
 # What the run keeps
@@ -175,7 +175,7 @@ def write_targets(folder: Path, targets: Targets, identity: str, holdout: float)
     sign.unlink(missing_ok=True)
     with replacing(folder / "targets.jsonl") as stream:
         for lesson in targets.lessons:
-            record = {name: getattr(lesson, name) for name in Lesson.__slots__}
+            record = {name: getattr(lesson, name) for name in MetaTarget.__slots__}
             stream.write(dumps({**record, "held_out": is_held_out(lesson.id, holdout)}) + b"\n")
     write_json_atomic(sign, {"identity": identity, **targets.to_json(holdout)})
 
@@ -194,8 +194,8 @@ def read_targets(folder: Path, identity: str) -> Targets | None:
     for raw in read_rows(folder / "targets.jsonl"):
         if raw.data is None:
             raise raw.error or InputError("is not a row", place=raw.place)
-        record = {name: raw.data[name] for name in Lesson.__slots__}
-        found.lessons.append(Lesson(**{**record, "order": Order(record["order"])}))
+        record = {name: raw.data[name] for name in MetaTarget.__slots__}
+        found.lessons.append(MetaTarget(**{**record, "order": Order(record["order"])}))
     if len(found.lessons) != counts["lessons"]:
         raise InputError(
             f"holds {len(found.lessons)} rows, and {counts['lessons']} were written",

@@ -28,14 +28,14 @@ from reasrm.runs import write_best
 from reasrm.training.checkpoints import SafeCheckpoints
 from reasrm.training.guards import GuardedSteps
 
-__all__ = ["Collator", "Example", "MetaRMTrainer", "SaveWhatIsMeasured", "measured", "member_weights"]
+__all__ = ["Collator", "MetaExample", "MetaRMTrainer", "SaveWhatIsMeasured", "measured", "member_weights"]
 
 _WEIGHTS = "model.safetensors"
 _READ = ("input_ids", "attention_mask", "critique_mask")
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class MetaExample:
     """A judgment as the MetaRM learns it.
 
     Args:
@@ -80,7 +80,7 @@ class Collator:
     def __init__(self, pad_id: int) -> None:
         self._pad_id = pad_id
 
-    def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+    def __call__(self, examples: Sequence[MetaExample]) -> dict[str, torch.Tensor]:
         """Return ids and masks (B, T); targets, right and process (B,); weights (B, M)."""
         return {
             **collate([example.row for example in examples], self._pad_id),

@@ -30,7 +30,7 @@ from reasrm.training.comparisons import (
     ComparisonEncoder,
     EncodedComparisons,
     Orders,
-    Overlap,
+    SharedRows,
     overlap,
     read_comparisons,
 )
@@ -45,7 +45,7 @@ from reasrm.training.planning import (
     rollout_memory,
 )
 from reasrm.training.rlvr_config import RLVRStage, SelectionSection
-from reasrm.training.rlvr_setup import Setup, build_reward_function, open_metarm, set_up
+from reasrm.training.rlvr_setup import RLVRSetup, build_reward_function, open_metarm, set_up
 from reasrm.training.rollouts import Policy
 from reasrm.training.sharing import note_server
 from reasrm.training.stage import (
@@ -64,7 +64,7 @@ from reasrm.training.stage import (
 from reasrm.training.states import load_state
 from reasrm.training.validation import Validation
 
-__all__ = ["Comparisons", "Setup", "build_trainer", "encode_data", "plan", "set_up", "train"]
+__all__ = ["Comparisons", "RLVRSetup", "build_trainer", "encode_data", "plan", "set_up", "train"]
 
 _VOLATILE = VOLATILE | {
     *("watch", "validation.batch_size", "validation.allow_training_rows"),
@@ -86,7 +86,7 @@ class Comparisons:
         """Prompts of an epoch."""
         return len(self.train.prompts) // (2 if self.redraws else 1)
 
-    def overlaps(self) -> dict[str, Overlap]:
+    def overlaps(self) -> dict[str, SharedRows]:
         """Return what each validation split has in common with the training rows."""
         learned = [prompt.comparison for prompt in self.train.prompts]
         return {
@@ -118,7 +118,7 @@ class Comparisons:
         }
 
 
-def encode_data(setup: Setup, listener: Listener | None = None) -> Comparisons:
+def encode_data(setup: RLVRSetup, listener: Listener | None = None) -> Comparisons:
     """Read and encode the pairs of a stage.
 
     Raises:
@@ -180,7 +180,7 @@ def _refuse_training_rows(data: Comparisons, selection: SelectionSection) -> Non
             )
 
 
-def _encoder(setup: Setup, orders: Orders) -> ComparisonEncoder:
+def _encoder(setup: RLVRSetup, orders: Orders) -> ComparisonEncoder:
     return ComparisonEncoder(
         setup.spec,
         setup.base,
@@ -190,7 +190,7 @@ def _encoder(setup: Setup, orders: Orders) -> ComparisonEncoder:
     )
 
 
-def plan(setup: Setup, data: Comparisons) -> dict[str, Any]:
+def plan(setup: RLVRSetup, data: Comparisons) -> dict[str, Any]:
     """Return what training would do and need: rows, lengths, batches, memory. Loads no weights."""
     args, config, dtype = setup.arguments, setup.base.config, setup.dtype
     parameters = count_parameters(config, adapter_config(setup.stage.lora))
@@ -217,7 +217,7 @@ def plan(setup: Setup, data: Comparisons) -> dict[str, Any]:
 
 
 def build_trainer(
-    setup: Setup, data: Comparisons, run: RunFolder, listener: Listener | None = None
+    setup: RLVRSetup, data: Comparisons, run: RunFolder, listener: Listener | None = None
 ) -> JudgeGRPOTrainer:
     """Load the weights and put the trainer together."""
     stage, base = setup.stage, setup.base
@@ -306,7 +306,7 @@ def _inputs(stage: RLVRStage) -> dict[str, Path]:
     return inputs | engine_files(stage)
 
 
-def _train(setup: Setup, run: RunFolder, listener: Listener, resume: bool) -> dict[str, Any]:
+def _train(setup: RLVRSetup, run: RunFolder, listener: Listener, resume: bool) -> dict[str, Any]:
     def build() -> JudgeGRPOTrainer:
         data = encode_data(setup, listener)
         if run.writable:

@@ -31,7 +31,7 @@ from reasrm.training.sharing import Shared
 from reasrm.training.stage import Checked, open_spec
 
 __all__ = [
-    "Setup",
+    "RLVRSetup",
     "build_reward_function",
     "check_shards",
     "member_config",
@@ -56,7 +56,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Setup(Checked):
+class RLVRSetup(Checked):
     """An RLVR stage, checked.
 
     Args:
@@ -68,7 +68,7 @@ class Setup(Checked):
     max_prompt_tokens: int
 
 
-def set_up(stage: RLVRStage, place: str, output_dir: Path) -> Setup:
+def set_up(stage: RLVRStage, place: str, output_dir: Path) -> RLVRSetup:
     """Check everything that can be checked without rows and weights.
 
     Args:
@@ -97,7 +97,7 @@ def set_up(stage: RLVRStage, place: str, output_dir: Path) -> Setup:
             place=f"{place}: trainer.max_completion_length",
             remedy="lower it",
         )
-    return Setup(stage, spec, base, arguments, int(min(stage.data.max_prompt_tokens, left)))
+    return RLVRSetup(stage, spec, base, arguments, int(min(stage.data.max_prompt_tokens, left)))
 
 
 def _check_metarm(stage: RLVRStage, section: MetaRewardSection, spec: JudgeSpec) -> None:

@@ -48,7 +48,7 @@ from reasrm.training.states import load_state
 __all__ = [
     "JudgeSFTTrainer",
     "RunData",
-    "Setup",
+    "SFTSetup",
     "build_trainer",
     "encode_data",
     "plan",
@@ -58,7 +58,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Setup(Checked):
+class SFTSetup(Checked):
     """An SFT stage, checked.
 
     Args:
@@ -101,7 +101,7 @@ def _question(example: Example) -> bytes:
     return example.ids[: example.num_prompt].tobytes()
 
 
-def set_up(stage: SFTStage, place: str, output_dir: Path) -> Setup:
+def set_up(stage: SFTStage, place: str, output_dir: Path) -> SFTSetup:
     """Check everything that can be checked without rows and weights.
 
     Args:
@@ -117,10 +117,10 @@ def set_up(stage: SFTStage, place: str, output_dir: Path) -> Setup:
     base = open_base(stage.model)
     check_adapters(base.config, stage.lora, place)
     max_tokens = min(stage.data.max_tokens, base.context or stage.data.max_tokens)
-    return Setup(stage, spec, base, sft_arguments(stage, output_dir, max_tokens, place), max_tokens)
+    return SFTSetup(stage, spec, base, sft_arguments(stage, output_dir, max_tokens, place), max_tokens)
 
 
-def encode_data(setup: Setup, listener: Listener | None = None) -> RunData:
+def encode_data(setup: SFTSetup, listener: Listener | None = None) -> RunData:
     """Read and encode the rows of a stage.
 
     Raises:
@@ -144,7 +144,7 @@ def encode_data(setup: Setup, listener: Listener | None = None) -> RunData:
     )
 
 
-def plan(setup: Setup, data: RunData) -> dict[str, Any]:
+def plan(setup: SFTSetup, data: RunData) -> dict[str, Any]:
     """Return what training would do and need: rows, lengths, batches, memory. Loads no weights."""
     arguments, config, dtype = setup.arguments, setup.base.config, setup.dtype
     examples = data.train.examples
@@ -209,7 +209,7 @@ class JudgeSFTTrainer(GuardedSteps, SafeCheckpoints, SFTTrainer):
 
 
 def build_trainer(
-    setup: Setup, data: RunData, run: RunFolder, listener: Listener | None = None
+    setup: SFTSetup, data: RunData, run: RunFolder, listener: Listener | None = None
 ) -> JudgeSFTTrainer:
     """Load the weights and put the trainer together."""
     stage, base, validation = setup.stage, setup.base, data.validation
@@ -262,7 +262,7 @@ def _inputs(stage: SFTStage) -> dict[str, Path]:
     return inputs | engine_files(stage)
 
 
-def _train(setup: Setup, run: RunFolder, listener: Listener, resume: bool) -> dict[str, Any]:
+def _train(setup: SFTSetup, run: RunFolder, listener: Listener, resume: bool) -> dict[str, Any]:
     def build() -> JudgeSFTTrainer:
         data = encode_data(setup, listener)
         if run.writable:

@@ -22,11 +22,11 @@ __all__ = ["SERVERS", "Shared", "ask_together", "note_server"]
 SERVERS = "servers.json"
 """In a run folder: section of the config → address, model asked for and models that answered."""
 
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+_ItemT = TypeVar("_ItemT")
+_AnswerT = TypeVar("_AnswerT")
 
 
-class Shared(Generic[Item, Answer]):
+class Shared(Generic[_ItemT, _AnswerT]):
     """A referee or critique scorer that is asked in all processes at once: each asks its share, all get all answers.
 
     All processes must put the same questions. Shares are neighbours, so that the equal questions of a group are mostly
@@ -42,13 +42,13 @@ class Shared(Generic[Item, Answer]):
 
     def __init__(
         self,
-        ask: Callable[[Sequence[Item]], list[Answer]],
+        ask: Callable[[Sequence[_ItemT]], list[_AnswerT]],
         around: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self._ask, self._around = ask, around
         self.failure: str | None = None
 
-    def __call__(self, items: Sequence[Item], /) -> list[Answer]:
+    def __call__(self, items: Sequence[_ItemT], /) -> list[_AnswerT]:
         """Return one answer per item."""
         state = PartialState()
         size = -(-len(items) // state.num_processes)
@@ -61,7 +61,7 @@ class Shared(Generic[Item, Answer]):
         self.failure = failures[-1] if failures and None not in failures else None
         return [answer for answers, _, _ in told for answer in answers]
 
-    def _outcome(self, mine: Sequence[Item]) -> tuple[list[Answer], str | None, tuple[Any, ...] | None]:
+    def _outcome(self, mine: Sequence[_ItemT]) -> tuple[list[_AnswerT], str | None, tuple[Any, ...] | None]:
         """Return the answers, why there are none, and what was thrown, in a form that other processes can read."""
         if not mine:
             return [], None, None

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from reasrm.config import Config
 from reasrm.world.language import AUDIENCES, HELD_OUT_TOPICS, TOPICS
 
-__all__ = ["SPLITS", "Shortcut", "Split", "SplitConfig", "WorldConfig", "Writer"]
+__all__ = ["SPLITS", "ResponseWriter", "Shortcut", "Split", "SplitConfig", "WorldConfig"]
 
 Split = Literal["train", "tune", "iid", "hard", "ood"]
 SPLITS: tuple[Split, ...] = ("train", "tune", "iid", "hard", "ood")
@@ -23,7 +23,7 @@ _SPLITS: dict[str, dict[str, Any]] = {
 }
 
 
-class Writer(Config):
+class ResponseWriter(Config):
     """One author of responses.
 
     Args:
@@ -89,12 +89,12 @@ class WorldConfig(Config):
     principle_share: float = Field(default=0.5, ge=0, le=1)
     rubric_share: float = Field(default=0.0, ge=0, le=1)
     tastes: dict[str, str] = Field(default_factory=dict)
-    writers: tuple[Writer, ...] = Field(
+    writers: tuple[ResponseWriter, ...] = Field(
         default=(
-            Writer(name="novice", skill=0.45, joiner="also"),
-            Writer(name="clerk", skill=0.55, joiner="then"),
-            Writer(name="editor", skill=0.65, joiner="plus"),
-            Writer(name="master", skill=0.75, joiner="and"),
+            ResponseWriter(name="novice", skill=0.45, joiner="also"),
+            ResponseWriter(name="clerk", skill=0.55, joiner="then"),
+            ResponseWriter(name="editor", skill=0.65, joiner="plus"),
+            ResponseWriter(name="master", skill=0.75, joiner="and"),
         ),
         min_length=1,
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from reasrm.records import CoreArgument, Side
-from reasrm.world.rules import HARD_RULES, PRINCIPLES, Finding, Rule, check
+from reasrm.world.rules import HARD_RULES, PRINCIPLES, Rule, RuleCheck, check
 
 __all__ = ["Clause", "argument_f1", "core_arguments", "read_clauses", "verdict_of"]
 
@@ -24,8 +24,8 @@ class Clause:
     """What a critique says about one rule: a finding for each side."""
 
     rule: Rule
-    a: Finding
-    b: Finding
+    a: RuleCheck
+    b: RuleCheck
 
     @classmethod
     def gold(cls, rule: Rule, response_a: str, response_b: str) -> Clause:
@@ -60,7 +60,7 @@ def _read(words: Sequence[str]) -> Clause | None:
     if len(rest) != 6 or (rest[0], rest[3]) != ("A", "B") or rest[2] not in _MEANS or rest[5] not in _MEANS:
         return None
     rule = Rule(words[0], words[1] if width == 2 else None, weight)
-    return Clause(rule, Finding(rest[1], _MEANS[rest[2]]), Finding(rest[4], _MEANS[rest[5]]))
+    return Clause(rule, RuleCheck(rest[1], _MEANS[rest[2]]), RuleCheck(rest[4], _MEANS[rest[5]]))
 
 
 def core_arguments(clauses: Iterable[Clause]) -> tuple[CoreArgument, ...]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from reasrm.errors import ConfigError
 from reasrm.hashing import derive_seed
 from reasrm.records import CandidateSet, Critique, Message, PreferencePair, Rubric
-from reasrm.world.config import SPLITS, Split, WorldConfig, Writer
+from reasrm.world.config import SPLITS, ResponseWriter, Split, WorldConfig
 from reasrm.world.critiques import Clause, core_arguments
 from reasrm.world.language import (
     AUDIENCES,
@@ -25,17 +25,17 @@ from reasrm.world.language import (
     PREFACES,
     TOPICS,
 )
-from reasrm.world.rows import Rows
+from reasrm.world.rows import DrawnRows
 from reasrm.world.rules import HARD_RULES, PRINCIPLES, Rule, check, read_rule, rubric_of
 
-__all__ = ["Task", "World", "Written", "read_task", "score"]
+__all__ = ["World", "WorldPrompt", "WrittenResponse", "read_task", "score"]
 
 _ATTEMPTS = 10_000
 _COUNTS = (2, 3, 4)  # how many items a prompt may ask for
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class WorldPrompt:
     """A prompt before it is text: who wants what, and by which rules responses are weighed.
 
     Args:
@@ -58,15 +58,15 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenResponse:
     """A response and who wrote it."""
 
     text: str
     writer: str
 
 
-def read_task(text: str) -> Task | None:
-    """Read a prompt back: the inverse of `Task.text`, the audience's principle added. None if it is not a prompt."""
+def read_task(text: str) -> WorldPrompt | None:
+    """Read a prompt back: the inverse of `WorldPrompt.text`, the audience's principle added. None if it is none."""
     head, colon, tail = text.partition(" : ")
     words = head.split(" ")
     if not colon or words[0] != "name" or len(words) not in (2, 4) or words[1] not in TOPICS:
@@ -82,7 +82,7 @@ def read_task(text: str) -> Task | None:
         rules.append(rule)
     if audience:
         rules.append(Rule(AUDIENCES[audience]))
-    return Task(words[1], audience, tuple(rules))
+    return WorldPrompt(words[1], audience, tuple(rules))
 
 
 def score(rules: Sequence[Rule], response: str) -> int:
@@ -91,7 +91,7 @@ def score(rules: Sequence[Rule], response: str) -> int:
     return sum(rule.weight for rule in rules if check(rule, words).met)
 
 
-class World(Rows[Split]):
+class World(DrawnRows[Split]):
     """The world of word lists."""
 
     splits = SPLITS
@@ -140,7 +140,7 @@ class World(Rows[Split]):
                 )
         raise ConfigError(f"no {count} different responses in {_ATTEMPTS} draws", remedy="ask for fewer")
 
-    def draw_task(self, draw: random.Random, split: Split) -> tuple[Task, Rubric | None]:
+    def draw_task(self, draw: random.Random, split: Split) -> tuple[WorldPrompt, Rubric | None]:
         """Draw a prompt, and the rubric that its judge is given, if any."""
         config, its = self.config, self.config.splits[split]
         topics = config.topics(split)
@@ -154,9 +154,11 @@ class World(Rows[Split]):
             rules.append(Rule(draw.choice(PRINCIPLES), None, draw.choice((1, 2))))
         elif audience:
             rules.append(Rule(config.taste(audience)))
-        return Task(topic, audience, tuple(rules)), rubric_of(rules) if with_rubric else None
+        return WorldPrompt(topic, audience, tuple(rules)), rubric_of(rules) if with_rubric else None
 
-    def write(self, draw: random.Random, task: Task, writer: Writer | None = None) -> Written:
+    def write(
+        self, draw: random.Random, task: WorldPrompt, writer: ResponseWriter | None = None
+    ) -> WrittenResponse:
         """Let a writer answer, meeting each rule as often as its skill allows (by luck a little more often)."""
         writer = writer or draw.choice(self.config.writers)
         keeps = {rule.kind: draw.random() < writer.skill for rule in task.rules}
@@ -178,12 +180,12 @@ class World(Rows[Split]):
             words.append(str(rules["end"].value))
         elif draw.random() < 0.6:
             words.append(draw.choice([c for c in CLOSINGS if "end" not in rules or c != rules["end"].value]))
-        return Written(" ".join(words), writer.name)
+        return WrittenResponse(" ".join(words), writer.name)
 
     def _items(
         self,
         draw: random.Random,
-        task: Task,
+        task: WorldPrompt,
         count: int,
         rules: dict[str, Rule],
         keeps: dict[str, bool],
@@ -203,10 +205,10 @@ class World(Rows[Split]):
         draw: random.Random,
         split: Split,
         number: int,
-        task: Task,
+        task: WorldPrompt,
         rubric: Rubric | None,
-        good: Written,
-        bad: Written,
+        good: WrittenResponse,
+        bad: WrittenResponse,
     ) -> PreferencePair:
         on_chosen = draw.random() < self.config.shortcut_share(split)
         preface = " ".join(PREFACES[self.config.shortcut.kind])
@@ -242,5 +244,5 @@ def _value(draw: random.Random, kind: str, topic: str, topics: Sequence[str]) ->
     return draw.choice(CLOSINGS)
 
 
-def _task_meta(task: Task) -> dict[str, object]:
+def _task_meta(task: WorldPrompt) -> dict[str, object]:
     return {"topic": task.topic, "audience": task.audience, "rules": [rule.marked for rule in task.rules]}

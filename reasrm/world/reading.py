@@ -13,7 +13,7 @@ from reasrm.world.critiques import Clause
 from reasrm.world.english import demands
 from reasrm.world.english.phrases import OPENER
 from reasrm.world.language import PREFACES
-from reasrm.world.rules import PRINCIPLES, Finding, Rule
+from reasrm.world.rules import PRINCIPLES, Rule, RuleCheck
 
 __all__ = ["READERS", "Reader", "read_clauses", "reader_of", "rules_of"]
 
@@ -36,9 +36,9 @@ class Reader:
 
     request: Callable[[str], tuple[Rule, ...] | None]
     rule: Callable[[str], Rule | None]
-    check: Callable[[Rule, str], Finding]
+    check: Callable[[Rule, str], RuleCheck]
     gold: Callable[[Rule, str, str], Clause]
-    lie: Callable[[Random, Rule, str, bool], Finding]
+    lie: Callable[[Random, Rule, str, bool], RuleCheck]
     anchor: Callable[[Rule, str], str]
     invent: Callable[[list[Rule]], list[Rule]]
     unstated: tuple[Rule, ...]
@@ -60,9 +60,9 @@ def _words_request(text: str) -> tuple[Rule, ...] | None:
     return None if task is None else task.rules
 
 
-def _words_lie(draw: Random, rule: Rule, response: str, met: bool) -> Finding:
+def _words_lie(draw: Random, rule: Rule, response: str, met: bool) -> RuleCheck:
     evidence = draw.choice(rules.evidence_menu(rule, response.split(), "met" if met else "unmet"))
-    return Finding(evidence, rules.is_met(rule, evidence))
+    return RuleCheck(evidence, rules.is_met(rule, evidence))
 
 
 def _english_request(text: str) -> tuple[Rule, ...] | None:

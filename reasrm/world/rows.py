@@ -11,7 +11,7 @@ from reasrm.errors import ConfigError
 from reasrm.hashing import derive_seed
 from reasrm.records import CandidateSet, Conversation, PreferencePair
 
-__all__ = ["Rows", "keep_critique"]
+__all__ = ["DrawnRows", "keep_critique"]
 
 SplitT = TypeVar("SplitT", bound=str)
 
@@ -22,7 +22,7 @@ def keep_critique(pair: PreferencePair, share: float) -> PreferencePair:
     return pair if kept else replace(pair, critique=None)
 
 
-class Rows(ABC, Generic[SplitT]):
+class DrawnRows(ABC, Generic[SplitT]):
     """Draws rows. Row `n` of a split depends on the configuration, the split and `n` only.
 
     Attributes:

@@ -18,8 +18,8 @@ from reasrm.world.language import BOASTS, CHEERS, CLOSINGS, COURTESIES, NUMBERS,
 __all__ = [
     "HARD_RULES",
     "PRINCIPLES",
-    "Finding",
     "Rule",
+    "RuleCheck",
     "check",
     "evidence_menu",
     "is_met",
@@ -68,17 +68,17 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RuleCheck:
     """What a response's words say about one rule."""
 
     evidence: str
     met: bool
 
 
-def check(rule: Rule, words: Sequence[str]) -> Finding:
+def check(rule: Rule, words: Sequence[str]) -> RuleCheck:
     """Return what `words`, a response, say about `rule`."""
     evidence = _evidence(rule, words)
-    return Finding(evidence, is_met(rule, evidence))
+    return RuleCheck(evidence, is_met(rule, evidence))
 
 
 def is_met(rule: Rule, evidence: str) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from reasrm.curation.config import BalanceSection
-from reasrm.curation.ledger import Ledger
+from reasrm.curation.ledger import DropLedger
 from reasrm.curation.sides import balance_lengths, num_to_drop, side_report
 from tests.curation.rows import ids, incoming, lines, pair, reasons, run, store
 
@@ -91,7 +91,7 @@ def test_bounds_need_not_be_symmetric_and_flipped_labels_count_as_they_are_now(t
     assert len(ids(tmp_path / "low" / "pairs.jsonl")) == 8, "two of eight are a quarter"
     made = store(rows(1, 3), tmp_path / "rows")
     made.flipped[:] = 1.0  # three are longer now, one is shorter
-    ledger = Ledger(io.BytesIO())
+    ledger = DropLedger(io.BytesIO())
     balance_lengths(made, BalanceSection(longer=(0.5, 0.5)), ledger)
     assert made.alive[0]
     assert made.num_alive == 2

@@ -9,7 +9,7 @@ from typing import Any
 
 from reasrm.config import parse_config
 from reasrm.distillation.config import DistillConfig
-from reasrm.distillation.plan import Setup, Teacher
+from reasrm.distillation.plan import DistillSetup, Teacher
 from reasrm.distillation.run import DistillResult, distil
 from reasrm.generation.run import RunControl
 from reasrm.judging.inputs import JudgeInput
@@ -101,7 +101,7 @@ def make_setup(
     repairs: int = 1,
     extra: tuple[str, ...] = (),
     **settings: Any,
-) -> Setup:
+) -> DistillSetup:
     """Put a distillation of `FOLDER/pairs.jsonl` into `FOLDER/out` together."""
     first = {"judge": "fake", "samples": samples, "temperature": 1.0}
     second = {"judge": "fake", "samples": repairs, "temperature": 1.0, "betrayal": extra}
@@ -119,8 +119,8 @@ def make_setup(
     rows = JudgeInput([Path(name) for name in config.input], limit=config.limit)
     first_teacher = Teacher(Judge(spec=spec, backend=teacher), config.teacher)
     if repair is None or config.repair is None:
-        return Setup(config, rows, first_teacher)
-    return Setup(config, rows, first_teacher, Teacher(Judge(spec=spec, backend=repair), config.repair))
+        return DistillSetup(config, rows, first_teacher)
+    return DistillSetup(config, rows, first_teacher, Teacher(Judge(spec=spec, backend=repair), config.repair))
 
 
 def run(

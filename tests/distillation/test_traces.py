@@ -9,7 +9,7 @@ import pytest
 
 from reasrm.config import parse_config
 from reasrm.distillation.config import DistillConfig
-from reasrm.distillation.plan import Setup, Teacher
+from reasrm.distillation.plan import DistillSetup, Teacher
 from reasrm.distillation.run import DistillResult, distil
 from reasrm.errors import ConfigError
 from reasrm.judging.inputs import JudgeInput
@@ -54,7 +54,7 @@ def taught(folder: Path, spec: JudgeSpec, **settings: Any) -> DistillResult:
     }
     config = parse_config(DistillConfig, whole, "test")
     judge = Judge(spec=spec, backend=ScriptedTeacher(spec, NOISY))
-    return distil(Setup(config, JudgeInput([source]), Teacher(judge, config.teacher)))
+    return distil(DistillSetup(config, JudgeInput([source]), Teacher(judge, config.teacher)))
 
 
 def sft_rows(path: Path) -> list[SFTRow]:

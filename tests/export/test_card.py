@@ -13,8 +13,8 @@ import yaml
 
 from reasrm.errors import InputError
 from reasrm.export.card import render_card
-from reasrm.export.measured import Evaluation, check_measured, read_results
-from reasrm.export.source import Provenance, Source, from_run
+from reasrm.export.measured import Measurement, check_measured, read_results
+from reasrm.export.source import ExportSource, Provenance, from_run
 from reasrm.files import file_sha256
 from reasrm.generation.checkpoint import Checkpoint
 from reasrm.protocol.spec import builtin_specs, load_spec
@@ -57,7 +57,7 @@ def write_result(folder: Path, **changes: Any) -> Path:
     return folder
 
 
-def source(**changes: Any) -> Source:
+def source(**changes: Any) -> ExportSource:
     provenance = Provenance(
         stage="sft",
         step=120,
@@ -82,7 +82,7 @@ def source(**changes: Any) -> Source:
         "stages": (stage(),),
         "provenance": provenance,
     }
-    return Source(**{**fields, **changes})
+    return ExportSource(**{**fields, **changes})
 
 
 HUB = BaseIdentity(name="Qwen/Qwen3-8B", revision="f00d", fingerprint="f00d")
@@ -261,8 +261,8 @@ def test_a_run_gives_the_card_everything(tmp_path):
 
 
 def test_numbers_of_another_model_are_refused() -> None:
-    own = Evaluation("own", {"judge": {"fingerprint": "abc"}})
-    served = Evaluation("served", {"judge": {"fingerprint": None}})
+    own = Measurement("own", {"judge": {"fingerprint": "abc"}})
+    served = Measurement("served", {"judge": {"fingerprint": None}})
     check_measured([own, served], "abc")
     with pytest.raises(InputError, match=r"another model .*fingerprint abc.*not on this one .xyz"):
         check_measured([served, own], "xyz")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from reasrm.generation.sampling import RowLimits, SeededSampler, gumbel_noise, keep_nucleus
+from reasrm.generation.sampling import SeededSampler, StopAtMaxTokens, gumbel_noise, keep_nucleus
 from reasrm.requests import SamplingParams
 
 CPU = torch.device("cpu")
@@ -71,7 +71,7 @@ def test_greedy_rows_pass_unchanged_beside_sampled_ones() -> None:
 
 
 def test_rows_end_at_their_own_limits() -> None:
-    limits = RowLimits(10, [1, 3], CPU)
+    limits = StopAtMaxTokens(10, [1, 3], CPU)
     done = [limits(torch.zeros(2, width), None).tolist() for width in (11, 12, 13)]
     assert done == [[True, False], [True, False], [True, True]]
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasrm.judging.tournaments import (
-    Match,
-    Outcome,
+    Duel,
+    DuelOutcome,
     Tournament,
     against_anchor,
     double_elimination,
@@ -57,11 +57,13 @@ BY_SEED = {
 }
 
 
-def run(game: Tournament, outcome: Callable[[Match], Outcome]) -> tuple[list[list[Match]], list[Outcome]]:
+def run(
+    game: Tournament, outcome: Callable[[Duel], DuelOutcome]
+) -> tuple[list[list[Duel]], list[DuelOutcome]]:
     """Play one tournament; return its rounds and rewards."""
-    rounds: list[list[Match]] = []
+    rounds: list[list[Duel]] = []
 
-    def ask(batch: Sequence[tuple[int, Match]]) -> list[Outcome]:
+    def ask(batch: Sequence[tuple[int, Duel]]) -> list[DuelOutcome]:
         rounds.append([match for _, match in batch])
         return [outcome(match) for _, match in batch]
 
@@ -69,11 +71,11 @@ def run(game: Tournament, outcome: Callable[[Match], Outcome]) -> tuple[list[lis
     return rounds, rewards
 
 
-def lower_wins(match: Match) -> float:
+def lower_wins(match: Duel) -> float:
     return float(match.first < match.second)
 
 
-def scripted(*outcomes: Outcome) -> Callable[[Match], Outcome]:
+def scripted(*outcomes: DuelOutcome) -> Callable[[Duel], DuelOutcome]:
     """Outcomes in the order of asking."""
     left = iter(outcomes)
     return lambda match: next(left)
@@ -93,14 +95,14 @@ def test_the_winners_champion_has_to_be_beaten_twice(reset_won, expected):
     # (0,1): 0 · (2,0): 0 · (1,2): 2 · final (0,2): 2, so it is played again.
     rounds, rewards = run(double_elimination(3), scripted(1, 0, 0, 0, reset_won))
     assert [match for matches in rounds for match in matches] == [
-        *(Match(0, 1), Match(2, 0), Match(1, 2), Match(0, 2, 1), Match(0, 2, 2)),
+        *(Duel(0, 1), Duel(2, 0), Duel(1, 2), Duel(0, 2, 1), Duel(0, 2, 2)),
     ]
     assert rewards == expected
 
 
 def test_inside_a_round_the_better_mean_share_is_ahead():
     # As for 8, but 5 beats 7 narrowly and 6 beats 7 clearly before: (0 + 0.6 + 0) / 3 against (1 + 0 + 0) / 3.
-    def outcome(match: Match) -> float:
+    def outcome(match: Duel) -> float:
         return 0.6 if match[:2] == (5, 7) else lower_wins(match)
 
     _, rewards = run(double_elimination(8), outcome)
@@ -130,14 +132,14 @@ def test_knockout_by_hand():
 def test_round_robin_is_the_mean_share_of_readable_matches():
     # 0 beats 1 and draws with 2; 1 against 2 is unreadable.
     rounds, rewards = run(round_robin(3), scripted(1, 0.5, None))
-    assert rounds == [[Match(0, 1), Match(0, 2), Match(1, 2)]]
+    assert rounds == [[Duel(0, 1), Duel(0, 2), Duel(1, 2)]]
     assert rewards == [0.75, 0, 0.5]
     assert run(round_robin(1), lower_wins)[1] == [None]
 
 
 def test_the_anchor_is_nobody_of_the_group():
     rounds, rewards = run(against_anchor(3), scripted(1, None, 0.5))
-    assert rounds == [[Match(0, 3), Match(1, 3), Match(2, 3)]]
+    assert rounds == [[Duel(0, 3), Duel(1, 3), Duel(2, 3)]]
     assert rewards == [1, None, 0.5]
 
 
@@ -172,7 +174,7 @@ def test_a_coin_decides_what_could_not_be_read_and_counts_half():
 def test_tournaments_of_one_batch_are_asked_together():
     asked: list[list[int]] = []
 
-    def ask(batch: list[tuple[int, Match]]) -> list[float]:
+    def ask(batch: list[tuple[int, Duel]]) -> list[float]:
         asked.append([number for number, _ in batch])
         return [lower_wins(match) for _, match in batch]
 
@@ -189,7 +191,7 @@ def test_a_judge_with_an_opinion_finds_the_best_two(strength):
     defeats: Counter[int] = Counter()
     played = []
 
-    def outcome(match: Match) -> float:
+    def outcome(match: Duel) -> float:
         loser = min(match[:2], key=lambda player: strength[player])
         defeats[loser] += 1
         played.append(match)

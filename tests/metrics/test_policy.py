@@ -10,15 +10,15 @@ import pytest
 from reasrm.errors import ConfigError
 from reasrm.metrics.intervals import Estimate, wilson
 from reasrm.metrics.outcomes import RowOutcome
-from reasrm.metrics.policy import STRICT, OrderRule, Policy, Rule, accuracy, credit
+from reasrm.metrics.policy import STRICT, CreditPolicy, CreditRule, OrderRule, accuracy, credit
 from tests.metrics.builders import numbered, pair, swapped
 
-NULLS = Policy(order="games", tie="null_vote", unparsed="null_vote", split="null_vote")
+NULLS = CreditPolicy(order="games", tie="null_vote", unparsed="null_vote", split="null_vote")
 RIGHT, WRONG, TIE, UNREADABLE, SPLIT = pair("A", "A"), pair("B"), pair("="), pair("?"), pair("A", "B")
 
 
 @pytest.mark.parametrize(("rule", "worth"), [("wrong", 0.0), ("half", 0.5), ("exclude", None)])
-def test_each_rule_moves_its_own_outcome(rule: Rule, worth: float | None) -> None:
+def test_each_rule_moves_its_own_outcome(rule: CreditRule, worth: float | None) -> None:
     assert credit(TIE, replace(STRICT, tie=rule)) == worth
     assert credit(UNREADABLE, replace(STRICT, unparsed=rule)) == worth
     assert credit(SPLIT, replace(STRICT, split=rule)) == worth
@@ -27,7 +27,7 @@ def test_each_rule_moves_its_own_outcome(rule: Rule, worth: float | None) -> Non
 
 
 @pytest.mark.parametrize("rule", ["wrong", "half", "exclude"])
-def test_a_tie_is_right_where_the_target_is_a_tie(rule: Rule) -> None:
+def test_a_tie_is_right_where_the_target_is_a_tie(rule: CreditRule) -> None:
     policy = replace(STRICT, tie=rule)
     assert credit(pair("=", target="tie"), policy) == 1.0
     assert credit(pair("A", target="tie"), policy) == 0.0
@@ -126,7 +126,7 @@ def test_swapping_all_rows_and_shuffling_them_changes_nothing(order: OrderRule) 
         pair("".join(draw.choices("AB=?", k=2)), draw.choice("AB=?"), target=draw.choice(("A", "B", "tie")))
         for _ in range(60)
     ]
-    policy = Policy(order=order, tie="half", unparsed="exclude", split="half")
+    policy = CreditPolicy(order=order, tie="half", unparsed="exclude", split="half")
     expected = accuracy(rows, policy, seed=4)
     assert accuracy([swapped(row) for row in rows], policy, seed=4) == expected
     assert accuracy(draw.sample(rows, len(rows)), policy, seed=4) == expected

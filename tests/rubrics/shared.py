@@ -16,7 +16,7 @@ from reasrm.protocol.spec import load_spec
 from reasrm.requests import Completion, Request
 from reasrm.rubrics.config import SynthesisConfig, VerifySection
 from reasrm.rubrics.relate import Relator
-from reasrm.rubrics.run import Setup, SynthesisResult, synthesize
+from reasrm.rubrics.run import SynthesisResult, SynthesisSetup, synthesize
 from reasrm.rubrics.verify import Verifier, make_verifier
 
 GOOD = "1. The response names a colour. [Hard Rule]\n2. The response is calm. [Principle]"
@@ -146,7 +146,7 @@ def make_setup(
     verify: Any = None,
     relator: Author | None = None,
     **settings: Any,
-) -> Setup:
+) -> SynthesisSetup:
     """Put a synthesis of `FOLDER/pairs.jsonl` into `FOLDER/out` together."""
     samples = settings.pop("samples", 1)
     whole = {
@@ -164,7 +164,7 @@ def make_setup(
     asked = None
     if relator is not None and section is not None:
         asked = Relator(relator, section, Path(config.output) / "relations.jsonl")
-    return Setup(config=config, rows=rows, author=author, verifier=verifier, relator=asked)
+    return SynthesisSetup(config=config, rows=rows, author=author, verifier=verifier, relator=asked)
 
 
 def run(

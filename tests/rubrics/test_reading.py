@@ -9,7 +9,7 @@ import pytest
 from reasrm.criteria.checks import check_rubric
 from reasrm.rubrics.config import Checks
 from reasrm.rubrics.findings import Rejected
-from reasrm.rubrics.reading import Written, answer_text, read_rubric
+from reasrm.rubrics.reading import CheckedRubric, answer_text, read_rubric
 from tests.rubrics.shared import GOOD
 
 REQUEST = "name a colour"
@@ -33,7 +33,7 @@ def record(text: str = GOOD, **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("text", [GOOD, f"\n{GOOD}\n\n", f"```\n{GOOD}\n```", GOOD.replace("1.", "1)")])
 def test_a_list_is_read(text: str) -> None:
     found = read(text)
-    assert isinstance(found, Written)
+    assert isinstance(found, CheckedRubric)
     assert found.dropped == ()
     assert [(c.kind, c.text) for c in found.rubric.criteria] == [
         ("hard_rule", "The response names a colour."),

@@ -26,7 +26,7 @@ from reasrm.sandbox.teacher import ScriptedTeacher, TeacherConfig
 from reasrm.scorers.critiques import build_critique_scorer
 from reasrm.sources.rubric_lines import RubricLine, Rubrics
 from reasrm.world.critiques import core_arguments
-from reasrm.world.english.config import EnglishConfig, Split
+from reasrm.world.english.config import EnglishConfig, EnglishSplit
 from reasrm.world.english.pairs import EnglishWorld
 from reasrm.world.reading import read_clauses, reader_of, rules_of
 from reasrm.world.rules import rubric_of
@@ -35,7 +35,9 @@ SPEC = load_spec("english")
 
 
 @lru_cache
-def pairs(split: Split = "train", count: int = 500, rubric_share: float = 0.0) -> tuple[PreferencePair, ...]:
+def pairs(
+    split: EnglishSplit = "train", count: int = 500, rubric_share: float = 0.0
+) -> tuple[PreferencePair, ...]:
     return tuple(EnglishWorld(EnglishConfig(rubric_share=rubric_share)).pairs(split, count))
 
 
@@ -59,7 +61,7 @@ def ask(config: TeacherConfig, rows: Iterable[PreferencePair]) -> list[tuple[Com
 @pytest.mark.parametrize("style", ["evidence", "marks", "answer"])
 @pytest.mark.parametrize("split", ["train", "kinds"])
 def test_without_errors_its_verdict_is_the_label(
-    split: Split, style: Literal["evidence", "marks", "answer"]
+    split: EnglishSplit, style: Literal["evidence", "marks", "answer"]
 ) -> None:
     for rubric_share in (0.0, 1.0):
         for row, judgment, _ in ask(teacher(style=style), pairs(split, 250, rubric_share)):
@@ -142,7 +144,7 @@ def test_what_is_no_comparison_of_a_world_gets_no_verdict() -> None:
     assert parse(SPEC, answer).status is ParseStatus.NO_VERDICT
 
 
-def judged(config: TeacherConfig, split: Split) -> list[tuple[PreferencePair, list[Judgment]]]:
+def judged(config: TeacherConfig, split: EnglishSplit) -> list[tuple[PreferencePair, list[Judgment]]]:
     """The teacher's judgments as `judge` writes them: in the row's own terms."""
     rows = pairs(split, 200)
     found = []

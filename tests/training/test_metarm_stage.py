@@ -20,10 +20,10 @@ from reasrm.records import Order
 from reasrm.runs import RunFolder
 from reasrm.training.metarm_config import load_metarm_stage
 from reasrm.training.metarm_rows import overlap_warning, read_judgments
-from reasrm.training.metarm_setup import Setup
+from reasrm.training.metarm_setup import MetaRMSetup
 from reasrm.training.metarm_stage import build_trainer, encode, encode_data, plan, set_up, train
 from reasrm.training.metarm_targets import Targets, make_targets
-from reasrm.training.metarm_trainer import Example, MetaRMTrainer, member_weights
+from reasrm.training.metarm_trainer import MetaExample, MetaRMTrainer, member_weights
 from reasrm.training.stage import Listener
 from tests.commands import rows_of
 from tests.training.metarm_stages import (
@@ -45,7 +45,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_metarm_stage(tmp_path_factory.mktemp("stage"), count=4)
 
 
-def prepared(config: Path, *overrides: str) -> tuple[Setup, Any, Targets]:
+def prepared(config: Path, *overrides: str) -> tuple[MetaRMSetup, Any, Targets]:
     setup = set_up(load_metarm_stage(config, overrides), str(config), config.parent / "none" / "checkpoints")
     data = encode_data(setup)
     files = [Path(file) for file in setup.stage.rollouts.judgments]
@@ -53,7 +53,7 @@ def prepared(config: Path, *overrides: str) -> tuple[Setup, Any, Targets]:
     return setup, data, make_targets(setup.stage, setup.spec, data, judgments, setup.reward)
 
 
-def trainer_of(config: Path, folder: Path, *overrides: str) -> tuple[MetaRMTrainer, list[Example]]:
+def trainer_of(config: Path, folder: Path, *overrides: str) -> tuple[MetaRMTrainer, list[MetaExample]]:
     """The trainer of a new run, before its first step, and what it learns from."""
     path = folder.absolute() / f"run{len(list(folder.iterdir()))}"
     setup = set_up(load_metarm_stage(config, overrides), str(config), path / "checkpoints")
@@ -248,7 +248,7 @@ def test_the_plan_counts_what_would_be_drawn(config: Path) -> None:
 # Loss
 
 
-def formula(metarm: MetaRM, examples: list[Example]) -> torch.Tensor:
+def formula(metarm: MetaRM, examples: list[MetaExample]) -> torch.Tensor:
     """Mean over rows and members of weight times squared error, row by row."""
     terms = []
     for example in examples:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reasrm.records import CoreArgument
 from reasrm.world.critiques import Clause, argument_f1, core_arguments, read_clauses, verdict_of
-from reasrm.world.rules import HARD_RULES, PRINCIPLES, Finding, Rule
+from reasrm.world.rules import HARD_RULES, PRINCIPLES, Rule, RuleCheck
 
 A, B = "sure owl crow and saw done", "owl welcome also crow over"
 RULES = (Rule("count", "three", 2), Rule("avoid", "tools"), Rule("end", "done"), Rule("warm"), Rule("plain"))
@@ -62,11 +62,11 @@ def test_a_line_that_is_not_exactly_a_clause_is_passed_over(line: str) -> None:
 def test_reading_another_rule_or_evidence_than_the_worlds_is_still_reading() -> None:
     """A judge's nonsense must count against it, so it is not dropped."""
     (clause,) = read_clauses("count owl A red ok B </eval> bad")
-    assert clause == Clause(Rule("count", "owl"), Finding("red", True), Finding("</eval>", False))
+    assert clause == Clause(Rule("count", "owl"), RuleCheck("red", True), RuleCheck("</eval>", False))
 
 
 WORD = st.text("abcxyz", min_size=1, max_size=4)
-FINDING = st.builds(Finding, WORD, st.booleans())
+FINDING = st.builds(RuleCheck, WORD, st.booleans())
 WEIGHT = st.sampled_from((1, 2))
 RULE = st.builds(Rule, st.sampled_from(HARD_RULES), WORD, WEIGHT) | st.builds(
     Rule, st.sampled_from(PRINCIPLES), st.none(), WEIGHT

@@ -14,8 +14,8 @@ from reasrm.world.language import CLOSINGS, NUMBERS, TOPIC_OF, TOPICS
 from reasrm.world.rules import (
     HARD_RULES,
     PRINCIPLES,
-    Finding,
     Rule,
+    RuleCheck,
     check,
     evidence_menu,
     is_met,
@@ -58,7 +58,7 @@ HAND = [
 def test_by_hand(rule: str, response: str, evidence: str, met: bool) -> None:
     read = read_rule(rule)
     assert read is not None
-    assert check(read, response.split()) == Finding(evidence, met)
+    assert check(read, response.split()) == RuleCheck(evidence, met)
     assert check(read, response.split()) == check(Rule(read.kind, read.value, 2), response.split())
 
 

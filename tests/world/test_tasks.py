@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from reasrm.errors import InputError
 from reasrm.records import Message, PreferencePair
 from reasrm.world.language import AUDIENCES, TOPICS
-from reasrm.world.pairs import Task, read_task
+from reasrm.world.pairs import WorldPrompt, read_task
 from reasrm.world.reading import rules_of
 from reasrm.world.rules import Rule
 from tests.refusals import refused
@@ -24,15 +24,15 @@ def test_reading_a_task_is_the_inverse_of_writing_it(
     topic: str, audience: str | None, stated: list[Rule]
 ) -> None:
     principle = [Rule(AUDIENCES[audience])] if audience else []
-    task = Task(topic, audience, (*stated, *principle))
+    task = WorldPrompt(topic, audience, (*stated, *principle))
     assert read_task(task.text) == task
 
 
 def test_a_task_as_text() -> None:
     rules = (Rule("count", "three"), Rule("include", "owl", 2), Rule("merry"))
     text = "name birds for kids : count three , must include owl"
-    assert Task("birds", "kids", rules).text == text
-    assert Task("birds", None, rules[:1]).text == "name birds : count three"
+    assert WorldPrompt("birds", "kids", rules).text == text
+    assert WorldPrompt("birds", None, rules[:1]).text == "name birds : count three"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from reasrm.errors import ConfigError, EnvironmentProblem, ReasrmError
-from reasrm.generation.endpoint.call import Call, Outcome
+from reasrm.generation.endpoint.call import PendingRequest, RequestEnd
 from reasrm.generation.endpoint.client import Client
 from reasrm.generation.endpoint.keys import (
     NO_KEY,
@@ -231,7 +231,7 @@ class EndpointBackend:
     def _shown_body(self) -> str:
         return canonical_json(self.extra_body).decode()
 
-    def _reason_to_stop(self, outcome: Outcome) -> ReasrmError:
+    def _reason_to_stop(self, outcome: RequestEnd) -> ReasrmError:
         if outcome.error is not None:
             return outcome.error
         status = 0 if outcome.refusal is None else outcome.refusal.status
@@ -258,23 +258,23 @@ class _Pool:
     """
 
     def __init__(self, backend: EndpointBackend) -> None:
-        self.in_flight: set[Call] = set()
+        self.in_flight: set[PendingRequest] = set()
         self._backend = backend
-        self._waiting: SimpleQueue[Call | None] = SimpleQueue()
-        self._done: SimpleQueue[tuple[Call, Outcome]] = SimpleQueue()
+        self._waiting: SimpleQueue[PendingRequest | None] = SimpleQueue()
+        self._done: SimpleQueue[tuple[PendingRequest, RequestEnd]] = SimpleQueue()
         self._num_threads = 0
         self._patience_s = backend.timeout_s + min(backend.timeout_s, _GRACE_S)
 
     def start(self, request: Request) -> None:
         """Send a request."""
-        call = Call(self._backend, request)
+        call = PendingRequest(self._backend, request)
         self.in_flight.add(call)
         self._waiting.put(call)
         if len(self.in_flight) > self._num_threads:
             threading.Thread(target=self._work, daemon=True).start()
             self._num_threads += 1
 
-    def wait(self, longest_s: float = float("inf")) -> Outcome:
+    def wait(self, longest_s: float = float("inf")) -> RequestEnd:
         """Return the next outcome, by force where a call is not over long after its time.
 
         Raises:
@@ -315,7 +315,7 @@ class _Pool:
             while (call := self._waiting.get_nowait()) is not None:
                 self.in_flight.discard(call)
 
-    def _abandon(self, call: Call) -> Outcome:
+    def _abandon(self, call: PendingRequest) -> RequestEnd:
         call.abandon()
         self.in_flight.discard(call)
         self._num_threads -= 1  # its thread ends when the call does
@@ -327,7 +327,7 @@ class _Pool:
             try:
                 outcome = call.run()
             except ReasrmError as error:
-                outcome = Outcome("stop", Completion(call.request.id, finish_reason="error"), error=error)
+                outcome = RequestEnd("stop", Completion(call.request.id, finish_reason="error"), error=error)
             except Exception as error:
                 outcome = call.give_up("own", f"{type(error).__name__}: {error}")
             if call.is_abandoned:

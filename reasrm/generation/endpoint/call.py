@@ -19,16 +19,16 @@ from reasrm.requests import Completion, PromptMessage, Request, merge_system
 if TYPE_CHECKING:
     from reasrm.generation.endpoint.backend import EndpointBackend
 
-__all__ = ["Call", "Kind", "Outcome"]
+__all__ = ["PendingRequest", "RequestEnd"]
 
-Kind = Literal["answer", "own", "row", "barred", "down", "unreachable", "stop"]
+_EndKind = Literal["answer", "own", "row", "barred", "down", "unreachable", "stop"]
 _AGAIN = frozenset({408, 409, 425, 429})
 _MOST_REDIRECTS = 5
 _TOO_LONG_REMEDY = "lower max_tokens, shorten the row, or use a model with a longer context"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RequestEnd:
     """How a request ended.
 
     Args:
@@ -42,14 +42,14 @@ class Outcome:
         began: When the last call was made.
     """
 
-    kind: Kind
+    kind: _EndKind
     completion: Completion
     refusal: Refusal | None = None
     error: ReasrmError | None = None
     began: float = 0.0
 
 
-class Call:
+class PendingRequest:
     """One request, with the calls it has used."""
 
     def __init__(self, backend: EndpointBackend, request: Request) -> None:
@@ -63,7 +63,7 @@ class Call:
         self._without: frozenset[str] = frozenset()  # what is left out of this request on trial
         self._backend = backend
 
-    def run(self) -> Outcome:
+    def run(self) -> RequestEnd:
         """Make calls until the request has ended."""
         backend = self._backend
         while True:
@@ -78,7 +78,7 @@ class Call:
                 outcome = self._fail_or_wait("row", str(error), Refusal(200, one_line(str(error))))
             except LostError as error:
                 self._wasted += () if error.unreachable else ((None, None),)
-                kind: Kind = "unreachable" if error.unreachable else "down" if error.again else "row"
+                kind: _EndKind = "unreachable" if error.unreachable else "down" if error.again else "row"
                 outcome = self._fail_or_wait(
                     kind, str(error), Refusal(0, one_line(str(error))), again=error.again
                 )
@@ -91,8 +91,8 @@ class Call:
         self._wasted += ((None, None),)
 
     def give_up(
-        self, kind: Kind, reason: str, refusal: Refusal | None = None, finish_reason: str = "error"
-    ) -> Outcome:
+        self, kind: _EndKind, reason: str, refusal: Refusal | None = None, finish_reason: str = "error"
+    ) -> RequestEnd:
         """Return the outcome of a request without an answer."""
         calls = "1 call" if self.num_calls == 1 else f"{self.num_calls} calls"
         completion = Completion(
@@ -103,9 +103,9 @@ class Call:
             attempts=max(self.num_calls, 1),
             wasted=self._wasted,
         )
-        return Outcome(kind, completion, refusal, began=self.started)
+        return RequestEnd(kind, completion, refusal, began=self.started)
 
-    def _read(self, reply: HttpReply, body: Mapping[str, Any], left_out: frozenset[str]) -> Outcome | None:
+    def _read(self, reply: HttpReply, body: Mapping[str, Any], left_out: frozenset[str]) -> RequestEnd | None:
         """Return how the request ended; None to call again."""
         if 300 <= reply.status < 400:
             return self._redirected(reply)
@@ -121,7 +121,7 @@ class Call:
             if name is not None:
                 backend.terms.see_model(clean(name))
         except ConfigError as error:
-            return Outcome("stop", completion, error=error)
+            return RequestEnd("stop", completion, error=error)
         backend.terms.learn(left_out)
         said = completion.error
         if completion.finish_reason == "error":
@@ -136,9 +136,9 @@ class Call:
             attempts=self.num_calls,
             wasted=self._wasted,
         )
-        return Outcome("answer", completion, began=self.started)
+        return RequestEnd("answer", completion, began=self.started)
 
-    def _refused(self, refusal: Refusal, body: Mapping[str, Any], reply: HttpReply) -> Outcome | None:
+    def _refused(self, refusal: Refusal, body: Mapping[str, Any], reply: HttpReply) -> RequestEnd | None:
         """Read a refusal: adapt and call again, wait and call again, or end."""
         own = refusal.without(" ".join(message.text for message in self.request.messages))
         status = own.status
@@ -156,7 +156,7 @@ class Call:
                 attempts=self.num_calls,
                 wasted=self._wasted,
             )
-            return Outcome("answer", withheld, refusal, began=self.started)
+            return RequestEnd("answer", withheld, refusal, began=self.started)
         if status in (401, 402, 407) or own.is_out_of_quota:
             return self.give_up("stop", reason, refusal)
         if status == 403:  # with a time to wait, it is a rate limit
@@ -173,24 +173,24 @@ class Call:
             return self._fail_or_wait("down", reason, refusal, headers=reply.headers)
         return self.give_up("row", reason, refusal)
 
-    def _redirected(self, reply: HttpReply) -> Outcome | None:
+    def _redirected(self, reply: HttpReply) -> RequestEnd | None:
         """Go on at another address of the same server; another host only if the user said so."""
         self._num_redirects += 1
         location = reply.headers.get("location", "")
         error = self._backend.redirect(location, is_loop=self._num_redirects > _MOST_REDIRECTS)
         if error is None:
             return None
-        return Outcome("stop", Completion(self.request.id, finish_reason="error"), error=error)
+        return RequestEnd("stop", Completion(self.request.id, finish_reason="error"), error=error)
 
     def _fail_or_wait(
         self,
-        kind: Kind,
+        kind: _EndKind,
         reason: str,
         refusal: Refusal | None = None,
         *,
         again: bool = True,
         headers: Mapping[str, str] | None = None,
-    ) -> Outcome | None:
+    ) -> RequestEnd | None:
         """Wait before the next call, or end: none is left, or the server asks for more time than a call may take."""
         self._num_failed += 1
         asked_s = retry_after_s(headers or {})

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from reasrm.errors import EnvironmentProblem, ReasrmError
-from reasrm.generation.endpoint.call import Outcome
+from reasrm.generation.endpoint.call import RequestEnd
 from reasrm.requests import Completion
 
 __all__ = ["Patience"]
@@ -27,15 +27,15 @@ class Patience:
         explain: From a request that may not be asked to the error that stops the run.
     """
 
-    def __init__(self, place: str, limit: int, explain: Callable[[Outcome], ReasrmError]) -> None:
+    def __init__(self, place: str, limit: int, explain: Callable[[RequestEnd], ReasrmError]) -> None:
         self.has_answered = False
         self.answered_before = False  # in an earlier run of the same output
         self._place, self._limit, self._explain = place, limit, explain
-        self._last: Outcome | None = None
+        self._last: RequestEnd | None = None
         self._held: list[tuple[float, Completion | None]] = []  # when, and what is not recorded yet
         self._why: object = None
 
-    def take(self, outcome: Outcome) -> list[Completion]:
+    def take(self, outcome: RequestEnd) -> list[Completion]:
         """Return what may be recorded now.
 
         Raises:

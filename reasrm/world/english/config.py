@@ -10,10 +10,10 @@ from pydantic import Field, model_validator
 from reasrm.config import Config
 from reasrm.world.english.kinds import KINDS
 
-__all__ = ["SPLITS", "EnglishConfig", "EnglishShortcut", "Split"]
+__all__ = ["SPLITS", "EnglishConfig", "EnglishShortcut", "EnglishSplit"]
 
-Split = Literal["train", "tune", "iid", "hard", "topics", "kinds"]
-SPLITS: tuple[Split, ...] = ("train", "tune", "iid", "hard", "topics", "kinds")
+EnglishSplit = Literal["train", "tune", "iid", "hard", "topics", "kinds"]
+SPLITS: tuple[EnglishSplit, ...] = ("train", "tune", "iid", "hard", "topics", "kinds")
 
 
 class EnglishShortcut(Config):
@@ -78,11 +78,11 @@ class EnglishConfig(Config):
             raise ValueError(f"num_sentences must rise within 1..5, got {self.num_sentences}")
         return self
 
-    def kinds(self, split: Split) -> tuple[str, ...]:
+    def kinds(self, split: EnglishSplit) -> tuple[str, ...]:
         """Return the kinds that a split's requests draw from."""
         return tuple(kind for kind in KINDS if (kind in self.held_out_kinds) is (split == "kinds"))
 
-    def shortcut_share(self, split: Split) -> float:
+    def shortcut_share(self, split: EnglishSplit) -> float:
         """Return the share of a split's rows whose better response wears the shortcut."""
         if split in ("topics", "kinds"):
             return self.shortcut.held_out

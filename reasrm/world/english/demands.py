@@ -17,13 +17,13 @@ from reasrm.world.english.bends import BENDS
 from reasrm.world.english.checks import EVIDENCE, evidence_of, is_met
 from reasrm.world.english.drafts import Draft, first_up, sentences_of
 from reasrm.world.english.kinds import KINDS, excluded
-from reasrm.world.rules import Finding, Rule
+from reasrm.world.rules import Rule, RuleCheck
 
 __all__ = [
     "OPENINGS",
     "Demand",
+    "EnglishPrompt",
     "Remark",
-    "Request",
     "check",
     "lie",
     "others",
@@ -65,7 +65,7 @@ class Demand(Rule):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class EnglishPrompt:
     """A request before it is text.
 
     Args:
@@ -101,13 +101,13 @@ class Remark(Clause):
         return f"{self.rule.marked}. A: {a}. B: {b}."
 
 
-def check(rule: Rule, text: str) -> Finding:
+def check(rule: Rule, text: str) -> RuleCheck:
     """Return what a text says about a demand."""
     evidence = evidence_of(rule.kind, rule.value, text)
-    return Finding(evidence, is_met(rule.kind, rule.value, evidence))
+    return RuleCheck(evidence, is_met(rule.kind, rule.value, evidence))
 
 
-def lie(draw: Random, rule: Rule, text: str, met: bool) -> Finding:
+def lie(draw: Random, rule: Rule, text: str, met: bool) -> RuleCheck:
     """Return what a careless reader may find: what would be true of the text if it met the demand, or did not."""
     draft = Draft.of(text)
     spare = sentences_of(text) * 5  # as many as can be asked for
@@ -116,7 +116,7 @@ def lie(draw: Random, rule: Rule, text: str, met: bool) -> Finding:
         finding = check(rule, bent.text)
         if finding.met is met:
             return finding
-    return Finding("none", met)
+    return RuleCheck("none", met)
 
 
 def read_demand(text: str) -> Demand | None:
@@ -143,8 +143,8 @@ def others(known: list[Rule]) -> list[Rule]:
     return [Demand(kind, next(iter(KINDS[kind].values), None)) for kind in free]
 
 
-def read_request(text: str) -> Request | None:
-    """Read a request back: the inverse of `Request.text`. None if it is not one."""
+def read_request(text: str) -> EnglishPrompt | None:
+    """Read a request back: the inverse of `EnglishPrompt.text`. None if it is not one."""
     said = sentences_of(text)
     topic = next((match[1] for form in OPENINGS if said and (match := _fits(form, said[0]))), None)
     if topic is None:
@@ -153,7 +153,7 @@ def read_request(text: str) -> Request | None:
     kinds = {rule.kind for rule in rules}
     if not rules or len(rules) != len(said) - 1 or len(kinds) != len(rules):
         return None
-    return Request(topic, tuple(rules))
+    return EnglishPrompt(topic, tuple(rules))
 
 
 def _fits(form: str, text: str) -> re.Match[str] | None:
@@ -178,5 +178,5 @@ def _read_clause(line: str) -> Remark | None:
     rule = read_demand(match["rule"]) if match else None
     if match is None or rule is None or (match["a"] is None) is not (match["b"] is None):
         return None
-    a, b = (Finding(match[side] or "", match[f"met_{side}"] == "yes") for side in "ab")
+    a, b = (RuleCheck(match[side] or "", match[f"met_{side}"] == "yes") for side in "ab")
     return Remark(rule, a, b)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from reasrm.world.english.phrases import ENDINGS, FOREIGN, PLACES, SAYINGS, STARTS
 
-__all__ = ["KINDS", "Kind", "excluded"]
+__all__ = ["KINDS", "DemandKind", "excluded"]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class DemandKind:
     """One kind of demand.
 
     Args:
@@ -39,64 +39,64 @@ class Kind:
 
 
 _COUNTS = ("2", "3", "4")
-KINDS: Mapping[str, Kind] = {
-    "lower case": Kind(
+KINDS: Mapping[str, DemandKind] = {
+    "lower case": DemandKind(
         "lower case only",
         ("Use lower case only.", "Write without any capital letter.", "Keep every letter in lower case."),
     ),
-    "question": Kind(
+    "question": DemandKind(
         "question at the end",
         ("End with a question.", "Close with a question.", "Let the last sentence be a question."),
     ),
-    "include": Kind(
+    "include": DemandKind(
         'has the word "{}"',
         ('Use the word "{}".', 'Include the word "{}".', 'Work in the word "{}".'),
         tuple(PLACES),
     ),
-    "avoid": Kind(
+    "avoid": DemandKind(
         'avoids the word "{}"',
         ('Do not use the word "{}".', 'Avoid the word "{}".', 'Leave out the word "{}".'),
         tuple(PLACES),
     ),
-    "sentences": Kind(
+    "sentences": DemandKind(
         "exactly {} sentences",
         ("Write exactly {} sentences.", "Use {} sentences, no more and no fewer.", "Answer in {} sentences."),
         _COUNTS,
     ),
-    "items": Kind(
+    "items": DemandKind(
         "list of {} items",
         ("Give a list of {} items.", "Make it a list with {} items.", "Answer with {} list items."),
         _COUNTS,
     ),
-    "first": Kind(
+    "first": DemandKind(
         'starts with "{}"',
         ('Start with the word "{}".', 'Begin with "{}".', 'Let "{}" be the first word.'),
         STARTS,
     ),
-    "end": Kind(
+    "end": DemandKind(
         'ends with "{}"',
         ('End with the words "{}".', 'Finish with "{}".', 'Let "{}" be the last words.'),
         tuple(ENDINGS),
     ),
-    "quote": Kind(
+    "quote": DemandKind(
         'quotes "{}"',
         ('Quote the saying "{}".', 'Cite "{}" in quotation marks.', 'Put "{}" in as a quotation.'),
         SAYINGS,
     ),
-    "language": Kind(
+    "language": DemandKind(
         "{} sentence",
         ("Add a sentence in {}.", "Put in one {} sentence.", "Let one sentence be {}."),
         tuple(FOREIGN),
     ),
-    "digit": Kind(
+    "digit": DemandKind(
         "number in digits",
         ("Give a number in digits.", "Use at least one digit.", "Put in a number, written in digits."),
     ),
-    "no digit": Kind(
+    "no digit": DemandKind(
         "no digits",
         ("Do not use any digits.", "Write without digits.", "Leave out all digits."),
     ),
-    "short": Kind(
+    "short": DemandKind(
         "sentences under {} words",
         (
             "Keep every sentence under {} words.",
@@ -105,7 +105,7 @@ KINDS: Mapping[str, Kind] = {
         ),
         ("8", "10"),
     ),
-    "title": Kind(
+    "title": DemandKind(
         "title line",
         ("Put a title line on top.", "Begin with a title on a line of its own.", "Give it a title line."),
     ),

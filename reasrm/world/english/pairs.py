@@ -16,13 +16,13 @@ from reasrm.hashing import derive_seed
 from reasrm.records import CandidateSet, Critique, Message, PreferencePair
 from reasrm.world.critiques import core_arguments
 from reasrm.world.english.bends import BENDS
-from reasrm.world.english.config import SPLITS, EnglishConfig, Split
-from reasrm.world.english.demands import Demand, Remark, Request, check
+from reasrm.world.english.config import SPLITS, EnglishConfig, EnglishSplit
+from reasrm.world.english.demands import Demand, EnglishPrompt, Remark, check
 from reasrm.world.english.drafts import Draft
 from reasrm.world.english.kinds import KINDS, excluded
 from reasrm.world.english.phrases import OPENER
 from reasrm.world.english.texts import load_texts, part_topics
-from reasrm.world.rows import Rows
+from reasrm.world.rows import DrawnRows
 from reasrm.world.rules import Rule, rubric_of
 
 __all__ = ["LEVELS", "EnglishWorld", "score"]
@@ -32,7 +32,7 @@ LEVELS = 5
 _ATTEMPTS = 2000
 _TRIES = 20
 _CLOSED = {"first", "title"}  # demands about the beginning, where an opener would decide
-_SIDES: Mapping[Split, tuple[int, ...]] = {
+_SIDES: Mapping[EnglishSplit, tuple[int, ...]] = {
     "train": (0, 1, 2, 3),
     "tune": (4,),
 }  # by prompt; others have the rest
@@ -43,7 +43,7 @@ def score(demands: Iterable[Rule], response: str) -> int:
     return sum(demand.weight for demand in demands if check(demand, response).met)
 
 
-class EnglishWorld(Rows[Split]):
+class EnglishWorld(DrawnRows[EnglishSplit]):
     """The world of English requests.
 
     Args:
@@ -61,11 +61,11 @@ class EnglishWorld(Rows[Split]):
         self._texts = load_texts(self.config.texts)
         self._topics = part_topics(tuple(self._texts), self.config.held_out_topics)
 
-    def topics(self, split: Split) -> tuple[str, ...]:
+    def topics(self, split: EnglishSplit) -> tuple[str, ...]:
         """Return the topics of a split."""
         return self._topics[split == "topics"]
 
-    def pair(self, split: Split, number: int) -> PreferencePair:
+    def pair(self, split: EnglishSplit, number: int) -> PreferencePair:
         """Return one preference pair.
 
         Raises:
@@ -94,7 +94,7 @@ class EnglishWorld(Rows[Split]):
                     return replace(pair, rubric=rubric, meta={**pair.meta, **shortcut})
         raise AssertionError  # `_requests` has raised
 
-    def candidates(self, split: Split, number: int, count: int = LEVELS) -> CandidateSet:
+    def candidates(self, split: EnglishSplit, number: int, count: int = LEVELS) -> CandidateSet:
         """Return one prompt with `count` responses of as many quality levels; the label ranks them, best first.
 
         Args:
@@ -124,8 +124,8 @@ class EnglishWorld(Rows[Split]):
         raise AssertionError  # `_requests` has raised
 
     def _requests(
-        self, draw: random.Random, split: Split, num_rules: Sequence[float], must_share: float
-    ) -> Iterator[tuple[Request, str]]:
+        self, draw: random.Random, split: EnglishSplit, num_rules: Sequence[float], must_share: float
+    ) -> Iterator[tuple[EnglishPrompt, str]]:
         """Yield requests of a split with their texts.
 
         Raises:
@@ -141,7 +141,7 @@ class EnglishWorld(Rows[Split]):
                 kinds += next(([kind] for kind in menu if not excluded(kind, set(kinds))), [])
             must = draw.choice(kinds) if len(kinds) > 1 and draw.random() < must_share else None
             rules = [Demand(kind, _value(draw, kind), 2 if kind == must else 1) for kind in kinds]
-            request = Request(draw.choice(self.topics(split)), tuple(rules))
+            request = EnglishPrompt(draw.choice(self.topics(split)), tuple(rules))
             text = request.text(draw)
             values = [rule.value for rule in rules if rule.value]
             enough = len(kinds) == count and len(set(values)) == len(values)
@@ -153,10 +153,12 @@ class EnglishWorld(Rows[Split]):
             remedy="choose more kinds, fewer rules or another skill",
         )
 
-    def _wanted(self, draw: random.Random, request: Request) -> tuple[bool, ...]:
+    def _wanted(self, draw: random.Random, request: EnglishPrompt) -> tuple[bool, ...]:
         return tuple(draw.random() < self.config.skill for _ in request.rules)
 
-    def _of_level(self, draw: random.Random, split: Split, request: Request, level: int) -> str | None:
+    def _of_level(
+        self, draw: random.Random, split: EnglishSplit, request: EnglishPrompt, level: int
+    ) -> str | None:
         """Return a response whose weighted sum is `level`."""
         ways = [
             keeps
@@ -168,7 +170,12 @@ class EnglishWorld(Rows[Split]):
         return next((text for text in written if text is not None), None)
 
     def _write(
-        self, draw: random.Random, split: Split, request: Request, keeps: Sequence[bool], opener: str | None
+        self,
+        draw: random.Random,
+        split: EnglishSplit,
+        request: EnglishPrompt,
+        keeps: Sequence[bool],
+        opener: str | None,
     ) -> str | None:
         """Bend sentences so that each demand is met or not; None if that did not come out."""
         pool = self._texts[request.topic]
@@ -186,7 +193,13 @@ class EnglishWorld(Rows[Split]):
         return text if found else None
 
     def _as_pair(
-        self, split: Split, number: int, request: Request, prompt: str, chosen: str, rejected: str
+        self,
+        split: EnglishSplit,
+        number: int,
+        request: EnglishPrompt,
+        prompt: str,
+        chosen: str,
+        rejected: str,
     ) -> PreferencePair:
         clauses = [Remark.gold(rule, chosen, rejected) for rule in request.rules]
         margin = score(request.rules, chosen) - score(request.rules, rejected)
@@ -201,7 +214,7 @@ class EnglishWorld(Rows[Split]):
         )
 
 
-def _sum(request: Request, keeps: Sequence[bool]) -> int:
+def _sum(request: EnglishPrompt, keeps: Sequence[bool]) -> int:
     return sum(rule.weight for rule, keep in zip(request.rules, keeps, strict=True) if keep)
 
 
@@ -210,7 +223,7 @@ def _value(draw: random.Random, kind: str) -> str | None:
     return draw.choice(values) if values else None
 
 
-def _request_meta(request: Request) -> dict[str, object]:
+def _request_meta(request: EnglishPrompt) -> dict[str, object]:
     return {
         "world": "english",
         "topic": request.topic,

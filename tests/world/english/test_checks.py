@@ -14,7 +14,7 @@ from reasrm.world.english.drafts import Draft, sentences_of
 from reasrm.world.english.kinds import KINDS
 from reasrm.world.english.phrases import MARKERS
 from reasrm.world.english.texts import load_texts
-from reasrm.world.rules import Finding
+from reasrm.world.rules import RuleCheck
 
 SEA = "The tide is low. Gulls circle above the sand."
 LIST = "- The tide is low.\n- Gulls circle above the sand."
@@ -79,7 +79,7 @@ CASES = [
 def test_findings_are_as_a_person_finds_them(
     kind: str, value: str | None, text: str, evidence: str, met: bool
 ) -> None:
-    assert check(Demand(kind, value), text) == Finding(evidence, met)
+    assert check(Demand(kind, value), text) == RuleCheck(evidence, met)
 
 
 def test_every_kind_is_checked_both_ways() -> None:

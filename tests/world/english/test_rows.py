@@ -19,20 +19,27 @@ from reasrm.records import CoreArgument, PreferencePair
 from reasrm.sources.importing import pair_to_json
 from reasrm.world.critiques import Clause, argument_f1, core_arguments, verdict_of
 from reasrm.world.english.checks import evidence_of, is_met
-from reasrm.world.english.config import SPLITS, EnglishConfig, EnglishShortcut, Split
-from reasrm.world.english.demands import Demand, Remark, Request, read_clauses, read_demand, read_request
+from reasrm.world.english.config import SPLITS, EnglishConfig, EnglishShortcut, EnglishSplit
+from reasrm.world.english.demands import (
+    Demand,
+    EnglishPrompt,
+    Remark,
+    read_clauses,
+    read_demand,
+    read_request,
+)
 from reasrm.world.english.kinds import KINDS, excluded
 from reasrm.world.english.pairs import EnglishWorld, score
 from reasrm.world.english.texts import load_texts
 from reasrm.world.reading import rules_of
-from reasrm.world.rules import Finding, read_rubric, rubric_of
+from reasrm.world.rules import RuleCheck, read_rubric, rubric_of
 from tests.refusals import refused
 
 ROWS = 400
 
 
 @lru_cache
-def rows(split: Split) -> tuple[PreferencePair, ...]:
+def rows(split: EnglishSplit) -> tuple[PreferencePair, ...]:
     return tuple(EnglishWorld().pairs(split, ROWS))
 
 
@@ -58,7 +65,7 @@ def weighed(marked: Sequence[str], text: str) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("split", SPLITS)
-def test_labels_are_the_weighted_sum(split: Split) -> None:
+def test_labels_are_the_weighted_sum(split: EnglishSplit) -> None:
     for row in rows(split):
         marked = row.meta["rules"]
         margin = weighed(marked, row.chosen) - weighed(marked, row.rejected)
@@ -68,7 +75,7 @@ def test_labels_are_the_weighted_sum(split: Split) -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_the_gold_critique_is_what_only_one_response_fails(split: Split) -> None:
+def test_the_gold_critique_is_what_only_one_response_fails(split: EnglishSplit) -> None:
     for row in rows(split):
         expected = []
         for demand in rules_of(row):
@@ -83,9 +90,9 @@ def test_the_gold_critique_is_what_only_one_response_fails(split: Split) -> None
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_a_prompt_is_read_back(split: Split) -> None:
+def test_a_prompt_is_read_back(split: EnglishSplit) -> None:
     for row in rows(split):
-        assert read_request(prompt(row)) == Request(row.meta["topic"], rules_of(row))
+        assert read_request(prompt(row)) == EnglishPrompt(row.meta["topic"], rules_of(row))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -94,9 +101,9 @@ def test_every_wording_is_read_back_with_every_value(kind: str) -> None:
         for weight in (1, 2):
             demand = Demand(kind, value, weight)
             assert read_demand(demand.marked) == demand
-            said = {Request("a lamp", (demand,)).text(random.Random(seed)) for seed in range(40)}
+            said = {EnglishPrompt("a lamp", (demand,)).text(random.Random(seed)) for seed in range(40)}
             assert len(said) >= 9
-            assert {read_request(text) for text in said} == {Request("a lamp", (demand,))}
+            assert {read_request(text) for text in said} == {EnglishPrompt("a lamp", (demand,))}
             assert read_rubric(rubric_of([demand]).render(), read_demand) == (demand,)
 
 
@@ -136,7 +143,7 @@ def test_a_clause_by_hand() -> None:
 
 def test_a_bare_mark_is_a_clause_without_evidence() -> None:
     (clause,) = read_clauses("no digits. A: yes. B: no.")
-    assert (clause.a, clause.b) == (Finding("", True), Finding("", False))
+    assert (clause.a, clause.b) == (RuleCheck("", True), RuleCheck("", False))
     assert clause.text == "no digits. A: yes. B: no."
     gold = Remark.gold(clause.rule, "It lasts.", "It lasts for 3 hours.")
     assert argument_f1(core_arguments([clause]), core_arguments([gold])) == 0
@@ -161,7 +168,7 @@ def test_what_is_not_exactly_a_clause_is_none(line: str) -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_gold_clauses_are_read_back_and_favour_the_label(split: Split) -> None:
+def test_gold_clauses_are_read_back_and_favour_the_label(split: EnglishSplit) -> None:
     for row in rows(split)[:200]:
         clauses: list[Clause] = [Remark.gold(d, row.chosen, row.rejected) for d in rules_of(row)]
         assert read_clauses("\n".join(clause.text for clause in clauses)) == clauses
@@ -222,7 +229,7 @@ def polite(text: str) -> bool:
     ],
 )
 def test_always_longer_and_sure_first_are_right_as_often_as_configured(
-    split: Split, low: float, high: float
+    split: EnglishSplit, low: float, high: float
 ) -> None:
     worn = [row for row in rows(split) if row.meta["polite"]]
     assert len(worn) > ROWS / 3
@@ -249,7 +256,7 @@ def test_either_mark_alone_can_be_asked_for() -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_five_responses_have_five_levels_and_the_label_ranks_them(split: Split) -> None:
+def test_five_responses_have_five_levels_and_the_label_ranks_them(split: EnglishSplit) -> None:
     for number in range(30):
         made = EnglishWorld().candidates(split, number)
         assert [weighed(made.meta["rules"], made.responses[n]) for n in made.label] == [4, 3, 2, 1, 0]
