@@ -13,13 +13,13 @@ from reasrm.cli.running import add_end, control_of
 from reasrm.cli.summary import progress
 from reasrm.config import EndpointSection, parse_config, read_settings
 from reasrm.critiques import CritiqueSection
-from reasrm.evaluation.critique_rows import FileScan
 from reasrm.evaluation.critique_runs import Result, extract_file, score_file
 from reasrm.evaluation.critiques import CritiqueEvaluation
 from reasrm.evaluation.table import format_estimate
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
 from reasrm.generation.run import Progress, RunControl
+from reasrm.judging.critiques import Critiques, CritiqueScan
 from reasrm.pipes import settled
 from reasrm.scorers.critiques import BuiltScorer, build_critique_scorer
 from reasrm.tables import given_columns
@@ -52,12 +52,11 @@ def run_extract(path: Path, extractor: str, flags: CritiqueFlags) -> None:
         read = built.extract.read if isinstance(built.extract, ModelExtractor) else built.extract
         with _progress("extracting", built) as on_progress:
             result = extract_file(
-                path,
+                Critiques(
+                    [path], source=flags.source, name=flags.field, columns=given_columns(flags.columns)
+                ),
                 output,
                 read,
-                source=flags.source,
-                name=flags.field,
-                columns=given_columns(flags.columns),
                 identity=identity,
                 control=_control(on_progress, flags),
                 model=model,
@@ -89,13 +88,12 @@ def run_score(
         rules = {key: value for key, value in section.meaning().items() if key not in _OF_THE_MODEL}
         with _progress("scoring", built) as on_progress:
             result = score_file(
-                judged,
+                Critiques([judged], name=flags.field),
                 reference,
                 output,
                 built,
                 built.extract,
                 source=flags.source,
-                name=flags.field,
                 columns=given_columns(flags.columns),
                 least_f1=section.least_f1,
                 identity={
@@ -159,7 +157,7 @@ def _control(on_progress: Callable[[Progress], None], flags: CritiqueFlags) -> R
     )
 
 
-def _note_scan(scan: FileScan) -> None:
+def _note_scan(scan: CritiqueScan) -> None:
     note(
         f"input: {scan.num_rows} rows with {scan.num_critiques} critiques, {scan.num_without} without, "
         f"{scan.num_invalid} invalid"
