@@ -1,5 +1,7 @@
 """From answers to files: SFT rows, rejected traces, ledger, hints. A function of input and answers alone.
 
+Nobody reads `meta.difficulty` of an SFT row yet, the attempts up to the first right trace: a curriculum is to.
+
 Rows stand in the order of their ids, so that the files depend neither on the order of the input nor on that of the
 answers. They appear together at the end of a run; each is whole or as it was before.
 """
