@@ -6,13 +6,13 @@ Rows of all lines add up to the rows of the input, answers to all answers, token
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from reasrm.durable.paths import refuse_inputs
 from reasrm.errors import ConfigError
 
 __all__ = ["KEPT", "AnswerFiles", "Ledger"]
@@ -57,15 +57,8 @@ class AnswerFiles:
 
     def refuse_inputs(self, inputs: Sequence[Path]) -> None:
         """Raise `ConfigError` if a file to be written is an input."""
-        for source in inputs:
-            for path in (self.folder / f"{name}.jsonl" for name in ("rejected", "ledger", *self.WRITTEN)):
-                same = os.path.realpath(source) == os.path.realpath(path)
-                if same or (source.exists() and path.exists() and os.path.samefile(source, path)):
-                    raise ConfigError(
-                        f"{path.name!r} is the same file as the input {os.fspath(source)!r}",
-                        place=str(self.folder),
-                        remedy="choose another output folder",
-                    )
+        names = ("rejected", "ledger", *self.WRITTEN)
+        refuse_inputs([self.folder / f"{name}.jsonl" for name in names], inputs, str(self.folder))
 
 
 @dataclass(slots=True)
