@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reasrm.cli.console import finish, judging_progress, note, now_and_then, print_summary
 from reasrm.cli.flag_sets import JudgingFlags
 from reasrm.cli.flags import budget_of
-from reasrm.cli.running import add_end, control_of, note_cost, note_scan
+from reasrm.cli.running import add_end, control_of, note_cost, note_request, note_scan
 from reasrm.cli.summary import progress
 from reasrm.config import load_config
 from reasrm.errors import ConfigError
@@ -212,8 +212,7 @@ def _dry_run(command: str, judge: Judge, options: JudgingOptions, rows: JudgeInp
     check_sightings(judge.spec, scan, place, allowed=options.rubrics_that_saw_labels)
     first = next((item.row for item in rows if item.row is not None), None)
     asks = [] if first is None else plan_row(judge.spec, first, options)
-    for message in asks[0].request.messages if asks else ():
-        note(f"--- {message.role} ---\n{message.text}")
+    note_request(asks[0].request if asks else None)
     summary = {
         "command": command,
         "dry_run": True,
