@@ -8,7 +8,6 @@ returns: a killed process loses nothing; a power cut loses about the last 64 rec
 
 from __future__ import annotations
 
-from reasrm.durable.changes import RowChanges
 from reasrm.durable.folders import building, open_folder, refuse_others, set_aside
 from reasrm.durable.index import DuplicateCheck, IdIndex, hash_id
 from reasrm.durable.lock import OutputLock
@@ -33,7 +32,6 @@ __all__ = [
     "Interruption",
     "OutputLock",
     "ResumeState",
-    "RowChanges",
     "building",
     "check_all_done",
     "differences_of",

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "POLICY",
-    "Matrix",
     "difficulties",
     "domain_of",
     "evaluate",
@@ -44,7 +43,6 @@ __all__ = [
 ]
 
 POLICY = Policy(order="mean", tie="wrong", unparsed="wrong", split="wrong")
-Matrix = tuple[tuple[float, ...], ...]
 _LEVELS = ("easy", "normal", "hard")
 _NUM_STYLES = 3
 
