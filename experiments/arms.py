@@ -10,7 +10,7 @@ import functools
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -59,10 +59,11 @@ __all__ = [
     "MODES",
     "SPLITS",
     "Bench",
-    "Lab",
+    "SandboxLab",
     "Trained",
     "answer_only",
     "code_hash",
+    "once",
     "steps_for",
 ]
 
@@ -110,7 +111,7 @@ class Bench:
     files: Mapping[Split, Path]
 
 
-class Lab:
+class SandboxLab:
     """Makes stages for one seed.
 
     Args:
@@ -172,10 +173,7 @@ class Lab:
         key = digest(shape if spec is None else [*shape, load_spec(spec).hash], 12)
         run = self.folder / f"{name}-{key}"
         file = write_sft_config(config, base.model, rows, run.with_suffix(".yaml"), spec)
-        started = time.process_time()
-        with training_listener(f"seed {config.seed} {name}") as listener:
-            done = train_sft(load_sft_stage(file), str(file), run, resume=True, listener=listener)
-        seconds = _seconds(run, time.process_time() - started)
+        done, seconds = self._train(train_sft, load_sft_stage(file), file, run, name)
         return Trained(Path(done["checkpoint"]), key, done["processed_tokens"], 0, seconds)
 
     def answers(self, rows: Path) -> Path:
@@ -216,10 +214,8 @@ class Lab:
         stage["data"] = {"train": [str(pairs)], **section.get("data", {})}
         stage["rollouts"] = {"policy": str(policy.model), **section.get("rollouts", {})}
         file.write_text(yaml.safe_dump(stage, sort_keys=False))
-        started = time.process_time()
-        with training_listener(f"seed {self.config.seed} {name}") as listener:
-            train_metarm(load_metarm_stage(file), str(file), run, resume=True, listener=listener)
-        return Trained(run, key, 0, 0, _seconds(run, time.process_time() - started))
+        _, seconds = self._train(train_metarm, load_metarm_stage(file), file, run, name)
+        return Trained(run, key, 0, 0, seconds)
 
     def rlvr(
         self, config: DemoConfig, start: Trained, rl: RLConfig, name: str, metarm: Trained | None = None
@@ -243,34 +239,40 @@ class Lab:
             rl = rl.model_copy(update={"metarm": section})
         run = self.folder / f"{name}-{key}"
         file = write_rlvr_config(config, rl, start.model, pairs, run.with_suffix(".yaml"))
-        started = time.process_time()
-        with training_listener(f"seed {config.seed} {name}") as listener:
-            done = train_rlvr(load_rlvr_stage(file), str(file), run, resume=True, listener=listener)
-        seconds = _seconds(run, time.process_time() - started)
+        done, seconds = self._train(train_rlvr, load_rlvr_stage(file), file, run, name)
         trained = start.trained + done["processed_tokens"]
         return Trained(
             Path(done["checkpoint"]), key, trained, start.sampled + done["generated_tokens"], seconds
         )
 
+    def _train(
+        self, train: Callable[..., dict[str, Any]], stage: Any, file: Path, run: Path, name: str
+    ) -> tuple[dict[str, Any], float]:
+        """Train into a run folder, or go on; return its summary, and the CPU seconds of the process that did it."""
+        started = time.process_time()
+        with training_listener(f"seed {self.config.seed} {name}") as listener:
+            done = train(stage, str(file), run, resume=True, listener=listener)
+        seconds = time.process_time() - started
+        return done, float(once(run / "cpu.json", lambda: {"seconds": seconds})["seconds"])
+
     def measure(self, arm: str, trained: Trained, bench: Bench, rows: int) -> dict[str, Any]:
         """Return what a model scores on the test rows, in both modes, from the cache if it is there."""
         key = digest([trained.key, sorted(path.name for path in bench.files.values()), rows, self.code], 12)
         path = self.folder / f"result-{arm}-{key}.json"
-        if path.exists():
-            found: dict[str, Any] = orjson.loads(path.read_bytes())
-            return found
-        note(f"seed {self.config.seed}: measuring {arm}")
-        result = {
-            "arm": arm,
-            "seed": self.config.seed,
-            "code": self.code,
-            "trained_tokens": trained.trained,
-            "sampled_tokens": trained.sampled,
-            "cpu_seconds": round(trained.seconds, 1),
-            "cells": self._cells(trained.model, bench),
-        }
-        write_json_atomic(path, result)
-        return result
+
+        def made() -> dict[str, Any]:
+            note(f"seed {self.config.seed}: measuring {arm}")
+            return {
+                "arm": arm,
+                "seed": self.config.seed,
+                "code": self.code,
+                "trained_tokens": trained.trained,
+                "sampled_tokens": trained.sampled,
+                "cpu_seconds": round(trained.seconds, 1),
+                "cells": self._cells(trained.model, bench),
+            }
+
+        return once(path, made)
 
     def _cells(self, model: Path, bench: Bench) -> dict[str, Any]:
         section = ModelSection(path=str(model), dtype="float32")
@@ -285,6 +287,14 @@ class Lab:
                 judged = list(_judge(spec, base, weights, prompts, temperature))
                 cells[f"{mode} {split}"] = _cell(pairs, judged, split)
         return cells
+
+
+def once(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return the JSON object in a file; it is made now unless it is there."""
+    if not path.exists():
+        write_json_atomic(path, make())
+    found: dict[str, Any] = orjson.loads(path.read_bytes())
+    return found
 
 
 def answer_only(rows: Path, output: Path, spec: JudgeSpec) -> Path:
@@ -353,12 +363,3 @@ def _own(prompt: Prompt, judgment: Judgment) -> Judgment:
     """Return a judgment with its verdict in the pair's own order."""
     order = prompt.comparison.order
     return replace(order.seen(judgment), order=order)
-
-
-def _seconds(run: Path, seconds: float) -> float:
-    """Return the CPU seconds of a run: those of the process that did it, kept beside it."""
-    path = run / "cpu.json"
-    if path.exists():
-        return float(orjson.loads(path.read_bytes())["seconds"])
-    write_json_atomic(path, {"seconds": seconds})
-    return seconds

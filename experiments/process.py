@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.arms import Bench, Lab, Trained
+from experiments.arms import Bench, SandboxLab, Trained
 from reasrm.config import parse_config
 from reasrm.critiques.config import CritiqueSection
 from reasrm.demo.config import DemoConfig, RLConfig
@@ -39,7 +39,7 @@ def careless(config: DemoConfig) -> DemoConfig:
     return config.model_copy(update={"teacher": teacher, "pairs": 900})
 
 
-def run_process(lab: Lab, bench: Bench, rows: int) -> dict[str, Any]:
+def run_process(lab: SandboxLab, bench: Bench, rows: int) -> dict[str, Any]:
     """Train and measure all arms of one seed; return results by arm. The lab's config has the careless teacher."""
     config = lab.config
     usual = config.rlvr or RLConfig()
@@ -83,7 +83,7 @@ _ONLINE_PUBLISHED = _ONLINE.model_copy(update={"bonus_scale": "published"})
 
 
 def _metarm(
-    lab: Lab, start: Trained, pairs: Any, part: Mapping[str, Any], name: str, cold: Mapping[str, Any]
+    lab: SandboxLab, start: Trained, pairs: Any, part: Mapping[str, Any], name: str, cold: Mapping[str, Any]
 ) -> Trained:
     section = {
         "metarm": {**cold["metarm"], "max_tokens": 512},

@@ -25,7 +25,7 @@ from typing import Any
 
 import orjson
 
-from experiments.arms import Bench, Lab, code_hash
+from experiments.arms import Bench, SandboxLab, code_hash
 from experiments.page import write_page
 from experiments.primary import load_primary
 from experiments.process import careless, run_process
@@ -43,7 +43,7 @@ _STRONG = {"kind": "polite", "train": 0.80, "hard": 0.15, "ood": 0.50}
 _WEAK_TRACES, _WEAK_STEPS = 60, 14
 
 
-def run_seed(lab: Lab, bench: Bench, rows: int) -> dict[str, Any]:
+def run_seed(lab: SandboxLab, bench: Bench, rows: int) -> dict[str, Any]:
     """Train and measure all arms of one seed; return results by arm."""
     config = lab.config
     rl = config.rlvr or RLConfig()
@@ -67,7 +67,7 @@ def run_seed(lab: Lab, bench: Bench, rows: int) -> dict[str, Any]:
     return {name: lab.measure(_slug(name), trained, bench, rows) for name, trained in arms.items()}
 
 
-def run_strong(lab: Lab, bench: Bench, rows: int) -> dict[str, Any]:
+def run_strong(lab: SandboxLab, bench: Bench, rows: int) -> dict[str, Any]:
     """Train and measure the arms of the world with the strong shortcut, from a judge that cannot see well yet."""
     strong = lab.config
     rl = strong.rlvr or RLConfig()
@@ -154,7 +154,7 @@ def _seed(table: str, config: DemoConfig, root: Path, rows: int) -> dict[str, An
         config = strong_world(config)
     elif table == "process":
         config = careless(config)
-    lab = Lab(config, root, code_hash())
+    lab = SandboxLab(config, root, code_hash())
     run = {"main": run_seed, "strong": run_strong, "process": run_process}[table]
     return run(lab, lab.bench(config, rows), rows)
 

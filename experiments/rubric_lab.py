@@ -16,16 +16,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import orjson
-
-from experiments.arms import Lab, Trained, code_hash
+from experiments.arms import SandboxLab, Trained, code_hash, once
 from experiments.rubric_rows import SPLITS, TASTES, Rows, principles_of, write_rubrics
 from reasrm.cli.console import judging_progress, note
 from reasrm.config import parse_config
 from reasrm.demo.config import DemoConfig
 from reasrm.demo.stages import cap_rows, make_traces, read_pairs, write_pairs
 from reasrm.durable import read_records
-from reasrm.files import write_json_atomic
 from reasrm.generation.run import RunControl
 from reasrm.hashing import derive_seed, digest
 from reasrm.judged import JudgedRow, read_judged
@@ -75,7 +72,7 @@ class RubricLab:
     """
 
     def __init__(self, config: DemoConfig, root: Path, rows: Rows, code: str) -> None:
-        self.lab = Lab(config, root, code)
+        self.lab = SandboxLab(config, root, code)
         self.config = config
         self.folder = self.lab.folder
         self.rows = rows
@@ -164,27 +161,27 @@ class RubricLab:
         """
         files = [None if path is None else file_hash(path) for path in (rubrics, swapped)]
         path = self._result(arm, [judge.key, files, sorted(facts.items())])
-        if path.exists():
-            found: dict[str, Any] = orjson.loads(path.read_bytes())
-            return found
-        note(f"seed {self.config.seed}: measuring {arm}")
-        judged = {"arm": self.judged(judge, rubrics)}
-        if swapped is not None:
-            judged["swapped"] = self.judged(judge, swapped)
-        own = judged["arm"]
-        result = {
-            "arm": arm,
-            "seed": self.config.seed,
-            "code": self.code,
-            **facts,
-            "cells": {split: credits_of(own[name] for name in self.rows.of(split)) for split in SPLITS},
-            "coverage": _coverage(own.values()),
-            "about": {} if rubrics is None else self.about(rubrics, swapped, judged),
-        }
-        if rubrics is not None and swapped is not None:
-            result["orders"] = _orders(load_rubrics(rubrics), judged["arm"], judged["swapped"])
-        write_json_atomic(path, result)
-        return result
+
+        def made() -> dict[str, Any]:
+            note(f"seed {self.config.seed}: measuring {arm}")
+            judged = {"arm": self.judged(judge, rubrics)}
+            if swapped is not None:
+                judged["swapped"] = self.judged(judge, swapped)
+            own = judged["arm"]
+            result = {
+                "arm": arm,
+                "seed": self.config.seed,
+                "code": self.code,
+                **facts,
+                "cells": {split: credits_of(own[name] for name in self.rows.of(split)) for split in SPLITS},
+                "coverage": _coverage(own.values()),
+                "about": {} if rubrics is None else self.about(rubrics, swapped, judged),
+            }
+            if rubrics is not None and swapped is not None:
+                result["orders"] = _orders(load_rubrics(rubrics), judged["arm"], judged["swapped"])
+            return result
+
+        return once(path, made)
 
     def votes(
         self, arm: str, judge: Trained, rubrics: Path | None, calls: Mapping[int, int]
@@ -199,7 +196,8 @@ class RubricLab:
         """
         shown = None if rubrics is None else file_hash(rubrics)
         path = self._result(f"votes-{arm}", [judge.key, shown, sorted(calls.items())])
-        if not path.exists():
+
+        def made() -> dict[str, Any]:
             votes = -(-max(calls) // 2)
             judged = self.judged(judge, rubrics, votes=votes, temperature=_TEMPERATURE)
             cells = {
@@ -209,9 +207,9 @@ class RubricLab:
                 }
                 for num, cost in calls.items()
             }
-            write_json_atomic(path, {"arm": arm, "seed": self.config.seed, "by_calls": cells})
-        found: dict[str, Any] = orjson.loads(path.read_bytes())
-        return found
+            return {"arm": arm, "seed": self.config.seed, "by_calls": cells}
+
+        return once(path, made)
 
     def about(
         self, path: Path, swapped: Path | None, judged: Mapping[str, Mapping[str, JudgedRow]]

@@ -10,12 +10,11 @@ from typing import Any
 
 from scipy.stats import false_discovery_control
 
-from experiments.claims import Claim, p_value, spread
-from experiments.primary import RubricClaim, RubricClaims
+from experiments.claims import Claim, claims_section, decided, spread
+from experiments.primary import RubricClaims
 from experiments.rubric_rows import SPLITS
 from reasrm.criteria.metrics import gap_closed, order_effect
 from reasrm.files import replacing
-from reasrm.hashing import digest
 from reasrm.metrics.intervals import Estimate
 
 __all__ = ["ARMS", "difference", "write_rubric_page"]
@@ -60,7 +59,7 @@ def write_rubric_page(path: Path, table: Mapping[str, Any] | None, claims: Rubri
     """
     parts = [_HEAD, _arms_said()]
     if table is None:
-        parts += ["## Results\n", "Not run yet: `make rubrics-page`.\n", _claims_said(claims)]
+        parts += ["## Results\n", "Not run yet: `make rubrics-page`.\n", _claims(claims, [], [])]
     else:
         seeds = table["seeds"]
         numbers = ", ".join(map(str, table["numbers"]))
@@ -70,7 +69,7 @@ def write_rubric_page(path: Path, table: Mapping[str, Any] | None, claims: Rubri
         )
         if missing := [arm for arm in ARMS if any(arm not in seed["arms"] for seed in seeds)]:
             parts.append(f"Not run: {', '.join(missing)}.\n")
-        parts += [_accuracy(seeds), _gaps(seeds), _claims(seeds, table["numbers"], claims), _about(seeds)]
+        parts += [_accuracy(seeds), _gaps(seeds), _claims(claims, seeds, table["numbers"]), _about(seeds)]
         parts += [_order(seeds), _growth(seeds), _votes(seeds)]
     with replacing(path) as stream:
         stream.write("\n".join(part for part in parts if part).encode())
@@ -157,50 +156,30 @@ def _shown(estimate: Estimate) -> str:
     return f"{estimate.value:.2f} [{estimate.ci_low:.2f}, {estimate.ci_high:.2f}]"
 
 
-def _text(claim: RubricClaim) -> str:
-    beats = f"is at most {100 * claim.margin:g} point worse than" if claim.margin else "beats"
-    return f"{claim.ours} {beats} {claim.theirs}, {_NAMES[claim.split]}"
-
-
-def _seal(claims: RubricClaims) -> str:
-    return f"Hash of the claims: `{digest(claims.model_dump(mode='json'), 12)}`."
-
-
-def _claims_said(claims: RubricClaims) -> str:
-    lines = ["## Claims\n", "Written down in `experiments/primary_claims.yaml` before any seed ran:\n"]
-    lines += [f"{n}. {_text(claim)}" for n, claim in enumerate(claims.claims, 1)]
-    return "\n".join([*lines, f"\n{_seal(claims)}\n"])
-
-
-def _claims(seeds: Sequence[Mapping[str, Any]], numbers: Sequence[int], claims: RubricClaims) -> str:
+def _claims(claims: RubricClaims, seeds: Sequence[Mapping[str, Any]], numbers: Sequence[int]) -> str:
+    """Return what came of the claims; without seeds, that they wait."""
+    named = [(claim, f"{claim.beats()}, {_NAMES[claim.split]}") for claim in claims.claims]
+    seal = f"Hash of the claims: `{claims.seal}`."
     if list(numbers) != claims.seeds:
-        note = (
-            f"They are for seeds {', '.join(map(str, claims.seeds))}; the tables here decide none of them.\n"
-        )
-        return f"{_claims_said(claims)}\n{note}"
-    known = [c for c in claims.claims if {c.ours, c.theirs} <= set(_present(seeds))]
-    found = [[difference(seed, c.ours, c.theirs, c.split) for seed in seeds] for c in known]
-    q_values = false_discovery_control(
-        [p_value(d, c.margin) for d, c in zip(found, known, strict=True)], method="bh"
-    )
-    lines = [
-        "## Claims\n",
+        told = "Written down in `experiments/primary_claims.yaml` before any seed ran:\n"
+        wanted = ", ".join(map(str, claims.seeds))
+        other = f"\n\nThey are for seeds {wanted}; the tables here decide none of them." if seeds else ""
+        return claims_section("Claims", told, named, "", seal + other)
+    told = (
         "Written down in `experiments/primary_claims.yaml` before these seeds ran. *q* is the p-value of the t-test "
         f"over seeds, adjusted by Benjamini and Hochberg over these claims; where a claim has a margin, the test is "
-        f"non-inferiority. Confirmed: q ≤ {claims.level:g} and the mean on the claimed side.\n",
-        "| claim | difference [95 %] | by seed | q | |",
-        "| --- | --- | --- | --- | --- |",
+        f"non-inferiority. Confirmed: q ≤ {claims.level:g} and the mean on the claimed side.\n"
+    )
+    present = set(_present(seeds))
+    found = [
+        [difference(seed, c.ours, c.theirs, c.split) for seed in seeds]
+        if {c.ours, c.theirs} <= present
+        else None
+        for c in claims.claims
     ]
-    for claim, differences, q in zip(known, found, q_values, strict=True):
-        confirmed = q <= claims.level and Claim(differences).mean > -claim.margin
-        cells = " | ".join(Claim(differences).text.split(" | ")[:2])
-        lines.append(
-            f"| {_text(claim)} | {cells} | {q:.3f} | {'**confirmed**' if confirmed else 'not confirmed'} |"
-        )
-    for claim in claims.claims:
-        if claim not in known:
-            lines.append(f"| {_text(claim)} | | | | not run |")
-    return "\n".join([*lines, f"\nPoints of accuracy, paired on the same rows. {_seal(claims)}\n"])
+    each = [None if one is None else (Claim(one), one) for one in found]
+    rows = decided(named, each, claims.level, false_discovery_control, "q")
+    return claims_section("Claims", told, named, rows, f"Points of accuracy, paired on the same rows. {seal}")
 
 
 def _about(seeds: Sequence[Mapping[str, Any]]) -> str:

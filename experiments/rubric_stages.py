@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import orjson
-
-from experiments.arms import Trained
+from experiments.arms import Trained, once
 from experiments.rubric_lab import BACKEND, RubricLab, file_hash
 from reasrm.cli.console import note
 from reasrm.config import parse_config
-from reasrm.files import write_json_atomic
+from reasrm.demo.stages import cap_rows
 from reasrm.hashing import derive_seed, digest
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import open_judge
@@ -75,7 +71,8 @@ def synthesis(
     folder = lab.folder / f"synthesis-{method}-{count}-{digest(shape, 12)}"
     rows = folder.with_name(f"writer-rows-{keep}-{digest([*shape, keep, load_spec(spec).hash], 12)}.jsonl")
     said = rows.with_suffix(".json")
-    if not said.exists():
+
+    def made() -> dict[str, Any]:
         note(f"seed {lab.config.seed}: {method}, {count} pairs, filter {keep}")
         config = _config(lab, pairs, folder, method, author, judge, keep, spec)
         opened = open_judge(str(judge.model), spec=lab.config.base.spec, **BACKEND)
@@ -87,12 +84,10 @@ def synthesis(
             )
         if result.written is None or result.signum is not None:
             raise KeyboardInterrupt
-        partial = rows.with_suffix(".partial")
-        shutil.copyfile(result.files.writer, partial)
-        os.replace(partial, rows)
-        counts = dict(result.written.ledger.rows())
-        write_json_atomic(said, {"kept": result.written.num_writer_rows, "rows": counts})
-    found = orjson.loads(said.read_bytes())
+        cap_rows(result.files.writer, None, rows)
+        return {"kept": result.written.num_writer_rows, "rows": dict(result.written.ledger.rows())}
+
+    found = once(said, made)
     return Synthesis(rows, found["kept"], found)
 
 

@@ -21,8 +21,10 @@ __all__ = [
     "cache_folder",
     "changes_of_files",
     "display_name",
+    "file_names",
     "file_sha256",
-    "fsync_directory",
+    "flush_folder",
+    "fsync",
     "hash_files",
     "in_folder",
     "make_folders",
@@ -98,7 +100,7 @@ def hash_files(folder: Path, but: Collection[str] = ()) -> dict[str, str]:
         folder: The folder.
         but: Names that are left out.
     """
-    return {name: file_sha256(folder / name) for name in _file_names(folder) if name not in but}
+    return {name: file_sha256(folder / name) for name in file_names(folder) if name not in but}
 
 
 def changes_of_files(folder: Path, expected: Mapping[str, str], *, all_named: bool = True) -> list[str]:
@@ -116,11 +118,12 @@ def changes_of_files(folder: Path, expected: Mapping[str, str], *, all_named: bo
         elif remembered_sha256(folder / name) != sha256:
             changes.append(f"{name} was edited")
     if all_named:
-        changes += [f"{name} was added" for name in _file_names(folder) if name not in expected]
+        changes += [f"{name} was added" for name in file_names(folder) if name not in expected]
     return changes
 
 
-def _file_names(folder: Path) -> list[str]:
+def file_names(folder: Path) -> list[str]:
+    """Return every file below a folder by name; hidden ones, which nobody loads, are passed over."""
     names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return sorted(name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))
 
@@ -161,13 +164,21 @@ def in_folder(folder: Path) -> Iterator[None]:
         raise
 
 
-def fsync_directory(path: Path) -> None:
-    """Make renames and new files in a directory survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def fsync(path: Path) -> None:
+    """Make the bytes of a file, or the names in a directory, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def flush_folder(folder: Path) -> None:
+    """Make every file and name in a folder survive a power cut."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            fsync(Path(place, name))
+        fsync(Path(place))
 
 
 @contextmanager
@@ -193,7 +204,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, target)
-        fsync_directory(target.parent)
+        fsync(target.parent)
     except ReasrmError:
         raise
     except OSError as error:

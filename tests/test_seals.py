@@ -14,7 +14,6 @@ from reasrm.hashing import digest
 from reasrm.runs import (
     DamagedCheckpoint,
     checkpoint_folder,
-    complete_checkpoints,
     latest_checkpoint,
     remove_unsealed,
     rotate,
@@ -23,6 +22,7 @@ from reasrm.runs import (
     verify_checkpoint,
 )
 from tests.refusals import refused
+from tests.sealed import complete_checkpoints
 
 
 def write_checkpoint(run: Path, step: int, *, seal: bool = True) -> Path:

@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
-
-from experiments.claims import Claim, holm, p_value
-from experiments.markdown import table
+from experiments import claims
+from experiments.claims import Claim, Stated, decided, holm
 from experiments.real.measures import Arm, by_row, difference
 from reasrm.config import Config, load_config
-from reasrm.hashing import digest
 
 __all__ = ["CHANCE", "Family", "RealClaim", "RealClaims", "claims_section", "compare", "load_claims", "shown"]
 
@@ -21,27 +18,17 @@ CHANCE = "chance"
 """The arm that is right in half of all judgments; nobody has to judge as it."""
 
 
-class RealClaim(Config):
+class RealClaim(Stated):
     """One arm beats another on the same rows, or is at most a margin worse."""
 
-    ours: str
-    theirs: str
     what: Literal["accuracy", "accuracy or coin", "consistency", "position"]
     split: str = "all"
-    margin: float = Field(default=0.0, ge=0)
 
 
-class Family(Config):
+class Family(claims.Family):
     """The claims of one part, which are corrected together."""
 
-    seeds: list[int]
-    level: float = Field(gt=0, lt=1)
     claims: list[RealClaim]
-
-    @property
-    def seal(self) -> str:
-        """Their hash."""
-        return digest(self.model_dump(mode="json"), 12)
 
 
 class RealClaims(Config):
@@ -71,7 +58,7 @@ def compare(
 
 def shown(claim: Claim) -> str:
     """Return mean and interval in points."""
-    return f"{100 * claim.mean:+.1f} [{100 * claim.low:+.1f}, {100 * claim.high:+.1f}]"
+    return claim.interval
 
 
 def claims_section(
@@ -85,39 +72,20 @@ def claims_section(
         arms: The rows of each arm that was run, `chance` apart.
         seeds: Which were run.
     """
-    said = ["## Claims\n"]
-    texts = [_text(claim, names) for claim in family.claims]
+    named = [(claim, _text(claim, names)) for claim in family.claims]
     seal = f"Hash of these claims: `{family.seal}`."
     if not arms or list(seeds) != family.seeds:
         wanted = f"seed{'s' * (len(family.seeds) > 1)} {', '.join(map(str, family.seeds))}"
-        said += [f"Written down in `experiments/real/claims.yaml` before any run, for {wanted}:\n"]
-        said += [f"{n}. {text}" for n, text in enumerate(texts, 1)]
-        return "\n".join(
-            [*said, *(["\nThe seeds above decide none of them."] if arms else []), f"\n{seal}\n"]
-        )
+        told = f"Written down in `experiments/real/claims.yaml` before any run, for {wanted}:\n"
+        undecided = "The seeds above decide none of them.\n\n" if arms else ""
+        return claims.claims_section("Claims", told, named, "", undecided + seal)
     found = [
         compare(arms, c.ours, c.theirs, c.what, c.split) if {c.ours, c.theirs} <= {*arms, CHANCE} else None
         for c in family.claims
     ]
-    # What was not run counts among the claims that are corrected for.
-    p_values = holm(
-        [
-            1.0 if one is None else p_value(one[0].differences, c.margin)
-            for one, c in zip(found, family.claims, strict=True)
-        ]
-    )
-    lines = []
-    for claim, text, one, p in zip(family.claims, texts, found, p_values, strict=True):
-        if one is None:
-            lines.append([text, "", "", "", "not run"])
-            continue
-        over, by_seed = one
-        confirmed = p <= family.level and min(by_seed) > -claim.margin
-        each = " ".join(f"{100 * value:+.1f}" for value in by_seed)
-        lines.append([text, shown(over), each, f"{p:.3f}", "**confirmed**" if confirmed else "not confirmed"])
-    said += [_HEAD.format(level=100 * family.level)]
-    said += [table(["claim", "difference [95 %]", "by seed", "p, Holm", ""], lines)]
-    return "\n".join([*said, f"In points, better is more. {seal}\n"])
+    rows = decided(named, found, family.level, holm, "p, Holm", every_seed=True)
+    told = _HEAD.format(level=100 * family.level)
+    return claims.claims_section("Claims", told, named, rows, f"In points, better is more. {seal}")
 
 
 _WORDS = {
@@ -133,6 +101,5 @@ Confirmed is what also lies on the claimed side in every seed. Nothing else on t
 
 
 def _text(claim: RealClaim, names: Mapping[Any, str]) -> str:
-    beats = f"is at most {100 * claim.margin:g} points worse than" if claim.margin else "beats"
     where = "all splits" if claim.split == "all" else names.get(claim.split, claim.split)
-    return f"{claim.ours} {beats} {claim.theirs}: {_WORDS[claim.what]}, {where}"
+    return f"{claim.beats('points')}: {_WORDS[claim.what]}, {where}"

@@ -152,8 +152,10 @@ def _describe(tally: Tally, elapsed_s: float) -> str:
 
 
 @contextmanager
-def progress_bar(label: str, *, unit: str = "") -> Iterator[Callable[[int, int, str], None]]:
-    """Show how far a loop is: a bar on a terminal, a line now and then elsewhere. Call it with done, total, extra.
+def progress_bar(label: str, *, unit: str = "") -> Iterator[Callable[[int, int | None, str], None]]:
+    """Show how far a loop is: a bar on a terminal, a line now and then elsewhere.
+
+    Call it with done, total (None where unknown) and extra.
 
     Where a line was shown the last count gets one, too.
 
@@ -171,9 +173,9 @@ def progress_bar(label: str, *, unit: str = "") -> Iterator[Callable[[int, int, 
         is_due = now_and_then()
         said = last = ""
 
-        def update(done: int, total: int, extra: str) -> None:
+        def update(done: int, total: int | None, extra: str) -> None:
             nonlocal said, last
-            last = f"{label}: {done}/{total}{unit} {extra}"
+            last = f"{label}: {done}{'' if total is None else f'/{total}'}{unit} {extra}".rstrip()
             if is_due():
                 said = last
                 note(said)

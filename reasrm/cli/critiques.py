@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,14 @@ from reasrm.cli.running import add_end, control_of
 from reasrm.cli.summary import progress
 from reasrm.config import EndpointSection, parse_config, read_settings
 from reasrm.critiques import CritiqueSection
-from reasrm.evaluation.critique_rows import FileScan
 from reasrm.evaluation.critique_runs import Result, extract_file, score_file
-from reasrm.evaluation.critiques import CritiqueEvaluation
+from reasrm.evaluation.critiques import CritiqueEvaluation, opened_scorer
 from reasrm.evaluation.table import format_estimate
 from reasrm.generation.base import Backend
-from reasrm.generation.resolve import open_backend
 from reasrm.generation.run import Progress, RunControl
+from reasrm.judging.critiques import Critiques, CritiqueScan
 from reasrm.pipes import settled
-from reasrm.scorers.critiques import BuiltScorer, build_critique_scorer
+from reasrm.scorers.critiques import BuiltScorer
 from reasrm.tables import given_columns
 
 __all__ = ["run_extract", "run_score"]
@@ -40,7 +39,7 @@ def run_extract(path: Path, extractor: str, flags: CritiqueFlags) -> None:
     path, output = settled(path), flags.output
     settings = {"extractor": extractor, **flags.asked}
     section = parse_config(CritiqueSection, _given(settings), "the flags")
-    with _opened(section, output, flags.backend) as (built, model):
+    with _opened(section, flags) as (built, model):
         from reasrm.scorers.extractor import PROMPT_HASH, ModelExtractor
 
         by_model = isinstance(built.extract, ModelExtractor)
@@ -52,12 +51,11 @@ def run_extract(path: Path, extractor: str, flags: CritiqueFlags) -> None:
         read = built.extract.read if isinstance(built.extract, ModelExtractor) else built.extract
         with _progress("extracting", built) as on_progress:
             result = extract_file(
-                path,
+                Critiques(
+                    [path], source=flags.source, name=flags.field, columns=given_columns(flags.columns)
+                ),
                 output,
                 read,
-                source=flags.source,
-                name=flags.field,
-                columns=given_columns(flags.columns),
                 identity=identity,
                 control=_control(on_progress, flags),
                 model=model,
@@ -82,20 +80,19 @@ def run_score(
     raw = {} if config is None else read_settings(config)
     place = "the flags" if config is None else str(config)
     section = parse_config(CritiqueEvaluation, {**raw, **_given(settings)}, place)
-    with _opened(section, output, flags.backend) as (built, model):
+    with _opened(section, flags) as (built, model):
         from reasrm.scorers import extractor, matcher
 
         prompts = [extractor.PROMPT_HASH, matcher.PROMPT_HASH] if section.asks_model else None
         rules = {key: value for key, value in section.meaning().items() if key not in _OF_THE_MODEL}
         with _progress("scoring", built) as on_progress:
             result = score_file(
-                judged,
+                Critiques([judged], name=flags.field),
                 reference,
                 output,
                 built,
                 built.extract,
                 source=flags.source,
-                name=flags.field,
                 columns=given_columns(flags.columns),
                 least_f1=section.least_f1,
                 identity={
@@ -113,25 +110,13 @@ def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if value is not None}
 
 
-@contextmanager
 def _opened(
-    section: CritiqueSection, output: Path, options: Mapping[str, Any]
-) -> Iterator[tuple[BuiltScorer, Backend | None]]:
+    section: CritiqueSection, flags: CritiqueFlags
+) -> AbstractContextManager[tuple[BuiltScorer, Backend | None]]:
     """Build what the section names, and say who is asked. A model's replies are kept in `OUT.cache` by default."""
-    if section.asks_model and section.cache is None:
-        section = section.model_copy(update={"cache": output.with_name(f"{output.name}.cache")})
-    opened: list[Backend] = []
-    with ExitStack() as stack:
-
-        def open_model(name: str, **own: Any) -> Backend:
-            usual = EndpointSection().endpoint_options()
-            flags = {key: value for key, value in options.items() if value != usual.get(key)}
-            opened.append(stack.enter_context(closing(open_backend(name, **{**own, **flags}))))
-            return opened[-1]
-
-        built = build_critique_scorer(section, open_model)
-        stack.callback(built.close)
-        yield built, opened[0] if opened else None
+    usual = EndpointSection().endpoint_options()
+    own = {key: value for key, value in flags.backend.items() if value != usual.get(key)}
+    return opened_scorer(section, flags.output.with_name(f"{flags.output.name}.cache"), own)
 
 
 @contextmanager
@@ -159,7 +144,7 @@ def _control(on_progress: Callable[[Progress], None], flags: CritiqueFlags) -> R
     )
 
 
-def _note_scan(scan: FileScan) -> None:
+def _note_scan(scan: CritiqueScan) -> None:
     note(
         f"input: {scan.num_rows} rows with {scan.num_critiques} critiques, {scan.num_without} without, "
         f"{scan.num_invalid} invalid"

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from reasrm import __version__, models
-from reasrm.cli.console import (
-    bars,
-    finish,
-    is_quiet,
-    judging_progress,
-    note,
-    now_and_then,
-)
+from reasrm.cli.console import finish, judging_progress, note, progress_bar
 from reasrm.cli.flag_sets import JudgingFlags
 from reasrm.cli.flags import BackendChoice, OrdersChoice
 from reasrm.cli.judging import nothing_readable, open_judging, run_control
@@ -121,8 +113,8 @@ def _curate(
     judge = _JudgeRun(config, folder.path / "judged.jsonl", restart=restart, retry_errors=retry_errors)
     sections = () if config.decontaminate is None else config.decontaminate.against
     try:
-        with _progress() as progress:
-            judge.bars_away = progress.away
+        with closing(_Progress()) as show:
+            judge.before = show.close
             curated = curate(
                 read_pairs(files, config.source, config.columns),
                 read_benchmarks(sections),
@@ -131,7 +123,7 @@ def _curate(
                 Doors(
                     to_line=lambda pair, source: pair_to_json(pair, source=source),
                     judge=judge,
-                    on_progress=progress.show,
+                    on_progress=show,
                 ),
                 place=place,
             )
@@ -232,7 +224,7 @@ class _JudgeRun:
         self._restart = restart
         self._retry_errors = retry_errors
         self.num_errors: int | None = None
-        self.bars_away: Callable[[], AbstractContextManager[None]] = nullcontext
+        self.before: Callable[[], None] = lambda: None
 
     def __call__(self, candidates: Path) -> Path:
         """Judge the pairs of a file; the same rows are not judged twice."""
@@ -241,7 +233,8 @@ class _JudgeRun:
             raise ConfigError("no judge is named", place="consistency.run")
         flags = self._flags(section, candidates)
         judge, options, rows = open_judging(flags, default_spec=None)
-        with closing(judge.backend), self.bars_away(), judging_progress("judging") as on_progress:
+        self.before()
+        with closing(judge.backend), judging_progress("judging") as on_progress:
             result = judge_file(judge, rows, self._output, options, run_control(flags, on_progress))
         tally = result.tally
         if result.signum is not None:
@@ -289,52 +282,26 @@ def _identity(config: CurationConfig, files: Sequence[Path]) -> str:
     return digest([told, [content_sha256(name) for name in names], __version__])
 
 
-class _Progress(NamedTuple):
-    """Shows rows of a stage; `away` takes the bars off the terminal while something else shows its own."""
+class _Progress:
+    """Shows rows of one stage after the other, as `progress_bar` does; `close` makes room for what shows its own."""
 
-    show: Callable[[str, int, int | None], None]
-    away: Callable[[], AbstractContextManager[None]] = nullcontext
+    def __init__(self) -> None:
+        self._shown = ExitStack()
+        self._stage = ""
+        self._update: Callable[[int, int | None, str], None] | None = None
 
+    def __call__(self, stage: str, done: int, total: int | None) -> None:
+        """Show that so many rows of a stage are done."""
+        if self._update is None or stage != self._stage:
+            self.close()
+            self._stage, self._update = stage, self._shown.enter_context(progress_bar(stage, unit=" rows"))
+        if done % _EVERY == 0 or done + 1 == total:
+            self._update(done + 1, total, "")
 
-@contextmanager
-def _progress() -> Iterator[_Progress]:
-    """Show how far each stage is: a bar each on a terminal, a line now and then elsewhere."""
-    if is_quiet():
-        yield _Progress(lambda stage, done, total: None)
-    elif sys.stderr.isatty():
-        with bars() as progress:
-            tasks: dict[str, Any] = {}
-
-            def show(stage: str, done: int, total: int | None) -> None:
-                if stage not in tasks:
-                    for task in progress.tasks:  # a stage may end without a last row to show
-                        progress.update(task.id, completed=task.total or task.completed)
-                    tasks[stage] = progress.add_task(stage, total=total, extra="")
-                if done % _EVERY == 0 or (total is not None and done + 1 == total):
-                    progress.update(tasks[stage], completed=done + 1, total=total)
-
-            @contextmanager
-            def away() -> Iterator[None]:
-                progress.stop()
-                try:
-                    yield
-                finally:
-                    progress.start()
-
-            yield _Progress(show, away)
-    else:
-        is_due = now_and_then()
-        told = ""
-
-        def tell(stage: str, done: int, total: int | None) -> None:
-            nonlocal told
-            ends = stage == told and done + 1 == total
-            if ends or (done % _EVERY == 0 and is_due()):
-                told = stage
-                done += ends
-                note(f"{stage}: {done:,}" + ("" if total is None else f" of {total:,}") + " rows")
-
-        yield _Progress(tell)
+    def close(self) -> None:
+        """End what is shown."""
+        self._shown.close()
+        self._update = None
 
 
 def _describe(report: dict[str, Any]) -> None:

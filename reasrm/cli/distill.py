@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reasrm.cli.console import chatter_to_stderr, finish, note, print_summary, progress_bar
-from reasrm.cli.running import add_end, control_of, note_cost, note_scan
+from reasrm.cli.running import add_end, control_of, note_cost, note_request, note_scan, note_sources
 from reasrm.cli.summary import progress
 from reasrm.config import load_config, parse_config
 from reasrm.distillation.config import DistillConfig, TeacherSection
@@ -143,9 +143,7 @@ def _dry_run(setup: DistillSetup) -> dict[str, Any]:
 def _show_prompt(setup: DistillSetup, plan: Plan) -> None:
     row = next((item.row for item in setup.rows if item.id in plan.pairs), None)
     if row is not None:
-        request = next(iter(setup.requests(row).values()))
-        for message in request.messages:
-            note(f"--- {message.role} ---\n{message.text}")
+        note_request(next(iter(setup.requests(row).values())))
 
 
 def _describe(progress: DistillProgress) -> str:
@@ -174,8 +172,7 @@ def _finish(result: DistillResult) -> None:
 
 def _summarise(result: DistillResult, ledger: Ledger) -> dict[str, Any]:
     """Say what came out, by source, and return it for programs."""
-    for source, (kept, count) in ledger.sources().items():
-        note(f"{source}: {kept} of {count} rows kept ({kept / count:.1%})")
+    note_sources(ledger, "rows")
     rows = ledger.rows()
     others = ", ".join(f"{count} {reason}" for reason, count in rows.items() if reason != "kept")
     note(f"{result.num_sft_rows} SFT rows in {result.files.sft}; rows without: {others or 'none'}")

@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Any
 from reasrm.cli.console import finish, judging_progress, note, now_and_then, print_summary
 from reasrm.cli.flag_sets import JudgingFlags
 from reasrm.cli.flags import budget_of
-from reasrm.cli.running import add_end, control_of, note_cost, note_scan
+from reasrm.cli.running import add_end, control_of, note_cost, note_request, note_scan
 from reasrm.cli.summary import progress
 from reasrm.config import load_config
-from reasrm.durable import read_records
 from reasrm.errors import ConfigError
 from reasrm.evaluation.run import evaluate, evaluate_published
 from reasrm.evaluation.suites import get_suite
 from reasrm.evaluation.table import format_estimate, format_headline, render_table
-from reasrm.judged import read_judged
 from reasrm.judging.batch import BatchResult, JudgeControl, first_unreadable, judge_file
 from reasrm.judging.inputs import JudgeInput, Scan
 from reasrm.judging.judge import Judge, open_judge
+from reasrm.judging.look import judged_rows
 from reasrm.judging.plan import JudgingOptions, check_options, check_shown, check_sightings, plan_row
 from reasrm.judging.tally import Tally
 from reasrm.pipes import refuse_stream, settled
@@ -213,8 +212,7 @@ def _dry_run(command: str, judge: Judge, options: JudgingOptions, rows: JudgeInp
     check_sightings(judge.spec, scan, place, allowed=options.rubrics_that_saw_labels)
     first = next((item.row for item in rows if item.row is not None), None)
     asks = [] if first is None else plan_row(judge.spec, first, options)
-    for message in asks[0].request.messages if asks else ():
-        note(f"--- {message.role} ---\n{message.text}")
+    note_request(asks[0].request if asks else None)
     summary = {
         "command": command,
         "dry_run": True,
@@ -299,7 +297,7 @@ def nothing_readable(result: BatchResult) -> str | None:
     if not tally.parses or tally.parses["ok"] or tally.parses["too_long"]:
         return None
     status, count = tally.parses.most_common(1)[0]
-    said = next(filter(None, map(first_unreadable, map(read_judged, read_records(result.output)))), "")
+    said = next(filter(None, map(first_unreadable, judged_rows(result.output))), "")
     return f"not one of {tally.parses.total()} judgments could be read: {count} are {status}; first: {shortened(said)}"
 
 

@@ -88,10 +88,10 @@ def run_score(
 ) -> None:
     """Score critiques and end with the exit code of `interface.md`."""
     from reasrm.generation.run import RunControl
-    from reasrm.training.metarm_critiques import critiques_of
+    from reasrm.judging.critiques import Critiques
     from reasrm.training.metarm_score import open_metarm, score_file
 
-    rows = critiques_of(inputs, pairs, limit, given_columns(columns))
+    rows = Critiques(inputs, pairs=pairs, limit=limit, columns=given_columns(columns))
     metarm = open_metarm(folder, device=device, dtype=dtype)
     with progress_bar("scoring", unit=" critiques,") as update:
         result = score_file(

@@ -11,7 +11,7 @@ from typing import Any
 from reasrm.cli.console import chatter_to_stderr, finish, note, print_summary, progress_bar
 from reasrm.cli.flag_sets import VerifyingFlags
 from reasrm.cli.flags import budget_of
-from reasrm.cli.running import add_end, control_of, note_cost, note_scan
+from reasrm.cli.running import add_end, control_of, note_cost, note_request, note_scan, note_sources
 from reasrm.cli.summary import progress
 from reasrm.config import load_config, parse_config
 from reasrm.errors import ConfigError
@@ -213,9 +213,7 @@ def _dry_run(setup: SynthesisSetup) -> dict[str, Any]:
     unasked = Counter(task.reason for task in tasks if isinstance(task, Unasked))
     per_row = 3 if setup.config.method == "profiles" else 1
     first, most = len(admission.admitted), admission.sources.total()
-    request = first_request(setup)
-    for message in () if request is None else request.messages:
-        note(f"--- {message.role} ---\n{message.text}")
+    note_request(first_request(setup))
     others = ", ".join(f"{count} {reason}" for reason, count in unasked.most_common()) or "none"
     note(f"rows: {len(tasks):,}; not asked about: {others}")
     calls = {"least": first * per_row, "most": most * per_row * setup.config.author.samples}
@@ -256,9 +254,7 @@ def _plan_filter(rubrics: Rubrics, rows: JudgeInput, verifier: Verifier, group_b
 def _described(written: Output, verified: Verified | None) -> dict[str, Any]:
     """Say what came out, by source and reason, and return it for programs."""
     ledger = written.ledger
-    for source, (kept, count) in ledger.sources().items():
-        if count:
-            note(f"{source}: {kept} of {count} rubrics kept ({kept / count:.1%})")
+    note_sources(ledger, "rubrics")
     rows = ledger.rows()
     others = ", ".join(f"{count} {reason}" for reason, count in rows.items() if reason != "kept")
     note(f"rows without a rubric: {others or 'none'}")

@@ -14,14 +14,13 @@ from reasrm.cli.running import add_end, control_of
 from reasrm.cli.summary import progress
 from reasrm.config import parse_config
 from reasrm.criteria.alike import undecided
-from reasrm.durable import read_records
 from reasrm.errors import ConfigError
 from reasrm.evaluation.table import format_estimate
 from reasrm.files import replacing, write_json_atomic
 from reasrm.generation.run import RunControl
-from reasrm.judged import JudgedRow, read_judged
+from reasrm.judged import JudgedRow
 from reasrm.judging.inputs import JudgeInput
-from reasrm.judging.look import judged_file
+from reasrm.judging.look import judged_file, judged_rows
 from reasrm.pipes import settled
 from reasrm.records import Row
 from reasrm.rubrics.config import RelateSection
@@ -150,10 +149,7 @@ def _marks(marks: str, rubrics: Rubrics, rows: Sequence[Row]) -> Mapping[str, Ma
 
 
 def _judged(path: Path) -> dict[str, JudgedRow]:
-    file = judged_file(path)
-    lines = enumerate(read_records(file), 1)
-    rows = (read_judged(line, f"{file.name}:{number}") for number, line in lines)
-    return {row.id: row for row in rows}
+    return {row.id: row for row in judged_rows(judged_file(path))}
 
 
 def render_report(found: Mapping[str, Any], name: str) -> str:

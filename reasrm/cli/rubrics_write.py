@@ -11,7 +11,7 @@ from typing import Any
 from reasrm.cli.console import finish, note, print_summary, progress_bar
 from reasrm.cli.flag_sets import AskingFlags, JudgingFlags, WritingFlags
 from reasrm.cli.flags import budget_of
-from reasrm.cli.running import add_end, control_of, note_cost, note_scan
+from reasrm.cli.running import add_end, control_of, note_cost, note_request, note_scan
 from reasrm.cli.summary import progress
 from reasrm.errors import ConfigError
 from reasrm.generation.budget import Budget, budget_beside
@@ -160,7 +160,6 @@ def _dry_run(writer: Judge, rows: JudgeInput, options: WritingOptions) -> None:
     scan = rows.scan()
     note_scan(scan)
     request, total = first_request(writer, rows, options)
-    for message in () if request is None else request.messages:
-        note(f"--- {message.role} ---\n{message.text}")
+    note_request(request)
     summary = {"command": "rubrics write", "dry_run": True, "rows": scan.num_rows, "asked": total}
     print_summary({**summary, "spec": writer.spec.name, "spec_hash": writer.spec.hash})

@@ -9,10 +9,21 @@ from typing import Any, TypeVar
 
 from reasrm.cli.console import note, print_summary
 from reasrm.durable import ResumeState, read_records
+from reasrm.generation.ledger import Ledger
 from reasrm.generation.run import RunControl, RunEnd
 from reasrm.judging.inputs import Scan
+from reasrm.requests import Request
 
-__all__ = ["StopNotice", "add_end", "control_of", "note_cost", "note_resume", "note_scan"]
+__all__ = [
+    "StopNotice",
+    "add_end",
+    "control_of",
+    "note_cost",
+    "note_request",
+    "note_resume",
+    "note_scan",
+    "note_sources",
+]
 
 _NUM_READ = 1000
 ControlT = TypeVar("ControlT", bound=RunControl)
@@ -45,6 +56,19 @@ def note_scan(scan: Scan) -> None:
         note(f"  {example}")
     if scan.num_invalid > 3:
         note(f"  and {scan.num_invalid - 3} more")
+
+
+def note_request(request: Request | None) -> None:
+    """Show the first prompt of a run, if anybody is asked."""
+    for message in () if request is None else request.messages:
+        note(f"--- {message.role} ---\n{message.text}")
+
+
+def note_sources(ledger: Ledger, what: str) -> None:
+    """Say how many of each source's rows were kept."""
+    for source, (kept, count) in ledger.sources().items():
+        if count:
+            note(f"{source}: {kept} of {count} {what} kept ({kept / count:.1%})")
 
 
 class StopNotice:

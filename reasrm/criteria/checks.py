@@ -10,22 +10,11 @@ from pydantic import Field
 
 from reasrm.config import Config
 from reasrm.criteria.alike import ALIKE, Texts, Word, relations
-from reasrm.criteria.leaks import LEAKS, leaks
+from reasrm.criteria.leaks import leaks
 from reasrm.rubric import Criterion, Rubric
 
-__all__ = ["FAULTS", "ChecksSection", "Fault", "Lean", "check_marks", "check_rubric", "lean"]
+__all__ = ["ChecksSection", "Fault", "Lean", "check_rubric", "lean"]
 
-FAULTS = (
-    "no_criteria",
-    "too_many",
-    "too_long",
-    *LEAKS,
-    "duplicate",
-    "conflict",
-    "misaligned",
-    "not_discriminative",
-)
-"""Reasons: those of `check_rubric` in the order in which it finds them, then those of `check_marks`."""
 Lean: TypeAlias = int
 """Which response of a pair a criterion prefers: 1 the better one, -1 the worse one, 0 neither."""
 
@@ -51,7 +40,7 @@ class Fault:
     """One thing that is wrong.
 
     Args:
-        reason: One of `FAULTS`.
+        reason: `no_criteria`, `too_many`, `too_long`, one of `leaks.LEAKS`, `duplicate` or `conflict`.
         criterion: Which criterion, from 0; None for the rubric as a whole.
         found: The words or the count that show it.
     """
@@ -81,26 +70,6 @@ def check_rubric(
     if not rubric.criteria:
         return (Fault("no_criteria", None, (rubric.text or "")[:80]),)
     return tuple(_faults(rubric, request, responses, limits, said))
-
-
-def check_marks(
-    rubric: Rubric, chosen: Sequence[float | None], rejected: Sequence[float | None]
-) -> tuple[Fault, ...]:
-    """Return the criteria that prefer the worse response (`misaligned`, as in RRD) or neither (`not_discriminative`).
-
-    Args:
-        rubric: Whose criteria the marks are for.
-        chosen: What the better response got on each, higher where it has what the criterion names; None where nobody
-            could tell, and then nothing is said of the criterion.
-        rejected: What the worse response got.
-    """
-    reasons = {-1: "misaligned", 0: "not_discriminative"}
-    marked = zip(rubric.criteria, chosen, rejected, strict=True)
-    return tuple(
-        Fault(reasons[found], n, f"{good:g} for the better response, {bad:g} for the worse")
-        for n, (criterion, good, bad) in enumerate(marked)
-        if (found := lean(good, bad, criterion.weight)) in reasons and good is not None and bad is not None
-    )
 
 
 def lean(chosen: float | None, rejected: float | None, weight: float | None = None) -> Lean | None:

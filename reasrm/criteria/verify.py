@@ -20,7 +20,6 @@ from reasrm.errors import InternalError
 from reasrm.records import Winner
 
 __all__ = [
-    "REASONS",
     "Answer",
     "Effect",
     "RejectionReason",
@@ -40,10 +39,6 @@ Effect = Literal["helpful", "neutral", "misleading"]
 RejectionReason = Literal[
     "wrong_under_rubric", "split_under_rubric", "unreadable_under_rubric", "below_tau", "no_gain"
 ]
-REASONS: tuple[RejectionReason, ...] = (
-    *("wrong_under_rubric", "split_under_rubric", "unreadable_under_rubric"),
-    *("below_tau", "no_gain"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +77,7 @@ def verify(
     tau: float | None = None,
     gain: bool = False,
 ) -> Verification:
-    """Return whether a rubric is kept for a pair, and if not the first reason of `REASONS` that holds.
+    """Return whether a rubric is kept for a pair, and if not the first `Reason` that holds.
 
     A pair that does not pass is `split` if some answers were right and some wrong, `wrong` if none was right and some
     wrong, else `unreadable`. A gain must be shown: it needs a readable answer without the rubric that is not right.

@@ -15,7 +15,7 @@ from reasrm.critiques.cases import (
     scorer,
 )
 from reasrm.critiques.config import CritiqueSection
-from reasrm.critiques.extract import core_arguments, distinct, favoured_side
+from reasrm.critiques.extract import core_arguments, favoured_side
 from reasrm.critiques.matching import Match, assign
 from reasrm.critiques.scores import CritiqueScores, score_critique
 from reasrm.critiques.similarity import Similarity, bleu, exact, rouge_l, stem_overlap, token_max_average
@@ -34,7 +34,6 @@ __all__ = [
     "bleu",
     "by_rules",
     "core_arguments",
-    "distinct",
     "exact",
     "favoured_side",
     "rouge_l",

@@ -7,7 +7,7 @@ dataset and runs no judge. `curate` runs the stages, `CurationFolder` keeps the 
 from __future__ import annotations
 
 from reasrm.curation.config import CurationConfig
-from reasrm.curation.contamination import BenchmarkIndex, BenchmarkPrompt, Overlap, OverlapFound
+from reasrm.curation.contamination import BenchmarkIndex, BenchmarkPrompt, OverlapFound
 from reasrm.curation.folder import CurationFolder
 from reasrm.curation.pipeline import Curated, Doors, curate
 from reasrm.curation.store import Incoming
@@ -20,7 +20,6 @@ __all__ = [
     "CurationFolder",
     "Doors",
     "Incoming",
-    "Overlap",
     "OverlapFound",
     "curate",
 ]

@@ -25,30 +25,12 @@ from reasrm.curation.ledger import DropLedger
 from reasrm.curation.store import RowStore
 from reasrm.durable import hash_id
 from reasrm.errors import InputError
+from reasrm.judged import read_judged
 from reasrm.tables import read_rows
 
-__all__ = ["filter_by_judge", "read_verdict"]
+__all__ = ["filter_by_judge"]
 
 _ABSENT, _AGREES, _DISAGREES, _UNDECIDED = range(4)
-
-
-def read_verdict(line: dict[str, Any], min_confidence: float, place: str) -> tuple[int, float]:
-    """Return what a judged row says about its label, and with which share of votes.
-
-    Raises:
-        InputError: The row is not one that `reasrm judge` wrote about a labelled pair.
-    """
-    label, verdict, confidence = line.get("label"), line.get("verdict"), line.get("confidence")
-    if label not in ("A", "B") or verdict not in ("A", "B", "tie", None) or "status" not in line:
-        raise InputError(
-            f"is not a judged row of a labelled pair (label {label!r}, verdict {verdict!r})",
-            place=place,
-            remedy="give files that reasrm judge wrote about the pairs",
-        )
-    sure = float(confidence) if isinstance(confidence, int | float) else 0.0
-    if verdict not in ("A", "B") or sure <= min_confidence:
-        return _UNDECIDED, sure
-    return (_AGREES if verdict == label else _DISAGREES), sure
 
 
 def filter_by_judge(
@@ -96,6 +78,21 @@ def _outcome(opinion: int, confidence: float, section: ConsistencySection) -> st
     return {_ABSENT: "not_judged", _AGREES: "agrees", _UNDECIDED: "judge_undecided"}[opinion]
 
 
+def _opinion(line: dict[str, Any], min_confidence: float, place: str) -> tuple[int, float]:
+    """Return what a judged row says about its label, and with which share of votes."""
+    row = read_judged(line, place)
+    if row.label not in ("A", "B"):
+        raise InputError(
+            f"is not a judged row of a labelled pair (label {row.label!r})",
+            place=place,
+            remedy="give files that reasrm judge wrote about the pairs",
+        )
+    sure = row.confidence or 0.0
+    if row.verdict not in ("A", "B") or sure <= min_confidence:
+        return _UNDECIDED, sure
+    return (_AGREES if row.verdict == row.label else _DISAGREES), sure
+
+
 def _read_opinions(
     store: RowStore, section: ConsistencySection, judged: Iterable[Path]
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
@@ -116,7 +113,7 @@ def _read_opinions(
             if at == len(hashes) or hashes[at] != key:
                 continue
             index = alive[at]
-            opinion, sure = read_verdict(raw.data, section.min_confidence, raw.place)
+            opinion, sure = _opinion(raw.data, section.min_confidence, raw.place)
             if opinions[index] != _ABSENT:
                 raise InputError(
                     f"the row {raw.data['id']!r} was judged before",

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from reasrm.durable import OutputLock
-from reasrm.errors import ConfigError, EnvironmentProblem
-from reasrm.files import fsync_directory, make_folders, remove_empty, write_json_atomic
+from reasrm.durable import (
+    OutputLock,
+    differences_of,
+    open_folder,
+    read_object,
+    refuse_others,
+    say_differences,
+)
+from reasrm.errors import ConfigError
+from reasrm.files import fsync, remove_empty, write_json_atomic
 
 __all__ = ["CurationFolder"]
 
@@ -45,12 +50,7 @@ class CurationFolder:
                     place=str(path),
                     remedy="choose another output",
                 )
-        try:
-            self._made = make_folders(path)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise ConfigError("is not a folder", place=str(path), remedy="choose another output") from error
-        except OSError as error:
-            raise EnvironmentProblem(f"cannot be made: {error.strerror}", place=str(path)) from error
+        _, self._made = open_folder(path)
         self._read()  # once before anything is written: another command's folder stays as it is
         self._lock = OutputLock(path / "curate.lock")
         try:
@@ -76,7 +76,8 @@ class CurationFolder:
         if self._recorded is None or not self._recorded.get("complete"):
             return None
         if self._recorded.get("identity") != identity:
-            changes = "; ".join(_changes(self._recorded.get("config"), config))
+            before, now = ({**(c or {}), "output": None} for c in (self._recorded.get("config"), config))
+            changes = "; ".join(say_differences(differences_of(before, now)))
             raise ConfigError(
                 f"the folder holds a curation with another config: {changes}"
                 if changes
@@ -98,12 +99,11 @@ class CurationFolder:
             self.path / "curation.json", {"complete": False, "files": sorted({*before, *names})}
         )
         for name in names:
-            with open(self.work / name, "rb") as stream:
-                os.fsync(stream.fileno())
+            fsync(self.work / name)
             os.replace(self.work / name, self.path / name)
         for name in {*before, "overlap.jsonl"} - set(names):
             (self.path / Path(name).name).unlink(missing_ok=True)
-        fsync_directory(self.path)
+        fsync(self.path)
         write_json_atomic(self.path / "curation.json", {"complete": True, **report, "files": list(names)})
 
     def close(self) -> None:
@@ -121,39 +121,13 @@ class CurationFolder:
 
     def _read(self) -> dict[str, Any] | None:
         path = self.path / "curation.json"
-        if path.exists():
-            try:
-                recorded = orjson.loads(path.read_bytes())
-            except orjson.JSONDecodeError:
-                recorded = None
-            if isinstance(recorded, dict) and "complete" in recorded:
+        recorded = read_object(path, "choose another output")
+        if recorded is not None:
+            if "complete" in recorded:
                 return recorded
             raise ConfigError(
                 "is not the report of a curation", place=str(path), remedy="choose another output"
             )
-        others = sorted(
-            item.name
-            for item in self.path.iterdir()
-            if item.name not in _OURS and not item.name.startswith(("judged.jsonl.", "curation.json.tmp-"))
-        )
-        if others:
-            raise ConfigError(
-                f"the folder holds no curation, but other files: {', '.join(map(repr, others[:3]))}",
-                place=str(self.path),
-                remedy="choose a new or empty output",
-            )
+        judged = {item.name for item in self.path.glob("judged.jsonl.*")}
+        refuse_others(self.path, "curation", {*_OURS, *judged}, "curation.json")
         return None
-
-
-def _changes(old: Any, new: Any, key: str = "") -> Iterator[str]:
-    """Say which keys of two configs differ, but for where the result goes."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for name in sorted({*old, *new} - ({"output"} if not key else set())):
-            yield from _changes(old.get(name), new.get(name), f"{key}.{name}" if key else name)
-    elif key and old != new:
-        yield f"{key} was {_short(old)}, is {_short(new)}"
-
-
-def _short(value: Any) -> str:
-    text = orjson.dumps(value).decode()
-    return text if len(text) <= 80 else f"{text[:80]}…"

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reasrm.durable import read_records
 from reasrm.evaluation.table import format_estimate, render_rows
-from reasrm.judged import read_judged
+from reasrm.judging.look import judged_rows
 from reasrm.records import Critique, Judgment, PreferencePair
 from reasrm.sandbox.measure import Findings
 from reasrm.world.config import Split
 
-__all__ = ["SPLIT_NAMES", "Measured", "evidence_table", "judged_rows", "result_table"]
+__all__ = ["SPLIT_NAMES", "Measured", "evidence_table", "result_table", "shown_rows"]
 
 SPLIT_NAMES = {"iid": "in-domain", "ood": "held-out domain", "hard": "hard"}
 _SHARES = ("coverage", "consistency", "inconsistency", "critique_f1", "shortcut")
@@ -80,9 +79,9 @@ def evidence_table(findings: Findings) -> str:
     return render_rows([heads, *body])
 
 
-def judged_rows(output: Path, pairs: Mapping[str, PreferencePair], count: int) -> Iterator[str]:
+def shown_rows(output: Path, pairs: Mapping[str, PreferencePair], count: int) -> Iterator[str]:
     """Yield judgments as a person reads them, as they were shown: up to half of them wrong, both orders by turns."""
-    rows = sorted(map(read_judged, read_records(output)), key=lambda row: row.id)
+    rows = sorted(judged_rows(output), key=lambda row: row.id)
     right = [row for row in rows if row.correct]
     wrong = [row for row in rows if not row.correct][: count // 2]
     for number, row in enumerate((*wrong, *right[: count - len(wrong)])):

@@ -21,7 +21,7 @@ from reasrm.cli.console import note
 from reasrm.cli.training import training_listener
 from reasrm.config import read_yaml
 from reasrm.demo.config import DemoConfig, RLConfig
-from reasrm.demo.report import Measured, evidence_table, judged_rows, result_table
+from reasrm.demo.report import Measured, evidence_table, result_table, shown_rows
 from reasrm.demo.stages import (
     cached_base,
     cap_rows,
@@ -34,7 +34,7 @@ from reasrm.demo.stages import (
     write_rlvr_config,
     write_sft_config,
 )
-from reasrm.errors import ConfigError
+from reasrm.durable import open_folder, refuse_others, set_aside
 from reasrm.export import export_judge
 from reasrm.files import write_json_atomic
 from reasrm.judging.judge import Judge, open_judge
@@ -153,7 +153,7 @@ def _tell(config: DemoConfig, measured: list[Measured], tests: Mapping[Split, Pa
     """Say what came out: judged rows, what the base could see, the table and what its columns mean."""
     shown = measured[-len(tests)]
     note(f"\n{_SHOWN} judged rows of the split {shown.split}, wrong ones first\n")
-    for text in judged_rows(shown.folder / "judgments.jsonl", read_pairs(tests[shown.split]), _SHOWN):
+    for text in shown_rows(shown.folder / "judgments.jsonl", read_pairs(tests[shown.split]), _SHOWN):
         note(text + "\n")
     note(
         f"What the base reads off responses, before it learnt to judge\n{evidence_table(measured[0].findings)}\n"
@@ -219,14 +219,11 @@ def _settle(output: Path, config: DemoConfig) -> None:
     """
     mine = {"reasrm": __version__, "config": config.model_dump(mode="json")}
     record = output / "demo.json"
-    here = output.iterdir() if output.is_dir() else ()
-    if not record.is_file() and any(not path.name.startswith(f"{record.name}.tmp-") for path in here):
-        raise ConfigError("holds no demo, but other files", place=str(output), remedy="choose another folder")
     if record.is_file() and read_yaml(record) != mine:
-        number = next(n for n in range(1, 10_000) if not output.with_name(f"{output.name}.old-{n}").exists())
-        aside = output.rename(output.with_name(f"{output.name}.old-{number}"))
-        note(f"{output} held another demo: moved to {aside}")
-    output.mkdir(parents=True, exist_ok=True)
+        note(f"{output} held another demo: moved to {set_aside([output])[0]}")
+    open_folder(output)
+    if not record.is_file():
+        refuse_others(output, "demo", (), record.name)
     write_json_atomic(record, mine)
 
 

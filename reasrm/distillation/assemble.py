@@ -1,13 +1,14 @@
 """From answers to files: SFT rows, rejected traces, ledger, hints. A function of input and answers alone.
 
+Nobody reads `meta.difficulty` of an SFT row yet, the attempts up to the first right trace: a curriculum is to.
+
 Rows stand in the order of their ids, so that the files depend neither on the order of the input nor on that of the
 answers. They appear together at the end of a run; each is whole or as it was before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,15 @@ from reasrm.distillation.hints import mask_hint
 from reasrm.distillation.plan import DistillSetup, Plan, pair_of, unasked_reason
 from reasrm.distillation.slots import PASSES, Pass, Slot, TeacherCall, call_name, slot_name
 from reasrm.distillation.traces import completion_text, make_row, shown
-from reasrm.durable.lookup import RecordIndex, open_records, sorted_lines
+from reasrm.durable.lookup import RecordIndex, open_records
 from reasrm.errors import InternalError
-from reasrm.files import replacing
 from reasrm.generation.admission import source_of
-from reasrm.generation.ledger import KEPT, AnswerFiles, Ledger
+from reasrm.generation.ledger import KEPT, AnswerFiles, Ledger, WriteLine
 from reasrm.judging.inputs import InputRow
 from reasrm.protocol.sft_rows import SFTRow
 from reasrm.records import Comparison, Order, PreferencePair
-from reasrm.strictjson import dumps
 
 __all__ = ["DistillFiles", "assemble"]
-
-Write = Callable[[str, Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +49,12 @@ def assemble(
     setup: DistillSetup, plan: Plan, slots: Mapping[str, Slot], files: DistillFiles
 ) -> tuple[Ledger, int]:
     """Write the files of a finished run; return the ledger and the number of SFT rows."""
-    ledger = Ledger(PASSES)
-    with ExitStack() as stack:
-        index = stack.enter_context(open_records(files.calls))
-
-        def open_lines(path: Path) -> Write:
-            write = stack.enter_context(sorted_lines(path))
-            return lambda key, line: write(key, dumps(line) + b"\n")
-
-        outputs = {"sft": open_lines(files.sft), "rejected": open_lines(files.rejected)}
-        if setup.config.hints is not None:
-            outputs["hints"] = open_lines(files.hints)
-        assembly = _Assembly(setup, plan, slots, index, ledger, outputs)
+    named = {"sft": files.sft, "rejected": files.rejected}
+    named |= {"hints": files.hints} if setup.config.hints is not None else {}
+    with open_records(files.calls) as index, files.written(PASSES, **named) as (ledger, write):
+        assembly = _Assembly(setup, plan, slots, index, ledger, write)
         for item in setup.rows:
             assembly.add(item)
-    with replacing(files.ledger) as stream:
-        stream.writelines(dumps(line) + b"\n" for line in ledger.to_json())
     return ledger, assembly.num_rows
 
 
@@ -81,7 +68,7 @@ class _Assembly:
         slots: Mapping[str, Slot],
         index: RecordIndex,
         ledger: Ledger,
-        outputs: Mapping[str, Write],
+        write: WriteLine,
     ) -> None:
         self.num_rows = 0
         self._setup = setup
@@ -89,7 +76,7 @@ class _Assembly:
         self._slots = slots
         self._index = index
         self._ledger = ledger
-        self._outputs = outputs
+        self._write = write
 
     def add(self, item: InputRow) -> None:
         """Count a line of the input and write its traces."""
@@ -99,7 +86,7 @@ class _Assembly:
             pair = pair_of(item)
             reason = unasked_reason(self._setup.spec, pair) or self._add_pair(pair, source)
         if not any(slot_name(item.id, order) in self._slots for order in Order):
-            self._outputs["rejected"](item.id, {"id": item.id, "reason": reason})
+            self._write("rejected", item.id, {"id": item.id, "reason": reason})
         self._ledger.add_row(source, reason)
 
     def _add_pair(self, pair: PreferencePair | Comparison, source: str) -> str:
@@ -152,10 +139,10 @@ class _Assembly:
                 self._keep(pair.id, row)
             else:
                 detail = {} if record.get("detail") is None else {"detail": record["detail"]}
-                self._outputs["rejected"](pair.id, {**row.to_json(), "reason": reason, **detail})
+                self._write("rejected", pair.id, {**row.to_json(), "reason": reason, **detail})
         if slot.failed is not None:
             self._ledger.add_failure(source, slot.failed)
-            self._outputs["rejected"](pair.id, {"id": name, "reason": "call_failed"})
+            self._write("rejected", pair.id, {"id": name, "reason": "call_failed"})
             return end if solved else "call_failed"
         return end
 
@@ -191,7 +178,7 @@ class _Assembly:
 
     def _keep(self, pair_id: str, row: SFTRow) -> None:
         self.num_rows += 1
-        self._outputs["sft"](pair_id, row.to_json())
+        self._write("sft", pair_id, row.to_json())
         hints = self._setup.config.hints
         if hints is None:
             return
@@ -199,4 +186,4 @@ class _Assembly:
         if hint is not None:
             names = ("pair", "order", "spec", "spec_hash")
             meta = {name: row.meta[name] for name in names} | {"prefix_ratio": hints.prefix_ratio}
-            self._outputs["hints"](pair_id, {"id": row.id, "hint": hint, "meta": meta})
+            self._write("hints", pair_id, {"id": row.id, "hint": hint, "meta": meta})

@@ -4,6 +4,7 @@ After SMEPO ("Hide to Guide"), which gives a policy an expert's trace whose rewa
 has to work them out. There the spans are numbers and code; for a judge they are the verdict (`[VERDICT]`), sentences
 that name a winner or loser (`[WINNER]`) and scores (`[SCORE]`). As there, a prefix of ⌊n · ratio⌋ of the trace's n
 sentences or lines is kept. Masking knows the grammar of the spec and English; findings about single criteria stay.
+Nobody reads `hints.jsonl` yet: a stage that shows them to a policy is to.
 """
 
 from __future__ import annotations

@@ -8,12 +8,17 @@ returns: a killed process loses nothing; a power cut loses about the last 64 rec
 
 from __future__ import annotations
 
-from reasrm.durable.changes import RowChanges
-from reasrm.durable.folders import building
+from reasrm.durable.folders import building, open_folder, refuse_others, set_aside
 from reasrm.durable.index import DuplicateCheck, IdIndex, hash_id
 from reasrm.durable.lock import OutputLock
 from reasrm.durable.log import read_records
-from reasrm.durable.manifest import IdentityMismatch, read_manifest
+from reasrm.durable.manifest import (
+    IdentityMismatch,
+    differences_of,
+    read_manifest,
+    read_object,
+    say_differences,
+)
 from reasrm.durable.map import DurableMap, ResumeState, notes_of
 from reasrm.durable.resume import check_all_done, rows_of, start_journal
 from reasrm.durable.signals import DrainExpired, Interruption
@@ -27,13 +32,18 @@ __all__ = [
     "Interruption",
     "OutputLock",
     "ResumeState",
-    "RowChanges",
     "building",
     "check_all_done",
+    "differences_of",
     "hash_id",
     "notes_of",
+    "open_folder",
     "read_manifest",
+    "read_object",
     "read_records",
+    "refuse_others",
     "rows_of",
+    "say_differences",
+    "set_aside",
     "start_journal",
 ]

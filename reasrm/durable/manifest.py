@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,16 @@ from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.files import write_json_atomic
 from reasrm.hashing import canonical_json
 
-__all__ = ["VERSION", "IdentityMismatch", "check_identity", "read_manifest", "write_manifest"]
+__all__ = [
+    "VERSION",
+    "IdentityMismatch",
+    "check_identity",
+    "differences_of",
+    "read_manifest",
+    "read_object",
+    "say_differences",
+    "write_manifest",
+]
 
 VERSION = 1
 _ABSENT = "(absent)"
@@ -29,10 +38,8 @@ class IdentityMismatch(ConfigError):
 
     def __init__(self, differences: Mapping[str, tuple[Any, Any]], *, place: str) -> None:
         self.differences = dict(differences)
-        shown = ", ".join(
-            f"{key} was {_show(key, old)}, is {_show(key, new)}" for key, (old, new) in differences.items()
-        )
-        super().__init__(f"the output was begun with other settings: {shown}", place=place, remedy=_RESTART)
+        said = ", ".join(say_differences(differences))
+        super().__init__(f"the output was begun with other settings: {said}", place=place, remedy=_RESTART)
 
     @property
     def keys(self) -> frozenset[str]:
@@ -40,31 +47,80 @@ class IdentityMismatch(ConfigError):
         return frozenset(key.partition(".")[0] for key in self.differences)
 
 
-def read_manifest(path: Path) -> dict[str, Any] | None:
+def differences_of(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return how two objects of JSON values differ: key → old and new value, `(absent)` where there is none.
+
+    Keys of objects that stand in both, or in one alone, are joined by dots.
+    """
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in sorted({*old, *new}):
+        pair = old.get(key, _ABSENT), new.get(key, _ABSENT)
+        both = [{} if value == _ABSENT else value for value in pair]
+        if all(isinstance(value, dict) for value in both) and any(both):
+            found |= {f"{key}.{name}": inner for name, inner in differences_of(*both).items()}
+        elif pair[0] != pair[1]:
+            found[key] = pair
+    return found
+
+
+def say_differences(differences: Mapping[str, tuple[Any, Any]]) -> list[str]:
+    """Return differences in words: `seed was 1, is 2`."""
+    return [f"{key} was {_show(key, old)}, is {_show(key, new)}" for key, (old, new) in differences.items()]
+
+
+def read_object(path: Path, remedy: str = _RESTART) -> dict[str, Any] | None:
+    """Return the JSON object in a file of ours, or None if there is none.
+
+    Args:
+        path: The file.
+        remedy: What to do where it is damaged.
+
+    Raises:
+        ConfigError: It holds no object.
+        EnvironmentProblem: It cannot be read.
+    """
+    try:
+        value = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except orjson.JSONDecodeError as error:
+        raise ConfigError(f"is damaged: {error}", place=str(path), remedy=remedy) from error
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot be read: {error.strerror}", place=str(path)) from error
+    if not isinstance(value, dict):
+        raise ConfigError("is damaged: not an object", place=str(path), remedy=remedy)
+    return value
+
+
+def read_manifest(
+    path: Path, keys: Collection[str] = ("identity",), remedy: str = _RESTART
+) -> dict[str, Any] | None:
     """Return a manifest, or None if there is none.
+
+    Args:
+        path: The file.
+        keys: What a manifest of its kind holds.
+        remedy: What to do where it is none.
 
     Raises:
         ConfigError: It cannot be read, or a newer version wrote it.
     """
-    try:
-        manifest = orjson.loads(path.read_bytes())
-    except FileNotFoundError:
+    manifest = read_object(path, remedy)
+    if manifest is None:
         return None
-    except orjson.JSONDecodeError as error:
-        raise ConfigError(f"is not a manifest: {error}", place=str(path), remedy=_RESTART) from error
-    except OSError as error:
-        raise EnvironmentProblem(f"cannot be read: {error.strerror}", place=str(path)) from error
-    version = manifest.get("manifest_version") if isinstance(manifest, dict) else None
+    version = manifest.get("manifest_version")
     if type(version) is int and version > VERSION:
-        writer = manifest.get("created_with")
+        writer = manifest.get("created_with") or (manifest.get("versions") or {}).get("reasrm")
         raise ConfigError(
             f"has manifest version {version}, written by reasrm {writer}; this one reads up to {VERSION}",
             place=str(path),
-            remedy="install that version of reasrm, or begin anew with --restart",
+            remedy=f"install that version of reasrm; or {remedy}",
         )
-    if version != VERSION or not isinstance(manifest.get("identity"), dict):
-        raise ConfigError("is not a manifest of this program", place=str(path), remedy=_RESTART)
-    return dict(manifest)
+    if version != VERSION or not (
+        set(keys) <= manifest.keys() and isinstance(manifest.get("identity", {}), dict)
+    ):
+        raise ConfigError("is not a manifest of this program", place=str(path), remedy=remedy)
+    return manifest
 
 
 def write_manifest(
@@ -103,26 +159,10 @@ def check_identity(path: Path, manifest: Mapping[str, Any], kind: str, identity:
     Raises:
         IdentityMismatch: They differ; every difference is named.
     """
-    old = _flat({"kind": manifest.get("kind"), **manifest["identity"]})
-    new = _flat(orjson.loads(canonical_json({"kind": kind, **identity})))
-    differences = {
-        key: (old.get(key, _ABSENT), new.get(key, _ABSENT))
-        for key in sorted({*old, *new})
-        if old.get(key, _ABSENT) != new.get(key, _ABSENT)
-    }
+    now = orjson.loads(canonical_json({"kind": kind, **identity}))
+    differences = differences_of({"kind": manifest.get("kind"), **manifest["identity"]}, now)
     if differences:
         raise IdentityMismatch(differences, place=str(path))
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested objects as one level with dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, child in value.items():
-        if isinstance(child, dict) and child:
-            flat |= _flat(child, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = child
-    return flat
 
 
 def _show(key: str, value: Any) -> str:

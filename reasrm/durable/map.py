@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from reasrm import __version__
 from reasrm.durable.changes import RowChanges, find_changes
+from reasrm.durable.folders import set_aside
 from reasrm.durable.index import IdIndex
 from reasrm.durable.lock import OutputLock
 from reasrm.durable.log import AppendLog, read_records, seal
@@ -19,7 +20,7 @@ from reasrm.durable.manifest import check_identity, read_manifest, write_manifes
 from reasrm.durable.paths import OutputPaths, check_output
 from reasrm.durable.recovery import recover, retire
 from reasrm.errors import ConfigError, InternalError
-from reasrm.files import fsync_directory, remove_empty, write_json_atomic
+from reasrm.files import fsync, remove_empty, write_json_atomic
 from reasrm.pipes import pipe_name
 
 __all__ = ["DurableMap", "ResumeState", "notes_of"]
@@ -87,11 +88,6 @@ class DurableMap:
         return self._paths.errors
 
     @property
-    def manifest_path(self) -> Path:
-        """The file of the run's identity."""
-        return self._paths.manifest
-
-    @property
     def identity(self) -> dict[str, Any]:
         """The identity of the run that the output holds, empty where it holds none."""
         manifest = read_manifest(self._paths.manifest)
@@ -152,10 +148,10 @@ class DurableMap:
             raise InternalError("a durable map was started twice")
         paths, warnings = self._paths, []
         if restart:
-            warnings += _set_aside(tuple(p for p in paths if p != paths.lock))
+            warnings += _moved(set_aside([p for p in paths if p != paths.lock]))
         resumed = self._check_manifest(identity, adopt)
         if retry_errors:
-            warnings += _set_aside((paths.errors,))
+            warnings += _moved(set_aside([paths.errors]))
         done = recover(paths.output, paths.torn, strict=strict)
         failed = recover(paths.errors, paths.torn, strict=strict)
         if current is not None and failed.hashes:
@@ -170,7 +166,7 @@ class DurableMap:
             write_manifest(paths.manifest, self.kind, identity, __version__, notes=notes, piped=self._piped)
         self._started = True
         self._log = AppendLog(paths.output)
-        fsync_directory(paths.output.parent)
+        fsync(paths.output.parent)
         return ResumeState(
             num_done=self.num_done,
             num_errors=self.num_errors,
@@ -215,7 +211,7 @@ class DurableMap:
                 raise InternalError(_NOT_OPEN)
             if self._error_log is None:
                 self._error_log = AppendLog(self._paths.errors)
-                fsync_directory(self._paths.output.parent)
+                fsync(self._paths.output.parent)
             if row_id in self._failed:
                 raise InternalError(f"the row {row_id!r} was recorded as failed twice")
             self._error_log.append(line)
@@ -308,16 +304,6 @@ def _seal_row(row_id: str, record: Mapping[str, Any], digest: bytes) -> bytes:
     return seal({"id": row_id, **record, "row_digest": digest.hex()})
 
 
-def _set_aside(paths: Sequence[Path]) -> list[str]:
-    """Rename files to `NAME.old-N`, one N for all, the manifest first, so that half-way is recognised."""
-    present = sorted((p for p in paths if p.exists()), key=lambda p: not p.name.endswith(".manifest.json"))
-    if not present:
-        return []
-    number = 1
-    while any(path.with_name(f"{path.name}.old-{number}").exists() for path in paths):
-        number += 1
-    for path in present:
-        os.rename(path, path.with_name(f"{path.name}.old-{number}"))
-    fsync_directory(present[0].parent)
-    names = ", ".join(f"{path.name}.old-{number}" for path in present)
-    return [f"earlier files were moved aside to {names}"]
+def _moved(aside: Sequence[Path]) -> list[str]:
+    names = ", ".join(path.name for path in aside)
+    return [f"earlier files were moved aside to {names}"] if aside else []

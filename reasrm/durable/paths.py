@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.files import make_folders, remove_empty
 from reasrm.pipes import refuse_stream
 
-__all__ = ["OutputPaths", "check_output"]
+__all__ = ["OutputPaths", "check_output", "refuse_inputs"]
 
 _LONGEST_SUFFIX = ".manifest.json.tmp-4194304"
 _MACHINE = {errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO}
@@ -75,7 +75,7 @@ def check_output(output: Path, inputs: Sequence[Path]) -> OutputPaths:
         with suppress(FileNotFoundError):
             output.stat()  # a symlink loop shows here; realpath would return some path of it
         paths = OutputPaths(Path(os.path.realpath(output)))
-        _refuse_inputs(paths, inputs, place)
+        refuse_inputs(paths, inputs, place)
         folder = paths.output.parent
         made = make_folders(folder)
         longest = os.pathconf(folder, "PC_NAME_MAX")
@@ -98,10 +98,11 @@ def check_output(output: Path, inputs: Sequence[Path]) -> OutputPaths:
     return replace(paths, made=made)
 
 
-def _refuse_inputs(paths: OutputPaths, inputs: Sequence[Path], place: str) -> None:
-    for source in inputs:
-        for path in paths:
-            same = os.path.realpath(source) == str(path)
+def refuse_inputs(paths: Iterable[Path], inputs: Sequence[Path], place: str) -> None:
+    """Raise `ConfigError` if a file that is to be written is an input."""
+    for path in paths:
+        for source in inputs:
+            same = os.path.realpath(source) == os.path.realpath(path)
             with suppress(FileNotFoundError):
                 same = same or os.path.samefile(source, path)
             if same:

@@ -17,18 +17,10 @@ from reasrm.critiques import CritiqueCase, CritiqueScorer, CritiqueScores, Criti
 from reasrm.critiques.cases import Arguments
 from reasrm.durable import DurableMap, rows_of
 from reasrm.errors import InputError
-from reasrm.evaluation.critique_rows import (
-    Written,
-    check_references,
-    is_judged,
-    reference_of,
-    reference_rows,
-    scan,
-    with_reference,
-    written,
-)
+from reasrm.evaluation.references import check_references, reference_of, reference_rows, with_reference
 from reasrm.generation.base import Backend
 from reasrm.generation.run import DurableRun, RunControl, RunEnd
+from reasrm.judging.critiques import Critiques, Written
 from reasrm.metrics.critiques import CritiqueOutcome, critique_metrics
 from reasrm.records import Critique, Order
 from reasrm.scorers.asking import Failure
@@ -61,46 +53,40 @@ _Line: TypeAlias = Mapping[str, Any] | Failure
 
 
 def extract_file(
-    path: Path,
+    critiques: Critiques,
     output: Path,
     read: FileReader,
     *,
-    source: str = "auto",
-    name: str = "critique",
-    columns: Columns | None = None,
     identity: Mapping[str, Any],
     control: RunControl,
     model: Backend | None = None,
 ) -> Result:
-    """Write the core arguments of every critique of a file; of a judgment in the row's own order.
+    """Write the core arguments of every critique of some files; of a judgment in the row's own order.
 
     Args:
-        path: Rows of any schema, or judged rows.
+        critiques: Rows of any schema, or judged rows.
         output: JSONL, a line `{"id", "arguments"}` per critique.
         read: Reads texts. A critique that lists its arguments is taken as it is.
-        source: The schema of rows that are not judged.
-        name: The field that holds the critique.
-        columns: Field → the column that holds it, in rows that are not judged.
         identity: What decides how a text is read; must be equal for a run to be continued.
         control: What happens to earlier output, and who is told what; progress is a `Progress`.
         model: Who is asked, if a model is; a run goes on with the server that it began with.
 
     Raises:
-        InputError: The file holds no critique, or ids repeat.
+        InputError: The files hold no critique, or ids repeat.
         ConfigError: The output belongs to another run, or the backend cannot be used.
         EnvironmentProblem: Disk, permissions, or a model that cannot be reached.
         LockedError: Another process writes this output.
     """
-    with DurableRun(output, control, kind="critiques extract", inputs=[path]) as run:
-        found = scan(path, source, name, columns)
+    with DurableRun(output, control, kind="critiques extract", inputs=critiques.paths) as run:
+        found = critiques.scan()
         run.scanned(found)
-        whole = {"input_sha256": found.sha256, "source": source, "field": name, **_named(columns), **identity}
+        (sha256,) = map(content_sha256, critiques.paths)
 
         def items() -> Iterator[Written]:
-            every = written(path, source, name, columns)
-            return (item for item in every if item.error or item.critique)
+            return (item for item in critiques if item.error or item.critique)
 
         total = found.num_critiques + found.num_invalid
+        whole = {"input_sha256": sha256, **critiques.identity, **identity}
         _handle(run, whole, items, total, partial(_read_all, read=read), model)
         counts = {
             "extracted": run.journal.num_done,
@@ -113,14 +99,13 @@ def extract_file(
 
 
 def score_file(
-    judged: Path,
+    judged: Critiques,
     reference: Path,
     output: Path,
     score: CritiqueScorer,
     extract: Extractor,
     *,
     source: str = "auto",
-    name: str = "critique",
     columns: Columns | None = None,
     least_f1: float,
     identity: Mapping[str, Any],
@@ -139,7 +124,6 @@ def score_file(
         score: Scores a batch.
         extract: Reads reference critiques, as `score` reads the others.
         source: The schema of the reference rows.
-        name: The field of a judgment that holds its critique.
         columns: Field → the column that holds it, in the reference rows.
         least_f1: A right verdict whose critique has a lower F1 is inconsistent.
         identity: What decides the scores; must be equal for a run to be continued.
@@ -152,26 +136,28 @@ def score_file(
         EnvironmentProblem: Disk, permissions, or a model that cannot be reached.
         LockedError: Another process writes this output.
     """
-    with DurableRun(output, control, kind="critiques score", inputs=[judged, reference]) as run:
-        if not is_judged(judged):
+    inputs = [*judged.paths, reference]
+    with DurableRun(output, control, kind="critiques score", inputs=inputs) as run:
+        if not judged.are_judged:
+            place = str(judged.inputs[0])
             raise InputError(
-                "holds no judged rows", place=str(judged), remedy="give what `reasrm judge` wrote as --input"
+                "holds no judged rows", place=place, remedy="give what `reasrm judge` wrote as --input"
             )
-        found = scan(judged, "auto", name)
+        found = judged.scan()
         run.scanned(found)
         own = reference_rows(reference, source, columns)
-        check_references(own, judged, name, reference)
+        check_references(own, judged, reference)
+        named = {"columns": dict(columns)} if columns else {}
         whole = {
-            "input_sha256": [found.sha256, content_sha256(reference)],
+            "input_sha256": list(map(content_sha256, inputs)),
+            **judged.identity,
             "source": source,
-            "field": name,
-            **_named(columns),
+            **named,
             **identity,
         }
 
         def items() -> Iterator[Written]:
-            every = written(judged, "auto", name)
-            return (with_reference(item, own) for item in every if item.error or item.judgment)
+            return (with_reference(item, own) for item in judged if item.error or item.judgment)
 
         total = found.num_judgments + found.num_invalid
         handle = partial(_score_all, own=own, score=score, references=References(extract))
@@ -198,7 +184,7 @@ def _handle(
     """Handle what no earlier run finished, a batch at a time."""
     run.start(
         identity,
-        lambda: rows_of((item.judgment.row if item.judgment else item.id, item.digest) for item in items()),
+        lambda: rows_of((item.row, item.digest) for item in items()),
         {} if model is None else {"critic": model},
     )
     with run.working():
@@ -208,10 +194,6 @@ def _handle(
                     run.fail(item, line.reason, line.message, line.attempts)
                 else:
                     run.put(item, line)
-
-
-def _named(columns: Columns | None) -> dict[str, Any]:
-    return {"columns": dict(columns)} if columns else {}
 
 
 def _read_all(batch: Sequence[Written], read: FileReader) -> list[_Line]:

@@ -14,17 +14,18 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from reasrm.critiques import CritiqueCase, CritiqueScorer, CritiqueScores, CritiqueSection
-from reasrm.durable import read_records
 from reasrm.files import replacing
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
-from reasrm.judged import JudgedRow, read_judged
+from reasrm.judged import JudgedRow
 from reasrm.judging.inputs import JudgeInput
+from reasrm.judging.look import judged_rows
 from reasrm.metrics.critiques import LEAST_F1, CritiqueOutcome, critique_metrics, critique_subsets
 from reasrm.metrics.intervals import Estimate
 from reasrm.protocol.spec import JudgeSpec
@@ -101,18 +102,28 @@ def check_section(section: CritiqueEvaluation) -> None:
 
 
 @contextmanager
-def opened_scorer(section: CritiqueEvaluation, replies: Path | None) -> Iterator[BuiltScorer]:
-    """Open what the section names. A model's replies are kept in `replies`, unless the section says where."""
+def opened_scorer(
+    section: CritiqueSection, replies: Path | None, flags: Mapping[str, Any] = MappingProxyType({})
+) -> Iterator[tuple[BuiltScorer, Backend | None]]:
+    """Open what a section names, and say who is asked, if a model is.
+
+    Args:
+        section: How critiques are read and compared.
+        replies: Where a model's replies are kept, unless the section says where.
+        flags: Options of the model's backend that win over the section's.
+    """
     if section.asks_model and section.cache is None:
         section = section.model_copy(update={"cache": replies})
+    models: list[Backend] = []
     with ExitStack() as stack:
 
         def opened(name: str, **options: Any) -> Backend:
-            return stack.enter_context(closing(open_backend(name, **options)))
+            models.append(stack.enter_context(closing(open_backend(name, **{**options, **flags}))))
+            return models[-1]
 
         score = build_critique_scorer(section, opened)
         stack.callback(score.close)
-        yield score
+        yield score, models[0] if models else None
 
 
 def measure_critiques(
@@ -222,7 +233,7 @@ class _Case:
 
 
 def _cases(rows: JudgeInput, judgments: Path, spec: JudgeSpec) -> Iterator[_Case]:
-    for own, judged in _with_reference(rows, map(read_judged, read_records(judgments))):
+    for own, judged in _with_reference(rows, judged_rows(judgments)):
         for judgment in judged.judgments:
             shown = judgment.order.seen(own)
             yield _Case(shown, _written(spec, judgment), judged.is_right(judgment), judgment)

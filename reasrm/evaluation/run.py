@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasrm import __version__
-from reasrm.durable import ResumeState, read_records
+from reasrm.durable import ResumeState
 from reasrm.errors import ConfigError, InputError
 from reasrm.evaluation.suites import Suite
 from reasrm.files import in_folder, write_json_atomic
 from reasrm.generation.run import RunControl
 from reasrm.hashing import digest
-from reasrm.judged import read_judged
 from reasrm.judging.batch import BatchResult, judge_file
 from reasrm.judging.inputs import JudgeInput, Scan
 from reasrm.judging.judge import Judge
+from reasrm.judging.look import judged_rows
 from reasrm.judging.plan import JudgingOptions
 from reasrm.metrics.intervals import wilson
 from reasrm.metrics.outcomes import RowOutcome, from_row
@@ -107,8 +107,7 @@ def evaluate(
     batch = judge_file(judge, rows, output, options, own, identity={"suite": suite.name})
     if not batch.is_whole or not batch.tally.rows:
         return Evaluation({}, batch, folder)
-    judged = map(read_judged, read_records(batch.output))
-    outcomes = sorted(map(from_row, judged), key=lambda outcome: outcome.id)
+    outcomes = sorted(map(from_row, judged_rows(batch.output)), key=lambda outcome: outcome.id)
     result = _result(suite, judge, rows, outcomes, batch, options)
     if result["score"] is None and not any(outcome.target is not None for outcome in outcomes):
         raise InputError(
@@ -137,7 +136,7 @@ def _add_critiques(
     section = section or usual_section(judge.spec)
     output = batch.output.with_name("critiques.jsonl")
     total = batch.tally.parses.total()
-    with opened_scorer(section, output.with_name("critique-replies")) as score:
+    with opened_scorer(section, output.with_name("critique-replies")) as (score, _):
         report = measure_critiques(
             rows,
             batch.output,

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from reasrm.export.folder import FORMAT_VERSION, export_judge
+from reasrm.export.folder import export_judge
 
-__all__ = ["FORMAT_VERSION", "export_judge"]
+__all__ = ["export_judge"]

@@ -43,9 +43,9 @@ from reasrm.generation.hf import DTYPES, is_out_of_memory, pick_device
 from reasrm.hashing import digest
 from reasrm.protocol.spec import JudgeSpec, load_spec
 
-__all__ = ["FORMAT_VERSION", "export_judge"]
+__all__ = ["export_judge"]
 
-FORMAT_VERSION = 1
+_FORMAT_VERSION = 1
 _SHARD = "5GB"
 
 
@@ -317,7 +317,7 @@ def _identity(
         columns = known.config.get("data", {}).get("columns")
         pairs = [{**file, "columns": columns} for file in training_files(known)]
     return {
-        "format_version": FORMAT_VERSION,
+        "format_version": _FORMAT_VERSION,
         "library": {"name": "reasrm", "version": __version__},
         "spec": source.spec.model_dump(mode="json"),
         "spec_hash": source.spec.hash,

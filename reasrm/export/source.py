@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from reasrm.config import parse_config
+from reasrm.durable import read_object
 from reasrm.errors import ConfigError
 from reasrm.generation.checkpoint import Checkpoint
 from reasrm.protocol.prompts import check_spec
@@ -121,7 +120,7 @@ def from_run(run: Path, checkpoint: str | None = None) -> ExportSource:
             step=sealed.step,
             config=config,
             manifest=manifest,
-            data=_read_counts(folder.path / "data.json"),
+            data=read_object(folder.path / "data.json") or {},
         ),
     )
 
@@ -205,13 +204,3 @@ def _open_base(base: Mapping[str, str | None]) -> Checkpoint:
             remedy="give back what was there",
         )
     return checkpoint
-
-
-def _read_counts(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        value = orjson.loads(path.read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise ConfigError(f"is damaged: {error}", place=str(path)) from error
-    return value if isinstance(value, dict) else {}

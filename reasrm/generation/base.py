@@ -44,7 +44,7 @@ class Backend(Protocol):
 
 @runtime_checkable
 class ScoringBackend(Backend, Protocol):
-    """A backend that can also read probabilities."""
+    """A backend that can also read probabilities. No stage asks it yet: readouts of a judge are to."""
 
     def score(self, request: Request, continuations: Sequence[str]) -> list[TokenScores]:
         """Return the log-probabilities of each continuation under the request's prompt."""

@@ -6,18 +6,24 @@ Rows of all lines add up to the rows of the input, answers to all answers, token
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from reasrm.durable.lookup import sorted_lines
+from reasrm.durable.paths import refuse_inputs
 from reasrm.errors import ConfigError
+from reasrm.files import replacing
+from reasrm.strictjson import dumps
 
-__all__ = ["KEPT", "AnswerFiles", "Ledger"]
+__all__ = ["KEPT", "AnswerFiles", "Ledger", "WriteLine"]
 
 KEPT = "kept"
+WriteLine = Callable[[str, str, Mapping[str, Any]], None]
+"""Takes a file's name among those that are written, a key, and a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +63,23 @@ class AnswerFiles:
 
     def refuse_inputs(self, inputs: Sequence[Path]) -> None:
         """Raise `ConfigError` if a file to be written is an input."""
-        for source in inputs:
-            for path in (self.folder / f"{name}.jsonl" for name in ("rejected", "ledger", *self.WRITTEN)):
-                same = os.path.realpath(source) == os.path.realpath(path)
-                if same or (source.exists() and path.exists() and os.path.samefile(source, path)):
-                    raise ConfigError(
-                        f"{path.name!r} is the same file as the input {os.fspath(source)!r}",
-                        place=str(self.folder),
-                        remedy="choose another output folder",
-                    )
+        names = ("rejected", "ledger", *self.WRITTEN)
+        refuse_inputs([self.folder / f"{name}.jsonl" for name in names], inputs, str(self.folder))
+
+    @contextmanager
+    def written(self, steps: Sequence[str], **paths: Path) -> Iterator[tuple[Ledger, WriteLine]]:
+        """Lend the ledger, and what writes lines; all files appear when the block ends, none if it fails.
+
+        Args:
+            steps: Of the ledger.
+            paths: Name that a file is written to by → where it is; its lines stand in the order of their keys.
+        """
+        ledger = Ledger(steps)
+        with ExitStack() as stack:
+            write = {name: stack.enter_context(sorted_lines(path)) for name, path in paths.items()}
+            yield ledger, lambda name, key, line: write[name](key, dumps(line) + b"\n")
+        with replacing(self.ledger) as stream:
+            stream.writelines(dumps(line) + b"\n" for line in ledger.to_json())
 
 
 @dataclass(slots=True)

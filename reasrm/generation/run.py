@@ -13,8 +13,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self, TypeVar
+from types import MappingProxyType, TracebackType
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from reasrm import __version__
 from reasrm.durable import (
@@ -30,7 +30,7 @@ from reasrm.generation.base import Backend, keep_provenance
 from reasrm.generation.budget import Budget, BudgetReached, Meter
 from reasrm.requests import Completion, Request
 
-__all__ = ["AskingProgress", "DurableRun", "Progress", "RunControl", "RunEnd", "WorkItem"]
+__all__ = ["Asked", "AskingProgress", "DurableRun", "Progress", "RunControl", "RunEnd", "WorkItem"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +88,9 @@ class RunEnd:
     servers: Mapping[str, Any] = field(default_factory=dict)
 
 
+AboutT = TypeVar("AboutT")
+
+
 class WorkItem(Protocol):
     """What work is done on: a row, a critique, a pair."""
 
@@ -115,6 +118,17 @@ class WorkItem(Protocol):
     def where(self) -> Mapping[str, Any]:
         """What its record says of it beside the id: of which row it is, for instance."""
         ...
+
+
+class Asked(NamedTuple, Generic[AboutT]):
+    """A `WorkItem` that is made on the way: one call about a row, for instance, and what it is about."""
+
+    id: str
+    place: str
+    digest: bytes
+    about: AboutT
+    where: Mapping[str, Any] = MappingProxyType({})
+    error: RowError | None = None
 
 
 class Progress(NamedTuple):
@@ -239,6 +253,13 @@ class DurableRun:
         if self.control.on_progress is not None:
             self.control.on_progress(progress)
 
+    def tell_done(self, total: int) -> int:
+        """Tell a `Progress`; return how many items came to a record or an error."""
+        errors = self.journal.num_errors
+        done = self.journal.num_done + errors
+        self.tell(Progress(min(done, total), total, errors))  # more are done where a limit was lowered
+        return done
+
     @property
     def stopping(self) -> bool:
         """Whether nothing new should be begun."""
@@ -276,9 +297,7 @@ class DurableRun:
         """Yield what is to do in lists; tell a `Progress` before the first and after each, and check the end."""
         todo = self.todo(items)
         while True:
-            errors = self.journal.num_errors
-            done = self.journal.num_done + errors
-            self.tell(Progress(done, total, errors))
+            done = self.tell_done(total)
             batch = list(islice(todo, size))
             if self.stopping or not batch:
                 break

@@ -69,7 +69,6 @@ class Scan:
         invalid: Reason → lines.
         examples: First messages, at most ten.
         num_labelled: Rows with a label.
-        num_derived_ids: Rows named by their content.
         num_identical: Rows whose responses are equal.
         num_degenerate: Rows with an empty response.
         sha256: Hash of each input file, in order.
@@ -89,7 +88,6 @@ class Scan:
     invalid: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
     num_labelled: int = 0
-    num_derived_ids: int = 0
     num_identical: int = 0
     num_degenerate: int = 0
     sha256: list[str] = field(default_factory=list)
@@ -192,7 +190,7 @@ class JudgeInput:
             if raw.row is None:
                 _count_invalid(scan, raw.error)
             else:
-                self._count(scan, raw.row, raw.derived)
+                self._count(scan, raw.row)
         scan.source = "+".join(sources)
         self._repeated = scan.repeated = frozenset(check.repeated_hashes())
         scan.sha256 = [content_sha256(path) for path in self.paths]
@@ -218,9 +216,8 @@ class JudgeInput:
             )
         return scan
 
-    def _count(self, scan: Scan, row: Row, derived: bool) -> None:
+    def _count(self, scan: Scan, row: Row) -> None:
         scan.num_rows += 1
-        scan.num_derived_ids += derived
         scan.num_labelled += label_of(row) is not None
         status = rule_status(row)
         scan.num_critiques += row.critique is not None

@@ -25,7 +25,16 @@ from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Judgment, ParseStatus, Row, RowStatus
 from reasrm.requests import PromptMessage
 
-__all__ = ["KINDS", "AskedPrompt", "AskedRun", "FoundRow", "find_judged", "join_inputs", "judged_file"]
+__all__ = [
+    "KINDS",
+    "AskedPrompt",
+    "AskedRun",
+    "FoundRow",
+    "find_judged",
+    "join_inputs",
+    "judged_file",
+    "judged_rows",
+]
 
 _READABLE = frozenset({RowStatus.OK, RowStatus.SPLIT})
 
@@ -70,6 +79,15 @@ def judged_file(path: Path) -> Path:
             remedy="give what judge --output or eval --output wrote",
         )
     return found
+
+
+def judged_rows(path: Path) -> Iterator[JudgedRow]:
+    """Yield the rows of a file of judged rows.
+
+    Raises:
+        InputError: The file is damaged, or holds other records.
+    """
+    return (found.judged for found in _rows(path))
 
 
 def find_judged(

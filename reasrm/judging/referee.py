@@ -53,7 +53,6 @@ class MatchCounts:
     """What became of matches.
 
     Args:
-        by_rule: Settled without the judge: equal or empty responses.
         cached: Of those that need the judge, taken from earlier ones.
         readable: Of those that need the judge, with an outcome.
         unreadable: Of those that need the judge, read in no order.
@@ -64,7 +63,6 @@ class MatchCounts:
         last_error: What the latest error said.
     """
 
-    by_rule: int = 0
     cached: int = 0
     readable: int = 0
     unreadable: int = 0
@@ -127,7 +125,6 @@ class Referee:
         outcomes = []
         for pairing, row in zip(pairings, rows, strict=True):
             if row is None:
-                self.counts.by_rule += 1
                 outcomes.append(_rule(pairing))
             else:
                 self.counts.cached += row.id not in fresh
@@ -195,10 +192,9 @@ class Referee:
         while len(self._cache) > self._cache_size:
             self._cache.popitem(last=False)
 
-    def renew_counts(self) -> MatchCounts:
-        """Return the counts so far and begin new ones."""
-        counts, self.counts = self.counts, MatchCounts()
-        return counts
+    def renew_counts(self) -> None:
+        """Begin new counts."""
+        self.counts = MatchCounts()
 
 
 def _rule(pairing: Pairing) -> DuelOutcome:

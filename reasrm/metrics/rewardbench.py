@@ -36,7 +36,6 @@ __all__ = [
     "SECTIONS",
     "evaluate",
     "mean_of_sections",
-    "micro_average",
     "score_with_prior",
     "section_scores",
 ]
@@ -120,16 +119,6 @@ def score_with_prior(sections: Mapping[str, float], subset_scores: Mapping[str, 
     prior = [subset_scores[name] for name in PRIOR_SETS if name in subset_scores]
     weighted = [(score, 2) for score in sections.values()] + ([(fmean(prior), 1)] if prior else [])
     return sum(score * w for score, w in weighted) / sum(w for _, w in weighted) if weighted else math.nan
-
-
-def micro_average(subset_scores: Mapping[str, float]) -> float:
-    """Return the mean over rows, each subset counting the rows it has in the released set (2,985 in all).
-
-    Raises:
-        InputError: A subset is absent.
-    """
-    section_scores(subset_scores)
-    return sum(subset_scores[subset] * rows for subset, rows in ROWS.items()) / sum(ROWS.values())
 
 
 def evaluate(rows: Sequence[RowOutcome], *, seed: int = 0, policy: CreditPolicy = POLICY) -> SuiteResult:

@@ -36,28 +36,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "POLICY",
-    "WinMatrix",
     "difficulties",
     "domain_of",
     "evaluate",
     "evaluate_matrices",
-    "matrix_from_scores",
 ]
 
 POLICY = CreditPolicy(order="mean", tie="wrong", unparsed="wrong", split="wrong")
-WinMatrix = tuple[tuple[float, ...], ...]
 _LEVELS = ("easy", "normal", "hard")
 _NUM_STYLES = 3
-
-
-def matrix_from_scores(chosen: Sequence[float], rejected: Sequence[float]) -> WinMatrix:
-    """Return one prompt's 3x3 wins, M[i][j] = 1 if `chosen[i]` scores strictly above `rejected[j]`."""
-    if len(chosen) != _NUM_STYLES or len(rejected) != _NUM_STYLES:
-        raise InputError(
-            f"{len(chosen)} chosen and {len(rejected)} rejected scores",
-            remedy="RM-Bench has three of each: concise, detailed, detailed with markdown",
-        )
-    return tuple(tuple(float(c > r) for r in rejected) for c in chosen)
 
 
 def difficulties(matrix: Sequence[Sequence[float]]) -> dict[str, float]:

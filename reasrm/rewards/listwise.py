@@ -8,7 +8,7 @@ those three and all four weights are ours. The helper behind score/ranking agree
 here it is the share of neighbours in the ranking whose scores do not rise.
 
 A `Rollout` is about a pair, so this is a function and no part: scores, ranking and gold are given in one and the same
-order of candidates.
+order of candidates. No stage calls it yet: training on lists is to.
 """
 
 from __future__ import annotations

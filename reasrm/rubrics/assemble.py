@@ -6,17 +6,15 @@ answers. They appear together at the end of a run; each is whole or as it was be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from reasrm.durable.lookup import sorted_lines
 from reasrm.errors import RowError
-from reasrm.files import replacing
 from reasrm.generation.admission import source_of
-from reasrm.generation.ledger import KEPT, AnswerFiles, Ledger
+from reasrm.generation.ledger import KEPT, AnswerFiles, Ledger, WriteLine
 from reasrm.hashing import request_hash
 from reasrm.judging.inputs import InputRow
 from reasrm.protocol.spec import JudgeSpec, load_spec
@@ -29,7 +27,6 @@ from reasrm.rubrics.steps import STEPS, Attempt, Standing, order_seen
 from reasrm.rubrics.tasks import Task, Unasked, induced_pairs
 from reasrm.rubrics.verify import RubricOutcome, Said, Verified, Verifier
 from reasrm.sources.rubric_lines import RubricLine
-from reasrm.strictjson import dumps
 
 __all__ = ["JUDGE_STEPS", "Output", "RubricFiles", "assemble", "opened"]
 
@@ -75,7 +72,7 @@ class Output:
     ledger: Ledger
     judge: str | None
     verified: Verified | None
-    _write: Callable[[str, str, Mapping[str, Any]], None]
+    _write: WriteLine
     num_writer_rows: int = 0
     num_unfit: int = 0
     _counted: set[str] = field(default_factory=set)
@@ -148,26 +145,13 @@ def opened(
     files: RubricFiles, verifier: Verifier | None, verified: Verified | None, *, writer: bool
 ) -> Iterator[Output]:
     """Open the files that are written at the end; they appear, with the ledger, when the block ends."""
-    ledger = Ledger((*STEPS, _RELATE, *JUDGE_STEPS))
-    with ExitStack() as stack:
-        named = {"rubrics": files.rubrics, "rejected": files.rejected}
-        if writer:
-            named["writer"] = files.writer
-        writes = {name: stack.enter_context(sorted_lines(path)) for name, path in named.items()}
-
-        def write(name: str, key: str, line: Mapping[str, Any]) -> None:
-            writes[name](key, dumps(line) + b"\n")
-
-        output = Output(
-            ledger,
-            None if verifier is None else verifier.judge.label["name"],
-            verified,
-            write,
-        )
+    named = {"rubrics": files.rubrics, "rejected": files.rejected}
+    named |= {"writer": files.writer} if writer else {}
+    judge = None if verifier is None else verifier.judge.label["name"]
+    with files.written((*STEPS, _RELATE, *JUDGE_STEPS), **named) as (ledger, write):
+        output = Output(ledger, judge, verified, write)
         yield output
         output.count_leftovers()
-    with replacing(files.ledger) as stream:
-        stream.writelines(dumps(line) + b"\n" for line in ledger.to_json())
 
 
 def assemble(

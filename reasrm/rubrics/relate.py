@@ -13,12 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from reasrm.criteria.alike import Texts, Word
 from reasrm.generation.base import Backend
-from reasrm.generation.run import DurableRun, Progress, RunControl, RunEnd
+from reasrm.generation.run import Asked, DurableRun, RunControl, RunEnd
 from reasrm.hashing import derive_seed, digest, section_code
 from reasrm.requests import Completion, PromptMessage, Request, SamplingParams, Span
 from reasrm.rubrics.config import RelateSection
@@ -60,17 +59,6 @@ class Related(RunEnd):
         return dict(sorted(Counter(self.words.values()).items()))
 
 
-class _Pair(NamedTuple):
-    """Two texts to ask about; `place` is for messages."""
-
-    id: str
-    texts: Texts
-    place: str
-    digest: bytes = b""
-    error: None = None
-    where: Mapping[str, Any] = MappingProxyType({})
-
-
 @dataclass(frozen=True, slots=True)
 class Relator:
     """Asks a model about pairs of criteria, each once.
@@ -95,7 +83,9 @@ class Relator:
         Raises:
             ConfigError: The output holds answers of another model, or under other settings.
         """
-        items = [_Pair(digest(list(texts)), texts, " | ".join(texts)[:80]) for texts in dict.fromkeys(pairs)]
+        items = [
+            Asked(digest(list(texts)), " | ".join(texts)[:80], b"", texts) for texts in dict.fromkeys(pairs)
+        ]
         section = self.section
         identity = {
             "model": self.model.identity,
@@ -108,21 +98,23 @@ class Relator:
                 lambda: ((str(error["id"]), "") for error in run.journal.errors()),
                 {"relator": self.model},
             )["relator"]
-            self._tell(run, len(items))
+            run.tell_done(len(items))
             with run.working(), closing(run.answers(backend, self._asked(run, items))) as answers:
                 for item, completion in answers:
                     if completion.finish_reason != "error":
                         run.put(item, _record(item, completion))
-                    self._tell(run, len(items))
+                    run.tell_done(len(items))
             words: dict[str, Word] = {str(error["id"]): "failed" for error in run.journal.errors()}
             calls, tokens = len(words), 0
             for record in run.journal.records():
                 words[record["id"]] = record["word"]
                 calls, tokens = calls + 1, tokens + (record["num_tokens"] or 0)
-            found = {item.texts: words[item.id] for item in items if item.id in words}
+            found = {item.about: words[item.id] for item in items if item.id in words}
             return run.end(Related, words=found, calls=calls, tokens=tokens)
 
-    def _asked(self, run: DurableRun, items: Iterable[_Pair]) -> Iterator[tuple[_Pair, Request]]:
+    def _asked(
+        self, run: DurableRun, items: Iterable[Asked[Texts]]
+    ) -> Iterator[tuple[Asked[Texts], Request]]:
         for item in run.todo(items):
             sampling = SamplingParams(
                 temperature=self.section.temperature,
@@ -130,11 +122,7 @@ class Relator:
                 max_tokens=self.section.max_tokens,
                 seed=derive_seed("relate", item.id),
             )
-            yield item, Request(id=item.id, messages=_messages(item.texts), sampling=sampling)
-
-    def _tell(self, run: DurableRun, total: int) -> None:
-        done = run.journal.num_done + run.journal.num_errors
-        run.tell(Progress(min(done, total), total, run.journal.num_errors))
+            yield item, Request(id=item.id, messages=_messages(item.about), sampling=sampling)
 
 
 def _messages(texts: Texts) -> tuple[PromptMessage, ...]:
@@ -147,9 +135,9 @@ def _messages(texts: Texts) -> tuple[PromptMessage, ...]:
     return (PromptMessage("system", (Span(_SYSTEM, trusted=True),)), PromptMessage("user", tuple(spans)))
 
 
-def _record(item: _Pair, completion: Completion) -> dict[str, Any]:
+def _record(item: Asked[Texts], completion: Completion) -> dict[str, Any]:
     """Return an answer as the journal keeps it."""
-    record = {"criteria": list(item.texts), **recorded(completion)}
+    record = {"criteria": list(item.about), **recorded(completion)}
     said = answer_text(record)
     found = None if isinstance(said, Rejected) else _REPLY.fullmatch(said)
     return {"word": "unread" if found is None else found[1].lower(), **record}

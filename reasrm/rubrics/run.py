@@ -20,7 +20,7 @@ from reasrm.durable.lookup import open_records
 from reasrm.generation.admission import Admission, source_of
 from reasrm.generation.base import Backend
 from reasrm.generation.budget import budget_beside
-from reasrm.generation.run import AskingProgress, DurableRun, RunControl, RunEnd
+from reasrm.generation.run import Asked, AskingProgress, DurableRun, RunControl, RunEnd
 from reasrm.hashing import request_hash
 from reasrm.judging.inputs import InputRow, JudgeInput
 from reasrm.requests import Completion, Request
@@ -170,23 +170,6 @@ def _identity(setup: SynthesisSetup) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A request in flight: what of which row."""
-
-    id: str
-    call: AuthorCall
-    row: str
-    place: str
-    digest: bytes
-    error: None = None
-
-    @property
-    def where(self) -> dict[str, Any]:
-        """What its record says of it beside the id."""
-        return {"row": self.row, "step": self.call.step}
-
-
 @dataclass(slots=True)
 class _Work:
     """The rounds of a run."""
@@ -283,7 +266,7 @@ class _Work:
                 self._take(asked, completion)
         return counts["due"], counts["waiting"], counts["unrelated"]
 
-    def _due(self, answers: Answers, counts: Counter[str]) -> Iterator[tuple[_Asked, Request]]:
+    def _due(self, answers: Answers, counts: Counter[str]) -> Iterator[tuple[Asked[AuthorCall], Request]]:
         """Read the input once more and build the requests that are due."""
         self.num_read = 0
         self.kept.clear()
@@ -310,7 +293,8 @@ class _Work:
                     return
                 counts["due"] += 1
                 request = build(call)
-                yield _Asked(request.id, call, item.id, item.place, item.digest), request
+                where = {"row": item.id, "step": call.step}
+                yield Asked(request.id, item.place, item.digest, call, where), request
 
     def _readable(self) -> Iterator[InputRow]:
         """Yield the rows; what cannot be read is a failure."""
@@ -321,7 +305,7 @@ class _Work:
             elif not self.run.journal.done(item.id):
                 self.run.fail(item, item.error.code, str(item.error))
 
-    def _take(self, asked: _Asked, completion: Completion) -> None:
+    def _take(self, asked: Asked[AuthorCall], completion: Completion) -> None:
         """Record an answer; a call that failed is recorded."""
         if completion.finish_reason == "error":
             self._failed.add(asked.id)

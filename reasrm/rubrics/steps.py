@@ -30,7 +30,6 @@ from reasrm.rubrics.tasks import Task
 from reasrm.rubrics.verify import RubricOutcome
 
 __all__ = [
-    "KEPT",
     "STEPS",
     "Answers",
     "Attempt",
@@ -41,7 +40,6 @@ __all__ = [
     "stand",
 ]
 
-KEPT = "kept"
 STEPS = ("contrast", "diagnose", "synthesise", "prompt_only", "self")
 Answers: TypeAlias = Callable[[str], Mapping[str, Any] | None]
 """The recorded answer to a call, or None."""

@@ -28,12 +28,10 @@ class Task:
     Args:
         row: The row.
         responses: Strictly ordered, best first; in the row's own order where no label is known or needed.
-        is_ordered: Whether the order is a label.
     """
 
     row: Row
     responses: tuple[str, ...]
-    is_ordered: bool
 
     @property
     def id(self) -> str:
@@ -70,10 +68,10 @@ def task_of(item: InputRow, *, needs_label: bool) -> Task | Unasked:
     if isinstance(ranked, Unasked):
         if needs_label or not isinstance(row, Comparison):
             return ranked
-        return Task(row, (row.response_a, row.response_b), is_ordered=False)
+        return Task(row, (row.response_a, row.response_b))
     if len(set(ranked)) < len(ranked):
         return Unasked("identical")
-    return Task(row, ranked, is_ordered=True)
+    return Task(row, ranked)
 
 
 def _ranked(row: PreferencePair | Comparison | CandidateSet) -> tuple[str, ...] | Unasked:

@@ -19,17 +19,16 @@ from typing import Any
 import orjson
 
 from reasrm.criteria.verify import Answer, Verification, answer, kept_by_chance, verify
-from reasrm.durable import read_records
 from reasrm.durable.lookup import sorted_lines
 from reasrm.errors import ConfigError, InputError
 from reasrm.generation.base import Backend
 from reasrm.generation.budget import budget_beside
 from reasrm.generation.run import RunControl
 from reasrm.hashing import derive_seed, digest
-from reasrm.judged import read_judged
 from reasrm.judging.batch import BatchResult, judge_file
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge
+from reasrm.judging.look import judged_rows
 from reasrm.judging.plan import JudgingOptions
 from reasrm.protocol.prompts import never_shown
 from reasrm.protocol.spec import load_spec
@@ -352,8 +351,7 @@ def _old_lines(path: Path) -> dict[str, bytes]:
 def _read(path: Path) -> dict[str, Said]:
     """Return what a judge said about each row: whether each judgment was right, and their tokens."""
     found: dict[str, Said] = {}
-    for number, record in enumerate(read_records(path), 1):
-        row = read_judged(record, f"{path.name}:{number}")
+    for row in judged_rows(path):
         answers = tuple(answer(judgment.winner, "A") for judgment in row.judgments)
         found[row.id] = Said(answers, sum(judgment.num_tokens or 0 for judgment in row.judgments))
     return found

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from reasrm.durable import IdIndex
 from reasrm.errors import ConfigError, RowError
 from reasrm.generation.base import Backend
-from reasrm.generation.run import DurableRun, Progress, RunControl, RunEnd
+from reasrm.generation.run import DurableRun, RunControl, RunEnd
 from reasrm.hashing import derive_seed, digest, prompt_hash, request_hash
 from reasrm.judging.batch import naming_old_codes
 from reasrm.judging.inputs import JudgeInput, Scan
@@ -121,7 +121,7 @@ def write_rubrics(
         with naming_old_codes(writer.spec):
             asked = run.start(identity, work.contents, {"writer": writer.backend})
         work.total = sum(1 for _ in work.items())
-        work.tell()
+        run.tell_done(work.total)
         with run.working():
             work.ask(asked["writer"])
         # More are done where a limit was lowered.
@@ -213,18 +213,13 @@ class _Writing:
         for item in self.items():
             yield item.id, item.digest.hex()
 
-    def tell(self) -> None:
-        """Tell how far the work is."""
-        errors = self._run.journal.num_errors
-        self._run.tell(Progress(self._run.journal.num_done + errors, self.total, errors))
-
     def ask(self, backend: Backend) -> None:
         """Ask about everything that no earlier run settled."""
         with closing(self._run.answers(backend, self._asked())) as answers:
             for item, completion in answers:
                 if completion.finish_reason != "error":
                     self._settle(item, completion)
-                self.tell()
+                self._run.tell_done(self.total)
 
     def _asked(self) -> Iterator[tuple[_Item, Request]]:
         for item in self._run.todo(self.items()):

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from reasrm.runs.folder import RunFolder
 from reasrm.runs.seals import (
-    MANIFEST,
     CheckpointInfo,
     DamagedCheckpoint,
     checkpoint_folder,
-    complete_checkpoints,
     latest_checkpoint,
     remove_checkpoint,
     remove_unsealed,
@@ -25,12 +23,10 @@ from reasrm.runs.seals import (
 from reasrm.runs.selection import result_checkpoint, write_best
 
 __all__ = [
-    "MANIFEST",
     "CheckpointInfo",
     "DamagedCheckpoint",
     "RunFolder",
     "checkpoint_folder",
-    "complete_checkpoints",
     "latest_checkpoint",
     "remove_checkpoint",
     "remove_unsealed",

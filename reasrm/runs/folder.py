@@ -13,9 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, get_args
 
-from reasrm.durable import OutputLock
+from reasrm.durable import OutputLock, open_folder, refuse_others
 from reasrm.errors import ConfigError, EnvironmentProblem, InternalError, ReasrmError, RowError
-from reasrm.files import make_folders, remove_empty, replacing, write_json_atomic
+from reasrm.files import remove_empty, replacing, write_json_atomic
 from reasrm.runs.identity import describe_run, expect_same, merge, read_json, read_manifest
 from reasrm.runs.origin import with_origins
 from reasrm.strictjson import dumps, parse_object
@@ -25,7 +25,6 @@ __all__ = ["RunFolder"]
 Log = Literal["metrics", "samples", "canary"]
 """The logs of a run, each `NAME.jsonl`: numbers, some rollouts with their rewards, fixed pairs judged along the way."""
 
-_BESIDE_A_RUN = ("run.lock",)
 _BEFORE_IT_BEGINS = {"run.lock", "manifest.json", "config.json", "log.txt", "checkpoints"}
 _CONTINUE = "pass --resume to continue it, or choose another --run-dir"
 
@@ -77,12 +76,14 @@ class RunFolder:
             InputError: An input cannot be read, or is not what the run read.
             EnvironmentProblem: The folder cannot be written.
         """
-        folder, made = _make(Path(path))
+        folder, made = open_folder(path, "--run-dir")
+        if (folder / "checkpoints").exists():
+            open_folder(folder / "checkpoints", "--run-dir")
         lock = OutputLock(folder / "run.lock")
         try:
             recorded = read_manifest(folder)
             if recorded is None:
-                _refuse_foreign(folder)
+                refuse_others(folder, "run", ("run.lock",), "manifest.json", "--run-dir")
             elif not _is_begun(folder):
                 recorded = None
             elif recorded["stage"] != stage:
@@ -243,43 +244,6 @@ class RunFolder:
         for stream in self._streams.values():
             stream.close()
         self._streams.clear()
-
-
-def _make(path: Path) -> tuple[Path, tuple[Path, ...]]:
-    """The folder, made and tried: late in a training is too late to learn that it is read-only; and what was made."""
-    place = os.fsencode(path).decode("utf-8", "backslashreplace")
-    try:
-        folder = Path(os.path.realpath(path))
-        made = make_folders(folder)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise ConfigError("is not a folder", place=place, remedy="choose another --run-dir") from error
-    except (OSError, ValueError) as error:
-        remedy = "choose a --run-dir that you may write to"
-        reason = getattr(error, "strerror", None) or error
-        raise EnvironmentProblem(f"cannot be made: {reason}", place=place, remedy=remedy) from error
-    # The mode counts even where root could override it.
-    for part in (folder, folder / "checkpoints"):
-        if part.exists() and not (part.stat().st_mode & 0o222 and os.access(part, os.W_OK | os.X_OK)):
-            raise EnvironmentProblem(
-                "the folder is read-only", place=str(part), remedy="choose a --run-dir that you may write to"
-            )
-    return folder, made
-
-
-def _refuse_foreign(folder: Path) -> None:
-    """A folder without a manifest is made into a run only if nothing else is in it."""
-    others = sorted(
-        path.name
-        for path in folder.iterdir()
-        if path.name not in _BESIDE_A_RUN and not path.name.startswith("manifest.json.tmp-")
-    )
-    if others:
-        shown = ", ".join(repr(name) for name in others[:3])
-        raise ConfigError(
-            f"the folder holds no run, but other files: {shown}",
-            place=str(folder),
-            remedy="choose a new or empty --run-dir",
-        )
 
 
 def _is_begun(folder: Path) -> bool:

@@ -16,7 +16,9 @@ from typing import Any
 
 import orjson
 
-from reasrm.errors import ConfigError, EnvironmentProblem, InputError
+from reasrm.durable import manifest as durable
+from reasrm.errors import ConfigError, InputError
+from reasrm.files import file_names
 from reasrm.hashing import canonical_json, digest
 from reasrm.pipes import refuse_pipe
 from reasrm.runs.seals import hash_files
@@ -24,7 +26,6 @@ from reasrm.tables import content_sha256
 
 __all__ = ["describe_run", "expect_same", "merge", "read_json", "read_manifest"]
 
-VERSION = 1
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "safetensors")
 _ANEW = "give back what was there, or begin anew in another --run-dir"
 _LENGTHS = ("trainer.max_steps", "trainer.num_train_epochs")
@@ -32,7 +33,7 @@ _LONGER = (
     "a run keeps its length, on which the learning rate's schedule depends; to train on from its result, begin another "
     "with model.path: {0} (of adapters: the judge folder that reasrm export makes of it) and its own --run-dir"
 )
-_ABSENT = object()
+_KEYS = ("stage", "seed", "config_hash", "inputs", "versions")
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def describe_run(
         InputError: An input cannot be read.
     """
     return {
-        "manifest_version": VERSION,
+        "manifest_version": durable.VERSION,
         "stage": stage,
         "seed": seed,
         "config_hash": digest(_without(config, volatile), 64),
@@ -66,16 +67,9 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: It is missing or damaged.
     """
-    try:
-        value = orjson.loads(path.read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise ConfigError(f"is damaged: {error}", place=str(path), remedy=_ANEW) from error
-    except FileNotFoundError as error:
-        raise ConfigError("is missing", place=str(path), remedy=_ANEW) from error
-    except OSError as error:
-        raise EnvironmentProblem(f"cannot be read: {error.strerror}", place=str(path)) from error
-    if not isinstance(value, dict):
-        raise ConfigError("is damaged: not an object", place=str(path), remedy=_ANEW)
+    value = durable.read_object(path, _ANEW)
+    if value is None:
+        raise ConfigError("is missing", place=str(path), remedy=_ANEW)
     return value
 
 
@@ -85,21 +79,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     Raises:
         ConfigError: It is damaged, or a newer version wrote it.
     """
-    path = folder / "manifest.json"
-    if not path.exists():
-        return None
-    manifest = read_json(path)
-    version = manifest.get("manifest_version")
-    if type(version) is int and version > VERSION:
-        writer = (manifest.get("versions") or {}).get("reasrm")
-        raise ConfigError(
-            f"has manifest version {version}, written by reasrm {writer}; this one reads up to {VERSION}",
-            place=str(path),
-            remedy="install that version of reasrm, or begin anew in another --run-dir",
-        )
-    if version != VERSION or not {"stage", "seed", "config_hash", "inputs", "versions"} <= set(manifest):
-        raise ConfigError("is not the manifest of a run", place=str(path), remedy=_ANEW)
-    return manifest
+    return durable.read_manifest(folder / "manifest.json", _KEYS, _ANEW)
 
 
 def expect_same(
@@ -123,10 +103,10 @@ def expect_same(
     ]
     if recorded["config_hash"] != manifest["config_hash"]:
         # Only the hash is pinned: the readable file next to it is for naming what differs.
-        old, new = (_flat(_without(c, volatile)) for c in (read_json(folder / "config.json"), config))
-        keys = sorted(key for key in {*old, *new} if old.get(key, _ABSENT) != new.get(key, _ABSENT))
-        changes += [f"{key} was {_show(old, key)}, is {_show(new, key)}" for key in keys]
-        lengths = [key for key in keys if key in _LENGTHS]
+        old, new = (_without(c, volatile) for c in (read_json(folder / "config.json"), config))
+        differences = durable.differences_of(old, new)
+        changes += durable.say_differences(differences)
+        lengths = [key for key in differences if key in _LENGTHS]
         changes = changes or ["config.json was edited"]
     otherwise = bool(changes)
     old_inputs, new_inputs = recorded["inputs"], manifest["inputs"]
@@ -168,32 +148,12 @@ def _without(config: Mapping[str, Any], volatile: frozenset[str], prefix: str = 
     }
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested objects as one level with dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, child in value.items():
-        nested = isinstance(child, dict) and child
-        flat |= _flat(child, f"{prefix}{key}.") if nested else {prefix + key: child}
-    return flat
-
-
-def _show(flat: Mapping[str, Any], key: str) -> str:
-    if key not in flat:
-        return "(absent)"
-    text = canonical_json(flat[key]).decode()
-    return text if len(text) <= 80 else f"{text[:80]}…"
-
-
 def _identify(name: str, source: Path) -> dict[str, Any]:
     """Path and SHA-256 of an input; of a folder, of its files' names and hashes, hidden ones left out."""
     refuse_pipe([source])
     try:
-        if source.is_dir():
-            names = (path.relative_to(source) for path in source.rglob("*") if path.is_file())
-            shown = [str(path) for path in names if not any(part.startswith(".") for part in path.parts)]
-            sha256 = digest(hash_files(source, shown), 64)
-        else:
-            sha256 = content_sha256(source)
+        is_folder = source.is_dir()
+        sha256 = digest(hash_files(source, file_names(source)), 64) if is_folder else content_sha256(source)
     except OSError as error:
         remedy = "pass the path of an existing file"
         raise InputError(

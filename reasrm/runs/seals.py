@@ -19,7 +19,7 @@ from pathlib import Path
 import orjson
 
 from reasrm.errors import ConfigError, EnvironmentProblem, InternalError
-from reasrm.files import file_sha256, fsync_directory, write_json_atomic
+from reasrm.files import file_sha256, flush_folder, fsync, write_json_atomic
 from reasrm.hashing import digest
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "CheckpointInfo",
     "DamagedCheckpoint",
     "checkpoint_folder",
-    "complete_checkpoints",
     "hash_files",
     "latest_checkpoint",
     "remove_checkpoint",
@@ -102,10 +101,8 @@ def seal_checkpoint(folder: Path, step: int, world_size: int, format: str) -> Ch
     names = _file_names(folder)
     _refuse_pickles(folder, names, format, InternalError)
     try:
-        for name in names:
-            _fsync(folder / name)
-        for directory in {(folder / name).parent for name in names} | {folder, folder.parent}:
-            fsync_directory(directory)
+        flush_folder(folder)
+        fsync(folder.parent)
         files = hash_files(folder, names)
     except OSError as error:
         raise EnvironmentProblem(
@@ -145,19 +142,6 @@ def verify_checkpoint(folder: Path) -> CheckpointInfo:
         if found[name] != recorded:
             raise DamagedCheckpoint(f"{name!r} is not what was written", place=str(folder))
     return info
-
-
-def complete_checkpoints(run: str | os.PathLike[str]) -> list[CheckpointInfo]:
-    """Return the checkpoints of a run whose seal is there and whose files have their size, newest last."""
-    complete = []
-    for folder in _sealed(run):
-        try:
-            info = _read_seal(folder)
-            _check_sizes(info)
-        except DamagedCheckpoint:
-            continue
-        complete.append(info)
-    return complete
 
 
 def latest_checkpoint(run: str | os.PathLike[str], *, strict: bool = False) -> CheckpointInfo | None:
@@ -208,7 +192,7 @@ def remove_checkpoint(folder: Path) -> None:
     """Remove a checkpoint, seal first, so that half of one never looks complete."""
     (folder / MANIFEST).unlink(missing_ok=True)
     if folder.is_dir():
-        fsync_directory(folder)
+        fsync(folder)
         shutil.rmtree(folder)
 
 
@@ -317,11 +301,3 @@ def _check_sizes(info: CheckpointInfo) -> None:
             raise DamagedCheckpoint(f"{name!r} is missing", place=str(info.path)) from None
         if found != size:
             raise DamagedCheckpoint(f"{name!r} has {found} bytes, not {size}", place=str(info.path))
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,9 +12,7 @@ alone, or with small embeddings, the evidence of `include` and `avoid` was still
 from __future__ import annotations
 
 import itertools
-import os
 import random
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -26,8 +24,9 @@ from pydantic import Field
 from safetensors import SafetensorError
 
 from reasrm.config import Config
-from reasrm.errors import ConfigError, EnvironmentProblem
-from reasrm.files import fsync_directory, write_json_atomic
+from reasrm.durable import building
+from reasrm.errors import ConfigError
+from reasrm.files import write_json_atomic
 from reasrm.hashing import digest
 from reasrm.protocol.completions import CompletionEncoder
 from reasrm.protocol.encoder import PromptEncoder
@@ -134,11 +133,8 @@ def build_base(config: BaseConfig, folder: Path, on_progress: _OnStep | None = N
         raise ConfigError(
             "holds another base or other files", place=str(folder), remedy="choose another folder"
         )
-    _clear_leftovers(folder)
-    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
     started = time.monotonic()
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
+    with building(folder, unwritable=(SafetensorError,)) as partial:
         model, tokenizer = _train(config, on_progress or (lambda done, total, loss: None))
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
@@ -148,32 +144,8 @@ def build_base(config: BaseConfig, folder: Path, on_progress: _OnStep | None = N
             "num_parameters": sum(p.numel() for p in model.parameters()),
             "seconds": round(time.monotonic() - started, 1),
         }
-        for file in partial.iterdir():
-            with open(file, "rb") as stream:
-                os.fsync(stream.fileno())
         write_json_atomic(partial / "base.json", record)
-        partial.replace(folder)
-        fsync_directory(folder.parent)
-    except (OSError, SafetensorError) as error:
-        raise EnvironmentProblem(
-            f"the base cannot be written: {getattr(error, 'strerror', None) or error}",
-            place=str(folder),
-            remedy="choose another folder",
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
-
-
-def _clear_leftovers(folder: Path) -> None:
-    """Remove what builds left that were killed."""
-    for partial in folder.parent.glob(f".{folder.name}.partial-*"):
-        try:
-            os.kill(int(partial.name.rpartition("-")[2]), 0)
-        except (ProcessLookupError, ValueError):
-            shutil.rmtree(partial, ignore_errors=True)
-        except PermissionError:  # somebody else's, at work
-            continue
 
 
 def _hash_in(folder: Path) -> str | None:

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reasrm.durable import read_records
-from reasrm.judged import read_judged
+from reasrm.judging.look import judged_rows
 from reasrm.metrics.intervals import Estimate, bootstrap_ratio
 from reasrm.records import Comparison, Critique, Judgment, PreferencePair
 from reasrm.world.critiques import Clause, argument_f1, core_arguments
@@ -74,7 +73,7 @@ class _Row:
 
 def measure_file(output: Path, pairs: Mapping[str, PreferencePair], seed: int = 0) -> Findings:
     """Measure a file that `judge` or `eval` wrote, given the pairs by id."""
-    return measure(((pairs[row.id], row.judgments) for row in map(read_judged, read_records(output))), seed)
+    return measure(((pairs[row.id], row.judgments) for row in judged_rows(output)), seed)
 
 
 def measure(judged: Iterable[tuple[PreferencePair, Iterable[Judgment]]], seed: int = 0) -> Findings:

@@ -6,7 +6,7 @@ A critique that cannot be read whole, or is none, has a status of its own and no
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -20,11 +20,12 @@ from reasrm.files import file_sha256
 from reasrm.generation.checkpoint import Checkpoint
 from reasrm.generation.hf import DTYPES, pick_device
 from reasrm.generation.run import DurableRun, RunControl, RunEnd
+from reasrm.judging.critiques import Critiques, Written, no_pair
 from reasrm.metarm.inputs import Encoded, hide_verdict
 from reasrm.metarm.model import MetaRM, find_folder
 from reasrm.metarm.scale import BonusScale, bonus
+from reasrm.records import Critique, Order
 from reasrm.tables import content_sha256
-from reasrm.training.metarm_critiques import Critiqued, Critiques
 
 __all__ = [
     "ScoreResult",
@@ -108,7 +109,7 @@ def score_file(
 
     Args:
         metarm: Who scores.
-        critiques: What is scored.
+        critiques: What is scored: rows with critiques, or what `reasrm judge` wrote with the rows that were judged.
         output: Where scores go; never one of the inputs.
         batch_size: Rows per forward pass.
         bonus_scale: Also write what the critique of a right verdict would earn.
@@ -120,7 +121,14 @@ def score_file(
         InputError: The input is unusable as a whole.
     """
     with DurableRun(output, control or RunControl(), kind="metarm score", inputs=critiques.paths) as run:
-        total = critiques.count()
+        if critiques.are_judged and not critiques.pairs:
+            raise InputError(
+                "holds judgments, and not what was judged",
+                place=str(critiques.inputs[0]),
+                remedy="pass the rows that were judged with --pairs",
+            )
+        found = critiques.scan()
+        total = found.num_items - found.num_settled
         identity = {
             "metarm": metarm.identity,
             "input_sha256": [content_sha256(path) for path in critiques.paths],
@@ -128,9 +136,9 @@ def score_file(
             "ids": "row/order/vote",
             **({"columns": critiques.columns} if critiques.columns else {}),
         }
-        run.start(identity, lambda: rows_of((item.row, item.digest) for item in critiques))
+        run.start(identity, lambda: rows_of((item.row, item.digest) for item in _scored(critiques)))
         with run.working():
-            for part in run.batches(critiques, batch_size * _BATCHES_AT_ONCE, total):
+            for part in run.batches(_scored(critiques), batch_size * _BATCHES_AT_ONCE, total):
                 _score_part(metarm.model, part, run, batch_size, bonus_scale)
         records = [(record["status"], record["score"]) for record in run.journal.records()]
         scores = [score for _, score in records if score is not None]
@@ -142,9 +150,21 @@ def score_file(
         )
 
 
+def _scored(critiques: Critiques) -> Iterator[Written]:
+    """Yield what gets a line: whatever a critique could stand in, under row, order and vote."""
+    for item in critiques:
+        if item.comparison is None and item.error is None:
+            if critiques.are_judged:  # the row was settled without asking the judge
+                continue
+            item = item._replace(error=no_pair("a row", item.place))
+        yield (
+            item if item.where else item._replace(where={"row": item.id, "order": Order.AB.value, "vote": 0})
+        )
+
+
 def _score_part(
     model: MetaRM,
-    part: Sequence[Critiqued],
+    part: Sequence[Written],
     run: DurableRun,
     batch_size: int,
     bonus_scale: BonusScale | None,
@@ -170,12 +190,12 @@ def _score_part(
 
 
 def _describe(
-    model: MetaRM, item: Critiqued, members: torch.Tensor | None, bonus_scale: BonusScale | None
+    model: MetaRM, item: Written, members: torch.Tensor | None, bonus_scale: BonusScale | None
 ) -> dict[str, Any]:
     """Return status, score, and what goes with it."""
     card = model.card
     if members is None:
-        written = hide_verdict(item.critique or "", card.spec).strip()
+        written = hide_verdict(_text(item), card.spec).strip()
         return {"status": "too_long" if written else "no_critique", "score": None}
     members = members.double()
     score = float(members.mean())
@@ -187,9 +207,16 @@ def _describe(
     return line
 
 
-def _encode(model: MetaRM, item: Critiqued) -> Encoded | None:
+def _encode(model: MetaRM, item: Written) -> Encoded | None:
     if item.error is not None:
         raise item.error
-    if item.comparison is None or not item.critique:
-        return None
-    return model.encoder.encode(item.comparison, item.critique)
+    text = _text(item)
+    return model.encoder.encode(item.comparison, text) if item.comparison is not None and text else None
+
+
+def _text(item: Written) -> str:
+    """Return a critique as text: its own, or one line for each of its arguments."""
+    critique = item.critique or Critique()
+    if critique.text and critique.text.strip():
+        return critique.text
+    return "\n".join(f"{a.about} {a.stance}: {a.text}" for a in critique.arguments)

@@ -13,17 +13,18 @@ RLVR take.
 
 from __future__ import annotations
 
-import shutil
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
+from safetensors import SafetensorError
 from transformers.trainer_callback import PrinterCallback
 
 from reasrm import __version__
 from reasrm.config import ANSWERED_ALIKE
+from reasrm.durable import building
 from reasrm.errors import InputError, RowError
 from reasrm.generation.checkpoint import Checkpoint
 from reasrm.hashing import digest
@@ -369,11 +370,8 @@ def _write_metarm(setup: MetaRMSetup, trainer: MetaRMTrainer, run: RunFolder, ta
     }
     metarm = trainer.model
     metarm.card = setup.card.model_copy(update={"trained": trained})
-    made, folder = run.path / "metarm.tmp", run.path / "metarm"
-    shutil.rmtree(made, ignore_errors=True)
-    metarm.save(made)
-    shutil.rmtree(folder, ignore_errors=True)
-    made.rename(folder)
+    with building(run.path / "metarm", unwritable=(SafetensorError,)) as made:
+        metarm.save(made)
 
 
 def _result(run: RunFolder) -> CheckpointInfo:

@@ -372,7 +372,7 @@ def test_refusals(tmp_path: Path, here: Here) -> None:
     rows, output = write_rows(tmp_path / "rows.jsonl", 2), tmp_path / "out.jsonl"
     extract = ("critiques", "extract", "--input", rows, "--output")
     refusals = {
-        (*extract, output): (4, "not one of 2 rows or judgments has a critique"),
+        (*extract, output): (4, "none of 2 rows or judgments carries a critique"),
         (*extract, rows): (2, "same file as the input"),
         (*extract, output, "--extractor", "model"): (2, "needs 'model'"),
         (*extract, output, "--extractor", "rulez"): (2, "rules"),

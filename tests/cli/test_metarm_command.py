@@ -15,10 +15,10 @@ import pytest
 
 from reasrm.cli.app import app
 from reasrm.errors import ConfigError
+from reasrm.judging.critiques import Critiques
 from reasrm.metarm.model import MetaRM
 from reasrm.metarm.scale import bonus
 from reasrm.sources.importing import pair_to_json
-from reasrm.training.metarm_critiques import critiques_of
 from reasrm.training.metarm_score import open_metarm, score_file
 from tests.commands import ENVELOPE, ROOT, rows_of, run, sorted_lines, start, timeless
 from tests.refusals import refused
@@ -220,7 +220,7 @@ def test_rows_may_be_added_and_mended_and_have_columns_of_their_own(
     with refused(ConfigError, f"1 row differs ({rows[0]['id']})", "--restart"):
         score_file(
             open_metarm(trained),
-            critiques_of([path], [of_pairs], columns={"prompt": "q"}),
+            Critiques([path], pairs=[of_pairs], columns={"prompt": "q"}),
             tmp_path / "out.jsonl",
         )
 

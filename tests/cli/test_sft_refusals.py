@@ -75,7 +75,7 @@ def test_a_folder_that_is_read_only(sft, tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o555)
     returned, (*_, line), _ = sft(run_dir=tmp_path / "locked")
     assert returned == 5
-    assert line.endswith("the folder is read-only; choose a --run-dir that you may write to")
+    assert line.endswith("the folder is read-only; name a folder with --run-dir that you may write to")
 
 
 def test_a_full_disk(sft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reasrm.criteria.alike import Word, polarity, relations, similarity, texts_of, undecided
-from reasrm.criteria.checks import FAULTS, ChecksSection, Fault, check_marks, check_rubric
+from reasrm.criteria.checks import ChecksSection, Fault, check_rubric, lean
 from reasrm.rubric import Criterion, Rubric
 
 
@@ -116,7 +116,6 @@ REQUEST, RESPONSES = "Name the capital of France.", ("It is Paris.", "It is Lyon
 
 def reasons(rubric: Rubric, **limits: float) -> list[tuple[str, int | None]]:
     faults = check_rubric(rubric, REQUEST, RESPONSES, ChecksSection(**limits))
-    assert {fault.reason for fault in faults} <= set(FAULTS)
     return [(fault.reason, fault.criterion) for fault in faults]
 
 
@@ -170,10 +169,5 @@ def test_a_hostile_rubric_costs_no_more_than_its_length(piece):
 
 
 def test_criteria_that_prefer_the_worse_response_or_neither():
-    criteria = said("Is kind.", "Is long.", "Rhymes.", "Rambles.", "Is odd.", weights=(None, None, 2, -1, 1))
-    found = check_marks(Rubric(criteria), [1, 0, 1, 0, None], [0, 1, 1, 1, 1])
-    assert [(fault.reason, fault.criterion) for fault in found] == [
-        ("misaligned", 1),
-        ("not_discriminative", 2),
-    ]
-    assert found[0].found == "0 for the better response, 1 for the worse"
+    marks = [(1, 0, None), (0, 1, None), (1, 1, 2), (0, 1, -1), (None, 1, 1)]
+    assert [lean(chosen, rejected, weight) for chosen, rejected, weight in marks] == [1, -1, 0, 1, None]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasrm.criteria.verify import REASONS, answer, effect, kept_by_chance, verify
+from reasrm.criteria.verify import Reason, answer, effect, kept_by_chance, verify
 from reasrm.errors import InternalError
 
 R, W, U = True, False, None
@@ -155,4 +156,4 @@ def test_the_order_of_answers_and_pairs_never_matters_and_every_row_has_one_fate
     assert found == verify(
         under[::-1], without[::-1], others=[o[::-1] for o in others[::-1]], tau=tau, gain=gain
     )
-    assert found.reason is None or found.reason in REASONS
+    assert found.reason is None or found.reason in get_args(Reason)

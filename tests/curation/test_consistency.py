@@ -101,7 +101,7 @@ def test_the_label_of_the_judged_row_says_which_side_is_meant(tmp_path):
         ([judged("x", "A", 1.0)], "no judged row has the id"),
         ([judged("agrees", "A", 1.0), judged("agrees", "B", 1.0)], "was judged before"),
         ([judged("agrees", "A", 1.0, label=None)], "not a judged row of a labelled pair"),
-        ([{"id": "agrees", "chosen": "x"}], "not a judged row"),
+        ([{"id": "agrees", "chosen": "x"}], "status"),
     ],
     ids=["other rows", "twice", "unlabelled", "pairs"],
 )

@@ -75,7 +75,7 @@ def test_folders_of_others_and_inputs_inside_are_refused(tmp_path):
     (tmp_path / "mine" / "pairs.jsonl").write_text("precious")
     with refused(ConfigError, "'pairs.jsonl'"):
         CurationFolder(tmp_path / "mine", [])
-    (tmp_path / "mine" / "curation.json").write_text("[]")
+    (tmp_path / "mine" / "curation.json").write_text("{}")
     with pytest.raises(ConfigError, match="not the report of a curation"):
         CurationFolder(tmp_path / "mine", [])
     with pytest.raises(ConfigError, match="lies in the output folder"):

@@ -101,7 +101,7 @@ def test_a_folder_of_other_things_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
     result = run("demo", "--config", CONFIG, "--output", tmp_path)
     assert result.returncode == 2
-    assert "holds no demo, but other files; choose another folder" in summary(result)["message"]
+    assert "holds no demo, but other files: 'thesis.tex'" in summary(result)["message"]
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from reasrm.demo.report import judged_rows
+from reasrm.demo.report import shown_rows
 from reasrm.demo.stages import read_pairs, write_pairs
 from reasrm.world.pairs import World
 from tests.commands import here
@@ -30,7 +30,7 @@ def test_rows_are_printed_as_shown_right_and_wrong_ones_under_both_letters(tmp_p
     rows = tmp_path / "pairs.jsonl"
     result = here("judge", *flags, "--input", rows, "--output", tmp_path / "out.jsonl")
     assert result.returncode == 0, result.stderr
-    shown = list(judged_rows(tmp_path / "out.jsonl", pairs, 5))
+    shown = list(shown_rows(tmp_path / "out.jsonl", pairs, 5))
     assert [text.split()[0] for text in shown] == [first, *others[:4]]
     letters = [re.findall(r"it says (.); the truth is (.) \(", text) for text in shown]
     assert letters == [[("B", "A")], [("B", "B")], [("A", "A")], [("B", "B")], [("A", "A")]]

@@ -329,7 +329,7 @@ def test_rows_are_joined_by_id_in_any_order(tmp_path: Path) -> None:
     source = JudgeInput([tmp_path / "rows.jsonl"])
     source.scan()
     section = CritiqueEvaluation()
-    with opened_scorer(section, tmp_path / "replies") as score:
+    with opened_scorer(section, tmp_path / "replies") as (score, _):
         report = measure_critiques(
             source, shuffled, tmp_path / "c.jsonl", spec=load_spec("rm-nlhf"), section=section, score=score
         )

@@ -9,7 +9,7 @@ import pytest
 
 import reasrm
 from experiments import page, process_page
-from experiments.arms import Lab, Trained, steps_for
+from experiments.arms import SandboxLab, Trained, steps_for
 from experiments.claims import Claim, difference
 from experiments.page import write_page
 from experiments.reproduce import strong_world
@@ -57,14 +57,14 @@ def test_the_strong_world_changes_the_shortcut_and_nothing_else() -> None:
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, dict]:
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[SandboxLab, dict]:
     """The packaged judge, measured as an arm on a few rows."""
-    lab = Lab(load_demo_config(None, 0), tmp_path_factory.mktemp("lab"), "code")
+    lab = SandboxLab(load_demo_config(None, 0), tmp_path_factory.mktemp("lab"), "code")
     bench = lab.bench(lab.config, 24)
     return lab, lab.measure("packaged", Trained(JUDGE / "model", "key", 10, 5, 1.0), bench, 24)
 
 
-def test_an_arm_is_judged_as_the_command_judges(measured: tuple[Lab, dict], tmp_path: Path) -> None:
+def test_an_arm_is_judged_as_the_command_judges(measured: tuple[SandboxLab, dict], tmp_path: Path) -> None:
     lab, result = measured
     (rows,) = lab.root.glob("apart-*-24-hard.jsonl")
     output = tmp_path / "hard.jsonl"
@@ -75,7 +75,7 @@ def test_an_arm_is_judged_as_the_command_judges(measured: tuple[Lab, dict], tmp_
     assert result["cells"]["greedy hard"]["right"] == right
 
 
-def test_a_result_is_read_from_the_cache(measured: tuple[Lab, dict]) -> None:
+def test_a_result_is_read_from_the_cache(measured: tuple[SandboxLab, dict]) -> None:
     lab, result = measured
     (path,) = lab.folder.glob("result-packaged-*.json")
     path.write_text(json.dumps({**result, "trained_tokens": 77}))
@@ -90,7 +90,7 @@ def table(arms: dict) -> dict:
     return {"code": "0123", "date": "2026-01-01", "rows": 24, "seeds": [arms, arms]}
 
 
-def test_the_page_has_every_arm_and_claim(measured: tuple[Lab, dict], tmp_path: Path) -> None:
+def test_the_page_has_every_arm_and_claim(measured: tuple[SandboxLab, dict], tmp_path: Path) -> None:
     _, result = measured
     arms = {name: result for claim in page.CLAIMS for name in claim[1:3]}
     write_page(tmp_path / "page.md", {"main": table(arms)})
@@ -102,7 +102,9 @@ def test_the_page_has_every_arm_and_claim(measured: tuple[Lab, dict], tmp_path: 
     assert "2 seeds, 24 rows of each split, code `0123`, 2026-01-01." in text
 
 
-def test_the_page_says_what_a_reward_on_the_critique_adds(measured: tuple[Lab, dict], tmp_path: Path) -> None:
+def test_the_page_says_what_a_reward_on_the_critique_adds(
+    measured: tuple[SandboxLab, dict], tmp_path: Path
+) -> None:
     _, result = measured
     arms = {name: result for claim in process_page.CLAIMS for name in claim[1:3]}
     better = json.loads(json.dumps(result))

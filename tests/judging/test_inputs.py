@@ -43,7 +43,7 @@ def test_a_scan_counts_what_a_user_wants_to_know_first(tmp_path):
     )
     scan = JudgeInput([rows]).scan()
     assert (scan.num_rows, scan.num_invalid, dict(scan.invalid)) == (5, 1, {"bad_label": 1})
-    assert (scan.num_labelled, scan.num_identical, scan.num_degenerate, scan.num_derived_ids) == (1, 1, 1, 1)
+    assert (scan.num_labelled, scan.num_identical, scan.num_degenerate) == (1, 1, 1)
     assert "rows.jsonl:5" in scan.examples[0]
 
 

@@ -178,7 +178,6 @@ def test_rewardbench_to_the_last_digit(real_data: Path) -> None:
     sections = rewardbench.section_scores(scores)
     assert sections == {name: published[name] for name in rewardbench.SECTIONS}
     assert rewardbench.mean_of_sections(sections) == published["avg_Result_each_section"]
-    assert rewardbench.micro_average(scores) == pytest.approx(published["absoluate_Result"], abs=1e-15)
 
 
 @pytest.mark.slow

@@ -11,9 +11,8 @@ import pytest
 from reasrm.errors import InputError
 from reasrm.metrics.intervals import Estimate
 from reasrm.metrics.outcomes import RowOutcome
-from reasrm.metrics.rm_bench import difficulties, domain_of, evaluate, evaluate_matrices, matrix_from_scores
+from reasrm.metrics.rm_bench import difficulties, domain_of, evaluate, evaluate_matrices
 from tests.metrics.builders import pair
-from tests.refusals import refused
 
 
 def cells(said: list[str], *, subset: str = "chat", group: str = "g") -> list[RowOutcome]:
@@ -23,15 +22,6 @@ def cells(said: list[str], *, subset: str = "chat", group: str = "g") -> list[Ro
         for i in range(3)
         for j in range(3)
     ]
-
-
-def test_matrix_is_strict() -> None:
-    assert matrix_from_scores([1, 2, 3], [0, 2, 5]) == ((1, 0, 0), (1, 0, 0), (1, 1, 0))
-
-
-def test_matrix_needs_three_and_three() -> None:
-    with refused(InputError, "2 chosen", "3 rejected"):
-        matrix_from_scores([1, 2], [1, 2, 3])
 
 
 def test_difficulties_by_hand() -> None:
@@ -94,7 +84,8 @@ def test_scores_and_their_pairwise_verdicts_agree() -> None:
             group=str(k),
         )
     ]
-    estimates, counts = evaluate_matrices({"chat": [matrix_from_scores(*pair_) for pair_ in scores]}, seed=5)
+    wins = [tuple(tuple(float(c > r) for r in rejected) for c in chosen) for chosen, rejected in scores]
+    estimates, counts = evaluate_matrices({"chat": wins}, seed=5)
     got = evaluate(rows, seed=5)
     assert got.score == estimates["score"]
     assert got.subsets["chat/easy"] == estimates["chat/easy"]

@@ -184,7 +184,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_place_that_cannot_be_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(EnvironmentProblem, match="Not a directory"):
+    with pytest.raises(ConfigError, match="is not a folder"):
         build_base(TINY, tmp_path / "file" / "base")
 
 
@@ -212,7 +212,7 @@ def test_a_killed_build_is_not_taken_for_a_base(tmp_path: Path, folder: Path) ->
     assert result.returncode == -signal.SIGKILL
     said = [base.build_tokenizer().backend_tokenizer.to_str(), TINY.hash]
     assert result.stdout.splitlines()[:2] == said  # libraries may say more
-    assert [path.name.startswith(".base.partial-") for path in tmp_path.iterdir()] == [True]
+    assert {path.name.partition("-")[0] for path in tmp_path.iterdir()} == {".base.lock", ".base.partial"}
     assert build_base(TINY, place) == place
     assert same(place, folder)
 

@@ -17,10 +17,11 @@ from transformers import TrainerCallback
 
 from reasrm.errors import ConfigError, EnvironmentProblem, InternalError
 from reasrm.files import file_sha256
-from reasrm.runs import RunFolder, complete_checkpoints, latest_checkpoint, seal_checkpoint, verify_checkpoint
+from reasrm.runs import RunFolder, latest_checkpoint, seal_checkpoint, verify_checkpoint
 from reasrm.training.checkpoints import find_resume
 from reasrm.training.states import load_state
 from tests.commands import ROOT
+from tests.sealed import complete_checkpoints
 from tests.training.toy import NUM_STEPS, build_toy, logged, weights
 
 pytestmark = pytest.mark.slow
