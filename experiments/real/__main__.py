@@ -1,7 +1,7 @@
 """Four experiments on a real model of 135 M weights, each part and seed by itself where time is short.
 
     python -m experiments.real --output runs/real-parts [--only reasoning rl transfer rubrics preferences]
-        [--seeds 0 1 2] [--model smollm2] [--data ../shared/data] [--pages docs/results] [--dry-run]
+        [--seeds 1 2 3] [--model smollm2] [--data ../shared/data] [--pages docs/results] [--dry-run]
 
 Parts: `reasoning`, three ways to write traces at equal processed tokens; `rl`, on from the best of them; `transfer` to
 benchmarks; `rubrics`; `preferences` of people. Every step is the command that a user types, in a process of its own,
@@ -33,10 +33,10 @@ from reasrm.cli.console import chatter_to_stderr, note
 from reasrm.files import replacing, write_json_atomic
 
 SEEDS: Mapping[str, tuple[int, ...]] = {
-    "reasoning": (0, 1, 2),
-    "rl": (0, 1, 2),
-    "transfer": (0,),
-    "rubrics": (0,),
+    "reasoning": (1, 2, 3),
+    "rl": (1, 2, 3),
+    "transfer": (1,),
+    "rubrics": (1,),
     "preferences": (0,),
 }
 """Parts → the seeds that are run if none are named."""

@@ -50,8 +50,8 @@ class Size:
         test_pairs: Those that are judged.
     """
 
-    tokens: int = 90_000
-    pairs: int = 700
+    tokens: int = 200_000
+    pairs: int = 1550
     rows: int = 40
     tune_rows: int = 32
     rl_steps: int = 10
