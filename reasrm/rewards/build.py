@@ -102,6 +102,21 @@ class RewardFunction:
         """
         return self.combine_parts(rollouts, self.ask(rollouts))
 
+    def with_parts(self, own: Mapping[str, Part]) -> RewardFunction:
+        """Return the function with parts of your own in the place of some; weights and combinator stay.
+
+        Raises:
+            ConfigError: A name is none of the parts.
+        """
+        for name in own.keys() - self.parts.keys():
+            raise ConfigError(
+                f"{name!r} is none of the parts",
+                place="rewards.parts",
+                remedy=f"take the place of one of {', '.join(self.parts)}",
+            )
+        owes = {name: owed for name, owed in self._owes.items() if name not in own}
+        return RewardFunction({**self.parts, **own}, self.combine, owes)
+
     @property
     def asking(self) -> list[str]:
         """Names of the parts that ask somebody."""
