@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from reasrm.critiques.cases import CritiqueScorer
 from reasrm.critiques.similarity import Similarity, stem_overlap
 from reasrm.errors import ConfigError, EnvironmentProblem, InternalError
-from reasrm.rewards.base import Part, RewardProblem, Rollout, RowFault, Values
+from reasrm.rewards.base import NobodyAnswered, Part, RewardProblem, Rollout, RowFault, Values
 from reasrm.rewards.combine import Combinator, build_combinator
 from reasrm.rewards.config import PartSection, RewardSection
 from reasrm.rewards.consistency import ConsistencyReferee, consistency_ladder, pair_consistency
@@ -122,12 +122,16 @@ class RewardFunction:
         """Names of the parts that ask somebody."""
         return [name for name in self.parts if name in self._owes]
 
-    def ask(self, rollouts: Sequence[Rollout], names: Collection[str] | None = None) -> dict[str, Values]:
+    def ask(
+        self, rollouts: Sequence[Rollout], names: Collection[str] | None = None, *, more: bool = False
+    ) -> dict[str, Values]:
         """Return the parts' values for all rollouts of the global generation batch, unweighted.
 
         Args:
             rollouts: Of all processes.
             names: Of the parts; None: all.
+            more: Whether others of the batch were asked about before. What nobody answers then abstains: it may be
+                the rollouts' fault, and would stop every continuation of the run at the same place.
 
         Raises:
             RewardProblem: A part threw, or gave something else than a finite number or None.
@@ -137,7 +141,15 @@ class RewardFunction:
         parts = {name: part for name, part in self.parts.items() if names is None or name in names}
         if not rollouts:
             return {name: [] for name in parts}
-        return {name: _ask(name, part, rollouts, name in self._owes) for name, part in parts.items()}
+        found: dict[str, Values] = {}
+        for name, part in parts.items():
+            try:
+                found[name] = _ask(name, part, rollouts, name in self._owes)
+            except NobodyAnswered:
+                if not more:
+                    raise
+                found[name] = [None] * len(rollouts)
+        return found
 
     def combine_parts(self, rollouts: Sequence[Rollout], parts: Mapping[str, Values]) -> Scored:
         """Return the rewards that come of the parts' values, as `ask` gave them or with some filled in.

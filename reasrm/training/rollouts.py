@@ -137,7 +137,8 @@ class Rollouts:
             new = self._gather(drawn, trainer)
             written |= drawn
             rollouts |= new
-            for name, values in ask_together(self.reward, list(new.values())).items():
+            asked = ask_together(self.reward, list(new.values()), more=attempt > 0)
+            for name, values in asked.items():
                 parts[name] |= zip(new, values, strict=True)
             batch = list(rollouts.values())
             known = {name: list(values.values()) for name, values in parts.items()}

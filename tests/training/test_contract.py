@@ -147,11 +147,10 @@ SAME_WORD = {"hf.py": "_tokenizer", "sampling.py": "_step"}
 
 
 def private_names(trainer: type[Any]) -> set[str]:
-    """Return the private methods and attributes of a class and what it is made of."""
-    names: set[str] = set()
-    for kind in trainer.__mro__[:-1]:
-        names |= vars(kind).keys() | set(re.findall(r"\bself\.(_\w+)", inspect.getsource(kind)))
-    return {name for name in names if name.startswith("_") and not name.startswith("__")}
+    """Return the private methods and attributes of a trainer, from the files that it is made of."""
+    files = {inspect.getfile(kind) for kind in trainer.__mro__[:-1]}
+    text = "".join(Path(file).read_text(encoding="utf-8") for file in files)
+    return set(re.findall(r"(?:\bself\.|^    def )(_(?!_)\w+)", text, re.MULTILINE))
 
 
 def mentioned(path: Path) -> set[str]:

@@ -145,7 +145,7 @@ def test_a_part_handed_in_takes_the_weight_of_the_config(tmp_path: Path) -> None
     for row in rows_of(tmp_path / "run" / "samples.jsonl"):
         assert row["parts"]["outcome"] == len(row["text"])
         assert row["reward"] == pytest.approx(0.5 * len(row["text"]) + row["parts"]["brevity"])
-    with refused(ConfigError, "rewards.parts", "'outcom'", "outcome, brevity"):
+    with refused(ConfigError, "rewards.parts", "'outcom'", "brevity, outcome"):
         start(config, "other", "model.path=nowhere", parts={"outcom": own["outcome"]})
 
 
