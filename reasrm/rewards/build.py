@@ -141,15 +141,7 @@ class RewardFunction:
         parts = {name: part for name, part in self.parts.items() if names is None or name in names}
         if not rollouts:
             return {name: [] for name in parts}
-        found: dict[str, Values] = {}
-        for name, part in parts.items():
-            try:
-                found[name] = _ask(name, part, rollouts, name in self._owes)
-            except NobodyAnswered:
-                if not more:
-                    raise
-                found[name] = [None] * len(rollouts)
-        return found
+        return {name: _ask(name, part, rollouts, name in self._owes, more) for name, part in parts.items()}
 
     def combine_parts(self, rollouts: Sequence[Rollout], parts: Mapping[str, Values]) -> Scored:
         """Return the rewards that come of the parts' values, as `ask` gave them or with some filled in.
@@ -272,13 +264,15 @@ def _build_part(name: str, part: PartSection, helpers: _Helpers) -> Part:
             assert_never(part)
 
 
-def _ask(name: str, part: Part, rollouts: Sequence[Rollout], asks: bool) -> Values:
+def _ask(name: str, part: Part, rollouts: Sequence[Rollout], asks: bool, more: bool) -> Values:
     """Ask one part for all rollouts, and find the row where it throws; a model that refuses is no row's fault."""
     try:
         values = part(rollouts)
     except RowFault as fault:
         raise RewardProblem(name, fault.cause, rollouts[fault.index]) from fault
-    except EnvironmentProblem:
+    except EnvironmentProblem as problem:
+        if more and isinstance(problem, NobodyAnswered):
+            return [None] * len(rollouts)
         raise
     except Exception as error:
         if asks and isinstance(error, ConfigError):

@@ -82,7 +82,7 @@ class JudgeGRPOTrainer(GuardedSteps, SafeCheckpoints, GRPOTrainer):
         logging.getLogger(GRPOTrainer.__module__).addFilter(_is_news)
         if self.use_vllm:
             merge_on_the_way(self.vllm_generation)
-        base = rollouts.policy.base
+        base = rollouts.base
         self.eos_token_ids = sorted(base.stop_ids)
         # TRL's shape checks want it set; every reading of ours uses the base's.
         self.processing_class.pad_token_id = base.pad_id
@@ -116,7 +116,7 @@ class JudgeGRPOTrainer(GuardedSteps, SafeCheckpoints, GRPOTrainer):
 
     def _order_of_epoch(self, pair: int, epoch: int) -> int:
         """Return which of a pair's two prompts an epoch shows."""
-        first = self.rollouts.policy.prompts[self.rollouts.train_keys[2 * pair]].comparison
+        first = self.rollouts.prompts[self.rollouts.train_keys[2 * pair]].comparison
         return int(shown_in_epoch(first, self.stage.seed, epoch).order != first.order)
 
     @property

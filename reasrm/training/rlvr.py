@@ -47,7 +47,7 @@ from reasrm.training.planning import (
 )
 from reasrm.training.rlvr_config import RLVRStage, SelectionSection
 from reasrm.training.rlvr_setup import Setup, build_reward_function, open_metarm, set_up
-from reasrm.training.rollouts import Policy, Rollouts
+from reasrm.training.rollouts import Rollouts
 from reasrm.training.sharing import note_server
 from reasrm.training.stage import (
     VOLATILE,
@@ -240,9 +240,9 @@ def build_trainer(
     reward = build_reward_function(
         stage, lambda section, backend: note_server(run, section, backend, listener.say), setup.parts
     )
-    policy, meta = Policy(setup.spec, base, prompts), open_metarm(stage, setup.arguments)
+    meta = open_metarm(stage, setup.arguments)
     trainer = JudgeGRPOTrainer(
-        rollouts=Rollouts(stage, policy, train_keys, reward, meta),
+        rollouts=Rollouts(stage, setup.spec, base, prompts, train_keys, reward, meta),
         say=listener.say,
         run=run,
         keep_checkpoints=stage.checkpoints.keep,

@@ -39,29 +39,7 @@ from reasrm.training.watch import describe_batch, sample_record
 if TYPE_CHECKING:
     from reasrm.training.judge_grpo import JudgeGRPOTrainer
 
-__all__ = ["Policy", "Rollouts", "Written", "judge_reward"]
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How the policy is asked and read.
-
-    Args:
-        spec: The judge's protocol.
-        base: The model that training starts from: its encoder and its ends.
-        prompts: All prompts that may be asked, by key.
-    """
-
-    spec: JudgeSpec
-    base: BaseModel
-    prompts: Mapping[str, Prompt]
-
-    def read(
-        self, key: str, ids: Sequence[int], max_tokens: int, logprobs: Sequence[float] | None = None
-    ) -> Written:
-        """Read what was generated for a prompt as judging does, see `read_judgment`."""
-        judgment, kept = read_judgment(self.spec, self.base, self.prompts[key], ids, max_tokens)
-        return Written(key, judgment, list(kept), None if logprobs is None else list(logprobs[: len(kept)]))
+__all__ = ["Rollouts", "Written", "judge_reward"]
 
 
 class Written(NamedTuple):
@@ -91,7 +69,9 @@ class Rollouts:
 
     Args:
         stage: The config.
-        policy: How the policy is asked and read.
+        spec: The judge's protocol.
+        base: The model that training starts from: its encoder and its ends.
+        prompts: All prompts that may be asked, by key.
         train_keys: Keys of the prompts to learn from, in order.
         reward: Rollouts to rewards.
         meta: Completes them where a row has no human critique.
@@ -104,7 +84,9 @@ class Rollouts:
     """
 
     stage: RLVRStage
-    policy: Policy
+    spec: JudgeSpec
+    base: BaseModel
+    prompts: Mapping[str, Prompt]
     train_keys: list[str]
     reward: RewardFunction
     meta: MetaReward | None = None
@@ -182,7 +164,7 @@ class Rollouts:
         told = gather_object([(place, row.key, row.judgment) for place, row in drawn.items()])
         new = {
             place: Rollout(
-                comparison=self.policy.prompts[key].comparison,
+                comparison=self.prompts[key].comparison,
                 judgment=judgment,
                 group=f"{place // trainer.num_generations}:{key}",
                 num_tokens=judgment.num_tokens or 0,
@@ -190,7 +172,7 @@ class Rollouts:
             for place, key, judgment in told
         }
         self.num_generated_tokens += sum(rollout.num_tokens for rollout in new.values())
-        self.num_prompt_tokens += sum(len(self.policy.prompts[key].ids) for _, key, _ in told)
+        self.num_prompt_tokens += sum(len(self.prompts[key].ids) for _, key, _ in told)
         return new
 
     def _combine(
@@ -243,7 +225,7 @@ class Rollouts:
         trainer: JudgeGRPOTrainer,
     ) -> None:
         """Log the batch and keep samples."""
-        has_critique = self.policy.spec.grammar.critique is not None
+        has_critique = self.spec.grammar.critique is not None
         found = describe_batch(batch, scored, advantages, has_critique=has_critique)
         for name, value in {**found, **numbers}.items():
             trainer._metrics["train"][name].append(value)
@@ -279,12 +261,19 @@ class Rollouts:
         else:
             ids = self._by_transformers(trainer, prompts, sampling, batch_size or len(prompts) or 1)
         return [
-            self.policy.read(key, row, params.max_tokens, None if logprobs is None else logprobs[n])
+            self.read(key, row, params.max_tokens, None if logprobs is None else logprobs[n])
             for n, (key, row, params) in enumerate(zip(keys, ids, sampling, strict=True))
         ]
 
+    def read(
+        self, key: str, ids: Sequence[int], max_tokens: int, logprobs: Sequence[float] | None = None
+    ) -> Written:
+        """Read what was generated for a prompt as judging does, see `read_judgment`."""
+        judgment, kept = read_judgment(self.spec, self.base, self.prompts[key], ids, max_tokens)
+        return Written(key, judgment, list(kept), None if logprobs is None else list(logprobs[: len(kept)]))
+
     def _prompts(self, keys: Iterable[str]) -> list[list[int]]:
-        return [self.policy.prompts[key].ids.tolist() for key in keys]
+        return [self.prompts[key].ids.tolist() for key in keys]
 
     def _by_transformers(
         self,
@@ -294,7 +283,7 @@ class Rollouts:
         batch_size: int,
     ) -> list[list[int]]:
         rows: list[list[int]] = []
-        base = self.policy.base
+        base = self.base
         with (
             unwrap_model_for_generation(
                 trainer.model_wrapped,

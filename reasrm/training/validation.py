@@ -55,7 +55,7 @@ def judge_prompts(
     ]
     written = trainer.rollouts.sample(trainer, mine, sampling, batch_size)
     gathered = gather_object([row.judgment for row in written])[: len(keys)]
-    prompts = trainer.rollouts.policy.prompts
+    prompts = trainer.rollouts.prompts
     return [
         Rollout(prompts[key].comparison, judgment, key, judgment.num_tokens or 0)
         for key, judgment in zip(keys, gathered, strict=True)

@@ -130,7 +130,7 @@ def draw(trainer: JudgeGRPOTrainer, keys: Sequence[str]) -> dict[str, Any]:
     rollouts = trainer.rollouts
     columns = rollouts(keys, trainer)
     rollouts.num_batches -= 1
-    key_of = {tuple(prompt.ids.tolist()): key for key, prompt in rollouts.policy.prompts.items()}
+    key_of = {tuple(prompt.ids.tolist()): key for key, prompt in rollouts.prompts.items()}
     return {**columns, "keys": [key_of[tuple(ids)] for ids in columns["prompt_ids"]]}
 
 

@@ -74,7 +74,7 @@ def meta_of(trainer: JudgeGRPOTrainer) -> tuple[MetaReward, Learner]:
 
 def test_the_metarm_reads_the_prompt_of_the_rollouts(trainer: JudgeGRPOTrainer) -> None:
     meta, _ = meta_of(trainer)
-    for prompt in trainer.rollouts.policy.prompts.values():
+    for prompt in trainer.rollouts.prompts.values():
         found = meta.metarm.encoder.encode(prompt.comparison, "must count two A three bad B two ok")
         assert found is not None
         assert list(found.ids[: found.start]) == prompt.ids.tolist()
@@ -107,7 +107,7 @@ def test_evaluation_leaves_it_untouched(trainer: JudgeGRPOTrainer) -> None:
 
 
 def meta_has_critique(trainer: JudgeGRPOTrainer, key: str) -> bool:
-    return trainer.rollouts.policy.prompts[key].comparison.critique is not None
+    return trainer.rollouts.prompts[key].comparison.critique is not None
 
 
 def test_it_learns_once_per_generation_batch(

@@ -120,7 +120,7 @@ def reference_loss(
         reward = REWARDS[row]
         deviation = float(np.std(group, ddof=1)) + 1e-4
         advantage = 0.0 if reward is None else (reward - float(np.mean(group))) / deviation
-        prompt = trainer.rollouts.policy.prompts[key].ids.tolist()
+        prompt = trainer.rollouts.prompts[key].ids.tolist()
         new = row_logps(trainer.model, prompt, ids, trainer.temperature)
         with torch.no_grad():
             old = row_logps(old_model, prompt, ids, trainer.temperature)
@@ -173,7 +173,7 @@ def test_the_loss_is_that_of_the_formula(
 
 def plain_copy(trainer: JudgeGRPOTrainer) -> Any:
     """The policy's weights in a model that TRL has not touched."""
-    base = trainer.rollouts.policy.base
+    base = trainer.rollouts.base
     model = load_weights(base, trainer.stage.model, torch.float32)
     model.load_state_dict(trainer.model.state_dict())
     return model.eval()

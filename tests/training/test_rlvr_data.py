@@ -246,7 +246,7 @@ def scripted(tmp_path: Path) -> Iterator[Callable[..., JudgeGRPOTrainer]]:
     ) -> JudgeGRPOTrainer:
         config = write_rlvr_stage(tmp_path, watch={"samples": 8, "samples_every": 1}, **sections)
         trainer = rlvr_trainer(config, tmp_path / f"run-{len(built)}", *overrides, parts=own)
-        policy, counts = trainer.rollouts.policy, dict[str, int]()
+        rollouts, counts = trainer.rollouts, dict[str, int]()
 
         def sample(
             _: Any, keys: Sequence[str], sampling: Sequence[SamplingParams], *__: Any
@@ -254,11 +254,11 @@ def scripted(tmp_path: Path) -> Iterator[Callable[..., JudgeGRPOTrainer]]:
             rows = []
             for key, params in zip(keys, sampling, strict=True):
                 number = counts[key] = counts.get(key, -1) + 1
-                ids = policy.base.tokenizer(script(key, number % 4), add_special_tokens=False)["input_ids"]
-                rows.append(policy.read(key, [*ids, min(policy.base.stop_ids)], params.max_tokens))
+                ids = rollouts.base.tokenizer(script(key, number % 4), add_special_tokens=False)["input_ids"]
+                rows.append(rollouts.read(key, [*ids, min(rollouts.base.stop_ids)], params.max_tokens))
             return rows
 
-        trainer.rollouts.sample = sample  # type: ignore[method-assign]
+        rollouts.sample = sample  # type: ignore[method-assign]
         built.append(trainer)
         return trainer
 
@@ -283,7 +283,7 @@ def test_the_consistency_of_both_orders_is_rewarded(scripted: Callable[..., Judg
         rewards={"parts": parts},
         trainer={"max_completion_length": 60},
     )
-    prompts = trainer.rollouts.policy.prompts
+    prompts = trainer.rollouts.prompts
     assert [prompt.comparison.order for prompt in prompts.values()] == [Order.AB, Order.BA] * 2
     targets = [prompt.comparison.target.winner for prompt in prompts.values() if prompt.comparison.target]
     assert targets == ["A", "B", "A", "B"]
@@ -307,7 +307,7 @@ def test_dead_groups_alone_get_other_prompts(scripted: Callable[..., JudgeGRPOTr
     easy = {f"q{n}" for n in range(6)}
 
     def script(key: str, number: int) -> str:
-        target = trainer.rollouts.policy.prompts[key].comparison.target
+        target = trainer.rollouts.prompts[key].comparison.target
         assert target is not None
         wrong = {"A": "B", "B": "A"}[target.winner]
         right = key[:2] in easy or number % 2
@@ -400,7 +400,7 @@ def test_an_order_may_be_drawn_anew_each_epoch(tmp_path: Path) -> None:
     assert drawn[0] == shown(once, 0) == shown(once, 5)  # the first epoch is that of `random`
     for epoch, orders in enumerate(drawn):
         assert orders == {
-            row: str(shown_in_epoch(anew.rollouts.policy.prompts[f"{row}|AB"].comparison, 0, epoch).order)
+            row: str(shown_in_epoch(anew.rollouts.prompts[f"{row}|AB"].comparison, 0, epoch).order)
             for row in orders
         }
     assert all(

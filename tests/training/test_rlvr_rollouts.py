@@ -84,17 +84,17 @@ def test_a_rollout_is_what_judging_gets(name: str, request: pytest.FixtureReques
     drawn = draw(trainer, keys)
     most = trainer.max_completion_length
     judgments = [
-        trainer.rollouts.policy.read(key, ids, most).judgment
+        trainer.rollouts.read(key, ids, most).judgment
         for key, ids in zip(keys, drawn["completion_ids"], strict=True)
     ]
-    spec, base = trainer.rollouts.policy.spec, trainer.rollouts.policy.base
+    spec, base = trainer.rollouts.spec, trainer.rollouts.base
     requests = []
     for row, (key, seed) in enumerate(zip(keys, seeds, strict=True)):
-        shown = trainer.rollouts.policy.prompts[key].comparison
+        shown = trainer.rollouts.prompts[key].comparison
         sampling = SamplingParams(trainer.temperature, trainer.top_p, trainer.max_completion_length, seed)
         requests.append(Request(str(row), build_prompt(spec, shown), sampling))
         encoded = base.prompts.encode(requests[-1].messages, options=spec.template_options).ids
-        assert trainer.rollouts.policy.prompts[key].ids.tolist() == list(encoded)
+        assert trainer.rollouts.prompts[key].ids.tolist() == list(encoded)
     backend = HFBackend(base.checkpoint.path, device="cpu", batch_size=3)
     completions = {int(done.request_id): done for done in backend.generate(requests)}
     for row, judgment in enumerate(judgments):
@@ -120,10 +120,10 @@ def test_sft_learns_on_the_ids_that_rollouts_answer(
     name: str, answer: str, request: pytest.FixtureRequest
 ) -> None:
     trainer: JudgeGRPOTrainer = request.getfixturevalue(name)
-    spec, base = trainer.rollouts.policy.spec, trainer.rollouts.policy.base
+    spec, base = trainer.rollouts.spec, trainer.rollouts.base
     encoder = RowEncoder(spec, base.prompts, base.completions, max_tokens=512)
     control = base.tokenizer.convert_tokens_to_ids("<|im_end|>")
-    for prompt in trainer.rollouts.policy.prompts.values():
+    for prompt in trainer.rollouts.prompts.values():
         messages = build_prompt(spec, prompt.comparison)
         row = SFTRow("q", messages, answer, {})
         again = read_sft_row(json.loads(json.dumps(row.to_json())), "row")
@@ -131,7 +131,7 @@ def test_sft_learns_on_the_ids_that_rollouts_answer(
         assert isinstance(example, Example)
         assert example.ids[: example.num_prompt].tolist() == prompt.ids.tolist()
         assert prompt.ids.tolist().count(control) == len(messages)  # their own ends
-    (forged,) = (p for key, p in trainer.rollouts.policy.prompts.items() if key == "q0|AB")
+    (forged,) = (p for key, p in trainer.rollouts.prompts.items() if key == "q0|AB")
     assert HOSTILE in base.prompts.decode(forged.ids.tolist())
 
 
@@ -143,9 +143,9 @@ def test_trl_gets_the_same_ids(hostile: JudgeGRPOTrainer) -> None:
     for row, key in enumerate(keys):
         prompt = output["prompt_ids"][row][output["prompt_mask"][row].bool()].tolist()
         completion = output["completion_ids"][row][output["completion_mask"][row].bool()].tolist()
-        assert prompt == hostile.rollouts.policy.prompts[key].ids.tolist()
+        assert prompt == hostile.rollouts.prompts[key].ids.tolist()
         assert completion == drawn[row]
-    ended = [ids[-1] in hostile.rollouts.policy.base.stop_ids for ids in drawn]
+    ended = [ids[-1] in hostile.rollouts.base.stop_ids for ids in drawn]
     assert any(ended)
     assert all(len(ids) == 24 for ids, end in zip(drawn, ended, strict=True) if not end)
 
@@ -169,12 +169,12 @@ def test_the_reference_of_adapters_is_the_model_without_them(adapted: JudgeGRPOT
     assert adapted.ref_model is None
     keys = [key for key in adapted.rollouts.train_keys[:2] for _ in range(4)]
     output = adapted._generate_and_score_completions([{"prompt": key} for key in keys])
-    base = adapted.rollouts.policy.base.checkpoint.load("AutoModelForCausalLM", dtype=torch.float32)
+    base = adapted.rollouts.base.checkpoint.load("AutoModelForCausalLM", dtype=torch.float32)
     away = []
     for row, key in enumerate(keys):
         mask = output["completion_mask"][row].bool()
         prompt, ids = (
-            adapted.rollouts.policy.prompts[key].ids.tolist(),
+            adapted.rollouts.prompts[key].ids.tolist(),
             output["completion_ids"][row][mask].tolist(),
         )
         with torch.no_grad():
@@ -193,17 +193,17 @@ def test_the_reference_of_adapters_is_the_model_without_them(adapted: JudgeGRPOT
 
 def test_adapters_write_what_the_merged_model_writes(adapted: JudgeGRPOTrainer) -> None:
     """And not what the model without them writes."""
-    keys, base = adapted.rollouts.train_keys, adapted.rollouts.policy.base
+    keys, base = adapted.rollouts.train_keys, adapted.rollouts.base
     greedy = [SamplingParams(0.0, 1.0, 24)] * len(keys)
     rows = [row.ids for row in adapted.rollouts.sample(adapted, keys, greedy, 3)]
     plain = base.checkpoint.load("AutoModelForCausalLM", dtype=torch.float32)
-    prompts = [adapted.rollouts.policy.prompts[key].ids.tolist() for key in keys]
+    prompts = [adapted.rollouts.prompts[key].ids.tolist() for key in keys]
     found = {}
     for name in ("plain", "merged"):
         if name == "merged":
             plain.load_state_dict(merged_weights(adapted))
         drawn = sample_ids(plain, prompts, greedy, stop_ids=base.stop_ids, pad_id=base.pad_id)
-        read = adapted.rollouts.policy.read
+        read = adapted.rollouts.read
         found[name] = [read(key, ids, 24).ids for key, ids in zip(keys, drawn, strict=True)]
     assert rows == found["merged"]
     assert rows != found["plain"]
@@ -259,7 +259,7 @@ class FakeVLLM:
 def by_vllm(tmp_path: Path) -> Iterator[tuple[JudgeGRPOTrainer, FakeVLLM]]:
     config = write_rlvr_stage(tmp_path, trainer={"temperature": 0.9, "top_p": 1.0})
     trainer = rlvr_trainer(config, tmp_path / "run")
-    fake = FakeVLLM(0.9, min(trainer.rollouts.policy.base.stop_ids))
+    fake = FakeVLLM(0.9, min(trainer.rollouts.base.stop_ids))
     trainer.use_vllm, trainer.vllm_generation, trainer._last_loaded_step = True, fake, -1
     yield trainer, fake
     trainer.run.close()
@@ -273,7 +273,7 @@ def test_vllm_gets_ids_and_its_rollouts_are_cut_behind_their_end(
     output = trainer._generate_and_score_completions([{"prompt": key} for key in keys])
     ((temperature, prompts, group),) = fake.calls
     assert (temperature, group, fake.synced) == (0.9, 4, 1)
-    assert prompts == [trainer.rollouts.policy.prompts[key].ids.tolist() for key in keys]
+    assert prompts == [trainer.rollouts.prompts[key].ids.tolist() for key in keys]
     expected = [[10 + row, 20, fake.stop_id] if row % 2 else [10 + row] * 24 for row in range(8)]
     kept = [ids[mask.bool()].tolist() for ids, mask in zip(*_completions(output), strict=True)]
     assert kept == expected

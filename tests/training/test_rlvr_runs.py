@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from reasrm.training import comparisons
 from reasrm.training.rlvr import train
 from reasrm.training.rlvr_config import load_rlvr_stage
 from reasrm.training.stage import Listener
-from tests.commands import rows_of
+from tests.commands import ROOT, rows_of
 from tests.refusals import refused
 from tests.training.stages import BREVITY, preference, rlvr_trainer, write_rlvr_stage
 
@@ -147,6 +148,18 @@ def test_a_part_handed_in_takes_the_weight_of_the_config(tmp_path: Path) -> None
         assert row["reward"] == pytest.approx(0.5 * len(row["text"]) + row["parts"]["brevity"])
     with refused(ConfigError, "rewards.parts", "'outcom'", "brevity, outcome"):
         start(config, "other", "model.path=nowhere", parts={"outcom": own["outcome"]})
+
+
+def test_the_python_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a config of the same name whose model is tiny."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "rlvr.md").read_text(), re.DOTALL)
+    folder = tmp_path / "configs" / "sandbox"
+    folder.mkdir(parents=True)
+    write_rlvr_stage(folder, watch={"samples_every": 1}).rename(folder / "rlvr.yaml")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})  # noqa: S102 - our own page
+    rows = rows_of(tmp_path / "runs" / "sandbox" / "rlvr-short" / "samples.jsonl")
+    assert all(row["parts"]["short"] == -row["num_tokens"] / 100 for row in rows)
 
 
 def test_a_completion_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
