@@ -56,6 +56,8 @@ class JudgeGRPOTrainer(GuardedSteps, SafeCheckpoints, GRPOTrainer):
         best: Step, accuracy and splits of the best validation so far, or None.
     """
 
+    rollout_func: Any
+
     def __init__(
         self,
         *,
@@ -242,7 +244,8 @@ class JudgeGRPOTrainer(GuardedSteps, SafeCheckpoints, GRPOTrainer):
     @property
     def at_boundary(self) -> bool:
         """Whether no part of a generation batch is still to be learned from, so that a checkpoint loses nothing."""
-        return self.state.global_step * self.args.gradient_accumulation_steps % self._generate_every == 0
+        passes = int(self.state.global_step * self.args.gradient_accumulation_steps)
+        return passes % self._generate_every == 0
 
     @property
     def _is_ending(self) -> bool:

@@ -255,7 +255,8 @@ class Rollouts:
             batch_size: Prompts per forward pass of transformers; None: all at once.
             group: Each prompt stands so many times side by side; vLLM reads it once.
         """
-        prompts, logprobs = self._prompts(keys), None
+        prompts = self._prompts(keys)
+        logprobs: list[list[float]] | None = None
         if trainer.use_vllm:
             ids, logprobs = _by_vllm(trainer, prompts, sampling[0].temperature, group)
         else:
@@ -324,7 +325,8 @@ def _by_vllm(
     trainer: JudgeGRPOTrainer, prompts: list[list[int]], temperature: float, group: int
 ) -> tuple[list[list[int]], list[list[float]]]:
     """Return ids and the log-probabilities under which they were sampled."""
-    engine, step = trainer.vllm_generation, trainer.state.global_step
+    engine: Any = trainer.vllm_generation
+    step = trainer.state.global_step
     if step != trainer._last_loaded_step:
         engine.sync_weights()
         trainer._last_loaded_step = step

@@ -258,7 +258,7 @@ def scripted(tmp_path: Path) -> Iterator[Callable[..., JudgeGRPOTrainer]]:
                 rows.append(rollouts.read(key, [*ids, min(rollouts.base.stop_ids)], params.max_tokens))
             return rows
 
-        rollouts.sample = sample  # type: ignore[method-assign]
+        rollouts.sample = sample
         built.append(trainer)
         return trainer
 
