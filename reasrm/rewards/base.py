@@ -2,8 +2,9 @@
 
 A rollout is one sampled judgment of one comparison as shown: `comparison.target` and `judgment.verdict` both speak of
 the order shown. A part sees all rollouts of the global generation batch at once, because some rewards need the other
-rollouts of the prompt (group z-score) or those of the other order (pair consistency). It answers one value per
-rollout; None abstains. An abstaining row is neither right nor wrong: it earns no advantage and enters no mean.
+rollouts of the prompt (group z-score) or those of the other order (pair consistency). Of groups that were drawn anew in
+place of others it sees these alone, each whole. It answers one value per rollout; None abstains. An abstaining row is
+neither right nor wrong: it earns no advantage and enters no mean.
 """
 
 from __future__ import annotations
@@ -14,7 +15,16 @@ from dataclasses import dataclass
 from reasrm.errors import EnvironmentProblem, ReasrmError
 from reasrm.records import Comparison, Judgment
 
-__all__ = ["Part", "RewardProblem", "Rollout", "RowFault", "Values", "each_row", "stop_if_dead"]
+__all__ = [
+    "NobodyAnswered",
+    "Part",
+    "RewardProblem",
+    "Rollout",
+    "RowFault",
+    "Values",
+    "each_row",
+    "stop_if_dead",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,10 @@ class RewardProblem(ReasrmError, RuntimeError):
         )
 
 
+class NobodyAnswered(EnvironmentProblem):
+    """Whoever a part asks had no answer to any question of a batch."""
+
+
 class RowFault(Exception):
     """Raised by a part that knows which rollout it failed on.
 
@@ -102,11 +116,11 @@ def stop_if_dead(asked: object, who: str) -> None:
         who: Its name, for the error.
 
     Raises:
-        EnvironmentProblem: It has one.
+        NobodyAnswered: It has one.
     """
     failure: str | None = getattr(asked, "failure", None)
     if failure is not None:
-        raise EnvironmentProblem(
+        raise NobodyAnswered(
             f"every call of {who} failed in this batch, the last with: {failure}",
             place="rewards",
             remedy="see to it that it answers, then run the same command again with --resume",

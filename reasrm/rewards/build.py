@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from reasrm.critiques.cases import CritiqueScorer
 from reasrm.critiques.similarity import Similarity, stem_overlap
 from reasrm.errors import ConfigError, EnvironmentProblem, InternalError
-from reasrm.rewards.base import Part, RewardProblem, Rollout, RowFault, Values
+from reasrm.rewards.base import NobodyAnswered, Part, RewardProblem, Rollout, RowFault, Values
 from reasrm.rewards.combine import Combinator, build_combinator
 from reasrm.rewards.config import PartSection, RewardSection
 from reasrm.rewards.consistency import ConsistencyReferee, consistency_ladder, pair_consistency
@@ -102,17 +102,36 @@ class RewardFunction:
         """
         return self.combine_parts(rollouts, self.ask(rollouts))
 
+    def with_parts(self, own: Mapping[str, Part]) -> RewardFunction:
+        """Return the function with parts of your own in the place of some; weights and combinator stay.
+
+        Raises:
+            ConfigError: A name is none of the parts.
+        """
+        for name in own.keys() - self.parts.keys():
+            raise ConfigError(
+                f"{name!r} is none of the parts",
+                place="rewards.parts",
+                remedy=f"take the place of one of {', '.join(self.parts)}",
+            )
+        owes = {name: owed for name, owed in self._owes.items() if name not in own}
+        return RewardFunction({**self.parts, **own}, self.combine, owes)
+
     @property
     def asking(self) -> list[str]:
         """Names of the parts that ask somebody."""
         return [name for name in self.parts if name in self._owes]
 
-    def ask(self, rollouts: Sequence[Rollout], names: Collection[str] | None = None) -> dict[str, Values]:
+    def ask(
+        self, rollouts: Sequence[Rollout], names: Collection[str] | None = None, *, more: bool = False
+    ) -> dict[str, Values]:
         """Return the parts' values for all rollouts of the global generation batch, unweighted.
 
         Args:
             rollouts: Of all processes.
             names: Of the parts; None: all.
+            more: Whether others of the batch were asked about before. What nobody answers then abstains: it may be
+                the rollouts' fault, and would stop every continuation of the run at the same place.
 
         Raises:
             RewardProblem: A part threw, or gave something else than a finite number or None.
@@ -122,7 +141,7 @@ class RewardFunction:
         parts = {name: part for name, part in self.parts.items() if names is None or name in names}
         if not rollouts:
             return {name: [] for name in parts}
-        return {name: _ask(name, part, rollouts, name in self._owes) for name, part in parts.items()}
+        return {name: _ask(name, part, rollouts, name in self._owes, more) for name, part in parts.items()}
 
     def combine_parts(self, rollouts: Sequence[Rollout], parts: Mapping[str, Values]) -> Scored:
         """Return the rewards that come of the parts' values, as `ask` gave them or with some filled in.
@@ -245,13 +264,15 @@ def _build_part(name: str, part: PartSection, helpers: _Helpers) -> Part:
             assert_never(part)
 
 
-def _ask(name: str, part: Part, rollouts: Sequence[Rollout], asks: bool) -> Values:
+def _ask(name: str, part: Part, rollouts: Sequence[Rollout], asks: bool, more: bool) -> Values:
     """Ask one part for all rollouts, and find the row where it throws; a model that refuses is no row's fault."""
     try:
         values = part(rollouts)
     except RowFault as fault:
         raise RewardProblem(name, fault.cause, rollouts[fault.index]) from fault
-    except EnvironmentProblem:
+    except EnvironmentProblem as problem:
+        if more and isinstance(problem, NobodyAnswered):
+            return [None] * len(rollouts)
         raise
     except Exception as error:
         if asks and isinstance(error, ConfigError):

@@ -266,6 +266,10 @@ class SafeCheckpoints(_Trainer):  # type: ignore[misc]
         """Save what each process has for itself: its random generators and its sums between two logs."""
         state = {"random": random_states(self.args.device), "progress": self.progress()}
         save_state(Path(output_dir), f"rank-{self.args.process_index}", state)
+        self.keep(Path(output_dir))
+
+    def keep(self, folder: Path) -> None:
+        """Write more into a checkpoint before it is sealed; every process calls it. A subclass may."""
 
     def kept_steps(self) -> tuple[int, ...]:
         """Return the steps whose checkpoints stay beside the newest. A subclass may name some."""
@@ -314,6 +318,10 @@ class SafeCheckpoints(_Trainer):  # type: ignore[misc]
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
             restore_random_states(self._resumed["random"], self.args.device)
+            self.take_back(Path(checkpoint))
+
+    def take_back(self, folder: Path) -> None:
+        """Read what `keep` wrote."""
 
     def _begin(self) -> None:
         """Put back the sums of the checkpoint, after the Trainer has set them to zero."""

@@ -1,23 +1,23 @@
 """`JudgeGRPOTrainer`: TRL's GRPO with a judge's prompts, a judge's reading, and a judge's rewards.
 
 TRL does what any policy needs: padding, probabilities of the old policy and the reference, the clipped loss, vLLM.
-Overridden is what a judge needs otherwise. Prompts come encoded by the encoder of judging; completions are read by the
-reader of judging, from their ids; all rollouts of the global batch are rewarded together by one function, whose parts
-can abstain; advantages come from `reasrm.rewards.advantages` (all this in `rollouts.py`). A dataset row is nothing but
-the key of a prompt.
+What a judge needs otherwise is handed to it as its `rollout_func` (`rollouts.py`): prompts encoded by the encoder of
+judging, completions read by the reader of judging, from their ids, and rewards of the whole global batch, whose parts
+can abstain. Advantages come from `reasrm.rewards.advantages`, since TRL's know neither our kinds nor our filter. A
+dataset row is nothing but the key of a prompt.
 
 Deviations from GRPO (arXiv 2402.03300): none by default; `pre_clip` is StableReinforce's (arXiv 2505.02835), whose
 clamp here also bounds the ratio inside the KL term.
 
-Private methods of TRL 1.16 are overridden; `tests/training/test_contract.py` compares their signatures with what this
-was written for.
+Three private methods of TRL 1.16 are overridden: which prompts a batch holds, our advantages, `pre_clip`.
+`tests/training/test_contract.py` lists every private name that is used and compares it with what this was written for.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,12 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from reasrm.errors import ConfigError, InternalError
 from reasrm.generation.adapters import merge_on_the_way
 from reasrm.metarm.learner import assert_equal_weights
-from reasrm.rewards.build import RewardFunction
 from reasrm.runs import write_best
 from reasrm.training.batches import ComparisonSampler
 from reasrm.training.checkpoints import SafeCheckpoints
 from reasrm.training.comparisons import shown_in_epoch
 from reasrm.training.guards import GuardedSteps
-from reasrm.training.meta_reward import MetaReward
-from reasrm.training.rlvr_config import RLVRStage
-from reasrm.training.rollouts import Policy, Rollouts, judge_reward
+from reasrm.training.rollouts import Rollouts, judge_reward
 from reasrm.training.states import load_state, save_state
 from reasrm.training.watch import Alarms
 
@@ -46,15 +43,11 @@ _OWN_TO_A_PROCESS = ("step_time",)
 _META = "metarm"
 
 
-class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
+class JudgeGRPOTrainer(GuardedSteps, SafeCheckpoints, GRPOTrainer):
     """TRL's trainer for a judge.
 
     Args:
-        stage: The config.
-        policy: How the policy is asked and read.
-        train_keys: Keys of the prompts to learn from, in order.
-        reward: Rollouts to rewards.
-        meta: Completes them where a row has no human critique.
+        rollouts: What is learned from.
         say: Called with a sentence when an alarm sounds; by default the log is told.
 
     Attributes:
@@ -63,41 +56,38 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
         best: Step, accuracy and splits of the best validation so far, or None.
     """
 
+    rollout_func: Any
+
     def __init__(
         self,
         *,
-        stage: RLVRStage,
-        policy: Policy,
-        train_keys: Sequence[str],
-        reward: RewardFunction,
-        meta: MetaReward | None = None,
+        rollouts: Rollouts,
         say: Callable[[str], None] = _LOG.warning,
         **named: Any,
     ) -> None:
         from datasets import Dataset
 
+        self.rollouts, self.stage, self.meta = rollouts, rollouts.stage, rollouts.meta
         self._say = say
-        self._alarms = Alarms(stage.watch.alarms)
+        self._alarms = Alarms(self.stage.watch.alarms)
         self._old_logps: torch.Tensor | None = None
         self._stop_reason: str | None = None
         self.num_trained_tokens = 0
         self.start: float | None = None
         self.best: dict[str, Any] | None = None
         super().__init__(
-            stage=stage,
-            policy=policy,
-            train_keys=train_keys,
-            reward=reward,
-            meta=meta,
             reward_funcs=judge_reward,
-            train_dataset=Dataset.from_dict({"prompt": list(train_keys)}),
+            train_dataset=Dataset.from_dict({"prompt": rollouts.train_keys}),
             **named,
         )
+        self.rollout_func = rollouts  # as an argument TRL would warn of it
+        logging.getLogger(GRPOTrainer.__module__).addFilter(_is_news)
         if self.use_vllm:
             merge_on_the_way(self.vllm_generation)
-        self.eos_token_ids = sorted(policy.base.stop_ids)
+        base = rollouts.base
+        self.eos_token_ids = sorted(base.stop_ids)
         # TRL's shape checks want it set; every reading of ours uses the base's.
-        self._tokenizer.pad_token_id = policy.base.pad_id
+        self.processing_class.pad_token_id = base.pad_id
         self._check_sizes()
 
     def _check_sizes(self) -> None:
@@ -109,7 +99,7 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
                 place="trainer",
                 remedy="double trainer.generation_batch_size or trainer.gradient_accumulation_steps",
             )
-        available = len(self._train_keys) // (2 if self._redraws else 1)
+        available = len(self.rollouts.train_keys) // (2 if self._redraws else 1)
         if available < groups:
             raise ConfigError(
                 f"a generation batch takes {groups} prompts, and there are {available}",
@@ -128,7 +118,7 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
 
     def _order_of_epoch(self, pair: int, epoch: int) -> int:
         """Return which of a pair's two prompts an epoch shows."""
-        first = self.policy.prompts[self._train_keys[2 * pair]].comparison
+        first = self.rollouts.prompts[self.rollouts.train_keys[2 * pair]].comparison
         return int(shown_in_epoch(first, self.stage.seed, epoch).order != first.order)
 
     @property
@@ -136,15 +126,15 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
         return int(self.args.generation_batch_size or 0) // self.num_generations
 
     @property
-    def _zero_stage(self) -> int:
-        plugin = self.accelerator.state.deepspeed_plugin
-        return 0 if plugin is None else int(plugin.zero_stage)
+    def _generate_every(self) -> int:
+        """Passes that a generation batch lasts."""
+        return int(self.args.steps_per_generation or 1) * int(self.num_iterations)
 
     # Which prompts
 
     def _get_train_sampler(self, dataset: Any = None) -> ComparisonSampler:
         return ComparisonSampler(
-            len(self._train_keys),
+            len(self.rollouts.train_keys),
             unit=2 if self._redraws else self._unit,
             prompts_per_batch=self._prompts_per_batch,
             group_size=self.num_generations,
@@ -153,17 +143,27 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
             choose=self._order_of_epoch if self._redraws else None,
         )
 
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        rows = [dict(row) for row in inputs]
+        output: dict[str, Any] = super()._generate_and_score_completions(rows)
+        # TRL has put the columns of the rollouts into the rows, for its reward functions.
+        advantages = [row["advantage"] for row in rows]
+        output["advantages"] = torch.tensor(advantages, dtype=torch.float32, device=self.accelerator.device)
+        return output
+
     # Loss
 
-    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return TRL's loss, without the passes that carry none, and count the tokens of the others."""
         inputs, share = self._unsettled(inputs)
         # TRL sums these itself, on the same mask.
         tokens = inputs["prompt_mask"].sum() + inputs["completion_mask"].sum()
         self.num_trained_tokens += int(self.accelerator.reduce(tokens, reduction="sum"))
         self._old_logps = inputs.get("old_per_token_logps") if self.stage.pre_clip else None
         try:
-            loss: torch.Tensor = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
-            return loss * share
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch) * share
         finally:
             self._old_logps = None
 
@@ -198,7 +198,7 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
         return (
             self.stage.skip_settled
             and self.beta == 0.0
-            and not self._entropy_bonus_enabled
+            and not (self.use_adaptive_entropy or self.entropy_coef)
             and not self.aux_loss_enabled
             and self.top_entropy_quantile == 1.0
             and self.loss_type in ("grpo", "bnpo", "dr_grpo", "dapo", "cispo")
@@ -244,33 +244,32 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
     @property
     def at_boundary(self) -> bool:
         """Whether no part of a generation batch is still to be learned from, so that a checkpoint loses nothing."""
-        return self._step % self._generate_every == 0
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        if self._is_ending and self.meta is not None and self.run.writable:
-            # Before the last seal: a run that is finished has it.
-            self.meta.metarm.save(self.run.path / "metarm")
-        super()._save_checkpoint(model, trial)
-        self._name_best()
+        passes = int(self.state.global_step * self.args.gradient_accumulation_steps)
+        return passes % self._generate_every == 0
 
     @property
     def _is_ending(self) -> bool:
         return bool(self.state.global_step >= self.state.max_steps or self.control.should_training_stop)
 
-    def _save_rng_state(self, output_dir: str) -> None:
-        super()._save_rng_state(output_dir)
-        if self.meta is not None and self.meta.learner is not None:
+    def keep(self, folder: Path) -> None:
+        """Keep the MetaRM in a checkpoint, and beside the last one as a folder of its own."""
+        if self.meta is None:
+            return
+        if self._is_ending and self.run.writable:
+            self.meta.metarm.save(self.run.path / _META)
+        if self.meta.learner is not None:
             assert_equal_weights(self.meta.metarm)
             if self.run.writable:
-                save_state(Path(output_dir), _META, self.meta.learner.state())
+                save_state(folder, _META, self.meta.learner.state())
 
-    def _load_rng_state(self, checkpoint: str | None) -> None:
-        super()._load_rng_state(checkpoint)
-        if checkpoint is not None and self.meta is not None and self.meta.learner is not None:
-            self.meta.learner.load_state(load_state(Path(checkpoint), _META))
+    def take_back(self, folder: Path) -> None:
+        """Take the MetaRM over from a checkpoint."""
+        if self.meta is not None and self.meta.learner is not None:
+            self.meta.learner.load_state(load_state(folder, _META))
             assert_equal_weights(self.meta.metarm)
 
-    def _name_best(self) -> None:
+    def name_best(self) -> None:
+        """Write down which checkpoint is the best so far."""
         if self.best is not None and self.run.writable:
             write_best(self.run.path, {**self.best, "start": self.start})
 
@@ -284,10 +283,10 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
             raise InternalError("a checkpoint between two generation batches would lose the rest of one")
         return {
             **super().progress(),
-            "generated_tokens": self.num_generated_tokens,
-            "prompt_tokens": self.num_prompt_tokens,
+            "generated_tokens": self.rollouts.num_generated_tokens,
+            "prompt_tokens": self.rollouts.num_prompt_tokens,
             "processed_tokens": self.num_trained_tokens,
-            "micro_step": self._step,
+            "micro_step": self.rollouts.num_batches * self._generate_every,
             "alarms": self._alarms.streaks(),
             "metarm": [] if self.meta is None else self.meta.window(),
             "start": self.start,
@@ -298,16 +297,21 @@ class JudgeGRPOTrainer(Rollouts, GuardedSteps, SafeCheckpoints, GRPOTrainer):
     def resume(self, progress: dict[str, Any]) -> None:
         """Take over what a checkpoint kept."""
         super().resume(progress)
-        self.num_generated_tokens = progress["generated_tokens"]
-        self.num_prompt_tokens = progress["prompt_tokens"]
+        self.rollouts.num_generated_tokens = progress["generated_tokens"]
+        self.rollouts.num_prompt_tokens = progress["prompt_tokens"]
+        self.rollouts.num_batches = progress["micro_step"] // self._generate_every
         self.num_trained_tokens = progress["processed_tokens"]
-        self._step = progress["micro_step"]
         self._alarms.resume(progress["alarms"])
         if self.meta is not None:
             self.meta.load_window(progress["metarm"])
         self.start, self.best = progress["start"], progress["best"]
         self.entropy_coef, self._last_world_entropy = progress["entropy"]
-        self._name_best()
+        self.name_best()
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write nothing: the card comes with the exported judge."""
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether TRL says something else than that a row abstains, which happens and is logged as a share."""
+    return "All reward functions returned None" not in record.getMessage()

@@ -10,7 +10,7 @@ A run keeps, beside what every run keeps, `samples.jsonl` (rollouts with the par
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from reasrm.config import ANSWERED_ALIKE
 from reasrm.errors import ConfigError, InputError
 from reasrm.judging.plan import not_shown
 from reasrm.metarm.model import find_folder
+from reasrm.rewards.base import Part
 from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint, result_checkpoint
 from reasrm.sources.rubric_lines import load_rubrics
 from reasrm.training.cold_start import compare_with_start
@@ -46,7 +47,7 @@ from reasrm.training.planning import (
 )
 from reasrm.training.rlvr_config import RLVRStage, SelectionSection
 from reasrm.training.rlvr_setup import RLVRSetup, build_reward_function, open_metarm, set_up
-from reasrm.training.rollouts import Policy
+from reasrm.training.rollouts import Rollouts
 from reasrm.training.sharing import note_server
 from reasrm.training.stage import (
     VOLATILE,
@@ -236,14 +237,12 @@ def build_trainer(
         stage.watch.canary,
         _canary(next(iter(splits.values()), train_keys), stage),
     )
+    reward = build_reward_function(
+        stage, lambda section, backend: note_server(run, section, backend, listener.say), setup.parts
+    )
+    meta = open_metarm(stage, setup.arguments)
     trainer = JudgeGRPOTrainer(
-        stage=stage,
-        policy=Policy(setup.spec, base, prompts),
-        train_keys=train_keys,
-        reward=build_reward_function(
-            stage, lambda section, backend: note_server(run, section, backend, listener.say)
-        ),
-        meta=open_metarm(stage, setup.arguments),
+        rollouts=Rollouts(stage, setup.spec, base, prompts, train_keys, reward, meta),
         say=listener.say,
         run=run,
         keep_checkpoints=stage.checkpoints.keep,
@@ -264,7 +263,13 @@ def _canary(keys: Sequence[str], stage: RLVRStage) -> list[str]:
 
 
 def train(
-    stage: RLVRStage, place: str, folder: Path, *, resume: bool = False, listener: Listener | None = None
+    stage: RLVRStage,
+    place: str,
+    folder: Path,
+    *,
+    resume: bool = False,
+    listener: Listener | None = None,
+    parts: Mapping[str, Part] | None = None,
 ) -> dict[str, Any]:
     """Train a judge and return the summary; every process of a launch calls this.
 
@@ -274,6 +279,8 @@ def train(
         folder: The run folder.
         resume: Go on with the run in the folder, from its last whole checkpoint; a finished one is left alone.
         listener: Who is told, in this process.
+        parts: Reward parts of your own, in the place of the config's of these names, whose weights they take. The run
+            does not keep them: hand in the same ones to go on.
 
     Raises:
         ReasrmError: See `set_up`, `encode_data` and `RunFolder.open`.
@@ -281,7 +288,7 @@ def train(
     """
     listener = listener or Listener()
     path = absolute(folder)
-    setup = set_up(stage, place, path / "checkpoints")
+    setup = set_up(stage, place, path / "checkpoints", parts)
     return run_stage(
         setup,
         path,

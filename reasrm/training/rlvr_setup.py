@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from reasrm.generation.checkpoint import Checkpoint
 from reasrm.generation.resolve import open_backend
 from reasrm.metarm.model import MetaRM, find_folder, read_card
 from reasrm.protocol.spec import JudgeSpec
+from reasrm.rewards.base import Part
 from reasrm.rewards.build import RewardFunction, build_reward
 from reasrm.rewards.consistency import ConsistencyReferee
 from reasrm.scorers.critiques import build_critique_scorer
@@ -61,20 +62,25 @@ class RLVRSetup(Checked):
 
     Args:
         max_prompt_tokens: Longest prompt: as asked, and no longer than the model's context leaves.
+        parts: Reward parts of your own, in the place of the config's of these names.
     """
 
     stage: RLVRStage
     base: BaseModel
     max_prompt_tokens: int
+    parts: Mapping[str, Part]
 
 
-def set_up(stage: RLVRStage, place: str, output_dir: Path) -> RLVRSetup:
+def set_up(
+    stage: RLVRStage, place: str, output_dir: Path, parts: Mapping[str, Part] | None = None
+) -> RLVRSetup:
     """Check everything that can be checked without rows and weights.
 
     Args:
         stage: The config.
         place: Its file, for errors.
         output_dir: Where checkpoints will go; nothing is written yet.
+        parts: Reward parts of your own, in the place of the config's of these names.
 
     Raises:
         ConfigError: The config, the model folder or the spec cannot be used.
@@ -83,7 +89,9 @@ def set_up(stage: RLVRStage, place: str, output_dir: Path) -> RLVRSetup:
     spec = open_spec(stage, place, "rollouts judge pairs")
     if stage.metarm is not None:
         _check_metarm(stage, stage.metarm, spec)
-    build_reward_function(stage)  # what it lacks should not be found out after the weights were loaded
+    build_reward_function(
+        stage, parts=parts
+    )  # what it lacks should not be found out after the weights were loaded
     base = open_base(stage.model)
     check_adapters(base.config, stage.lora, place)
     arguments = _arguments(stage, spec, output_dir, place)
@@ -97,7 +105,8 @@ def set_up(stage: RLVRStage, place: str, output_dir: Path) -> RLVRSetup:
             place=f"{place}: trainer.max_completion_length",
             remedy="lower it",
         )
-    return RLVRSetup(stage, spec, base, arguments, int(min(stage.data.max_prompt_tokens, left)))
+    most = int(min(stage.data.max_prompt_tokens, left))
+    return RLVRSetup(stage, spec, base, arguments, most, parts or {})
 
 
 def _check_metarm(stage: RLVRStage, section: MetaRewardSection, spec: JudgeSpec) -> None:
@@ -270,13 +279,16 @@ def _check_boundaries(stage: RLVRStage, args: Any, place: str) -> None:
 
 
 def build_reward_function(
-    stage: RLVRStage, opened: Callable[[str, Backend], None] = lambda section, backend: None
+    stage: RLVRStage,
+    opened: Callable[[str, Backend], None] = lambda section, backend: None,
+    parts: Mapping[str, Part] | None = None,
 ) -> RewardFunction:
     """Return the reward function of a stage. The processes of a launch share out whatever it asks.
 
     Args:
         stage: The config.
         opened: Called with the section that names a model, and what was opened for it.
+        parts: Parts of your own, which take the places of the config's parts of these names.
 
     Raises:
         ConfigError: A part needs something that the config does not name.
@@ -299,4 +311,4 @@ def build_reward_function(
     if stage.critique is not None:
         with _whole_weights():
             critiques = Shared(build_critique_scorer(stage.critique, opening("critique")), _whole_weights)
-    return build_reward(stage.rewards, referee=referee, critiques=critiques)
+    return build_reward(stage.rewards, referee=referee, critiques=critiques).with_parts(parts or {})

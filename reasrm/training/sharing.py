@@ -81,7 +81,9 @@ def _rebuilt(kind: str, message: str, place: str | None, remedy: str | None) -> 
     return (ConfigError if kind == "config" else EnvironmentProblem)(message, place=place, remedy=remedy)
 
 
-def ask_together(reward: RewardFunction, rollouts: Sequence[Rollout]) -> dict[str, Values]:
+def ask_together(
+    reward: RewardFunction, rollouts: Sequence[Rollout], *, more: bool = False
+) -> dict[str, Values]:
     """Return the values of all parts of the reward, the same in all processes.
 
     Parts that ask a model are computed in all, each of which asks its share (`Shared`); all others in one, which tells
@@ -90,19 +92,20 @@ def ask_together(reward: RewardFunction, rollouts: Sequence[Rollout]) -> dict[st
     Args:
         reward: The same in all processes.
         rollouts: Of all processes.
+        more: See `RewardFunction.ask`.
 
     Raises:
         ReasrmError: See `RewardFunction.ask`; in all processes.
     """
     state = PartialState()
     if state.num_processes == 1:
-        return reward.ask(rollouts)
-    asked = reward.ask(rollouts, reward.asking)
+        return reward.ask(rollouts, more=more)
+    asked = reward.ask(rollouts, reward.asking, more=more)
     answer: list[Any] = [None, None]
     problem: RewardProblem | EnvironmentProblem | None = None
     if state.is_main_process:
         try:
-            answer[0] = reward.ask(rollouts, reward.parts.keys() - asked.keys())
+            answer[0] = reward.ask(rollouts, reward.parts.keys() - asked.keys(), more=more)
         except RewardProblem as error:
             problem, answer[1] = error, (error.part, error.cause, error.row_id, error.order)
         except EnvironmentProblem as error:

@@ -53,11 +53,11 @@ def judge_prompts(
         SamplingParams(temperature, trainer.top_p if temperature else 1.0, max_tokens, seed)
         for seed in (derive_seed(trainer.args.seed, "validation", key) for key in mine)
     ]
-    ids = trainer.sample(mine, sampling, batch_size)
-    judgments = [trainer.read(key, row, max_tokens)[0] for key, row in zip(mine, ids, strict=True)]
-    gathered = gather_object(judgments)[: len(keys)]
+    written = trainer.rollouts.sample(trainer, mine, sampling, batch_size)
+    gathered = gather_object([row.judgment for row in written])[: len(keys)]
+    prompts = trainer.rollouts.prompts
     return [
-        Rollout(trainer.policy.prompts[key].comparison, judgment, key, judgment.num_tokens or 0)
+        Rollout(prompts[key].comparison, judgment, key, judgment.num_tokens or 0)
         for key, judgment in zip(keys, gathered, strict=True)
     ]
 
@@ -140,6 +140,10 @@ class Validation(TrainerCallback):  # type: ignore[misc]
         """Measure where the config says so, and after the last step; end where an alarm said so."""
         self._look(state, control)
         self.trainer.stop_if_told()
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Write down which checkpoint is the best, now that it is whole."""
+        self.trainer.name_best()
 
     def _look(self, state: Any, control: Any) -> None:
         step, last = state.global_step, state.global_step >= state.max_steps

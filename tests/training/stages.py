@@ -17,6 +17,7 @@ from reasrm.records import Comparison, Message
 from tests.tiny import build_tiny_model
 
 if TYPE_CHECKING:
+    from reasrm.rewards.base import Part
     from reasrm.training.judge_grpo import JudgeGRPOTrainer
 
 SPEC = "sandbox"
@@ -110,15 +111,27 @@ def write_rlvr_stage(
     return _write_config(folder, config, sections)
 
 
-def rlvr_trainer(config: Path, folder: Path, *overrides: str) -> JudgeGRPOTrainer:
-    """Return the trainer of a stage, with a run folder open, before its first step."""
+def rlvr_trainer(
+    config: Path, folder: Path, *overrides: str, parts: Mapping[str, Part] | None = None
+) -> JudgeGRPOTrainer:
+    """Return the trainer of a stage, with a run folder open, before its first step; `parts` are handed in."""
     from reasrm.runs import RunFolder
     from reasrm.training.rlvr import build_trainer, encode_data, set_up
     from reasrm.training.rlvr_config import load_rlvr_stage
 
-    setup = set_up(load_rlvr_stage(config, overrides), str(config), folder.absolute() / "checkpoints")
+    checkpoints = folder.absolute() / "checkpoints"
+    setup = set_up(load_rlvr_stage(config, overrides), str(config), checkpoints, parts)
     run = RunFolder.open(folder, stage="rlvr", config={}, inputs={}, seed=0, resume=True)
     return build_trainer(setup, encode_data(setup), run)
+
+
+def draw(trainer: JudgeGRPOTrainer, keys: Sequence[str]) -> dict[str, Any]:
+    """Return the columns of a generation batch, which is drawn again when the trainer wants it; and their keys."""
+    rollouts = trainer.rollouts
+    columns = rollouts(keys, trainer)
+    rollouts.num_batches -= 1
+    key_of = {tuple(prompt.ids.tolist()): key for key, prompt in rollouts.prompts.items()}
+    return {**columns, "keys": [key_of[tuple(ids)] for ids in columns["prompt_ids"]]}
 
 
 def _write_model(folder: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from transformers import Trainer
@@ -13,6 +16,7 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
+import reasrm
 from reasrm.training.checkpoints import SafeCheckpoints
 from reasrm.training.config import OWNED
 from reasrm.training.guards import GuardedSteps
@@ -20,7 +24,6 @@ from reasrm.training.judge_grpo import JudgeGRPOTrainer
 from reasrm.training.metarm_trainer import MetaRMTrainer
 from reasrm.training.rlvr_config import GRPO_OWNED
 from reasrm.training.rlvr_setup import _DEFAULTS
-from reasrm.training.rollouts import Rollouts
 
 OVERRIDDEN = {
     "train": ["resume_from_checkpoint", "trial", "ignore_keys_for_eval"],
@@ -59,53 +62,43 @@ USED = {
 GRPO_OVERRIDDEN = {
     "log": ["logs", "start_time"],
     "_get_train_sampler": ["dataset"],
-    "_tokenize_prompts": ["prompts"],
     "_generate_and_score_completions": ["inputs"],
-    "_generate_single_turn": [
-        *("prompt_ids", "images", "multimodal_fields", "num_generations", "has_tool_images"),
-    ],
-    "_calculate_rewards": ["inputs", "prompts", "completions", "completion_ids_list"],
-    "_compute_loss": ["model", "inputs"],
+    "compute_loss": ["model", "inputs", "return_outputs", "num_items_in_batch"],
     "_get_per_token_logps_and_entropies": [
         *("model", "input_ids", "attention_mask", "logits_to_keep", "batch_size", "compute_entropy"),
         *("compute_aux_loss", "pixel_values", "image_grid_thw", "num_images", "pixel_attention_mask"),
         *("spatial_shapes", "num_tiles", "image_sizes", "token_type_ids", "mm_token_type_ids"),
         "image_position_ids",
     ],
-    "_save_checkpoint": ["model", "trial"],
-    "_save_rng_state": ["output_dir"],
-    "_load_rng_state": ["checkpoint"],
     "create_model_card": ["model_name", "dataset_name", "tags"],
 }
 """The same of `GRPOTrainer`."""
 GRPO_USED = {
     "__init__": [
-        *("self._step = 0", "self._metrics", "self._last_loaded_step", "self.vllm_generation", "self._dist"),
-        *(
-            "self._tokenizer",
-            "self.eos_token_ids",
-            "self.num_iterations",
-            "self.num_generations",
-            "self.beta",
-        ),
+        *("self._metrics", "self._last_loaded_step", "self.vllm_generation", "self.rollout_func ="),
+        *("self._tokenizer = processing_class", "self.eos_token_ids", "self.num_iterations"),
+        *("self.num_generations", "self.beta", "self.use_adaptive_entropy"),
         *("self.loss_type", "self.temperature", "self.top_p", "self.max_completion_length", "self.use_vllm"),
-        *("self._entropy_bonus_enabled", "self.aux_loss_enabled", "self.top_entropy_quantile"),
+        *("self._entropy_bonus_enabled = self.entropy_coef != 0.0 or self.use_adaptive_entropy",),
+        *("self.aux_loss_enabled", "self.top_entropy_quantile"),
         *("self.entropy_coef", "self._last_world_entropy", "create_model_from_path(get_config_model_id"),
     ],
     "get_train_dataloader": ["self._get_train_sampler"],
-    "training_step": ["self._step += 1"],
     "_prepare_inputs": [
         *("self._step % generate_every == 0", "self._generate_and_score_completions(generation_batch)"),
         "shuffle_sequence_dict",
     ],
     "_generate": [
-        *("self._tokenize_prompts(prompts)", "self._generate_single_turn(", "num_input_tokens_seen"),
+        *("self.rollout_func(prompts, self)", '{"prompt_ids", "completion_ids", "logprobs"}'),
+        "num_input_tokens_seen",
     ],
+    "_calculate_rewards": ["prompts=prompts, completions=completions", "**reward_kwargs", "gather("],
     "_generate_and_score_completions": [
-        *("self._generate(prompts)", "self._calculate_rewards(inputs, prompts, completions"),
+        *("self._generate(prompts)", "inp[key] = values[i]", "self._calculate_rewards(inputs, prompts"),
         *('"advantages": advantages', 'output["old_per_token_logps"]', 'output["importance_sampling_ratio"]'),
         "self.args.gradient_accumulation_steps % generate_every != 0",
     ],
+    "compute_loss": ["return self._compute_loss(model, inputs)"],
     "_compute_loss": [
         *("self._get_per_token_logps_and_entropies(", 'inputs.get("old_per_token_logps")'),
         *('inputs["advantages"]', 'inputs["num_items_in_batch"]', "use_bias_correction_kl"),
@@ -131,6 +124,60 @@ METARM_USED = {
     "train": ["self._load_from_checkpoint(resume_from_checkpoint)"],
 }
 """The same of `Trainer`, for a MetaRM."""
+
+
+PRIVATE = {
+    "adapters.py": "_dist _fix_param_name_to_vllm _iter_named_params",
+    "checkpoints.py": """
+        _finalize_training _globalstep_last_logged _initial_global_step _issue_warnings_after_load
+        _load_optimizer_and_scheduler _load_rng_state _load_scaler _metrics _run_epoch _save _save_checkpoint
+        _save_optimizer_and_scheduler _save_rng_state _save_scaler _total_loss_scalar _total_train_tokens _tr_loss
+    """,
+    "guards.py": "_save_checkpoint",
+    "judge_grpo.py": """
+        _generate_and_score_completions _get_per_token_logps_and_entropies _get_train_sampler _last_world_entropy
+    """,
+    "metarm_trainer.py": "_load_from_checkpoint _save _save_checkpoint",
+    "rollouts.py": "_last_loaded_step _metrics",
+    "sft.py": "_total_train_tokens",
+}
+"""Every private name of TRL's and transformers' trainers that is used, overridden or not, by file. Fewer are better."""
+SAME_WORD = {"hf.py": "_tokenizer", "sampling.py": "_step"}
+"""Names of our own that a trainer has, too."""
+
+
+def private_names(trainer: type[Any]) -> set[str]:
+    """Return the private methods and attributes of a trainer, from the files that it is made of."""
+    files = {inspect.getfile(kind) for kind in trainer.__mro__[:-1]}
+    text = "".join(Path(file).read_text(encoding="utf-8") for file in files)
+    return set(re.findall(r"(?:\bself\.|^    def )(_(?!_)\w+)", text, re.MULTILINE))
+
+
+def mentioned(path: Path) -> set[str]:
+    """Return the names of attributes, of methods of classes, and in texts, of a file."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Attribute(attr=name) | ast.Constant(value=str(name)):
+                names.add(name)
+            case ast.ClassDef(body=body):
+                names |= {part.name for part in body if isinstance(part, ast.FunctionDef)}
+    return names
+
+
+def test_every_private_name_is_known():
+    """What an upgrade moves, and what is newly relied on, is seen here."""
+    theirs = set().union(*map(private_names, (Trainer, SFTTrainer, GRPOTrainer, VLLMGeneration)))
+    found = {}
+    for path in Path(reasrm.__file__).parent.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if re.search(r"^(from|import) (trl|transformers)\b", text, re.MULTILINE) or "VLLMGeneration" in text:
+            found[path.name] = mentioned(path) & theirs
+    for name, same in SAME_WORD.items():
+        found[name] -= {same}
+    assert {name: names for name, names in found.items() if names} == {
+        name: set(names.split()) for name, names in PRIVATE.items()
+    }
 
 
 def changes(
@@ -179,7 +226,7 @@ def test_the_grpo_trainer_is_the_one_this_was_written_for():
 def test_every_method_overridden_is_in_the_contract():
     for mixins, trainer, own in (
         ((SafeCheckpoints, GuardedSteps), Trainer, {"_run_epoch", *OVERRIDDEN}),
-        ((Rollouts, JudgeGRPOTrainer), GRPOTrainer, GRPO_OVERRIDDEN.keys()),
+        ((JudgeGRPOTrainer,), GRPOTrainer, GRPO_OVERRIDDEN.keys()),
         ((MetaRMTrainer,), Trainer, METARM_OVERRIDDEN.keys()),
     ):
         for mixin in mixins:

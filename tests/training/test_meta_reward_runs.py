@@ -74,7 +74,7 @@ def meta_of(trainer: JudgeGRPOTrainer) -> tuple[MetaReward, Learner]:
 
 def test_the_metarm_reads_the_prompt_of_the_rollouts(trainer: JudgeGRPOTrainer) -> None:
     meta, _ = meta_of(trainer)
-    for prompt in trainer.policy.prompts.values():
+    for prompt in trainer.rollouts.prompts.values():
         found = meta.metarm.encoder.encode(prompt.comparison, "must count two A three bad B two ok")
         assert found is not None
         assert list(found.ids[: found.start]) == prompt.ids.tolist()
@@ -83,7 +83,7 @@ def test_the_metarm_reads_the_prompt_of_the_rollouts(trainer: JudgeGRPOTrainer) 
 def test_evaluation_leaves_it_untouched(trainer: JudgeGRPOTrainer) -> None:
     """Neither validation nor a pass of TRL in evaluation mode teaches it or is remembered; in training one does."""
     meta, learner = meta_of(trainer)
-    keys = [key for key in trainer._train_keys if meta_has_critique(trainer, key)][:2]
+    keys = [key for key in trainer.rollouts.train_keys if meta_has_critique(trainer, key)][:2]
     inputs = [{"prompt": key} for key in keys for _ in range(GROUP)]
     before, window = weights(meta.metarm), meta.window()
     section = trainer.stage.validation
@@ -107,7 +107,7 @@ def test_evaluation_leaves_it_untouched(trainer: JudgeGRPOTrainer) -> None:
 
 
 def meta_has_critique(trainer: JudgeGRPOTrainer, key: str) -> bool:
-    return trainer.policy.prompts[key].comparison.critique is not None
+    return trainer.rollouts.prompts[key].comparison.critique is not None
 
 
 def test_it_learns_once_per_generation_batch(

@@ -13,13 +13,11 @@ import pytest
 import torch
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from reasrm.rewards.base import Rollout
-from reasrm.rewards.build import RewardFunction, build_reward
-from reasrm.rewards.config import RewardSection
+from reasrm.rewards.base import Part
 from reasrm.training.judge_grpo import JudgeGRPOTrainer
 from reasrm.training.models import load_weights
 from tests.commands import rows_of
-from tests.training.stages import rlvr_trainer, write_rlvr_stage
+from tests.training.stages import draw, rlvr_trainer, write_rlvr_stage
 
 pytestmark = pytest.mark.slow
 
@@ -38,8 +36,8 @@ def build(config: Path, tmp_path: Path) -> Iterator[Callable[..., JudgeGRPOTrain
     built: list[JudgeGRPOTrainer] = []
 
     def make(*overrides: str, rewards: Sequence[float | None] = REWARDS) -> JudgeGRPOTrainer:
-        trainer = rlvr_trainer(config, tmp_path / f"run-{len(built)}", *overrides)
-        trainer._reward = fixed_reward(rewards)
+        parts = {"outcome": by_place(rewards), "brevity": by_place([0.0])}
+        trainer = rlvr_trainer(config, tmp_path / f"run-{len(built)}", *overrides, parts=parts)
         built.append(trainer)
         return trainer
 
@@ -48,20 +46,15 @@ def build(config: Path, tmp_path: Path) -> Iterator[Callable[..., JudgeGRPOTrain
         trainer.run.close()
 
 
-def fixed_reward(rewards: Sequence[float | None]) -> RewardFunction:
+def by_place(rewards: Sequence[float | None]) -> Part:
     """Rewards by place in the batch."""
-    function = build_reward(RewardSection())
-
-    def part(rollouts: Sequence[Rollout]) -> list[float | None]:
-        return [rewards[row % len(rewards)] for row in range(len(rollouts))]
-
-    return RewardFunction({"outcome": part}, function.combine)
+    return lambda rollouts: [rewards[row % len(rewards)] for row in range(len(rollouts))]
 
 
 def rows(trainer: JudgeGRPOTrainer) -> list[dict[str, Any]]:
     """What the data loader gives for one generation batch of one process."""
     size = trainer.args.per_device_train_batch_size * trainer.args.steps_per_generation
-    return [{"prompt": trainer._train_keys[row]} for row in list(trainer._get_train_sampler())[:size]]
+    return [{"prompt": trainer.rollouts.train_keys[row]} for row in list(trainer._get_train_sampler())[:size]]
 
 
 def prepare(trainer: GRPOTrainer, batch: list[dict[str, Any]]) -> dict[str, Any]:
@@ -108,7 +101,13 @@ def row_logps(model: Any, prompt: list[int], completion: list[int], temperature:
 
 
 def reference_loss(
-    trainer: JudgeGRPOTrainer, drawn: Any, old_model: Any, first_model: Any, *, low: float, high: float
+    trainer: JudgeGRPOTrainer,
+    drawn: dict[str, Any],
+    old_model: Any,
+    first_model: Any,
+    *,
+    low: float,
+    high: float,
 ) -> torch.Tensor:
     """GRPO as the papers write it, row by row.
 
@@ -116,12 +115,12 @@ def reference_loss(
     with d = log π_ref − log π; the mean over the tokens of a row, then over rows.
     """
     clip, terms = trainer.stage.pre_clip, []
-    for row, (key, ids) in enumerate(zip(drawn.keys, drawn.ids, strict=True)):
+    for row, (key, ids) in enumerate(zip(drawn["keys"], drawn["completion_ids"], strict=True)):
         group = [reward for reward in REWARDS[row // 4 * 4 :][:4] if reward is not None]
         reward = REWARDS[row]
         deviation = float(np.std(group, ddof=1)) + 1e-4
         advantage = 0.0 if reward is None else (reward - float(np.mean(group))) / deviation
-        prompt = trainer.policy.prompts[key].ids.tolist()
+        prompt = trainer.rollouts.prompts[key].ids.tolist()
         new = row_logps(trainer.model, prompt, ids, trainer.temperature)
         with torch.no_grad():
             old = row_logps(old_model, prompt, ids, trainer.temperature)
@@ -155,7 +154,7 @@ def test_the_loss_is_that_of_the_formula(
     if off_policy:  # the policy that draws is no longer the reference
         disturb(trainer.model, 0.003)
     old = plain_copy(trainer)
-    drawn = trainer._draw([row["prompt"] for row in rows(trainer)])
+    drawn = draw(trainer, [row["prompt"] for row in rows(trainer)])
     inputs = prepare(trainer, rows(trainer))
     if off_policy:  # and the one that learns no longer the one that drew
         disturb(trainer.model, 0.01)
@@ -174,7 +173,7 @@ def test_the_loss_is_that_of_the_formula(
 
 def plain_copy(trainer: JudgeGRPOTrainer) -> Any:
     """The policy's weights in a model that TRL has not touched."""
-    base = trainer.policy.base
+    base = trainer.rollouts.base
     model = load_weights(base, trainer.stage.model, torch.float32)
     model.load_state_dict(trainer.model.state_dict())
     return model.eval()
@@ -189,7 +188,7 @@ def test_the_loss_is_that_of_trl_where_both_can(
     build: Callable[..., JudgeGRPOTrainer], kind: str, scale: str
 ) -> None:
     ours = build(f"advantages.kind={kind}", "trainer.beta=0.05")
-    drawn = ours._draw([row["prompt"] for row in rows(ours)])
+    drawn = draw(ours, [row["prompt"] for row in rows(ours)])
     arguments = copy.copy(ours.args)
     arguments.scale_rewards = scale
     stock = GRPOTrainer(
@@ -199,8 +198,9 @@ def test_the_loss_is_that_of_trl_where_both_can(
         train_dataset=ours.train_dataset,
         processing_class=ours.processing_class,
     )
-    stock._tokenize_prompts = ours._tokenize_prompts
-    stock._generate_single_turn = lambda *_, **__: (drawn.ids, None)
+    stock.rollout_func = lambda *_: {
+        name: drawn[name] for name in ("prompt_ids", "completion_ids", "logprobs")
+    }
     theirs = prepare(stock, rows(ours))
     inputs = prepare(ours, rows(ours))
     assert inputs.keys() == theirs.keys()
@@ -267,8 +267,8 @@ def test_one_pass_of_eight_rollouts_is_eight_passes_of_one(config: Path, tmp_pat
             *("trainer.max_steps=2", "trainer.optim=sgd", "trainer.learning_rate=0.1", "trainer.beta=0.05"),
             "watch.samples=8",
             "watch.samples_every=1",
+            parts={"outcome": by_place(REWARDS), "brevity": by_place([0.0])},
         )
-        trainer._reward = fixed_reward(REWARDS)
         trainer.train()
         trainer.run.close()
         texts = [row["text"] for row in rows_of(tmp_path / f"run-{size}" / "samples.jsonl")]

@@ -17,15 +17,17 @@ from reasrm.errors import ConfigError, InputError
 from reasrm.protocol.spec import load_spec
 from reasrm.records import Order
 from reasrm.requests import SamplingParams
+from reasrm.rewards.base import Part, Rollout
 from reasrm.training.batches import ComparisonSampler, replacements
 from reasrm.training.comparisons import shown_in_epoch
 from reasrm.training.judge_grpo import JudgeGRPOTrainer
 from reasrm.training.rlvr import Comparisons, encode_data, plan, set_up, train
 from reasrm.training.rlvr_config import load_rlvr_stage
+from reasrm.training.rollouts import Written
 from reasrm.training.stage import Listener
 from tests.commands import rows_of
 from tests.refusals import refused
-from tests.training.stages import preference, rlvr_trainer, write_rlvr_stage
+from tests.training.stages import draw, preference, rlvr_trainer, write_rlvr_stage
 
 
 def labelled(number: int, label: str | None = "A", **extra: Any) -> dict[str, Any]:
@@ -239,23 +241,24 @@ def scripted(tmp_path: Path) -> Iterator[Callable[..., JudgeGRPOTrainer]]:
     """Trainers whose policy writes what a script says for a prompt and the number in its group."""
     built: list[JudgeGRPOTrainer] = []
 
-    def make(script: Script, *overrides: str, **sections: Any) -> JudgeGRPOTrainer:
-        trainer = rlvr_trainer(
-            write_rlvr_stage(tmp_path, **sections), tmp_path / f"run-{len(built)}", *overrides
-        )
-        base, counts = trainer.policy.base, dict[str, int]()
+    def make(
+        script: Script, *overrides: str, own: Mapping[str, Part] | None = None, **sections: Any
+    ) -> JudgeGRPOTrainer:
+        config = write_rlvr_stage(tmp_path, watch={"samples": 8, "samples_every": 1}, **sections)
+        trainer = rlvr_trainer(config, tmp_path / f"run-{len(built)}", *overrides, parts=own)
+        rollouts, counts = trainer.rollouts, dict[str, int]()
 
         def sample(
-            keys: Sequence[str], _: Sequence[SamplingParams], __: int | None = None
-        ) -> list[list[int]]:
+            _: Any, keys: Sequence[str], sampling: Sequence[SamplingParams], *__: Any
+        ) -> list[Written]:
             rows = []
-            for key in keys:
+            for key, params in zip(keys, sampling, strict=True):
                 number = counts[key] = counts.get(key, -1) + 1
-                ids = base.tokenizer(script(key, number % 4), add_special_tokens=False)["input_ids"]
-                rows.append([*ids, min(base.stop_ids)])
+                ids = rollouts.base.tokenizer(script(key, number % 4), add_special_tokens=False)["input_ids"]
+                rows.append(rollouts.read(key, [*ids, min(rollouts.base.stop_ids)], params.max_tokens))
             return rows
 
-        trainer.sample = sample
+        rollouts.sample = sample
         built.append(trainer)
         return trainer
 
@@ -264,9 +267,9 @@ def scripted(tmp_path: Path) -> Iterator[Callable[..., JudgeGRPOTrainer]]:
         trainer.run.close()
 
 
-def drawn(trainer: JudgeGRPOTrainer, keys: Sequence[str]) -> Any:
+def drawn(trainer: JudgeGRPOTrainer, keys: Sequence[str]) -> dict[str, Any]:
     trainer._metrics["train"].clear()
-    return trainer._draw([key for key in keys for _ in range(4)])
+    return draw(trainer, [key for key in keys for _ in range(4)])
 
 
 def test_the_consistency_of_both_orders_is_rewarded(scripted: Callable[..., JudgeGRPOTrainer]) -> None:
@@ -280,58 +283,70 @@ def test_the_consistency_of_both_orders_is_rewarded(scripted: Callable[..., Judg
         rewards={"parts": parts},
         trainer={"max_completion_length": 60},
     )
-    prompts = trainer.policy.prompts
+    prompts = trainer.rollouts.prompts
     assert [prompt.comparison.order for prompt in prompts.values()] == [Order.AB, Order.BA] * 2
     targets = [prompt.comparison.target.winner for prompt in prompts.values() if prompt.comparison.target]
     assert targets == ["A", "B", "A", "B"]
     found = drawn(trainer, ["q0|AB", "q0|BA"])
-    assert found.scored.parts["outcome"] == [1, 1, -1, -1, 1, 1, 1, -1]
+    told = [row["parts"] for row in rows_of(trainer.run.path / "samples.jsonl")]
+    assert [row["outcome"] for row in told] == [1, 1, -1, -1, 1, 1, 1, -1]
     # A in AB is B in BA, which 3 of 4 say; B in AB is A in BA; of AB's three readable verdicts two are A.
     consistent = [3 / 4, 3 / 4, 1 / 4, 0, 2 / 3, 2 / 3, 2 / 3, 1 / 3]
-    assert found.scored.parts["both"] == pytest.approx(consistent)
+    assert [row["both"] for row in told] == pytest.approx(consistent)
     rewards = [
         right + 0.5 * share for right, share in zip([1, 1, -1, -1, 1, 1, 1, -1], consistent, strict=True)
     ]
-    assert found.scored.rewards == pytest.approx(rewards)
+    assert found["reward"] == pytest.approx(rewards)
     group = np.array(rewards[:4])
     expected = (group - group.mean()) / (group.std(ddof=1) + 1e-4)
-    assert found.advantages.values[:4] == pytest.approx(expected)
+    assert found["advantage"][:4] == pytest.approx(expected)
 
 
 def test_dead_groups_alone_get_other_prompts(scripted: Callable[..., JudgeGRPOTrainer]) -> None:
-    """q0 and q1 to q5 are always right, the others half of the time; refilled twice at most, none tried twice."""
+    """q0 and q1 to q5 are always right, the others half of the time; none is tried twice, only the new are asked."""
     easy = {f"q{n}" for n in range(6)}
 
     def script(key: str, number: int) -> str:
-        target = trainer.policy.prompts[key].comparison.target
+        target = trainer.rollouts.prompts[key].comparison.target
         assert target is not None
         wrong = {"A": "B", "B": "A"}[target.winner]
         right = key[:2] in easy or number % 2
         return f"<answer>[[{target.winner if right else wrong}]]</answer>"
 
+    asked: list[list[str]] = []
+
+    def nothing(rollouts: Sequence[Rollout]) -> list[float | None]:
+        asked.append([rollout.comparison.id for rollout in rollouts])
+        return [0.0] * len(rollouts)
+
     trainer = scripted(
         script,
         "rollouts.refill=9",
-        rewards={"parts": {"outcome": {"kind": "outcome"}}},
+        own={"nothing": nothing},
+        rewards={"parts": {"outcome": {"kind": "outcome"}, "nothing": {"kind": "outcome"}}},
         trainer={"max_completion_length": 60},
     )
-    keys = {key[:2]: key for key in trainer._train_keys}
+    keys = {key[:2]: key for key in trainer.rollouts.train_keys}
     start = [keys["q0"], keys["q6"]]
     found = drawn(trainer, start)
-    assert found.keys[4:] == [keys["q6"]] * 4
-    assert found.keys[:4] == [keys["q7"]] * 4  # the only one left that is no dead group
-    assert found.advantages.num_dead_groups == 0
-    first_tokens = trainer.num_generated_tokens
-    assert first_tokens > sum(map(len, found.ids))  # what was thrown away was drawn, too
+    assert found["keys"][4:] == [keys["q6"]] * 4
+    assert found["keys"][:4] == [keys["q7"]] * 4  # the only one left that is no dead group
+    assert asked[0] == ["q0"] * 4 + ["q6"] * 4
+    assert all(ids == ids[:1] * 4 and ids[0] not in ("q0", "q6") for ids in asked[1:])
+    assert asked[-1] == ["q7"] * 4
+    assert len({ids[0] for ids in asked}) == len(asked)
+    assert trainer._metrics["train"]["groups/dead"] == [0]
+    first_tokens = trainer.rollouts.num_generated_tokens
+    assert first_tokens > sum(map(len, found["completion_ids"]))  # what was thrown away was drawn, too
     again = drawn(trainer, start)
-    assert again.keys == found.keys
-    assert trainer.num_generated_tokens == 2 * first_tokens
+    assert again["keys"] == found["keys"]
+    assert trainer.rollouts.num_generated_tokens == 2 * first_tokens
     few = drawn(trainer, [keys["q6"], keys["q7"]])
-    assert few.keys == [keys["q6"]] * 4 + [keys["q7"]] * 4
+    assert few["keys"] == [keys["q6"]] * 4 + [keys["q7"]] * 4
     hopeless = {f"q{n}" for n in range(8)}
     easy.update(hopeless)
-    tried = drawn(trainer, start)
-    assert tried.advantages.num_dead_groups == 2  # nothing is left to try
+    drawn(trainer, start)
+    assert trainer._metrics["train"]["groups/dead"] == [1]  # both, and nothing is left to try
 
 
 def test_rows_that_abstain_have_no_advantage(scripted: Callable[..., JudgeGRPOTrainer]) -> None:
@@ -344,11 +359,11 @@ def test_rows_that_abstain_have_no_advantage(scripted: Callable[..., JudgeGRPOTr
         trainer={"max_completion_length": 60},
     )
     found = drawn(trainer, ["q0|AB", "q1|AB"])
-    assert found.scored.rewards == [1, -1, None, 1] * 2
+    assert found["reward"] == [1, -1, None, 1] * 2
     a = (1 - 1 / 3) / (np.std([1, -1, 1], ddof=1) + 1e-4)
-    assert found.advantages.values == pytest.approx([a, -2 * a, 0, a] * 2)
+    assert found["advantage"] == pytest.approx([a, -2 * a, 0, a] * 2)
     assert trainer._metrics["train"]["reward/abstaining"] == [0.25]
-    output = trainer._generate_and_score_completions([{"prompt": key} for key in found.keys])
+    output = trainer._generate_and_score_completions([{"prompt": key} for key in found["keys"]])
     assert output["advantages"].tolist() == pytest.approx([a, -2 * a, 0, a] * 2)
 
 
@@ -376,7 +391,7 @@ def test_an_order_may_be_drawn_anew_each_epoch(tmp_path: Path) -> None:
     def shown(trainer: JudgeGRPOTrainer, epoch: int) -> dict[str, str]:
         sampler = trainer._get_train_sampler()
         sampler.set_epoch(epoch)
-        keys = [trainer._train_keys[row] for row in sampler]
+        keys = [trainer.rollouts.train_keys[row] for row in sampler]
         assert len(keys) == len(sampler) == 8 * 4
         assert all(len(set(keys[start : start + 4])) == 1 for start in range(0, len(keys), 4))
         return dict(key.split("|") for key in keys)
@@ -385,7 +400,7 @@ def test_an_order_may_be_drawn_anew_each_epoch(tmp_path: Path) -> None:
     assert drawn[0] == shown(once, 0) == shown(once, 5)  # the first epoch is that of `random`
     for epoch, orders in enumerate(drawn):
         assert orders == {
-            row: str(shown_in_epoch(anew.policy.prompts[f"{row}|AB"].comparison, 0, epoch).order)
+            row: str(shown_in_epoch(anew.rollouts.prompts[f"{row}|AB"].comparison, 0, epoch).order)
             for row in orders
         }
     assert all(

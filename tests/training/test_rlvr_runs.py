@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,25 +15,31 @@ from safetensors.torch import load_file
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from reasrm.cli import console, main
-from reasrm.errors import EnvironmentProblem, InternalError
-from reasrm.rewards.base import RewardProblem, Rollout, each_row
-from reasrm.rewards.build import RewardFunction
-from reasrm.training import rlvr
+from reasrm.errors import ConfigError, EnvironmentProblem, InternalError
+from reasrm.rewards.base import Part, RewardProblem, Rollout, each_row
+from reasrm.training import comparisons
 from reasrm.training.rlvr import train
 from reasrm.training.rlvr_config import load_rlvr_stage
 from reasrm.training.stage import Listener
-from tests.commands import rows_of
-from tests.training.stages import preference, rlvr_trainer, write_rlvr_stage
+from tests.commands import ROOT, rows_of
+from tests.refusals import refused
+from tests.training.stages import BREVITY, preference, rlvr_trainer, write_rlvr_stage
 
 pytestmark = pytest.mark.slow
 
 OUTCOME = {"parts": {"outcome": {"kind": "outcome"}}}
 
 
-def start(config: Path, name: str, *overrides: str, resume: bool = False, **listeners: Any) -> dict[str, Any]:
-    stage = load_rlvr_stage(config, overrides)
-    folder = config.parent / name
-    return train(stage, str(config), folder, resume=resume, listener=Listener(**listeners))
+def start(
+    config: Path,
+    name: str,
+    *overrides: str,
+    resume: bool = False,
+    parts: Mapping[str, Part] | None = None,
+    **listeners: Any,
+) -> dict[str, Any]:
+    stage, folder = load_rlvr_stage(config, overrides), config.parent / name
+    return train(stage, str(config), folder, resume=resume, listener=Listener(**listeners), parts=parts)
 
 
 def weights(folder: Path, step: int | None = None) -> dict[str, torch.Tensor]:
@@ -113,27 +120,69 @@ def test_equal_responses_of_a_group_are_counted(tmp_path: Path) -> None:
     assert (row["rollouts/duplicates"], row["groups/dead"], row["loss"]) == (0.75, 1, 0)
 
 
-def test_a_reward_that_throws_names_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reward_that_throws_names_its_row(tmp_path: Path) -> None:
     """And what was saved before is whole: with the reward corrected, the run goes on."""
-    build = rlvr.build_reward_function
 
-    def breaking(stage: Any, *_: Any) -> RewardFunction:
-        def reward(rollout: Rollout) -> float:
-            if rollout.comparison.id == "q3":
-                raise ZeroDivisionError("no words to divide by")
-            return float(rollout.num_tokens)
-
-        return RewardFunction({"outcome": each_row(reward)}, build(stage).combine)
+    def reward(rollout: Rollout) -> float:
+        if rollout.comparison.id == "q3":
+            raise ZeroDivisionError("no words to divide by")
+        return float(rollout.num_tokens)
 
     config = write_rlvr_stage(tmp_path, rewards=OUTCOME, trainer={"max_steps": 4, "save_steps": 1})
-    monkeypatch.setattr(rlvr, "build_reward_function", breaking)
     with pytest.raises(RewardProblem) as caught:
-        start(config, "run")
+        start(config, "run", parts={"outcome": each_row(reward)})
     assert caught.value.row_id == "q3"
     assert "row 'q3', order" in str(caught.value)
     assert "'outcome' failed: ZeroDivisionError: no words to divide by" in str(caught.value)
-    monkeypatch.undo()
     assert start(config, "run", resume=True)["steps"] == 4
+
+
+def test_a_part_handed_in_takes_the_weight_of_the_config(tmp_path: Path) -> None:
+    """A name that the config does not have is refused before a model is opened."""
+    rewards = {"parts": {"outcome": {"kind": "outcome", "weight": 0.5}, "brevity": BREVITY}}
+    config = write_rlvr_stage(tmp_path, rewards=rewards, watch={"samples_every": 1})
+    own = {"outcome": each_row(lambda rollout: float(len(rollout.judgment.text)))}
+    start(config, "run", parts=own)
+    for row in rows_of(tmp_path / "run" / "samples.jsonl"):
+        assert row["parts"]["outcome"] == len(row["text"])
+        assert row["reward"] == pytest.approx(0.5 * len(row["text"]) + row["parts"]["brevity"])
+    with refused(ConfigError, "rewards.parts", "'outcom'", "brevity, outcome"):
+        start(config, "other", "model.path=nowhere", parts={"outcom": own["outcome"]})
+
+
+def test_the_python_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a config of the same name whose model is tiny."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "rlvr.md").read_text(), re.DOTALL)
+    folder = tmp_path / "configs" / "sandbox"
+    folder.mkdir(parents=True)
+    write_rlvr_stage(folder, watch={"samples_every": 1}).rename(folder / "rlvr.yaml")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})  # noqa: S102 - our own page
+    rows = rows_of(tmp_path / "runs" / "sandbox" / "rlvr-short" / "samples.jsonl")
+    assert all(row["parts"]["short"] == -row["num_tokens"] / 100 for row in rows)
+
+
+def test_a_completion_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of rollouts, of groups that are drawn anew, of validation and of the canary."""
+    read: list[str] = []
+    parse = comparisons.parse
+
+    def counting(spec: Any, completion: Any) -> Any:
+        read.append(completion.request_id)
+        return parse(spec, completion)
+
+    monkeypatch.setattr(comparisons, "parse", counting)
+    config = write_rlvr_stage(
+        tmp_path,
+        rewards=OUTCOME,  # a random model earns −1 each time, so all groups are drawn anew
+        rollouts={"refill": 1},
+        validation={"splits": {"own": str(tmp_path / "pairs.jsonl")}, "every": 1},
+        watch={"canary": {"rows": 1, "every": 1}},
+        trainer={"max_steps": 1},
+    )
+    summary = start(config, "run")
+    assert summary["steps"] == 1
+    assert len(read) == 2 * 8 + 2 * 8 + 2 * 1
 
 
 def test_a_reward_out_of_range_ends_the_command_with_3(
@@ -245,7 +294,7 @@ def test_adapters_learn_and_leave_the_rest_alone(tmp_path: Path) -> None:
 
 def test_a_checkpoint_within_a_generation_batch_is_refused(tmp_path: Path) -> None:
     trainer = rlvr_trainer(write_rlvr_stage(tmp_path), tmp_path / "run", "trainer.num_iterations=2")
-    trainer._step = 1
+    trainer.state.global_step = 1
     with pytest.raises(InternalError, match="would lose the rest of one"):
         trainer.progress()
     trainer.run.close()

@@ -99,6 +99,7 @@ NO_MODEL: Callable[[dict[str, Any]], Reply] = lambda payload: refuse(404, "no su
 
 
 def test_an_endpoint_that_fails_is_no_fault_of_a_row(tmp_path: Path) -> None:
+    """Of rollouts on top of those that it has answered for, it may be theirs: they abstain."""
     reward = build_reward_function(load_rlvr_stage(write_critique_stage(tmp_path, "http://127.0.0.1:1/v1")))
     with refused(EnvironmentProblem, "http://127.0.0.1:1/v1", "cannot be reached") as unreachable:
         reward.ask(batch())
@@ -111,7 +112,9 @@ def test_an_endpoint_that_fails_is_no_fault_of_a_row(tmp_path: Path) -> None:
             reward = build_reward_function(load_rlvr_stage(write_critique_stage(tmp_path, endpoint.base_url)))
             with refused(kind, reason) as caught:
                 reward.ask(batch())
+            more = None if kind is ConfigError else reward.ask(batch(), more=True)
         assert "row" not in str(caught.value).partition(";")[0].replace("in a row", "")
+        assert more is None or more["critique"] == [None] * len(batch())
 
 
 @pytest.mark.slow
