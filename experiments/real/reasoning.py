@@ -91,7 +91,7 @@ of which those with the right verdict are kept. Every arm has the same learning 
 prompt and completion tokens: the number of steps follows from the length of its rows, and at the usual size no row is
 seen twice. *answer* so sees the most pairs, *evidence* the fewest.
 
-A pilot with seed 0, on the same test rows, had 90,000 tokens an arm. There *evidence* had not begun to see (54.4 %, hard
-57.5 %), *marks* had learnt the shortcut (in-domain 76.2 %, hard 30.0 %), *answer* said A in every judgment. The tokens were
-then set to what a trial on other rows had needed; the pilot's seed is in no claim.
+A pilot with seed 0, on the same test rows, had 90,000 tokens an arm. There *evidence* had not begun to see (54.4 %,
+hard 57.5 %), *marks* had learnt the shortcut (in-domain 76.2 %, hard 30.0 %), *answer* said A in every judgment. The
+tokens were then set to what a trial on other rows had needed; the pilot's seed is in no claim.
 """

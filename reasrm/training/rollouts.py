@@ -39,10 +39,10 @@ from reasrm.training.watch import describe_batch, sample_record
 if TYPE_CHECKING:
     from reasrm.training.judge_grpo import JudgeGRPOTrainer
 
-__all__ = ["Rollouts", "Written", "judge_reward"]
+__all__ = ["Rollouts", "SampledJudgment", "judge_reward"]
 
 
-class Written(NamedTuple):
+class SampledJudgment(NamedTuple):
     """A completion, read.
 
     Args:
@@ -109,7 +109,7 @@ class Rollouts:
         mine = range(first, first + len(prompts))
         wanted = dict(zip(mine, prompts, strict=True))
         # By place in the global batch and in that order: what is new takes the place of what was there.
-        written: dict[int, Written] = {}
+        written: dict[int, SampledJudgment] = {}
         rollouts: dict[int, Rollout] = {}
         parts: dict[str, dict[int, float | None]] = {name: {} for name in self.reward.parts}
         tried: set[str] = set()
@@ -144,7 +144,7 @@ class Rollouts:
             "advantage": [float(advantages.values[place]) for place in mine],
         }
 
-    def _draw(self, wanted: Mapping[int, str], trainer: JudgeGRPOTrainer) -> dict[int, Written]:
+    def _draw(self, wanted: Mapping[int, str], trainer: JudgeGRPOTrainer) -> dict[int, SampledJudgment]:
         """Draw this process's rollouts, by place."""
         size, most = trainer.num_generations, trainer.max_completion_length
         sampling = [
@@ -159,7 +159,7 @@ class Rollouts:
         found = self.sample(trainer, list(wanted.values()), sampling, self.stage.rollouts.batch_size, size)
         return dict(zip(wanted, found, strict=True))
 
-    def _gather(self, drawn: Mapping[int, Written], trainer: JudgeGRPOTrainer) -> dict[int, Rollout]:
+    def _gather(self, drawn: Mapping[int, SampledJudgment], trainer: JudgeGRPOTrainer) -> dict[int, Rollout]:
         """Return what all processes have drawn, by place; every process gets the same."""
         told = gather_object([(place, row.key, row.judgment) for place, row in drawn.items()])
         new = {
@@ -244,7 +244,7 @@ class Rollouts:
         sampling: Sequence[SamplingParams],
         batch_size: int | None = None,
         group: int = 1,
-    ) -> list[Written]:
+    ) -> list[SampledJudgment]:
         """Complete prompts and read the completions. All processes of a launch must call it, with equally many prompts.
 
         Args:
@@ -268,10 +268,12 @@ class Rollouts:
 
     def read(
         self, key: str, ids: Sequence[int], max_tokens: int, logprobs: Sequence[float] | None = None
-    ) -> Written:
+    ) -> SampledJudgment:
         """Read what was generated for a prompt as judging does, see `read_judgment`."""
         judgment, kept = read_judgment(self.spec, self.base, self.prompts[key], ids, max_tokens)
-        return Written(key, judgment, list(kept), None if logprobs is None else list(logprobs[: len(kept)]))
+        return SampledJudgment(
+            key, judgment, list(kept), None if logprobs is None else list(logprobs[: len(kept)])
+        )
 
     def _prompts(self, keys: Iterable[str]) -> list[list[int]]:
         return [self.prompts[key].ids.tolist() for key in keys]
