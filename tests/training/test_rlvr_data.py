@@ -23,7 +23,7 @@ from reasrm.training.comparisons import shown_in_epoch
 from reasrm.training.judge_grpo import JudgeGRPOTrainer
 from reasrm.training.rlvr import Comparisons, encode_data, plan, set_up, train
 from reasrm.training.rlvr_config import load_rlvr_stage
-from reasrm.training.rollouts import Written
+from reasrm.training.rollouts import SampledJudgment
 from reasrm.training.stage import Listener
 from tests.commands import rows_of
 from tests.refusals import refused
@@ -250,7 +250,7 @@ def scripted(tmp_path: Path) -> Iterator[Callable[..., JudgeGRPOTrainer]]:
 
         def sample(
             _: Any, keys: Sequence[str], sampling: Sequence[SamplingParams], *__: Any
-        ) -> list[Written]:
+        ) -> list[SampledJudgment]:
             rows = []
             for key, params in zip(keys, sampling, strict=True):
                 number = counts[key] = counts.get(key, -1) + 1
