@@ -1,4 +1,4 @@
-"""For `make docs`: README, CONTRIBUTING and CHANGELOG become pages of the site, with their links led to its other pages.
+"""For `make docs`: README, CONTRIBUTING and CHANGELOG become pages of the site, their links led to its other pages.
 
 A link to a file that is no page, such as a module, becomes its name.
 """

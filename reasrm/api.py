@@ -1,8 +1,8 @@
 """The stages as functions: what `reasrm distill`, `data curate`, `sft`, `rlvr`, `metarm` and `eval` do, for programs.
 
 Each reads what its verb reads, writes what its verb writes and returns what its verb prints last, so a program and a
-command line can take turns at one folder. They say nothing unless `quiet=False`, and then on stderr. Call one at a time,
-and from the main thread if SIGINT and SIGTERM are to end a run with everything finished kept.
+command line can take turns at one folder. They say nothing unless `quiet=False`, and then on stderr. Call one at a
+time, and from the main thread if SIGINT and SIGTERM are to end a run with everything finished kept.
 
 `open_judge`, `judge_file`, `as_reward` and `export_judge` are public where they live: `from reasrm import ...`.
 """

@@ -1,4 +1,4 @@
-"""What the pages say of the tree is so: links and anchors, rooms and floors, the files of the life of a pair, the version."""
+"""What the pages say of the tree is so: links, anchors, rooms, floors, the files of the life of a pair, the version."""
 
 from __future__ import annotations
 
@@ -100,6 +100,11 @@ def test_the_life_of_a_pair_names_a_file_at_every_step() -> None:
         files = [name for cell in row for name in re.findall(r"\]\(([^)]+)\)", cell)]
         assert files, f"no file: {row[0]}"
         assert [name for name in files if not (ROOT / name).is_file()] == []
+
+
+def test_the_api_page_has_every_public_name() -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert [name for name in reasrm.__all__[1:] if not re.search(rf"reasrm\.{name}\b", page)] == []
 
 
 def test_docstrings_cite_pages_that_are_there() -> None:

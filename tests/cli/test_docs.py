@@ -61,6 +61,9 @@ def test_the_readmes_judge_command_runs(tmp_path):
         result = run(*shlex.split(line)[1:])
     assert result.returncode == 0, result.stderr
     assert {row["status"] for row in rows_of(tmp_path / "judged.jsonl")} <= {"ok", "split"}
+    (line,) = [line for line in README.splitlines() if line.startswith("reasrm show ")]
+    words = shlex.split(line.replace("judged.jsonl", str(tmp_path / "judged.jsonl")))[1:]
+    assert run(*[str(rows) if word == "rows.jsonl" else word for word in words]).returncode == 0
 
 
 @pytest.mark.slow
