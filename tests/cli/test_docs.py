@@ -112,6 +112,21 @@ def test_the_readmes_row_is_what_the_scripted_judge_writes(tmp_path):
         assert {key: judgment[key] for key in displayed} == displayed
 
 
+@pytest.mark.slow
+def test_the_sandboxs_row_is_what_the_embedded_judge_writes(tmp_path):
+    page = (ROOT / "docs" / "sandbox.md").read_text(encoding="utf-8")
+    (shown,) = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
+    number = int(shown["id"].removeprefix("ood-"))
+    rows = tmp_path / "rows.jsonl"
+    run("sandbox", "pairs", "--split", "ood", "--start", number, "--rows", 1, "--output", rows)
+    result = run("judge", "--judge", "sandbox", "--input", rows, "--output", tmp_path / "out.jsonl")
+    assert result.returncode == 0, result.stderr
+    (written,) = rows_of(tmp_path / "out.jsonl")
+    for key in ("judge", "row_digest", "crc32"):
+        shown.pop(key)
+    assert {key: written[key] for key in shown} == shown
+
+
 (SNIPPET,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
