@@ -9,7 +9,7 @@ time, and from the main thread if SIGINT and SIGTERM are to end a run with every
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
@@ -69,8 +69,11 @@ def train(
         )
     from reasrm.cli import metarm, training
 
-    run_metarm = partial(metarm.run_metarm, allow_other_server=False)
-    run = {"sft": training.run_sft, "rlvr": training.run_rlvr, "metarm": run_metarm}[stage]
+    run: Callable[..., object] = {
+        "sft": training.run_sft,
+        "rlvr": training.run_rlvr,
+        "metarm": partial(metarm.run_metarm, allow_other_server=False),
+    }[stage]
     with heard(quiet=quiet) as said:
         folder = None if run_dir is None else Path(run_dir)
         run(path, list(overrides), folder, resume=resume, dry_run=dry_run, quiet=quiet)
