@@ -69,14 +69,14 @@ def train(
         )
     from reasrm.cli import metarm, training
 
-    run: Callable[..., object] = {
+    runs: dict[str, Callable[..., object]] = {
         "sft": training.run_sft,
         "rlvr": training.run_rlvr,
         "metarm": partial(metarm.run_metarm, allow_other_server=False),
-    }[stage]
+    }
     with heard(quiet=quiet) as said:
         folder = None if run_dir is None else Path(run_dir)
-        run(path, list(overrides), folder, resume=resume, dry_run=dry_run, quiet=quiet)
+        runs[stage](path, list(overrides), folder, resume=resume, dry_run=dry_run, quiet=quiet)
     return said
 
 
