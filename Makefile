@@ -12,7 +12,7 @@ export HF_HUB_OFFLINE ?= 1
 REAL_PARTS := reasoning rl transfer rubrics preferences
 
 .PHONY: demo model check test lint bench bench-gpu soak sandbox-judge reproduce rubrics-page real real-full \
-	real-parts $(REAL_PARTS:%=real-%) critiques-page clean
+	real-parts $(REAL_PARTS:%=real-%) critiques-page docs clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into $(VENV): a minute or two, once"
@@ -91,5 +91,15 @@ DATA ?= ../shared/data
 critiques-page: $(STAMP)
 	$(BIN)/python -m experiments.real_critiques --data $(DATA) --page docs/critiques-on-real-judges.md
 
+# The pages and the API as a site in site/; an environment of its own, for the site reads the package and imports none of it.
+DOCS := .venv-docs
+$(DOCS)/.installed: constraints.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install -qq --constraint constraints.txt mkdocs-material 'mkdocstrings[python]' ruff
+	touch $@
+
+docs: $(DOCS)/.installed
+	NO_MKDOCS_2_WARNING=true $(DOCS)/bin/mkdocs build --strict --quiet
+
 clean:
-	rm -rf $(VENV) runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(DOCS) site runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -26,13 +26,23 @@ _HOMES = {
     "SamplingParams": "reasrm.requests",
     "Verdict": "reasrm.records",
     "as_reward": "reasrm.judging.reward_function",
+    "curate": "reasrm.api",
+    "distil": "reasrm.api",
+    "evaluate": "reasrm.api",
+    "export_judge": "reasrm.export",
     "judge_file": "reasrm.judging.batch",
     "load_spec": "reasrm.protocol.spec",
     "open_judge": "reasrm.judging.judge",
+    "train": "reasrm.api",
 }
 __all__ = ["__version__", *sorted(_HOMES)]
 
 if TYPE_CHECKING:
+    from reasrm.api import curate as curate
+    from reasrm.api import distil as distil
+    from reasrm.api import evaluate as evaluate
+    from reasrm.api import train as train
+    from reasrm.export import export_judge as export_judge
     from reasrm.judging.aggregate import RowResult as RowResult
     from reasrm.judging.batch import judge_file as judge_file
     from reasrm.judging.judge import Judge as Judge

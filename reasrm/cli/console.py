@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from reasrm.cli.summary import complete
+from reasrm.cli.summary import complete, start_clock
 from reasrm.errors import ReasrmError
 from reasrm.pipes import as_typed, forget_spooled
 from reasrm.printable import escape_json, printable
@@ -27,6 +27,7 @@ __all__ = [
     "exit_with",
     "finish",
     "guarded",
+    "heard",
     "is_quiet",
     "judging_progress",
     "note",
@@ -36,7 +37,38 @@ __all__ = [
     "set_quiet",
 ]
 
-_state = {"quiet": False}
+_state: dict[str, Any] = {"quiet": False, "caller": None}
+
+
+class _Ended(BaseException):
+    """In the place of the process's end, where a program called the verb."""
+
+
+@contextmanager
+def heard(*, quiet: bool) -> Iterator[dict[str, Any]]:
+    """Run a verb for a program: its summary goes into what is yielded instead of stdout, and the process lives on.
+
+    For one verb at a time. Errors come as they are raised.
+
+    Args:
+        quiet: Say nothing on stderr.
+
+    Raises:
+        KeyboardInterrupt: A signal stopped the verb; the same call continues.
+    """
+    said: dict[str, Any] = {}
+    before, logger = dict(_state), logging.getLogger("reasrm")
+    level = logger.level
+    _state.update(quiet=quiet, caller=said)
+    start_clock()
+    try:
+        yield said
+    except _Ended:
+        if said.get("outcome") == "interrupted":
+            raise KeyboardInterrupt from None
+    finally:
+        _state.update(before)
+        logger.setLevel(level)
 
 
 def set_quiet(quiet: bool) -> None:
@@ -58,7 +90,7 @@ class _Printable(logging.Formatter):
 
 def is_quiet() -> bool:
     """Tell whether nothing is to be said to people."""
-    return _state["quiet"]
+    return bool(_state["quiet"])
 
 
 def note(text: str) -> None:
@@ -71,6 +103,9 @@ def print_summary(summary: Mapping[str, Any], code: int = 0) -> None:
     """Print the JSON object that programs read: one line, the last of stdout, in the shape that `summary` fixes."""
     import orjson
 
+    if _state["caller"] is not None:
+        _state["caller"].update(complete(summary, code))
+        return
     sys.stdout.flush()
     stream = sys.__stdout__  # whatever `chatter_to_stderr` has put in its place
     if stream is not None:
@@ -88,7 +123,9 @@ def finish(summary: Mapping[str, Any], code: int) -> None:
 
 
 def exit_with(code: int) -> NoReturn:
-    """End the process now, without waiting for abandoned worker threads."""
+    """End the process now, without waiting for abandoned worker threads; or give up the verb that a program called."""
+    if _state["caller"] is not None:
+        raise _Ended
     sys.stdout.flush()
     sys.stderr.flush()
     forget_spooled()

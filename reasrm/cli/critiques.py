@@ -29,7 +29,7 @@ _OF_THE_MODEL = ("model", "extra_body", "max_tokens")
 
 
 def run_extract(path: Path, extractor: str, flags: CritiqueFlags) -> None:
-    """Read core arguments and end with the exit code of `interface.md`.
+    """Read core arguments and end with the exit code of `docs/judging.md`.
 
     Args:
         path: Rows with critiques, or judged rows.
@@ -66,7 +66,7 @@ def run_extract(path: Path, extractor: str, flags: CritiqueFlags) -> None:
 def run_score(
     judged: Path, reference: Path, config: Path | None, compared: Mapping[str, Any], flags: CritiqueFlags
 ) -> None:
-    """Score the critiques of judged rows and end with the exit code of `interface.md`.
+    """Score the critiques of judged rows and end with the exit code of `docs/judging.md`.
 
     Args:
         judged: What `reasrm judge` wrote.

@@ -81,7 +81,7 @@ def run_curation(
     restart: bool,
     retry_errors: bool,
 ) -> None:
-    """Curate and end with the exit code of `interface.md`."""
+    """Curate and end with the exit code of `docs/judging.md`."""
     config = load_curation_config(path, inputs, output, overrides)
     refuse_stream(Path(config.output))
     files = [settled(Path(name)) for name in config.input]

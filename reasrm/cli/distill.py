@@ -34,7 +34,7 @@ def run_distill(
     retry_errors: bool,
     allow_other_server: bool,
 ) -> None:
-    """Distil, or say what that would do, and end with the exit code of `interface.md`."""
+    """Distil, or say what that would do, and end with the exit code of `docs/judging.md`."""
     with chatter_to_stderr(), open_setup(path, overrides) as setup:
         if dry_run:
             print_summary(_dry_run(setup))

@@ -48,7 +48,7 @@ _WRITE = "write:"
 
 
 def run_judge(flags: JudgingFlags, output: Path) -> None:
-    """Judge a file and end with the exit code of `interface.md`."""
+    """Judge a file and end with the exit code of `docs/judging.md`."""
     judge, options, rows = open_judging(flags, default_spec=None)
     rows, written = _written_first(flags, judge, rows, output.parent, f"{output.name}.")
     options = replace(options, missing_rubrics_count=written is not None)
@@ -251,7 +251,7 @@ def _note_outcome(result: BatchResult) -> None:
 def _finish(
     flags: JudgingFlags, result: BatchResult, summary: dict[str, Any], written: WrittenRubrics | None
 ) -> None:
-    """Print the summary and end with the exit code that `interface.md` gives it."""
+    """Print the summary and end with the exit code that `docs/judging.md` gives it."""
     tally = result.tally
     _note_outcome(result)
     summary |= _rubric_counts(result.scan)

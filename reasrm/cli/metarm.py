@@ -86,7 +86,7 @@ def run_score(
     retry_errors: bool,
     restart: bool,
 ) -> None:
-    """Score critiques and end with the exit code of `interface.md`."""
+    """Score critiques and end with the exit code of `docs/judging.md`."""
     from reasrm.generation.run import RunControl
     from reasrm.judging.critiques import Critiques
     from reasrm.training.metarm_score import open_metarm, score_file

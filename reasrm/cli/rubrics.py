@@ -46,7 +46,7 @@ def run_synthesize(
     retry_errors: bool,
     allow_other_server: bool,
 ) -> None:
-    """Write rubrics, or say what that would do, and end with the exit code of `interface.md`."""
+    """Write rubrics, or say what that would do, and end with the exit code of `docs/judging.md`."""
     with chatter_to_stderr(), open_synthesis(path, overrides) as setup:
         if dry_run:
             print_summary(_dry_run(setup))
@@ -88,7 +88,7 @@ def run_synthesize(
 
 
 def run_filter(flags: VerifyingFlags, output: Path) -> None:
-    """Verify a file of rubrics and end with the exit code of `interface.md`."""
+    """Verify a file of rubrics and end with the exit code of `docs/judging.md`."""
     if len(flags.input) != 1:
         raise ConfigError(f"{len(flags.input)} files of rubrics", place="--input", remedy="give one")
     names = ("judge", "spec", "without_spec", "votes", "require", "tau", "gain", "allow_author", "seed")

@@ -50,7 +50,7 @@ class WrittenRubrics:
 
 
 def run_write(flags: WritingFlags, output: Path) -> None:
-    """Write the rubrics of some rows and end with the exit code of `interface.md`."""
+    """Write the rubrics of some rows and end with the exit code of `docs/judging.md`."""
     writer = open_judge(
         flags.writer,
         spec=flags.spec,

@@ -120,7 +120,7 @@ def note_cost(said: Mapping[str, Any]) -> None:
 
 
 def add_end(summary: dict[str, Any], end: RunEnd, done: str) -> int:
-    """Add to a summary how a run ended, say it, and return the exit code that `interface.md` gives it.
+    """Add to a summary how a run ended, say it, and return the exit code that `docs/judging.md` gives it.
 
     Args:
         summary: Gets `interrupted`, `stopped` and `errors_file` where they mean something.

@@ -1,4 +1,4 @@
-"""From the judgments of one row to the row's result: votes, orders, statuses, as `interface.md` fixes them.
+"""From the judgments of one row to the row's result: votes, orders, statuses, as `docs/judging.md` fixes them.
 
 A row is `ok` if one side has more readable votes than any other, `split` if the most voted sides are level, and
 otherwise takes the commonest failure of its judgments. Unreadable judgments never vote.

@@ -12,10 +12,12 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
+from reasrm.judging.judge import Judge
 from reasrm.protocol.grammar import Grammar
 from reasrm.protocol.parsing import parse
 from reasrm.protocol.spec import builtin_specs, load_spec
 from reasrm.requests import Completion
+from reasrm.sandbox.teacher import ScriptedTeacher, TeacherConfig
 from reasrm.sources import SOURCES
 from tests.commands import ROOT, decide, environment, rows_of, summary, write_rows
 from tests.commands import here as run
@@ -59,6 +61,9 @@ def test_the_readmes_judge_command_runs(tmp_path):
         result = run(*shlex.split(line)[1:])
     assert result.returncode == 0, result.stderr
     assert {row["status"] for row in rows_of(tmp_path / "judged.jsonl")} <= {"ok", "split"}
+    (line,) = [line for line in README.splitlines() if line.startswith("reasrm show ")]
+    words = shlex.split(line.replace("judged.jsonl", str(tmp_path / "judged.jsonl")))[1:]
+    assert run(*[str(rows) if word == "rows.jsonl" else word for word in words]).returncode == 0
 
 
 @pytest.mark.slow
@@ -83,9 +88,34 @@ def test_the_readmes_way_from_rows_to_a_judge_runs(tmp_path):
     assert len(rows_of(tmp_path / "judged.jsonl")) == 3
 
 
-@pytest.mark.slow
-def test_the_readmes_row_is_what_the_embedded_judge_writes(tmp_path):
+def test_the_readmes_row_is_what_the_scripted_judge_writes(tmp_path):
     (shown,) = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL)]
+    number = int(shown["id"].removeprefix("hard-"))
+    rows = tmp_path / "rows.jsonl"
+    run(
+        *("sandbox", "pairs", "--world", "english", "--split", "hard"),
+        *("--start", number, "--rows", 1, "--output", rows),
+    )
+    (row,) = rows_of(rows)
+    said = " ".join(README.split())
+    for texts in (row["prompt"], row["chosen"], row["rejected"]):
+        assert f"*{texts[0]['content']}*" in said
+    spec = load_spec("english")
+    judge = Judge(spec=spec, backend=ScriptedTeacher(spec, TeacherConfig()))
+    (result,) = judge.judge([row])
+    written = result.to_json(judge=judge.label, seed=0)
+    shown["judge"]["spec_hash"] = spec.hash
+    assert {key: written[key] for key in shown if key != "judgments"} == {
+        key: value for key, value in shown.items() if key != "judgments"
+    }
+    for judgment, displayed in zip(written["judgments"], shown["judgments"], strict=True):
+        assert {key: judgment[key] for key in displayed} == displayed
+
+
+@pytest.mark.slow
+def test_the_sandboxs_row_is_what_the_embedded_judge_writes(tmp_path):
+    page = (ROOT / "docs" / "sandbox.md").read_text(encoding="utf-8")
+    (shown,) = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
     number = int(shown["id"].removeprefix("ood-"))
     rows = tmp_path / "rows.jsonl"
     run("sandbox", "pairs", "--split", "ood", "--start", number, "--rows", 1, "--output", rows)
@@ -228,12 +258,6 @@ def test_the_documented_rows_are_read(tmp_path):
     result = run("judge", *args, "--input", path, "--output", tmp_path / "out.jsonl")
     assert result.returncode == 0, result.stderr
     assert (summary(result)["rows"], summary(result)["invalid"]) == (4, 0)
-
-
-def test_every_link_of_the_documentation_leads_somewhere():
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
-        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / link).exists(), f"{page.name} links to {link}"
 
 
 @pytest.mark.slow

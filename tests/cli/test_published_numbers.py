@@ -1,4 +1,4 @@
-"""The README's commands, run as they stand there, against the numbers that the benchmarks' authors published."""
+"""The commands of docs/evaluation.md, run as they stand there, against what the benchmarks' authors published."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pyarrow import csv, parquet
 from tests.commands import ROOT, rows_of, summary
 from tests.commands import here as run
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
 COMMANDS = {
     line.rpartition("--output runs/")[2].strip(): line
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
     for line in block.splitlines()
     if line.startswith("reasrm ") and "$DATA" in line
 }
 
 
-def follow_readme(name: str, real_data: Path, folder: Path) -> dict[str, Any]:
-    """Run one command of the README with its output elsewhere; return its summary."""
+def follow_page(name: str, real_data: Path, folder: Path) -> dict[str, Any]:
+    """Run one command of the page with its output elsewhere; return its summary."""
     line = COMMANDS[name].replace("$DATA", str(real_data)).replace("runs/", f"{folder}/")
     result = run(*shlex.split(line)[1:])
     assert result.returncode == 0, result.stderr
@@ -32,7 +32,7 @@ def follow_readme(name: str, real_data: Path, folder: Path) -> dict[str, Any]:
 
 
 def evaluate(name: str, real_data: Path, folder: Path) -> dict[str, Any]:
-    said = follow_readme(name, real_data, folder)
+    said = follow_page(name, real_data, folder)
     stored: dict[str, Any] = json.loads((folder / name / "result.json").read_bytes())
     assert all(said[key] == stored[key] for key in ("suite", "score", "coverage", "metrics", "subsets"))
     return stored
@@ -174,13 +174,13 @@ def test_trajectories_with_tools_are_all_read(tmp_path, real_data):
     assert set(said["dropped"]) <= {"identical", "empty_response"}
 
 
-def test_the_import_of_the_readme(tmp_path, real_data):
-    said = follow_readme("pandalm-pairs.jsonl", real_data, tmp_path)
+def test_the_import_of_the_page(tmp_path, real_data):
+    said = follow_page("pandalm-pairs.jsonl", real_data, tmp_path)
     assert (said["read"], said["kept"]) == (999, 836)
     assert said["dropped"] == {"tie": 105, "empty_response": 52, "wrong_type": 6}
 
 
-def test_every_command_of_the_readme_is_run_here():
+def test_every_command_that_replays_is_run_here():
     tested = {"judgebench-o1-mini", "judgebench-internlm2", "llmbar-vanilla", "llmbar-swapcot-upstream"}
     tested |= {"llmbar-swapcot-strict", "pandalm", "rewardbench-rm-r1", "pandalm-pairs.jsonl"}
     assert set(COMMANDS) == tested
