@@ -22,6 +22,7 @@ __all__ = [
     "Matrix",
     "Similarity",
     "TokenEmbedding",
+    "among",
     "bleu",
     "checked",
     "compare",
@@ -107,6 +108,12 @@ def compare(similarity: Similarity, blocks: Sequence[Block]) -> list[Matrix]:
     if many is not None:
         return many(blocks)
     return [similarity(generated, reference) for generated, reference in blocks]
+
+
+def among(texts: Sequence[str], similarity: Similarity) -> Matrix:
+    """Return how alike texts are to each other, the mean of both directions."""
+    alike = checked(similarity(texts, texts), len(texts), len(texts))
+    return (alike + alike.T) / 2
 
 
 def checked(matrix: Matrix, generated: int, reference: int, *, or_failed: bool = False) -> Matrix:

@@ -1,38 +1,21 @@
 """What a config says about rewards and advantages: parts, how they combine, and how they are centred.
 
-A part is chosen by its `kind` (`part_sections.py`, `critique_sections.py`), named by its key, and weighted.
-`docs/rewards.md` has one table per part and combinator.
+A part is chosen by its `kind` (a file of `rewards/parts`), named by its key, and weighted.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, FiniteFloat, PositiveFloat, model_validator
 
 from reasrm.config import Config
-from reasrm.rewards.critique_sections import (
-    CritiqueAgreementPart,
-    CritiqueDiversityPart,
-    CritiqueFormatPart,
-    CritiquePart,
-)
-from reasrm.rewards.part_sections import (
-    BleuPart,
-    CompletenessPart,
-    ConsistencyLadderPart,
-    CosineLengthPart,
-    FormatAnswerPart,
-    LengthPart,
-    NonNegative,
-    OutcomePart,
-    OverlongPart,
-    PairConsistencyPart,
-    RepetitionPart,
-    RougePart,
-    RubricFormatPart,
-    Share,
-)
+from reasrm.rewards.base import NonNegative, RewardPart, Share
+from reasrm.rewards.parts import PARTS
+from reasrm.rewards.parts.outcome import OutcomePart
 
 __all__ = [
     "AdvantageSection",
@@ -51,25 +34,10 @@ __all__ = [
 ]
 
 
-PartSection = Annotated[
-    OutcomePart
-    | FormatAnswerPart
-    | RubricFormatPart
-    | ConsistencyLadderPart
-    | CompletenessPart
-    | LengthPart
-    | OverlongPart
-    | CosineLengthPart
-    | RepetitionPart
-    | BleuPart
-    | RougePart
-    | PairConsistencyPart
-    | CritiquePart
-    | CritiqueFormatPart
-    | CritiqueAgreementPart
-    | CritiqueDiversityPart,
-    Field(discriminator="kind"),
-]
+if TYPE_CHECKING:
+    PartSection = RewardPart
+else:
+    PartSection = Annotated[reduce(or_, PARTS), Field(discriminator="kind")]
 
 
 class WeightedSum(Config):
@@ -198,6 +166,11 @@ class RewardSection(Config):
 
     parts: dict[str, PartSection] = Field(default_factory=_rm_r1, min_length=1)
     combine: CombineSection = Field(default_factory=WeightedSum)
+
+    @property
+    def code(self) -> dict[str, Path]:
+        """The files of code that parts run which are none of ours, by the part's place in a config."""
+        return {f"rewards.parts.{name}": part.code for name, part in self.parts.items() if part.code}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -1,21 +1,18 @@
-"""Whether a judgment has the shape that was asked for: the cold-start reward and format completeness.
-
-Sources: RM-R1 App. I eq. 11 (R = R_format + R_answer, each 0/1; what the format is, the paper does not spell out);
-Rubric-ARM, arXiv 2602.01511 (a judgment addresses every criterion, explains each, justifies the whole, decides; the
-paper gives no numbers). How an addressed or explained criterion is recognised without a model is ours.
-"""
+"""Whether a judgment does all that Rubric-ARM asks of one."""
 
 from __future__ import annotations
 
 import re
+from typing import Literal
+
+from pydantic import Field, PositiveInt
 
 from reasrm.records import ParseStatus
-from reasrm.rewards.base import Part, Rollout, each_row
-from reasrm.rewards.outcome import is_right, wrote_nothing
-from reasrm.rewards.part_sections import CompletenessPart, FormatAnswerPart, RubricFormatPart
-from reasrm.rewards.reading import after_last, has_tags, words
+from reasrm.rewards.base import NonNegative, RewardPart, Rollout, Share
+from reasrm.rewards.outcome import wrote_nothing
+from reasrm.rewards.reading import words
 
-__all__ = ["completeness", "format_answer"]
+__all__ = ["CompletenessPart"]
 
 _LINE_NUMBER = re.compile(
     r"[ \t>*#(\[_-]*(?:(?:criterion|rule|principle)[ \t*#_]*)?(\d{1,3})(?:[.):\]](?!\d)|[ \t*]*[-–:])", re.I
@@ -28,50 +25,54 @@ _COMMON = (
 _COMMON_WORDS = frozenset(_COMMON.split())
 
 
-def format_answer(section: FormatAnswerPart | RubricFormatPart) -> Part:
-    """Return R_format + R_answer ∈ {0, 1, 2}; without a target or a completion the row abstains.
+class CompletenessPart(RewardPart):
+    """Every criterion addressed and explained, a justification of the whole, a decision.
 
-    R_format is 1 for a readable verdict with all tags of the section, R_answer is 1 for the right verdict. The two are
-    independent: a right verdict without the tags earns 1.
+    formula: `criteria`·(share addressed) + `explanations`·(share explained) + `justification` + `decision`
+    source: Rubric-ARM (arXiv 2602.01511) names the four demands and gives no numbers: 0.25 each is ours, and so is the
+        way to recognise them
+    abstains: neither the row nor the judge has a rubric; the policy wrote nothing
+
+    The rubric is the row's own if it has one, else the one the judge wrote. Rubric-ARM's reward is the outcome (1
+    or 0) plus this. An explanation is the line that addresses a criterion and the next ones up to another
+    criterion.
+
+    Args:
+        criteria: Value of addressing every criterion (by share).
+        explanations: Value of explaining every criterion (by share).
+        justification: Value of an overall justification.
+        decision: Value of a readable verdict.
+        justification_marker: Literal that opens the overall justification.
+        overlap: A line of the evaluation addresses a criterion if it begins with its number or holds this share of its
+            content words.
+        min_words: Fewest words of an explanation, the criterion's own not counted, and of the justification.
     """
 
-    def reward(rollout: Rollout) -> float | None:
-        right = is_right(rollout)
-        if right is None:
-            return None
-        judgment = rollout.judgment
-        shape = has_tags(after_last(judgment, section.after), section.tags)
-        return float(judgment.status is ParseStatus.OK and shape) + float(right)
+    kind: Literal["completeness"] = "completeness"
+    criteria: NonNegative = 0.25
+    explanations: NonNegative = 0.25
+    justification: NonNegative = 0.25
+    decision: NonNegative = 0.25
+    justification_marker: str = Field(default="Justification:", min_length=1)
+    overlap: Share = 0.5
+    min_words: PositiveInt = 5
 
-    return each_row(reward)
-
-
-def completeness(section: CompletenessPart) -> Part:
-    """Return the share of Rubric-ARM's four demands that a judgment meets, by the section's values.
-
-    The rubric is the comparison's own if it has one, else the one the judge wrote; without either, or without
-    a completion, the row abstains.
-    A line of the evaluation addresses a criterion if it begins with its number or holds enough of its content words.
-    Its explanation is that line and the next ones up to another criterion, the criterion's own words not counted.
-    """
-
-    def reward(rollout: Rollout) -> float | None:
+    def value(self, rollout: Rollout) -> float | None:
+        """Return the values of the demands that a judgment meets."""
         criteria = _criteria(rollout)
         if not criteria or wrote_nothing(rollout):
             return None
         judgment = rollout.judgment
-        explained = _explanations(judgment.critique or "", criteria, section.overlap)
-        enough = sum(len(said) >= section.min_words for said in explained.values())
-        _, marker, closing = judgment.text.rpartition(section.justification_marker)
-        justified = bool(marker) and len(words(_first_line(closing))) >= section.min_words
+        explained = _explanations(judgment.critique or "", criteria, self.overlap)
+        enough = sum(len(said) >= self.min_words for said in explained.values())
+        _, marker, closing = judgment.text.rpartition(self.justification_marker)
+        justified = bool(marker) and len(words(_first_line(closing))) >= self.min_words
         return (
-            section.criteria * len(explained) / len(criteria)
-            + section.explanations * enough / len(criteria)
-            + section.justification * justified
-            + section.decision * (judgment.status is ParseStatus.OK)
+            self.criteria * len(explained) / len(criteria)
+            + self.explanations * enough / len(criteria)
+            + self.justification * justified
+            + self.decision * (judgment.status is ParseStatus.OK)
         )
-
-    return each_row(reward)
 
 
 def _criteria(rollout: Rollout) -> list[str]:
