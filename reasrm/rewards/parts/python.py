@@ -85,13 +85,15 @@ def _run(file: str) -> ModuleType:
     module.__file__ = file
     sys.modules[module.__name__] = module  # where its dataclasses look for themselves
     try:
-        exec(compile(source, file, "exec"), vars(module))  # noqa: S102 - the user's own, see the class
+        exec(compile(source, file, "exec", dont_inherit=True), vars(module))  # noqa: S102 - the user's, see the class
     except (Exception, SystemExit) as error:
-        lines = [
-            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file
-        ]
-        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
-        raise ConfigError(
-            f"{type(error).__name__}: {error}", place=f"{file}:{line}" if line else file, remedy="correct it"
-        ) from error
+        trace = traceback.extract_tb(error.__traceback__)
+        lines = (
+            [error.lineno]
+            if isinstance(error, SyntaxError)
+            else [f.lineno for f in trace if f.filename == file]
+        )
+        place = ":".join(str(part) for part in (file, *lines[-1:]) if part)
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(said, place=place, remedy="correct it") from error
     return module
