@@ -17,7 +17,6 @@ from reasrm.config import load_config
 from reasrm.durable import read_records
 from reasrm.errors import ConfigError
 from reasrm.evaluation.run import evaluate, evaluate_published
-from reasrm.evaluation.suites import get_suite
 from reasrm.evaluation.table import format_estimate, format_headline, render_table
 from reasrm.judged import read_judged
 from reasrm.judging.batch import BatchResult, JudgeControl, first_unreadable, judge_file
@@ -25,6 +24,7 @@ from reasrm.judging.inputs import JudgeInput, Scan
 from reasrm.judging.judge import Judge, open_judge
 from reasrm.judging.plan import JudgingOptions, check_options, check_shown, check_sightings, plan_row
 from reasrm.judging.tally import Tally
+from reasrm.metrics.suites import get_suite
 from reasrm.pipes import refuse_stream, settled
 from reasrm.printable import one_line
 from reasrm.protocol.prompts import never_shown

@@ -7,16 +7,15 @@ import json
 import pytest
 
 from reasrm.errors import ConfigError, InputError
-from reasrm.evaluation.published import rewardbench_outcomes
 from reasrm.evaluation.run import evaluate
-from reasrm.evaluation.suites import SUITES, get_suite
 from reasrm.evaluation.table import render_table
 from reasrm.files import file_sha256
 from reasrm.judging.batch import judge_file
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
-from reasrm.metrics.rewardbench import ROWS
+from reasrm.metrics.suites import SUITES, get_suite
+from reasrm.metrics.suites.rewardbench import ROWS, rewardbench_outcomes
 from reasrm.protocol.spec import load_spec
 from reasrm.requests import Request
 from tests.commands import write_rows

@@ -15,8 +15,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
+
+import orjson
 
 from reasrm.errors import InputError
 from reasrm.metrics.intervals import Estimate, bootstrap_statistic, mean_estimate
@@ -24,6 +27,7 @@ from reasrm.metrics.outcomes import RowOutcome
 from reasrm.metrics.policy import Policy, credit
 from reasrm.metrics.rates import common_counts, common_metrics
 from reasrm.metrics.result import SuiteResult
+from reasrm.metrics.suite import Suite
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,13 +38,16 @@ __all__ = [
     "PRIOR_SETS",
     "ROWS",
     "SECTIONS",
+    "SUITE",
     "evaluate",
     "mean_of_sections",
     "micro_average",
+    "rewardbench_outcomes",
     "score_with_prior",
     "section_scores",
 ]
 
+_MAX_BYTES = 1_000_000
 POLICY = Policy(order="row", tie="wrong", unparsed="half", split="half")
 SECTIONS: Mapping[str, Mapping[str, int]] = {
     "Chat": {
@@ -197,3 +204,49 @@ def _statistics(strata: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
 
 def _with_n(estimate: Estimate, n: int) -> Estimate:
     return Estimate(estimate.value, estimate.ci_low, estimate.ci_high, n)
+
+
+def rewardbench_outcomes(path: Path) -> list[RowOutcome] | None:
+    """Read a JSON object of accuracy by RewardBench subset; None if the file is anything else.
+
+    A leaderboard file often holds only an accuracy per subset. Where that is a whole number of its rows, the outcomes
+    are known, up to which row was which, and every metric can be recomputed with its interval.
+
+    Raises:
+        InputError: An accuracy is not a whole number of that subset's rows.
+    """
+    try:
+        table = orjson.loads(path.read_bytes()) if path.stat().st_size <= _MAX_BYTES else None
+    except (OSError, orjson.JSONDecodeError):
+        return None
+    if not isinstance(table, dict) or not ROWS.keys() <= table.keys():
+        return None
+    outcomes: list[RowOutcome] = []
+    for subset, rows in ROWS.items():
+        right = _whole(table[subset], rows, f"{path}: {subset}")
+        outcomes += [
+            RowOutcome(id=f"{subset}/{n}", target="A", verdict="A" if n < right else "B", subset=subset)
+            for n in range(rows)
+        ]
+    return outcomes
+
+
+def _whole(accuracy: object, rows: int, place: str) -> int:
+    if not isinstance(accuracy, int | float) or isinstance(accuracy, bool):
+        raise InputError(f"expected an accuracy, found {accuracy!r}", place=place)
+    right = round(accuracy * rows)
+    if not 0 <= right <= rows or abs(right / rows - accuracy) > 1e-9:
+        raise InputError(f"{accuracy!r} is not a whole number of {rows} rows", place=place)
+    return right
+
+
+SUITE = Suite(
+    name="rewardbench",
+    about="mean of the four sections, subsets weighted by rows (math-prm as 984)",
+    default_spec="rm-r1",
+    score=evaluate,
+    policy=POLICY,
+    sources=("rewardbench",),
+    needs_source=True,
+    published=rewardbench_outcomes,
+)

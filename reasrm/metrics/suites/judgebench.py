@@ -18,8 +18,9 @@ from reasrm.metrics.outcomes import RowOutcome
 from reasrm.metrics.policy import STRICT, Policy, accuracy
 from reasrm.metrics.rates import common_counts, common_metrics
 from reasrm.metrics.result import SuiteResult
+from reasrm.metrics.suite import Suite
 
-__all__ = ["CATEGORIES", "POLICY", "category", "evaluate"]
+__all__ = ["CATEGORIES", "POLICY", "SUITE", "category", "evaluate"]
 
 POLICY = Policy(order="games", tie="null_vote", unparsed="null_vote", split="null_vote")
 CATEGORIES = {
@@ -58,3 +59,13 @@ def evaluate(rows: Sequence[RowOutcome], *, seed: int = 0, policy: Policy = POLI
         counts=common_counts(rows),
         policy=policy,
     )
+
+
+SUITE = Suite(
+    name="judgebench",
+    about="share of pairs whose two games sum above zero (+1 right, −1 opposite, 0 tie or unreadable)",
+    default_spec="arena-hard",
+    score=evaluate,
+    policy=POLICY,
+    sources=("judgebench",),
+)

@@ -13,8 +13,9 @@ from reasrm.metrics.outcomes import RowOutcome, by_subset
 from reasrm.metrics.policy import STRICT, Policy, accuracy
 from reasrm.metrics.rates import common_counts, common_metrics
 from reasrm.metrics.result import SuiteResult
+from reasrm.metrics.suite import Suite
 
-__all__ = ["POLICY", "evaluate"]
+__all__ = ["POLICY", "SUITE", "evaluate"]
 
 POLICY = Policy(order="row", tie="wrong", unparsed="exclude", split="half")
 
@@ -33,3 +34,13 @@ def evaluate(rows: Sequence[RowOutcome], *, seed: int = 0, policy: Policy = POLI
         counts=common_counts(rows),
         policy=policy,
     )
+
+
+SUITE = Suite(
+    name="pairs",
+    about="accuracy over any labelled rows",
+    default_spec="rm-r1",
+    score=evaluate,
+    policy=POLICY,
+    asks_everything=False,
+)

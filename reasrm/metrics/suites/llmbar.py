@@ -16,8 +16,9 @@ from reasrm.metrics.outcomes import RowOutcome, by_subset
 from reasrm.metrics.policy import Policy, accuracy
 from reasrm.metrics.rates import common_counts, common_metrics, order_kappa
 from reasrm.metrics.result import SuiteResult
+from reasrm.metrics.suite import Suite
 
-__all__ = ["POLICY", "evaluate"]
+__all__ = ["POLICY", "SUITE", "evaluate"]
 
 POLICY = Policy(order="mean", tie="wrong", unparsed="wrong", split="wrong")
 
@@ -38,3 +39,13 @@ def evaluate(rows: Sequence[RowOutcome], *, seed: int = 0, policy: Policy = POLI
         counts=common_counts(rows),
         policy=policy,
     )
+
+
+SUITE = Suite(
+    name="llmbar",
+    about="mean of the accuracies in both orders",
+    default_spec="llmbar",
+    score=evaluate,
+    policy=POLICY,
+    sources=("llmbar",),
+)

@@ -15,8 +15,9 @@ from reasrm.metrics.outcomes import RowOutcome, by_subset
 from reasrm.metrics.policy import Policy
 from reasrm.metrics.rates import common_counts, common_metrics
 from reasrm.metrics.result import SuiteResult
+from reasrm.metrics.suite import Suite
 
-__all__ = ["POLICY", "evaluate", "preference"]
+__all__ = ["POLICY", "SUITE", "evaluate", "preference"]
 
 POLICY = Policy(order="row", tie="half", unparsed="exclude", split="half")
 _BY_VERDICT = {"A": 0.0, "B": 1.0, "tie": 0.5, "split": 0.5}
@@ -49,3 +50,13 @@ def evaluate(rows: Sequence[RowOutcome], *, seed: int = 0) -> SuiteResult:
         counts=common_counts(rows),
         policy=POLICY,
     )
+
+
+SUITE = Suite(
+    name="alpaca-eval",
+    about="win rate of the second output, by the judge's probability where it has one",
+    default_spec="mt-bench",
+    score=evaluate,
+    policy=POLICY,
+    sources=("alpaca-eval",),
+)

@@ -27,6 +27,7 @@ from reasrm.metrics.outcomes import RowOutcome
 from reasrm.metrics.policy import Policy, credit
 from reasrm.metrics.rates import common_counts, common_metrics
 from reasrm.metrics.result import SuiteResult
+from reasrm.metrics.suite import Suite
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "POLICY",
+    "SUITE",
     "Matrix",
     "difficulties",
     "domain_of",
@@ -183,3 +185,14 @@ def _unusable(row: RowOutcome, what: str) -> InputError:
         place=f"row {row.id!r}",
         remedy="RM-Bench rows need a `group` and `meta.cell` = [chosen style, rejected style], each once",
     )
+
+
+SUITE = Suite(
+    name="rm-bench",
+    about="mean over domains of easy, normal and hard, from the 3×3 style matrix",
+    default_spec="rm-r1",
+    score=evaluate,
+    policy=POLICY,
+    sources=("rm-bench",),
+    needs_source=True,
+)

@@ -19,12 +19,13 @@ from reasrm.metrics.outcomes import RowOutcome, by_subset
 from reasrm.metrics.policy import STRICT, Policy, accuracy, credit
 from reasrm.metrics.rates import common_counts, common_metrics
 from reasrm.metrics.result import SuiteResult
+from reasrm.metrics.suite import Suite
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["POLICY", "evaluate", "macro_scores"]
+__all__ = ["POLICY", "SUITE", "evaluate", "macro_scores"]
 
 POLICY = STRICT
 _CLASSES = ("A", "B", "tie")
@@ -67,3 +68,13 @@ def _macro(table: NDArray[np.float64]) -> dict[str, float]:
     said = table[:, :-1].sum(axis=0)[occurs]
     parts = (hits / np.maximum(said, 1), hits / gold, 2 * hits / (gold + said))
     return dict(zip(_NAMES, (float(part.mean()) for part in parts), strict=True))
+
+
+SUITE = Suite(
+    name="pandalm",
+    about="accuracy against the majority of three annotators, ties a class",
+    default_spec="mt-bench",
+    score=evaluate,
+    policy=POLICY,
+    sources=("pandalm",),
+)
