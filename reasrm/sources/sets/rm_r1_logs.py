@@ -13,7 +13,7 @@ from reasrm.records import Order, PreferencePair, Recorded, Row
 from reasrm.sources import fields
 from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
-from reasrm.sources.trl import split_conversations
+from reasrm.sources.sets.trl import split_conversations
 
 __all__ = ["SOURCE"]
 
@@ -53,6 +53,7 @@ SOURCE = Source(
     licence="Apache-2.0, LICENSE file; the judged RMB rows carry no licence",
     revision="d4c2542f0608e019074b9b2322fe6502e6ab7ab0",
     label_rule="`text_chosen` ends with the better reply, `text_rejected` with the worse; there are no ties.",
+    becomes="pairs with RM-R1's recorded traces",
     example={
         "pair_uid": "17",
         "category_path": "Pairwise_set/Helpfulness/Chat",

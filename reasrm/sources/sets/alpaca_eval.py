@@ -63,6 +63,7 @@ SOURCE = Source(
     licence="Apache-2.0, LICENSE file",
     revision="cd543a149df89434d8a54582c0151c0b945c3d20",
     label_rule="There are no labels: `preference`, from 1 (output 1) to 2 (output 2), is what a judge said.",
+    becomes="unlabelled pairs with the judge's recorded probability",
     example={
         "instruction": "Name a prime above ten.",
         "output_1": "Twelve.",

@@ -11,7 +11,7 @@ from reasrm.records import Row
 from reasrm.sources import fields
 from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
-from reasrm.sources.trl import make_pair, split_conversations
+from reasrm.sources.sets.trl import make_pair, split_conversations
 
 __all__ = ["SOURCE"]
 
@@ -37,6 +37,7 @@ SOURCE = Source(
     licence="none stated; the parts carry their own terms (HelpSteer2 CC-BY-4.0, others differ)",
     revision="v0.2, 77,016 rows; no commit recorded",
     label_rule="`chosen` ends with the better reply, `rejected` with the worse; there are no ties.",
+    becomes="pairs with their origin as subset; `--option clean=rm-r1` leaves `magpie_ultra` out",
     example={
         "chosen": [{"content": "2+2?", "role": "user"}, {"content": "4", "role": "assistant"}],
         "rejected": [{"content": "2+2?", "role": "user"}, {"content": "5", "role": "assistant"}],

@@ -107,6 +107,7 @@ PREFERENCE = Source(
     licence="CC-BY-4.0, stated on the Hugging Face card",
     revision="arXiv 2405.01535, columns as the card lists them; no commit recorded",
     label_rule='`orig_preference` is "A" or "B"; there are no ties.',
+    becomes="pairs with rubric, reference and critique",
     example={
         **_SHOWN,
         "orig_response_A": "I am sorry to hear that.",
@@ -128,6 +129,7 @@ FEEDBACK = Source(
     licence="CC-BY-4.0, stated on the Hugging Face card",
     revision="arXiv 2310.08491, columns as the card lists them; no commit recorded",
     label_rule="The gold score is `orig_score`, from 1 (worst) to 5 (best).",
+    becomes="scored responses",
     example={
         **_SHOWN,
         "orig_response": "Ok.",

@@ -15,7 +15,7 @@ from reasrm.records import Row
 from reasrm.sources import fields
 from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
-from reasrm.sources.trl import make_pair
+from reasrm.sources.sets.trl import make_pair
 
 __all__ = ["SOURCE"]
 
@@ -79,6 +79,7 @@ SOURCE = Source(
     licence="ODC-BY 1.0, stated on the Hugging Face card of the data",
     revision="73c52d7b27b361621361ec959ac6c0eb9bb7a689",
     label_rule="Each of the three `chosen` is better than each of the three `rejected`; no ties.",
+    becomes="nine pairs per item (three chosen × three rejected styles)",
     example={
         "id": 8,
         "prompt": "How many legs has a spider?",

@@ -18,7 +18,7 @@ from reasrm.sources import fields
 from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 from reasrm.sources.pairing import comparison, exchange_names, of_both_sides, side_meta, verdict_of
-from reasrm.sources.trl import split_conversations
+from reasrm.sources.sets.trl import split_conversations
 
 __all__ = ["BINARIZED", "ORIGINAL"]
 
@@ -132,6 +132,7 @@ ORIGINAL = Source(
     licence="MIT, stated on the Hugging Face card",
     revision="arXiv 2310.01377; no commit recorded",
     label_rule="The completion with the higher mean of its aspect ratings is better; equal means are a tie.",
+    becomes="the best of the completions against the worst; `--option pairs=all` compares each with each",
     example={
         "source": "sharegpt",
         "instruction": "Name a river.",
@@ -170,6 +171,7 @@ BINARIZED = Source(
     licence="MIT, stated on the Hugging Face card",
     revision="the card's splits train_prefs and test_prefs; no commit recorded",
     label_rule="`chosen` ends with the better reply; equal scores are a tie, unless equal=keep.",
+    becomes="pairs; equal scores are ties, `--option equal=keep` trusts the columns",
     example={
         "prompt": "Name a fruit.",
         "prompt_id": "9f2c",

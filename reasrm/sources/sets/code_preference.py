@@ -14,7 +14,7 @@ from reasrm.records import Row
 from reasrm.sources import fields
 from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
-from reasrm.sources.trl import make_pair
+from reasrm.sources.sets.trl import make_pair
 
 __all__ = ["SOURCE"]
 
@@ -77,6 +77,7 @@ SOURCE = Source(
     licence="Apache-2.0 according to users; not confirmed",
     revision="column names as RM-R1's loader reads them; the files were not seen",
     label_rule="`accepted` is the working code, `rejected` the one with bugs; there are no ties.",
+    becomes="pairs; comments that speak of a bug are cut on both sides, `--option bug_comments=keep` leaves them",
     example={
         "input": "Write add(a, b).",
         "accepted": "def add(a, b):\n    return a + b",

@@ -115,6 +115,7 @@ HHH = Source(
     licence="Apache-2.0, LICENSE file",
     revision="dcfb44272d5d0414832f5dbb8c2a05ebc2614234",
     label_rule="The response inside `chosen_instruction` is better than the other one; no ties.",
+    becomes="pairs",
     example={
         "source": "helpful",
         "chosen_instruction": _example("Good morning to you."),
@@ -131,6 +132,7 @@ ABSOLUTE = Source(
     licence="Apache-2.0, LICENSE file",
     revision="dcfb44272d5d0414832f5dbb8c2a05ebc2614234",
     label_rule="The gold score is the median of the three `gpt4_score`, from 1 (worst) to 5 (best).",
+    becomes="scored single responses",
     example={
         "idx": 83,
         "response_source": "some-model",

@@ -50,6 +50,7 @@ SOURCE = Source(
     licence="not confirmed; the owner's code is MIT",
     revision="column names as three public loaders read them; the files were not seen",
     label_rule='`winner` is "A" or "B" in either case; there are no ties.',
+    becomes="pairs with the rubric as hard rules and principles",
     example={
         "instruction": "Answer in three words: how are you?",
         "rubric": "1. The answer has exactly three words. [Hard Rule]\n2. The answer is polite. [Principle]",

@@ -76,6 +76,7 @@ SOURCE = Source(
     licence="MIT, stated on the Hugging Face card of the data",
     revision="e2c52c284e735e139b3daa61c206ee208f36c461",
     label_rule='`label` "A>B" means response_A is right and response_B wrong, "B>A" the reverse; no ties.',
+    becomes="pairs, with recorded judgments where the file has them",
     example={
         "pair_id": "p-1",
         "original_id": None,

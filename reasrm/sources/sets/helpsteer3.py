@@ -105,6 +105,7 @@ PREFERENCE = Source(
     licence="CC-BY-4.0, stated on the Hugging Face card",
     revision="arXiv 2505.11475, config preference; no commit recorded",
     label_rule="`overall_preference` below 0 means response1 is better, above 0 response2; 0 is a tie.",
+    becomes="pairs with strength, votes, and as critique the reasons of those who agree with the label",
     example={
         "domain": "general",
         "language": "english",
@@ -131,6 +132,7 @@ FEEDBACK = Source(
     revision="arXiv 2503.04378, config feedback; no commit recorded",
     label_rule="The response with the higher mean grade (not, slightly, partially, mostly, perfectly helpful) is "
     "better; equal means are a tie, and without a grade there is no label.",
+    becomes="pairs; the higher mean of the grades in words is better",
     example={
         "domain": "stem",
         "language": "english",

@@ -15,8 +15,8 @@ from reasrm.sources import fields
 from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 from reasrm.sources.prompts import with_front
+from reasrm.sources.sets.trl import make_pair
 from reasrm.sources.tools import transcript
-from reasrm.sources.trl import make_pair
 
 __all__ = ["SOURCE"]
 
@@ -50,6 +50,7 @@ SOURCE = Source(
     licence="data CC-BY-4.0, stated in the repository",
     revision="ffe6fbe923bddf6deea54f92d3ffe2f45f38de54",
     label_rule="`chosen` is the better trajectory, `reject` the worse; there are no ties.",
+    becomes="pairs of an agent's trajectories, tools as text",
     example={
         "query": "How cold is it in Oslo?",
         "tools": [{"type": "function", "function": {"name": "weather", "description": "Weather of a city"}}],

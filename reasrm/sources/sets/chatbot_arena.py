@@ -142,6 +142,7 @@ ARENA_55K = Source(
     licence="Apache-2.0, not confirmed",
     revision="57,477 rows, columns as its competition lists them; the files were not seen",
     label_rule="One of `winner_model_a`, `winner_model_b` and `winner_tie` is 1.",
+    becomes="pairs; the vote is three columns of which one is 1; `--option multi_turn=transcript` as `chatbot-arena`",
     example={
         "id": 30192,
         "model_a": "model-a",
@@ -168,6 +169,7 @@ SOURCE = Source(
     licence="prompts CC-BY-4.0, outputs CC-BY-NC-4.0, not confirmed; behind the card's terms of use",
     revision="33,000 rows, columns as the card lists them; no commit recorded",
     label_rule='`winner` is "model_a", "model_b", or one of two kinds of tie.',
+    becomes="pairs; `--option multi_turn=transcript` compares whole conversations",
     example={
         "question_id": "q1",
         "model_a": "model-a",

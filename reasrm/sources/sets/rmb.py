@@ -70,6 +70,7 @@ _source = partial(
 PAIRS = _source(
     name="rmb",
     label_rule="`chosen` is the better response, `reject` the worse; there are no ties.",
+    becomes="pairs",
     example={
         "pair_uid": "9118",
         "conversation_input": [{"content": "Tip?", "language": "English", "role": "user"}],
@@ -83,6 +84,7 @@ PAIRS = _source(
 BEST_OF_N = _source(
     name="rmb-bon",
     label_rule="`bon_best` is better than each of `loser_list`; it is the response with index 0.",
+    becomes="lists whose first response is the best",
     example={
         "bon_uid": "1941",
         "conversation_input": [{"content": "Tip?", "language": "English", "role": "user"}],

@@ -52,6 +52,7 @@ SOURCE = Source(
     licence="Apache-2.0, LICENSE file",
     revision="3871806e72b4832f815ecafd24d3503c73403f48",
     label_rule="The majority of three annotators: 1 means response1 is better, 2 response2, 0 a tie.",
+    becomes="pairs with the majority of three annotators; ties kept as ties",
     example={
         "idx": 0,
         "motivation_app": "Editor",

@@ -97,6 +97,8 @@ SOURCE = Source(
         'With response_a and response_b, label is "A", "B" or "tie"; with responses, the index of the best '
         "(from 0) or all indices best first; with response, a number."
     ),
+    becomes="`response_a`/`response_b` pairs, `responses` lists, single `response`",
+    generic=2,
     example={
         "id": "q17",
         "prompt": "Name a prime above ten.",

@@ -10,7 +10,7 @@ from reasrm.records import Row
 from reasrm.sources import fields
 from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
-from reasrm.sources.trl import make_pair
+from reasrm.sources.sets.trl import make_pair
 
 __all__ = ["SOURCE"]
 
@@ -32,6 +32,7 @@ SOURCE = Source(
     licence="ODC-BY, stated on the Hugging Face card; parts carry their own terms",
     revision="05a9005",
     label_rule="`chosen` is the right response, `rejected` the wrong one; there are no ties.",
+    becomes="pairs with subset",
     example={
         "prompt": "Is 7 a prime number?",
         "chosen": "Yes.",

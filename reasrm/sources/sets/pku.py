@@ -76,6 +76,7 @@ SAFE_RLHF = Source(
     revision="columns as the card lists them; the files were not seen",
     label_rule="0 means response_0, 1 response_1: more helpful in `better_response_id`, safer in "
     "`safer_response_id`; by default both must agree, label=better or label=safer takes one.",
+    becomes="pairs where both labels agree; `--option label=better` or `label=safer` takes one",
     example={
         "prompt": "How do I open a lock?",
         "response_0": "Call a locksmith.",
@@ -107,6 +108,7 @@ BEAVERTAILS = Source(
     licence="CC-BY-NC-4.0, stated on the Hugging Face card; contains harmful text",
     revision="columns from general knowledge; the files were not seen",
     label_rule="The gold score is 1 where `is_safe` is true, else 0.",
+    becomes="single responses, 1 safe, 0 not",
     example={
         "prompt": "Tell a joke.",
         "response": "Knock, knock.",

@@ -93,6 +93,8 @@ SOURCE = Source(
     licence="MIT, LICENSE file",
     revision="900616bff90b6c6c8e1681f7d079250637c55992",
     label_rule="`label` 1 means output_1 follows the instruction better, 2 means output_2; no ties.",
+    becomes="pairs, with the last round's recorded answers where the file has them",
+    generic=1,
     example={
         "input": "Answer with one word: sky colour?",
         "output_1": "Blue",

@@ -104,6 +104,7 @@ SOURCE = Source(
     licence="none stated for the sets; RM-R1's code is Apache-2.0, the parts carry their own terms",
     revision="prompts as github.com/RM-R1-UIUC/RM-R1 writes them at d4c2542; no commit of the sets recorded",
     label_rule='`winner` is the label, "model_a" or "model_b"; where it is a whole judgment, the verdict of that.',
+    becomes="pairs cut out of RM-R1's judge prompts; a distilled row also carries its trace",
     example={
         "context_messages": [
             {"role": "system", "content": "Judge two chatbots."},

@@ -100,6 +100,7 @@ PREFERENCE = Source(
     licence="CC-BY-4.0, stated on the Hugging Face card",
     revision="arXiv 2410.01257, file preference/preference.jsonl.gz; no commit recorded",
     label_rule="`preference_strength` below 0 means response_1 is better, above 0 response_2; 0 is a tie.",
+    becomes="pairs with strength, votes and a critique; strength 0 is a tie",
     example={
         "split": "train",
         "prompt": "Define a comet.",
@@ -125,6 +126,7 @@ RATINGS = Source(
     licence="CC-BY-4.0, stated on the Hugging Face card",
     revision="arXiv 2410.01257, files train, validation and disagreements; no commit recorded",
     label_rule="The gold score is `helpfulness`, 0 to 4; pairs=helpfulness prefers the higher of two neighbours.",
+    becomes="scored responses; `--option pairs=helpfulness` compares neighbouring rows of one prompt",
     example={
         "prompt": "Name a noble gas.",
         "response": "Argon.",

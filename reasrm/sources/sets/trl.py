@@ -170,6 +170,8 @@ SOURCE = Source(
     licence="a format, not a dataset: the rows bring their own",
     revision="TRL 1.16",
     label_rule="`chosen` is the better response, `rejected` the worse; there are no ties.",
+    becomes="TRL preference rows: standard or conversational, explicit or implicit prompt",
+    generic=3,
     example={
         "prompt": [{"role": "user", "content": "Capital of Norway?"}],
         "chosen": [{"role": "assistant", "content": "Oslo."}],

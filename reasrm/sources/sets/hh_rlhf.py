@@ -11,7 +11,7 @@ from reasrm.records import Conversation, Message, Row
 from reasrm.sources import fields
 from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
-from reasrm.sources.trl import make_pair
+from reasrm.sources.sets.trl import make_pair
 
 __all__ = ["SOURCE"]
 
@@ -67,6 +67,7 @@ SOURCE = Source(
     licence="MIT, LICENSE file; contains harmful text",
     revision="354e5c3cb8960630860dd5774a6ac2a58313bf4d",
     label_rule="`chosen` ends with the reply that a person preferred, `rejected` with the other; no ties.",
+    becomes="pairs split at the last assistant turn",
     example={
         "chosen": "\n\nHuman: Hi\n\nAssistant: Hello!\n\nHuman: 2+2?\n\nAssistant: Four.",
         "rejected": "\n\nHuman: Hi\n\nAssistant: Hello!\n\nHuman: 2+2?\n\nAssistant: Five.",

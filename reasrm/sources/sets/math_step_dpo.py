@@ -44,6 +44,7 @@ SOURCE = Source(
     licence="CC-BY-NC-4.0, licenses/DATA_LICENSE in github.com/dvlab-research/Step-DPO",
     revision="10,795 rows, columns as Step-DPO's README and RM-R1's loader read them; no commit recorded",
     label_rule="`full_chosen` goes on rightly from `initial_reason_steps`, `full_rejected` does not; no ties.",
+    becomes="pairs; the shared beginning stands before both continuations",
     example={
         "dataset": "gsm8k",
         "prompt": "What is 2*3+1?",
