@@ -12,7 +12,6 @@ from reasrm.cli.flag_sets import CritiqueFlags
 from reasrm.cli.running import add_end, control_of
 from reasrm.cli.summary import progress
 from reasrm.config import EndpointSection, parse_config, read_settings
-from reasrm.critiques import CritiqueSection
 from reasrm.evaluation.critique_rows import FileScan
 from reasrm.evaluation.critique_runs import Result, extract_file, score_file
 from reasrm.evaluation.critiques import CritiqueEvaluation
@@ -21,6 +20,7 @@ from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
 from reasrm.generation.run import Progress, RunControl
 from reasrm.pipes import settled
+from reasrm.scorers.config import CritiqueSection
 from reasrm.scorers.critiques import BuiltScorer, build_critique_scorer
 from reasrm.tables import given_columns
 

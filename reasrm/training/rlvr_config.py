@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from reasrm.config import Config, EndpointSection, nearest
-from reasrm.critiques.config import CritiqueSection
 from reasrm.metarm.scale import BonusScale
 from reasrm.rewards.config import AdvantageSection, RewardSection
+from reasrm.scorers.config import CritiqueSection
 from reasrm.tables import ColumnMap
 from reasrm.training.config import OWNED, Dtype, LoraSection, Stage, check_trainer, load_stage
 from reasrm.training.metric_names import metric_names, names_metric

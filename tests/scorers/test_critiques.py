@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from reasrm.critiques import CritiqueCase, CritiqueSection, CritiqueText
+from reasrm.critiques import CritiqueCase, CritiqueText
 from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.records import Comparison, Critique, Message
 from reasrm.requests import Completion, Request
 from reasrm.rewards.base import Helpers
 from reasrm.rewards.parts.critique import CritiquePart
+from reasrm.scorers.config import CritiqueSection
 from reasrm.scorers.critiques import build_critique_scorer, build_similarity, by_clauses
 from reasrm.world.critiques import Clause, argument_f1, core_arguments, read_clauses
 from reasrm.world.pairs import World

@@ -18,14 +18,16 @@ from typing import TypeAlias
 import numpy as np
 
 from reasrm.critiques.similarity import Block, Matrix
+from reasrm.errors import ConfigError
 from reasrm.hashing import digest, section_code
 from reasrm.requests import PromptMessage, Span
 from reasrm.scorers.answers import AnswerCache, Cost
 from reasrm.scorers.asking import MAX_TOKENS, Asker, Failure, Question
 from reasrm.scorers.referee import Ask
 from reasrm.scorers.replies import read_list
+from reasrm.scorers.similarity import Means, SimilarityKind
 
-__all__ = ["PROMPT_HASH", "ModelMatcher"]
+__all__ = ["PROMPT_HASH", "SIMILARITY", "ModelMatcher"]
 
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
 
@@ -116,3 +118,21 @@ def _read(reply: str, num_generated: int, num_reference: int) -> Pairs | None:
             return None
         pairs.append((row - 1, column - 1))
     return tuple(pairs)
+
+
+def _build(means: Means) -> ModelMatcher:
+    if means.ask is None:
+        raise ConfigError(
+            "a model matcher compares critiques only where they are scored",
+            place="critique.similarity",
+            remedy="use another similarity here",
+        )
+    return ModelMatcher(means.ask, means.cache, max_tokens=means.max_tokens)
+
+
+SIMILARITY = SimilarityKind(
+    about="1 where a model says that two arguments make the same point",
+    source="RM-NLHF, RationaleRM",
+    build=_build,
+    needs="model",
+)

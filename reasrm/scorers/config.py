@@ -1,21 +1,23 @@
-"""How critiques are compared, as a section of a config file: extractor, similarity, rules of the count.
-
-The section names only; `reasrm.scorers.critiques` builds what it names.
-"""
+"""How critiques are compared, as a section of a config file; `reasrm.scorers.critiques` builds what it names."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from reasrm.config import ANSWERED_ALIKE, EndpointSection
 from reasrm.critiques.scores import Repeats
+from reasrm.scorers.similarities import SIMILARITIES, get_similarity
+from reasrm.scorers.similarity import SimilarityKind
 
 __all__ = ["CritiqueSection"]
 
-_EMBEDDED = ("token_embeddings", "sentence_encoder")
+if TYPE_CHECKING:
+    SimilarityName = str
+else:
+    SimilarityName = Literal[SIMILARITIES]
 
 
 class CritiqueSection(EndpointSection):
@@ -36,9 +38,7 @@ class CritiqueSection(EndpointSection):
     """
 
     extractor: Literal["rules", "sandbox", "model"] = "rules"
-    similarity: Literal[
-        "stems", "exact", "bleu", "rouge_l", "token_embeddings", "sentence_encoder", "model"
-    ] = "stems"
+    similarity: SimilarityName = "stems"
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     repeats: Repeats = "count"
     fatal_rule: bool = True
@@ -51,7 +51,12 @@ class CritiqueSection(EndpointSection):
     @property
     def asks_model(self) -> bool:
         """Whether a backend is needed."""
-        return "model" in (self.extractor, self.similarity)
+        return self.extractor == "model" or self.kind.needs == "model"
+
+    @property
+    def kind(self) -> SimilarityKind:
+        """What the similarity is."""
+        return get_similarity(self.similarity)
 
     def meaning(self) -> dict[str, Any]:
         """Return what was said that decides the scores, as JSON."""
@@ -59,10 +64,10 @@ class CritiqueSection(EndpointSection):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        needs_encoder = self.similarity in _EMBEDDED
+        needs_encoder = self.kind.needs == "encoder"
         if self.asks_model and not self.model:
-            which = "extractor" if self.extractor == "model" else "similarity"
-            raise ValueError(f"'{which}: model' needs 'model': a folder, a hub id or openai:MODEL@URL")
+            which = "extractor: model" if self.extractor == "model" else f"similarity: {self.similarity}"
+            raise ValueError(f"'{which}' needs 'model': a folder, a hub id or openai:MODEL@URL")
         if self.model and not self.asks_model:
             raise ValueError("'model' is used by 'extractor: model' and 'similarity: model' only")
         if needs_encoder and not self.encoder:
@@ -72,7 +77,8 @@ class CritiqueSection(EndpointSection):
                 f"'model: {self.model}' answers no questions; name a folder, hub id or openai:MODEL@URL"
             )
         if self.encoder and not needs_encoder:
-            raise ValueError(f"'encoder' is used by 'similarity: {' | '.join(_EMBEDDED)}' only")
+            users = [name for name in SIMILARITIES if get_similarity(name).needs == "encoder"]
+            raise ValueError(f"'encoder' is used by 'similarity: {' | '.join(users)}' only")
         if self.encoder_revision and not self.encoder:
             raise ValueError("'encoder_revision' is of an encoder, and there is none")
         if self.max_tokens is not None and not self.asks_model:
