@@ -83,7 +83,8 @@ def run_score(
     place = "the flags" if config is None else str(config)
     section = parse_config(CritiqueEvaluation, {**raw, **_given(settings)}, place)
     with _opened(section, output, flags.backend) as (built, model):
-        from reasrm.scorers import extractor, matcher
+        from reasrm.scorers import extractor
+        from reasrm.scorers.similarities import model as matcher
 
         prompts = [extractor.PROMPT_HASH, matcher.PROMPT_HASH] if section.asks_model else None
         rules = {key: value for key, value in section.meaning().items() if key not in _OF_THE_MODEL}

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from reasrm.errors import ConfigError, MissingExtraError
-from reasrm.scorers import similarities
 from reasrm.scorers.folders import checked_folder
+from reasrm.scorers.similarities import sentence_encoder as encoders
 from reasrm.scorers.similarities.sentence_encoder import sentence_encoder
 from reasrm.scorers.similarities.token_embeddings import token_embeddings, token_max_average
 from tests.commands import ROOT
@@ -89,7 +89,7 @@ class FakeModel:
 @pytest.fixture
 def fake(monkeypatch) -> FakeModel:
     model = FakeModel()
-    monkeypatch.setattr(similarities, "_load_encoder", lambda folder, device: model)
+    monkeypatch.setattr(encoders, "_load_encoder", lambda folder, device: model)
     return model
 
 
@@ -110,7 +110,7 @@ def test_a_text_is_encoded_once_and_a_batch_together(fake: FakeModel) -> None:
 
 
 def test_kept_vectors_are_bounded_and_right_when_dropped(fake: FakeModel, monkeypatch) -> None:
-    monkeypatch.setattr(similarities, "_TEXTS_KEPT", 2)
+    monkeypatch.setattr(encoders, "_TEXTS_KEPT", 2)
     similarity = sentence_encoder(str(encoder_folder()))
     assert similarity(["a", "b", "c"], ["a", "d"])[:, 0].tolist() == [1.0, 0.0, 0.0]
     assert similarity(["d"], ["d"]).tolist() == [[pytest.approx(1.0)]]
