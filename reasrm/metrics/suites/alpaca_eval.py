@@ -17,8 +17,6 @@ from reasrm.metrics.rates import common_counts, common_metrics
 from reasrm.metrics.result import SuiteResult
 from reasrm.metrics.suite import Suite
 
-__all__ = ["POLICY", "SUITE", "evaluate", "preference"]
-
 POLICY = Policy(order="row", tie="half", unparsed="exclude", split="half")
 _BY_VERDICT = {"A": 0.0, "B": 1.0, "tie": 0.5, "split": 0.5}
 

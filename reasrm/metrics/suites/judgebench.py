@@ -20,8 +20,6 @@ from reasrm.metrics.rates import common_counts, common_metrics
 from reasrm.metrics.result import SuiteResult
 from reasrm.metrics.suite import Suite
 
-__all__ = ["CATEGORIES", "POLICY", "SUITE", "category", "evaluate"]
-
 POLICY = Policy(order="games", tie="null_vote", unparsed="null_vote", split="null_vote")
 CATEGORIES = {
     "mmlu-pro": "knowledge",

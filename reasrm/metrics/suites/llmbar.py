@@ -18,8 +18,6 @@ from reasrm.metrics.rates import common_counts, common_metrics, order_kappa
 from reasrm.metrics.result import SuiteResult
 from reasrm.metrics.suite import Suite
 
-__all__ = ["POLICY", "SUITE", "evaluate"]
-
 POLICY = Policy(order="mean", tie="wrong", unparsed="wrong", split="wrong")
 
 

@@ -15,8 +15,6 @@ from reasrm.metrics.rates import common_counts, common_metrics
 from reasrm.metrics.result import SuiteResult
 from reasrm.metrics.suite import Suite
 
-__all__ = ["POLICY", "SUITE", "evaluate"]
-
 POLICY = Policy(order="row", tie="wrong", unparsed="exclude", split="half")
 
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["POLICY", "SUITE", "evaluate", "macro_scores"]
-
 POLICY = STRICT
 _CLASSES = ("A", "B", "tie")
 _NAMES = ("macro_precision", "macro_recall", "macro_f1")

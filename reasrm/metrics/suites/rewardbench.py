@@ -33,20 +33,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = [
-    "POLICY",
-    "PRIOR_SETS",
-    "ROWS",
-    "SECTIONS",
-    "SUITE",
-    "evaluate",
-    "mean_of_sections",
-    "micro_average",
-    "rewardbench_outcomes",
-    "score_with_prior",
-    "section_scores",
-]
-
 _MAX_BYTES = 1_000_000
 POLICY = Policy(order="row", tie="wrong", unparsed="half", split="half")
 SECTIONS: Mapping[str, Mapping[str, int]] = {

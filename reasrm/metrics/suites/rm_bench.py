@@ -35,17 +35,6 @@ if TYPE_CHECKING:
 
     Cells = NDArray[np.float64]
 
-__all__ = [
-    "POLICY",
-    "SUITE",
-    "Matrix",
-    "difficulties",
-    "domain_of",
-    "evaluate",
-    "evaluate_matrices",
-    "matrix_from_scores",
-]
-
 POLICY = Policy(order="mean", tie="wrong", unparsed="wrong", split="wrong")
 Matrix = tuple[tuple[float, ...], ...]
 _LEVELS = ("easy", "normal", "hard")

@@ -7,8 +7,6 @@ from typing import Literal
 from reasrm.rewards.base import ALONE, Helpers, Part
 from reasrm.rewards.overlap import OverlapPart
 
-__all__ = ["BleuPart"]
-
 
 class BleuPart(OverlapPart):
     """BLEU of the judgment against a reference text.

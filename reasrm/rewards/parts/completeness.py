@@ -12,8 +12,6 @@ from reasrm.rewards.base import NonNegative, RewardPart, Rollout, Share
 from reasrm.rewards.outcome import wrote_nothing
 from reasrm.rewards.reading import words
 
-__all__ = ["CompletenessPart"]
-
 _LINE_NUMBER = re.compile(
     r"[ \t>*#(\[_-]*(?:(?:criterion|rule|principle)[ \t*#_]*)?(\d{1,3})(?:[.):\]](?!\d)|[ \t*]*[-–:])", re.I
 )

@@ -23,8 +23,6 @@ from reasrm.rewards.consistency import ConsistencyReferee, Opinion, Question
 from reasrm.rewards.outcome import is_right
 from reasrm.rewards.reading import has_layout, whole_text
 
-__all__ = ["ConsistencyLadderPart"]
-
 
 class ConsistencyLadderPart(RewardPart):
     """Format, the right verdict, and reasoning that agrees with it.

@@ -10,8 +10,6 @@ from pydantic import FiniteFloat, PositiveInt, model_validator
 from reasrm.rewards.base import RewardPart, Rollout
 from reasrm.rewards.outcome import is_right
 
-__all__ = ["CosineLengthPart"]
-
 
 class CosineLengthPart(RewardPart):
     """An outcome that depends on length by a half cosine: use it instead of `outcome`.

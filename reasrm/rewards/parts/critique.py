@@ -11,8 +11,6 @@ from reasrm.critiques.cases import CritiqueCase
 from reasrm.rewards.base import ALONE, Helpers, Part, RewardPart, Rollout, Values, stop_if_dead
 from reasrm.rewards.outcome import wrote_nothing
 
-__all__ = ["CritiquePart"]
-
 
 class CritiquePart(RewardPart):
     """How well the critique agrees with the row's reference critique.

@@ -12,8 +12,6 @@ from reasrm.rewards.base import ALONE, Helpers, Part, RewardPart, Rollout, Value
 from reasrm.rewards.outcome import is_right, wrote_nothing
 from reasrm.rewards.reading import critique_of
 
-__all__ = ["CritiqueAgreementPart"]
-
 
 class CritiqueAgreementPart(RewardPart):
     """Agreement with the group's other critiques, rewarded if right and punished if not.

@@ -13,8 +13,6 @@ from reasrm.rewards.base import ALONE, Helpers, Part, RewardPart, Rollout, Share
 from reasrm.rewards.outcome import wrote_nothing
 from reasrm.rewards.reading import critique_of
 
-__all__ = ["CritiqueDiversityPart"]
-
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+")
 _MARK = re.compile(r"^\s*(?:[-*•+–#]+|\(?\d{1,3}[.)])\s+")
 _READ = 64  # a critique of a thousand sentences would cost a million comparisons

@@ -10,8 +10,6 @@ from reasrm.rewards.base import RewardPart, Rollout
 from reasrm.rewards.outcome import wrote_nothing
 from reasrm.rewards.reading import critique_of
 
-__all__ = ["CritiqueFormatPart"]
-
 
 class CritiqueFormatPart(RewardPart):
     """Critique and verdict are there, and the critique is short enough.

@@ -11,8 +11,6 @@ from reasrm.rewards.base import RewardPart, Rollout
 from reasrm.rewards.outcome import is_right
 from reasrm.rewards.reading import after_last, has_tags
 
-__all__ = ["FormatAnswerPart", "Tagged"]
-
 
 class Tagged(RewardPart):
     """Format and answer, 0 or 1 each and independent: a right verdict without the tags earns 1.

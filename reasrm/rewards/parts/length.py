@@ -8,8 +8,6 @@ from pydantic import Field
 
 from reasrm.rewards.base import NonNegative, RewardPart, Rollout
 
-__all__ = ["LengthPart"]
-
 
 class LengthPart(RewardPart):
     """A price per token beyond a soft limit.

@@ -10,8 +10,6 @@ from reasrm.records import ParseStatus
 from reasrm.rewards.base import RewardPart, Rollout
 from reasrm.rewards.outcome import wrote_nothing
 
-__all__ = ["OutcomePart"]
-
 
 class OutcomePart(RewardPart):
     """Whether the verdict equals the label.

@@ -8,8 +8,6 @@ from pydantic import PositiveInt, model_validator
 
 from reasrm.rewards.base import RewardPart, Rollout
 
-__all__ = ["OverlongPart"]
-
 
 class OverlongPart(RewardPart):
     """A price on the last tokens before the limit.

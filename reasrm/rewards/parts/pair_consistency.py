@@ -9,8 +9,6 @@ from reasrm.records import Order, Winner
 from reasrm.rewards.base import ALONE, Helpers, Part, RewardPart, Rollout, Values
 from reasrm.rewards.outcome import wrote_nothing
 
-__all__ = ["PairConsistencyPart"]
-
 
 class PairConsistencyPart(RewardPart):
     """The same underlying verdict in both orders.

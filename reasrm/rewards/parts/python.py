@@ -13,8 +13,6 @@ from reasrm.config import nearest
 from reasrm.errors import ConfigError
 from reasrm.rewards.base import ALONE, Helpers, Part, RewardPart
 
-__all__ = ["PythonPart"]
-
 
 class PythonPart(RewardPart):
     """A function of your own, in a file of your own.

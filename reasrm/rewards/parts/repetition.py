@@ -9,8 +9,6 @@ from pydantic import PositiveInt
 from reasrm.rewards.base import NonNegative, RewardPart, Rollout
 from reasrm.rewards.reading import words
 
-__all__ = ["RepetitionPart"]
-
 
 class RepetitionPart(RewardPart):
     """A price on repeated n-grams.

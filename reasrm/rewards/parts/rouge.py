@@ -8,8 +8,6 @@ from reasrm.overlaps import rouge_l
 from reasrm.rewards.base import ALONE, Helpers, Part
 from reasrm.rewards.overlap import OverlapPart
 
-__all__ = ["RougePart"]
-
 
 class RougePart(OverlapPart):
     """ROUGE of the judgment against a reference text.

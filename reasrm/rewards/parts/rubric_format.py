@@ -8,8 +8,6 @@ from pydantic import Field
 
 from reasrm.rewards.parts.format_answer import Tagged
 
-__all__ = ["RubricFormatPart"]
-
 
 class RubricFormatPart(Tagged):
     """The same with a format that asks for more: the reasoning has to be there, before the answer.

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from reasrm.critiques.similarity import Matrix
 
-__all__ = ["Kept", "Vector", "encodable", "unit"]
-
 K = TypeVar("K", bound=Hashable)
 Vector = NDArray[np.floating]
 

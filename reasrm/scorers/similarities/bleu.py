@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from reasrm.critiques.similarity import Matrix, Similarity, matrix_of
 from reasrm.scorers.similarity import SimilarityKind
 
-__all__ = ["SIMILARITY", "bleu"]
-
 
 def bleu(*, smoothing: str = "exp") -> Similarity:
     """Return sentence BLEU / 100 of generated against reference (sacrebleu, effective order): not symmetric."""

@@ -27,8 +27,6 @@ from reasrm.scorers.referee import Ask
 from reasrm.scorers.replies import read_list
 from reasrm.scorers.similarity import Means, SimilarityKind
 
-__all__ = ["PROMPT_HASH", "SIMILARITY", "ModelMatcher"]
-
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
 
 _SYSTEM = (

@@ -8,8 +8,6 @@ from reasrm import overlaps
 from reasrm.critiques.similarity import Matrix, Similarity, matrix_of
 from reasrm.scorers.similarity import SimilarityKind
 
-__all__ = ["SIMILARITY", "rouge_l"]
-
 
 def rouge_l(*, stem: bool = True) -> Similarity:
     """Return 2·LCS / (|G| + |R|) over rouge-score's words, the F-measure of ROUGE-L."""

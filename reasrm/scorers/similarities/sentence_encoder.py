@@ -21,8 +21,6 @@ from reasrm.scorers.folders import checked_folder
 from reasrm.scorers.similarities._vectors import Kept, encodable, unit
 from reasrm.scorers.similarity import SimilarityKind
 
-__all__ = ["SIMILARITY", "SentenceEncoder", "sentence_encoder"]
-
 _LOG = logging.getLogger("reasrm")
 _BATCH = 64
 _TEXTS_KEPT = 1 << 14

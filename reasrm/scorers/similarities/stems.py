@@ -5,8 +5,6 @@ from __future__ import annotations
 from reasrm.critiques.similarity import stem_overlap
 from reasrm.scorers.similarity import SimilarityKind
 
-__all__ = ["SIMILARITY"]
-
 SIMILARITY = SimilarityKind(
     about="shared content-word stems / all of them",
     source="ours, offline stand-in for a semantic matcher",

@@ -22,8 +22,6 @@ from reasrm.scorers.similarity import SimilarityKind
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["SIMILARITY", "TokenEmbedding", "TokenTable", "token_embeddings", "token_max_average"]
-
 TokenEmbedding: TypeAlias = Callable[[Sequence[str]], Sequence[NDArray[np.floating]]]
 """Texts to one (tokens, width) array each."""
 _ROWS_KEPT = 1 << 13

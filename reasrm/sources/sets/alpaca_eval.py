@@ -16,8 +16,6 @@ from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 from reasrm.sources.pairing import comparison
 
-__all__ = ["SOURCE"]
-
 _KEPT = ("generator_1", "generator_2", "annotator")
 
 

@@ -22,8 +22,6 @@ from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 from reasrm.sources.pairing import comparison, side_meta
 
-__all__ = ["ARENA_55K", "SOURCE"]
-
 _ID_KEYS = ("id", "question_id")
 _BOTH_BAD = "tie (bothbad)"
 _WINNERS: Mapping[int | str, Verdict] = {

@@ -16,8 +16,6 @@ from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 from reasrm.sources.sets.trl import make_pair
 
-__all__ = ["SOURCE"]
-
 _COLUMNS = ("input", "accepted", "rejected")
 _FENCED = re.compile(r"(^[ \t]*```[^\n]*\n)(.*?)(^[ \t]*```[ \t]*$|\Z)", re.M | re.S)
 _COMMENT = re.compile(r"(?:^|(?<=\s))(?:#|//|--|/\*)")

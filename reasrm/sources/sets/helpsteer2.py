@@ -19,8 +19,6 @@ from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 from reasrm.sources.pairing import by_sign, comparison, exchange_names, join_neighbours
 
-__all__ = ["PREFERENCE", "RATINGS"]
-
 _NEITHER = -100
 _ASPECTS = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
 

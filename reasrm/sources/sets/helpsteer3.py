@@ -24,8 +24,6 @@ from reasrm.sources.pairing import (
     verdict_of,
 )
 
-__all__ = ["FEEDBACK", "PREFERENCE"]
-
 _GRADES = {"not": 0, "slightly": 1, "partially": 2, "mostly": 3, "perfectly": 4}
 _GRADE = re.compile(r"\W*the response is (not|slightly|partially|mostly|perfectly) helpful", re.I)
 

@@ -13,8 +13,6 @@ from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 from reasrm.sources.sets.trl import make_pair
 
-__all__ = ["SOURCE"]
-
 _HUMAN = "\n\nHuman:"
 _ASSISTANT = "\n\nAssistant:"
 

@@ -16,8 +16,6 @@ from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 from reasrm.sources.pairing import comparison
 
-__all__ = ["SOURCE"]
-
 _LABELS: Mapping[int | str, Verdict] = {"A>B": Verdict("A"), "B>A": Verdict("B")}
 _DECISIONS: Mapping[int | str, Verdict] = {**_LABELS, "A=B": Verdict("tie")}
 _ID_KEYS = ("id", "pair_id")

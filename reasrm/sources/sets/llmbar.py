@@ -21,8 +21,6 @@ from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 from reasrm.sources.pairing import comparison
 
-__all__ = ["SOURCE"]
-
 _LABELS: Mapping[int | str, Verdict] = {1: Verdict("A"), 2: Verdict("B")}
 _WINNERS: Mapping[Any, Credited] = {"1": "A", "2": "B", None: "none"}
 _OTHER: Mapping[Credited, Credited] = {"A": "B", "B": "A"}

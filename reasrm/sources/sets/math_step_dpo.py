@@ -12,8 +12,6 @@ from reasrm.sources import fields
 from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 
-__all__ = ["SOURCE"]
-
 _TEXTS = ("prompt", "initial_reason_steps", "full_chosen", "full_rejected")
 
 

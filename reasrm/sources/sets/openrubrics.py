@@ -16,8 +16,6 @@ from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 from reasrm.sources.pairing import comparison
 
-__all__ = ["SOURCE"]
-
 _COLUMNS = ("instruction", "rubric", "response_a", "response_b", "winner")
 _LABELS: Mapping[int | str, Verdict] = {
     "A": Verdict("A"),

@@ -16,8 +16,6 @@ from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 from reasrm.sources.pairing import comparison
 
-__all__ = ["SOURCE"]
-
 _LABELS: Mapping[int | str, Verdict] = {0: Verdict("tie"), 1: Verdict("A"), 2: Verdict("B")}
 _ANNOTATORS = ("annotator1", "annotator2", "annotator3")
 _ID_KEYS = ("id", "idx")

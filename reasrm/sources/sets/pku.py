@@ -17,8 +17,6 @@ from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 from reasrm.sources.pairing import comparison, side_meta
 
-__all__ = ["BEAVERTAILS", "SAFE_RLHF"]
-
 _LABELS: Mapping[int | str, Verdict] = {0: Verdict("A"), 1: Verdict("B")}
 _BETTER, _SAFER = "better_response_id", "safer_response_id"
 _TEXTS = ("prompt", "response_0", "response_1")

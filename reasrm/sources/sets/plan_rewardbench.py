@@ -18,8 +18,6 @@ from reasrm.sources.prompts import with_front
 from reasrm.sources.sets.trl import make_pair
 from reasrm.sources.tools import transcript
 
-__all__ = ["SOURCE"]
-
 
 def _read(row: RowData, place: str) -> tuple[Row, ...]:
     chosen, rejected = (_messages(row, key, place) for key in ("chosen", "reject"))

@@ -18,8 +18,6 @@ from reasrm.sources import fields
 from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 
-__all__ = ["ABSOLUTE", "HHH"]
-
 _INSTRUCTION = "###The instruction to evaluate:\n"
 _RESPONSE = "\n\n###Response to evaluate:\n"
 _REFERENCE = "\n\n###Reference Answer (Score 5):\n"

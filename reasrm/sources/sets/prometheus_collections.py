@@ -17,8 +17,6 @@ from reasrm.sources.base import Source
 from reasrm.sources.fields import WINNERS, RowData
 from reasrm.sources.pairing import comparison, exchange_names, side_meta
 
-__all__ = ["FEEDBACK", "PREFERENCE"]
-
 _LABELS: Mapping[int | str, Verdict] = {"A": WINNERS["A"], "B": WINNERS["B"]}
 _SCORES = {"1", "2", "3", "4", "5"}
 

@@ -12,8 +12,6 @@ from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 from reasrm.sources.sets.trl import make_pair
 
-__all__ = ["SOURCE"]
-
 
 def _read(row: RowData, place: str) -> tuple[Row, ...]:
     prompt = fields.conversation(row, "prompt", place)

@@ -17,8 +17,6 @@ from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 from reasrm.sources.sets.trl import make_pair
 
-__all__ = ["SOURCE"]
-
 _STYLES = 3
 _DOMAINS = {"alpacaeval": "chat", "refusals": "safety", "xstest": "safety", "hep": "code", "math": "math"}
 

@@ -15,8 +15,6 @@ from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 from reasrm.sources.sets.trl import split_conversations
 
-__all__ = ["SOURCE"]
-
 _ID_KEYS = ("id", "pair_uid")
 _FLAG = "Is_Chosen_Answer_Shuffled_toPositionB"
 

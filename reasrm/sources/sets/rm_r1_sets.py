@@ -21,8 +21,6 @@ from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 from reasrm.sources.pairing import comparison
 
-__all__ = ["SOURCE"]
-
 _LABELS: Mapping[int | str, Verdict] = {"model_a": Verdict("A"), "model_b": Verdict("B")}
 _VERDICT = re.compile(r"\[\[([AB])\]\]")
 _MARKUP = re.compile(r"\[\[[AB]\]\]|</?(?:answer|eval|type|rubric|solution)>")

@@ -11,8 +11,6 @@ from reasrm.sources import fields
 from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 
-__all__ = ["BEST_OF_N", "PAIRS"]
-
 _PAIR_KEYS = ("id", "pair_uid")
 _BON_KEYS = ("id", "bon_uid")
 

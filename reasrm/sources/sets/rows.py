@@ -11,8 +11,6 @@ from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 from reasrm.sources.prompts import read_prompt
 
-__all__ = ["SOURCE"]
-
 
 def _recognises(row: RowData) -> bool:
     return (

@@ -13,8 +13,6 @@ from reasrm.sources.base import Source
 from reasrm.sources.fields import RowData
 from reasrm.sources.sets.trl import make_pair, split_conversations
 
-__all__ = ["SOURCE"]
-
 _COLUMNS = {"chosen", "rejected", "source"}
 _LEFT_OUT = "magpie_ultra"
 

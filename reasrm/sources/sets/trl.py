@@ -19,8 +19,6 @@ from reasrm.sources.prompts import read_prompt, refuse_other_texts, with_front
 from reasrm.sources.tools import transcript
 from reasrm.strictjson import parses
 
-__all__ = ["SOURCE", "make_pair", "split_conversations", "split_strings"]
-
 _SIDES = ("chosen", "rejected")
 _MARKER = "\n\nAssistant:"
 

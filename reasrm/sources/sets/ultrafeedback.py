@@ -20,8 +20,6 @@ from reasrm.sources.fields import RowData
 from reasrm.sources.pairing import comparison, exchange_names, of_both_sides, side_meta, verdict_of
 from reasrm.sources.sets.trl import split_conversations
 
-__all__ = ["BINARIZED", "ORIGINAL"]
-
 _Scored = tuple[int, RowData, float]
 
 
