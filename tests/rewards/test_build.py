@@ -17,8 +17,8 @@ from reasrm.errors import ConfigError
 from reasrm.records import Order, ParseStatus
 from reasrm.rewards.base import Part, RewardProblem, Rollout, Values
 from reasrm.rewards.build import RewardFunction, build_reward
-from reasrm.rewards.combine import build_combinator
-from reasrm.rewards.config import AdvantageSection, RewardSection, WeightedSum
+from reasrm.rewards.combine import CombineSection, WeightedSum, build_combinator
+from reasrm.rewards.config import AdvantageSection, RewardSection
 from reasrm.rewards.parts import PARTS
 from reasrm.rewards.parts.outcome import OutcomePart
 from reasrm.scorers.config import CritiqueSection
@@ -160,11 +160,9 @@ def test_a_built_in_part_knows_its_row() -> None:
 
 def test_every_combinator_is_documented_with_an_example() -> None:
     combines = [yaml.safe_load(text).get("rewards", {}).get("combine", {}).get("kind") for text in EXAMPLES]
-    from reasrm.rewards import config
-
     known = {
         model.model_fields["kind"].default
-        for model in config.CombineSection.__args__[0].__args__  # type: ignore[attr-defined]
+        for model in CombineSection.__args__[0].__args__  # type: ignore[attr-defined]
     }
     assert set(filter(None, combines)) >= known - {"weighted_sum"}
 
