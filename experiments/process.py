@@ -14,9 +14,9 @@ from typing import Any
 
 from experiments.arms import Bench, SandboxLab, Trained
 from reasrm.config import parse_config
-from reasrm.critiques.config import CritiqueSection
 from reasrm.demo.config import DemoConfig, RLConfig
 from reasrm.rewards.config import RewardSection
+from reasrm.scorers.config import CritiqueSection
 from reasrm.training.rlvr_config import MetaRewardSection
 
 __all__ = ["careless", "run_process"]

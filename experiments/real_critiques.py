@@ -26,10 +26,12 @@ from experiments.real_measures import (
 )
 from experiments.real_texts import TextSet, read_sets
 from reasrm.cli.console import note
-from reasrm.critiques import bleu, rouge_l, stem_overlap
+from reasrm.critiques import stem_overlap
 from reasrm.errors import InputError
 from reasrm.files import write_json_atomic
 from reasrm.metrics.intervals import Estimate
+from reasrm.scorers.similarities.bleu import bleu
+from reasrm.scorers.similarities.rouge_l import rouge_l
 
 __all__ = ["measure", "similarities"]
 
@@ -48,7 +50,7 @@ def similarities() -> dict[str, Measure]:
     if spec is None or spec.origin is None or importlib.util.find_spec("sentence_transformers") is None:
         note(f"without the sentence encoder: {_ENCODER} or sentence-transformers is not installed")
         return found
-    from reasrm.scorers.similarities import sentence_encoder
+    from reasrm.scorers.similarities.sentence_encoder import sentence_encoder
 
     encoder = sentence_encoder(str(Path(spec.origin).parent / "model"))
     return found | {"encoder ≥ 0.5": (encoder, 0.5), "encoder ≥ 0.7": (encoder, 0.7)}

@@ -12,18 +12,20 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import orjson
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from reasrm.errors import ConfigError
+from reasrm.registry import names
 
 __all__ = [
     "ANSWERED_ALIKE",
     "Config",
     "EndpointSection",
+    "EngineName",
     "load_config",
     "nearest",
     "parse_config",
@@ -110,6 +112,12 @@ class EndpointSection(Config):
         usual = EndpointSection()
         return [name for name, value in self.endpoint_options().items() if value != getattr(usual, name)]
 
+
+if TYPE_CHECKING:
+    EngineName = str
+else:
+    EngineName = Literal[names("reasrm.generation.engines")]
+"""What runs a model folder or hub id."""
 
 ANSWERED_ALIKE = frozenset(EndpointSection.model_fields) - {"extra_body"}
 """Keys of an `EndpointSection` on which no answer depends: a run may go on with others."""

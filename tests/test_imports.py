@@ -33,7 +33,7 @@ raise SystemExit(bool(heavy))
         "import sys, reasrm",
         "import sys, reasrm.cli.app, reasrm.cli.judging, reasrm.demo",
         "import sys\nfrom reasrm import open_judge\nopen_judge('replay', spec='rm-r1')",
-        "import sys\nfrom reasrm.evaluation.suites import SUITES",
+        "import sys\nfrom reasrm.metrics.suites import SUITES",
     ],
     ids=["floors 0 and 1", "the package", "the command line", "a replayed judge", "all metrics"],
 )

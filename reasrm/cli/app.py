@@ -18,6 +18,7 @@ from reasrm.cli.models_verbs import models_app
 from reasrm.cli.rubrics_verbs import rubrics_app
 from reasrm.cli.sandbox_verbs import sandbox_app
 from reasrm.cli.summary import start_clock
+from reasrm.registry import names
 
 app = typer.Typer(
     help="Judges that reason in writing and end with a verdict: judge files with them, measure them. "
@@ -60,6 +61,9 @@ def _root(
     set_quiet(False)
 
 
+_SUITES = ", ".join(names("reasrm.metrics.suites")).replace("_", "-")
+
+
 @app.command("judge")
 @takes(JudgingFlags)
 def judge_command(
@@ -81,9 +85,7 @@ def judge_command(
 @takes(JudgingFlags)
 def eval_command(
     *,
-    suite: Annotated[
-        str, typer.Argument(help="judgebench, llmbar, rm-bench, pandalm, rewardbench or pairs.")
-    ],
+    suite: Annotated[str, typer.Argument(help=f"One of: {_SUITES}.")],
     output: Annotated[Path, typer.Option("--output", help="Folder for result.json and judgments.jsonl.")],
     critiques: Annotated[
         Path | None,

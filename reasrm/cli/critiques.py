@@ -12,7 +12,6 @@ from reasrm.cli.flag_sets import CritiqueFlags
 from reasrm.cli.running import add_end, control_of
 from reasrm.cli.summary import progress
 from reasrm.config import EndpointSection, parse_config, read_settings
-from reasrm.critiques import CritiqueSection
 from reasrm.evaluation.critique_runs import Result, extract_file, score_file
 from reasrm.evaluation.critiques import CritiqueEvaluation, opened_scorer
 from reasrm.evaluation.table import format_estimate
@@ -20,6 +19,7 @@ from reasrm.generation.base import Backend
 from reasrm.generation.run import Progress, RunControl
 from reasrm.judging.critiques import Critiques, CritiqueScan
 from reasrm.pipes import settled
+from reasrm.scorers.config import CritiqueSection
 from reasrm.scorers.critiques import BuiltScorer
 from reasrm.tables import given_columns
 
@@ -81,7 +81,8 @@ def run_score(
     place = "the flags" if config is None else str(config)
     section = parse_config(CritiqueEvaluation, {**raw, **_given(settings)}, place)
     with _opened(section, flags) as (built, model):
-        from reasrm.scorers import extractor, matcher
+        from reasrm.scorers import extractor
+        from reasrm.scorers.similarities import model as matcher
 
         prompts = [extractor.PROMPT_HASH, matcher.PROMPT_HASH] if section.asks_model else None
         rules = {key: value for key, value in section.meaning().items() if key not in _OF_THE_MODEL}

@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from reasrm.cli.flag_sets import CritiqueFlags, takes
+from reasrm.registry import names
 
 __all__ = ["critiques_app"]
+
+_SIMILARITIES = ", ".join(names("reasrm.scorers.similarities"))
 
 critiques_app = typer.Typer(
     help="Core arguments of critiques, and how well judges' agree with references. "
@@ -55,7 +58,7 @@ def critiques_score(
         str | None,
         typer.Option(
             "--similarity",
-            help="Instead of the config's: stems, exact, bleu, rouge_l, token_embeddings, sentence_encoder or model.",
+            help=f"Instead of the config's; one of: {_SIMILARITIES}.",
         ),
     ] = None,
     threshold: Annotated[

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reasrm import __version__, models
 from reasrm.cli.console import finish, judging_progress, note, progress_bar
 from reasrm.cli.flag_sets import JudgingFlags
-from reasrm.cli.flags import BackendChoice, OrdersChoice
+from reasrm.cli.flags import OrdersChoice
 from reasrm.cli.judging import nothing_readable, open_judging, run_control
 from reasrm.cli.summary import progress
 from reasrm.config import parse_config, read_settings
@@ -255,7 +255,6 @@ class _JudgeRun:
     def _flags(self, section: JudgeSection, candidates: Path) -> JudgingFlags:
         values = section.model_dump()
         values["orders"] = OrdersChoice(section.orders)
-        values["backend"] = BackendChoice(section.backend)
         return JudgingFlags(
             input=[candidates],
             source="trl",

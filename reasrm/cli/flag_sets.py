@@ -69,7 +69,7 @@ class AskingFlags:
         bool,
         Option("--allow-changed", help="Open a judge folder that is not as it was exported, and say so."),
     ] = False
-    backend: Annotated[BackendChoice, Option(help="What runs a model folder or hub id.")] = BackendChoice.hf
+    backend: Annotated[BackendChoice, Option(help="What runs a model folder or hub id.")] = "hf"
     batch_size: Annotated[int, Option(min=1, help="Prompts per forward pass (hf).")] = 8
     concurrency: Annotated[int, Option(min=1, help="Requests in flight (openai:).")] = 16
     timeout: Annotated[float, Option(min=0.001, max=604800, help="Seconds for a whole answer (openai:).")] = (
@@ -104,7 +104,7 @@ class AskingFlags:
     def backend_options(self) -> dict[str, Any]:
         """Return what a backend is opened with."""
         return {
-            "backend": self.backend.value,
+            "backend": str(self.backend),
             "batch_size": self.batch_size,
             "concurrency": self.concurrency,
             "timeout_s": self.timeout,

@@ -14,6 +14,7 @@ from typer import Option
 
 from reasrm.errors import ConfigError
 from reasrm.jsonl import RowLimits, set_limits
+from reasrm.registry import names
 
 if TYPE_CHECKING:
     from reasrm.generation.budget import Budget
@@ -151,11 +152,10 @@ class DedupeChoice(StrEnum):
     first = "first"
 
 
-class BackendChoice(StrEnum):
-    """What runs a model folder or hub id."""
-
-    hf = "hf"
-    vllm = "vllm"
+if TYPE_CHECKING:
+    BackendChoice = str
+else:
+    BackendChoice = StrEnum("BackendChoice", {name: name for name in names("reasrm.generation.engines")})
 
 
 def read_headers(texts: Sequence[str] | None) -> dict[str, str]:

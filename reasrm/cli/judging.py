@@ -16,7 +16,6 @@ from reasrm.cli.summary import progress
 from reasrm.config import load_config
 from reasrm.errors import ConfigError
 from reasrm.evaluation.run import evaluate, evaluate_published
-from reasrm.evaluation.suites import get_suite
 from reasrm.evaluation.table import format_estimate, format_headline, render_table
 from reasrm.judging.batch import BatchResult, JudgeControl, first_unreadable, judge_file
 from reasrm.judging.inputs import JudgeInput, Scan
@@ -24,6 +23,7 @@ from reasrm.judging.judge import Judge, open_judge
 from reasrm.judging.look import judged_rows
 from reasrm.judging.plan import JudgingOptions, check_options, check_shown, check_sightings, plan_row
 from reasrm.judging.tally import Tally
+from reasrm.metrics.suites import get_suite
 from reasrm.pipes import refuse_stream, settled
 from reasrm.printable import one_line
 from reasrm.protocol.prompts import never_shown

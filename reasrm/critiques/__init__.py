@@ -14,31 +14,26 @@ from reasrm.critiques.cases import (
     by_rules,
     scorer,
 )
-from reasrm.critiques.config import CritiqueSection
 from reasrm.critiques.extract import core_arguments, favoured_side
 from reasrm.critiques.matching import Match, assign
 from reasrm.critiques.scores import CritiqueScores, score_critique
-from reasrm.critiques.similarity import Similarity, bleu, exact, rouge_l, stem_overlap, token_max_average
+from reasrm.critiques.similarity import Similarity, exact, stem_overlap
 
 __all__ = [
     "CritiqueCase",
     "CritiqueScorer",
     "CritiqueScores",
-    "CritiqueSection",
     "CritiqueText",
     "Extractor",
     "Match",
     "References",
     "Similarity",
     "assign",
-    "bleu",
     "by_rules",
     "core_arguments",
     "exact",
     "favoured_side",
-    "rouge_l",
     "score_critique",
     "scorer",
     "stem_overlap",
-    "token_max_average",
 ]

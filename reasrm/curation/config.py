@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from reasrm.config import Config
+from reasrm.config import Config, EngineName
 from reasrm.tables import ColumnMap
 
 __all__ = [
@@ -173,7 +173,7 @@ class JudgeSection(Config):
     temperature: float | None = Field(default=None, ge=0)
     top_p: float | None = Field(default=None, gt=0, le=1)
     max_tokens: int | None = Field(default=None, ge=1)
-    backend: Literal["hf", "vllm"] = "hf"
+    backend: EngineName = "hf"
     batch_size: int = Field(default=8, ge=1)
     concurrency: int = Field(default=16, ge=1)
     timeout: float = Field(default=600.0, gt=0)

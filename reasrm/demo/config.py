@@ -7,10 +7,10 @@ from typing import Any
 from pydantic import Field
 
 from reasrm.config import Config
-from reasrm.critiques.config import CritiqueSection
 from reasrm.rewards.config import RewardSection
 from reasrm.sandbox.base import BaseConfig
 from reasrm.sandbox.teacher import TeacherConfig
+from reasrm.scorers.config import CritiqueSection
 from reasrm.training.rlvr_config import MetaRewardSection
 from reasrm.world.config import Split
 

@@ -16,13 +16,13 @@ from reasrm.cli.distill import distilling_progress, open_setup
 from reasrm.demo.config import DemoConfig, RLConfig
 from reasrm.distillation.run import distil
 from reasrm.evaluation.run import evaluate
-from reasrm.evaluation.suites import get_suite
 from reasrm.files import replacing, write_json_atomic
 from reasrm.generation.ledger import KEPT
 from reasrm.generation.run import RunControl
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
+from reasrm.metrics.suites import get_suite
 from reasrm.protocol.spec import JudgeSpec, builtin_specs, load_spec
 from reasrm.records import PreferencePair
 from reasrm.sandbox.base import build_base

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from reasrm.critiques import CritiqueCase, CritiqueScorer, CritiqueScores, CritiqueSection
+from reasrm.critiques import CritiqueCase, CritiqueScorer, CritiqueScores
 from reasrm.files import replacing
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
@@ -31,6 +31,7 @@ from reasrm.metrics.intervals import Estimate
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.protocol.thinking import after_thinking
 from reasrm.records import Comparison, Judgment, ParseStatus, Row, as_comparison
+from reasrm.scorers.config import CritiqueSection
 from reasrm.scorers.critiques import BuiltScorer, build_critique_scorer
 from reasrm.strictjson import dumps
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from reasrm import __version__
 from reasrm.durable import ResumeState
 from reasrm.errors import ConfigError, InputError
-from reasrm.evaluation.suites import Suite
 from reasrm.files import in_folder, write_json_atomic
 from reasrm.generation.run import RunControl
 from reasrm.hashing import digest
@@ -25,6 +24,7 @@ from reasrm.judging.look import judged_rows
 from reasrm.judging.plan import JudgingOptions
 from reasrm.metrics.intervals import wilson
 from reasrm.metrics.outcomes import RowOutcome, from_row
+from reasrm.metrics.suite import Suite
 from reasrm.tables import content_sha256
 
 if TYPE_CHECKING:  # scipy costs half a second, and most suites have no critiques

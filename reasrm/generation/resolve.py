@@ -13,19 +13,20 @@ from reasrm.errors import ConfigError
 from reasrm.generation.base import Backend
 from reasrm.generation.checkpoint import HUB_ID
 from reasrm.generation.replay import ReplayBackend
+from reasrm.registry import load, names
 
 __all__ = ["BackendOptions", "open_backend"]
 
 _FORMS = "a model folder, a hub id such as Qwen/Qwen3-8B, openai:MODEL@BASE_URL, replay, or sandbox"
 _SCHEME = re.compile(r"([A-Za-z][\w-]+):(.*)", re.DOTALL)
-_ENGINES = ("hf", "vllm")
+_ENGINES = names("reasrm.generation.engines")
 
 
 class BackendOptions(TypedDict, total=False):
     """All options of all backends; a backend takes those that its constructor names, which has the defaults.
 
     Args:
-        backend: `hf` or `vllm`, for a folder or hub id.
+        backend: One of `engines`, for a folder or hub id.
     """
 
     backend: str
@@ -54,7 +55,7 @@ def open_backend(judge: str, **options: Unpack[BackendOptions]) -> Backend:
 
     Raises:
         ConfigError: If the name means nothing, or the model behind it cannot be used.
-        MissingExtraError: If `backend` is `vllm` and it is not installed.
+        MissingExtraError: If what `backend` names is not installed.
     """
     known = BackendOptions.__annotations__
     for name in options.keys() - known.keys():
@@ -80,13 +81,9 @@ def open_backend(judge: str, **options: Unpack[BackendOptions]) -> Backend:
         model, base_url = _split_endpoint(scheme[2])
         return EndpointBackend(model, base_url, **_taken_by(EndpointBackend, options))
     _check_model_name(judge)
-    if backend == "vllm":
-        from reasrm.generation.vllm_engine import VLLMBackend
-
-        return VLLMBackend(judge, **_taken_by(VLLMBackend, options))
-    from reasrm.generation.hf import HFBackend
-
-    return HFBackend(judge, **_taken_by(HFBackend, options))
+    engine = load("reasrm.generation.engines", backend).Engine
+    opened: Backend = engine(judge, **_taken_by(engine, options))
+    return opened
 
 
 def _taken_by(engine: type, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from reasrm.config import EndpointSection
+from reasrm.config import EndpointSection, EngineName
 from reasrm.generation.resolve import BackendOptions
 
 __all__ = ["AskedModelSection", "PricePair"]
@@ -35,7 +35,7 @@ class AskedModelSection(EndpointSection):
     temperature: float | None = Field(default=None, ge=0)
     top_p: float | None = Field(default=None, gt=0, le=1)
     max_tokens: int | None = Field(default=None, gt=0)
-    backend: Literal["hf", "vllm"] = "hf"
+    backend: EngineName = "hf"
     batch_size: int = Field(default=8, gt=0)
     dtype: str = "auto"
     device: str = "auto"

@@ -1,7 +1,7 @@
 """What metrics read: one judged row, reduced to its label and its verdicts, all in the row's own frame.
 
 A *reading* is what one row, or one order of it, came to: a side, a tie, `split` (readable votes, none ahead)
-or `unreadable`. The last two stay outcomes of their own; only a `Policy` gives them a credit.
+or `unreadable`. The last two stay outcomes of their own; only a `CreditPolicy` gives them a credit.
 """
 
 from __future__ import annotations

@@ -1,30 +1,49 @@
-"""The nouns of rewarding: a rollout, a part, and the error that a part at fault ends a run with.
+"""The nouns of rewarding: a rollout, a reward part, and the error that a part at fault ends a run with.
 
 A rollout is one sampled judgment of one comparison as shown: `comparison.target` and `judgment.verdict` both speak of
 the order shown. A part sees all rollouts of the global generation batch at once, because some rewards need the other
 rollouts of the prompt (group z-score) or those of the other order (pair consistency). Of groups that were drawn anew in
 place of others it sees these alone, each whole. It answers one value per rollout; None abstains. An abstaining row is
 neither right nor wrong: it earns no advantage and enters no mean.
+
+`rewards/parts` holds one file per kind of part: one class with its fields (its section of a config), its formula,
+and its place in the documentation, which is made of its docstring.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field, FiniteFloat
+
+from reasrm.config import Config
+from reasrm.critiques.cases import CritiqueScorer
+from reasrm.critiques.similarity import Similarity, stem_overlap
 from reasrm.errors import EnvironmentProblem, ReasrmError
 from reasrm.records import Comparison, Judgment
+from reasrm.rewards.consistency import ConsistencyReferee
 
 __all__ = [
+    "ALONE",
+    "Helpers",
     "NobodyAnswered",
+    "NonNegative",
     "Part",
+    "RewardPart",
     "RewardProblem",
     "Rollout",
     "RowFault",
+    "Share",
     "Values",
     "each_row",
     "stop_if_dead",
 ]
+
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +70,65 @@ Part = Callable[[Sequence[Rollout]], Values]
 """A reward over all rollouts of the global generation batch."""
 
 
+@dataclass(frozen=True, slots=True)
+class Helpers:
+    """What parts ask that is no arithmetic.
+
+    Args:
+        referee: Says whether reasoning and verdict agree.
+        critique: Scores critiques against the rows' own.
+        similarity: How alike two texts are.
+    """
+
+    referee: ConsistencyReferee | None = None
+    critique: CritiqueScorer | None = None
+    similarity: Similarity = stem_overlap
+
+
+ALONE = Helpers()
+"""Nobody to ask; texts are compared by their stems."""
+
+
+class RewardPart(Config):
+    """A reward; its fields are its section of a config. A default is the published number, or marked as ours.
+
+    Args:
+        kind: The part's name, which is also its file's.
+        weight: What a combinator multiplies its values by.
+
+    Attributes:
+        asks: The helper that it cannot do without, named like the section of a config that sets it up.
+    """
+
+    asks: ClassVar[Literal["referee", "critique"] | None] = None
+    kind: str
+    weight: FiniteFloat = 1.0
+
+    def build(self, helpers: Helpers = ALONE) -> Part:
+        """Return what values rollouts; here each one by itself.
+
+        Args:
+            helpers: Whom it may ask; the one that `asks` names is there.
+
+        Raises:
+            ConfigError: It names what cannot be used.
+        """
+        return each_row(self.value)
+
+    def value(self, rollout: Rollout) -> float | None:
+        """Return what one rollout earns, None to abstain; of parts that look at one rollout at a time."""
+        raise NotImplementedError
+
+    def owes(self, rollout: Rollout) -> bool:
+        """Whether a part that asks somebody has a value for the rollout if no call fails."""
+        return True
+
+    @property
+    def code(self) -> Path | None:
+        """The file of code that it runs, if it is none of ours."""
+        return None
+
+
 class RewardProblem(ReasrmError, RuntimeError):
     """A reward threw or gave no finite number, so the run stops (exit code 3) before it trains on it.
 
@@ -71,7 +149,7 @@ class RewardProblem(ReasrmError, RuntimeError):
         super().__init__(
             f"the reward part {part!r} failed: {cause}",
             place=place,
-            remedy="correct the row or the part, then run the same command again with --resume",
+            remedy="correct the row or the part and begin anew; --resume goes on where neither had to change",
         )
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,35 +20,19 @@ from numpy.typing import NDArray
 from reasrm.critiques.cases import CritiqueScorer
 from reasrm.critiques.similarity import Similarity, stem_overlap
 from reasrm.errors import ConfigError, EnvironmentProblem, InternalError
-from reasrm.rewards.base import NobodyAnswered, Part, RewardProblem, Rollout, RowFault, Values
+from reasrm.rewards.base import (
+    Helpers,
+    NobodyAnswered,
+    Part,
+    RewardPart,
+    RewardProblem,
+    Rollout,
+    RowFault,
+    Values,
+)
 from reasrm.rewards.combine import Combinator, build_combinator
-from reasrm.rewards.config import PartSection, RewardSection
-from reasrm.rewards.consistency import ConsistencyReferee, consistency_ladder, pair_consistency
-from reasrm.rewards.critique import critique, critique_agreement, critique_diversity, critique_format
-from reasrm.rewards.critique_sections import (
-    CritiqueAgreementPart,
-    CritiqueDiversityPart,
-    CritiqueFormatPart,
-    CritiquePart,
-)
-from reasrm.rewards.formats import completeness, format_answer
-from reasrm.rewards.lengths import cosine_length, length, overlong, repetition
-from reasrm.rewards.outcome import is_right, outcome
-from reasrm.rewards.overlap import bleu, rouge
-from reasrm.rewards.part_sections import (
-    BleuPart,
-    CompletenessPart,
-    ConsistencyLadderPart,
-    CosineLengthPart,
-    FormatAnswerPart,
-    LengthPart,
-    OutcomePart,
-    OverlongPart,
-    PairConsistencyPart,
-    RepetitionPart,
-    RougePart,
-    RubricFormatPart,
-)
+from reasrm.rewards.config import RewardSection
+from reasrm.rewards.consistency import ConsistencyReferee
 
 __all__ = ["RewardFunction", "Scored", "build_reward"]
 
@@ -189,79 +172,21 @@ def build_reward(
     Raises:
         ConfigError: A part needs something that was not given.
     """
-    helpers = _Helpers(referee, critiques, similarity or stem_overlap)
-    parts = {name: _build_part(name, part, helpers) for name, part in section.parts.items()}
+    helpers = Helpers(referee, critiques, similarity or stem_overlap)
+    parts = {name: _built(name, part, helpers) for name, part in section.parts.items()}
     weights = {name: part.weight for name, part in section.parts.items()}
-    owes = {name: owed for name, part in section.parts.items() if (owed := _owes(part)) is not None}
+    owes = {name: part.owes for name, part in section.parts.items() if part.asks}
     return RewardFunction(parts, build_combinator(section.combine, weights), owes)
 
 
-def _owes(part: PartSection) -> Callable[[Rollout], bool] | None:
-    """Return which rollouts a part that asks somebody abstains from only because a call failed."""
-    match part:
-        case CritiquePart():
-            return lambda rollout: rollout.comparison.critique is not None
-        case ConsistencyLadderPart():
-            return lambda rollout: is_right(rollout) is not None
-        case _:
-            return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Helpers:
-    """What parts ask that is no arithmetic."""
-
-    referee: ConsistencyReferee | None
-    critiques: CritiqueScorer | None
-    similarity: Similarity
-
-
-def _build_part(name: str, part: PartSection, helpers: _Helpers) -> Part:
-    match part:
-        case OutcomePart():
-            return outcome(part)
-        case FormatAnswerPart() | RubricFormatPart():
-            return format_answer(part)
-        case ConsistencyLadderPart():
-            if helpers.referee is None:
-                raise ConfigError(
-                    "the part asks a referee and none is given",
-                    place=f"rewards.parts.{name}",
-                    remedy="name a referee, or choose another part",
-                )
-            return consistency_ladder(part, helpers.referee)
-        case CompletenessPart():
-            return completeness(part)
-        case LengthPart():
-            return length(part)
-        case OverlongPart():
-            return overlong(part)
-        case CosineLengthPart():
-            return cosine_length(part)
-        case RepetitionPart():
-            return repetition(part)
-        case BleuPart():
-            return bleu(part)
-        case RougePart():
-            return rouge(part)
-        case PairConsistencyPart():
-            return pair_consistency(part)
-        case CritiquePart():
-            if helpers.critiques is None:
-                raise ConfigError(
-                    "the part scores critiques and nothing says how",
-                    place=f"rewards.parts.{name}",
-                    remedy="add a section `critique:` to the config (extractor, similarity), or drop the part",
-                )
-            return critique(part, helpers.critiques)
-        case CritiqueFormatPart():
-            return critique_format(part)
-        case CritiqueAgreementPart():
-            return critique_agreement(helpers.similarity)
-        case CritiqueDiversityPart():
-            return critique_diversity(part, helpers.similarity)
-        case _:
-            assert_never(part)
+def _built(name: str, part: RewardPart, helpers: Helpers) -> Part:
+    if part.asks and getattr(helpers, part.asks) is None:
+        raise ConfigError(
+            f"the part asks what the section `{part.asks}` sets up, and nothing is given",
+            place=f"rewards.parts.{name}",
+            remedy=f"add a section `{part.asks}:` to the config, or drop the part",
+        )
+    return part.build(helpers)
 
 
 def _ask(name: str, part: Part, rollouts: Sequence[Rollout], asks: bool, more: bool) -> Values:
@@ -302,7 +227,7 @@ def _checked(name: str, values: Values, rollouts: Sequence[Rollout]) -> Values:
     for value, rollout in zip(values, rollouts, strict=True):
         try:
             number = None if value is None else float(value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise RewardProblem(name, f"gave {value!r}, which is no number", rollout) from error
         if number is not None and not math.isfinite(number):
             raise RewardProblem(name, f"gave {value!r}, which is not finite", rollout)

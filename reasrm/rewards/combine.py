@@ -1,6 +1,6 @@
 """How the values of several parts become one reward: sums, gates, transforms.
 
-Every function here takes the parts' values by name and the group of each row. General rule: a row for which any part
+Each is one class, its fields and its formula over the parts' values. General rule: a row for which any part
 abstains (None) abstains, also where the formula would not have looked at that part, so that abstaining does not depend
 on being right. The exceptions are `rule_first_else_model` and `critique_bonus`; a failed call abstains there, too, if
 the row's reward depends on it.
@@ -14,73 +14,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
-from typing import Protocol, TypeAlias, assert_never
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
+from pydantic import Field, FiniteFloat, PositiveFloat
 
-from reasrm.rewards.base import RowFault, Values
-from reasrm.rewards.config import (
-    CombineSection,
-    CritiqueBonus,
-    FailureOnly,
-    GroupZScore,
-    LogSigmoidCentred,
-    Multiplicative,
-    PositiveOnly,
-    RuleFirstElseModel,
-    SoftAnd,
-    WeightedSum,
-)
+from reasrm.config import Config
+from reasrm.rewards.base import NonNegative, RewardPart, RowFault, Share, Values
 
-__all__ = ["Combinator", "build_combinator", "log_sigmoid", "sigmoid"]
+__all__ = [
+    "Combinator",
+    "CombineSection",
+    "CritiqueBonus",
+    "WeightedSum",
+    "build_combinator",
+    "log_sigmoid",
+    "sigmoid",
+]
 
 Failed: TypeAlias = Mapping[str, Sequence[bool]]
 """Part → per row, whether it is None because a call failed; a part that is not named never fails."""
 _NEVER: Failed = MappingProxyType({})
-
-
-class Combinator(Protocol):
-    """What makes one reward per row of the parts' values."""
-
-    def __call__(self, parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER) -> Values:
-        """Return the rewards.
-
-        Args:
-            parts: Values by part.
-            groups: The group of each row.
-            failed: Which values are missing because a call failed.
-        """
-        ...
-
-
+Combinator: TypeAlias = Callable[[Mapping[str, Values], Sequence[str], Failed], Values]
+"""Values by part, the group of each row, and what is missing because a call failed, to one reward per row."""
 Weights = Mapping[str, float]
 Known = Mapping[str, float]
-
-
-def build_combinator(section: CombineSection, weights: Weights) -> Combinator:
-    """Return the combinator that a config describes, with the parts' weights in it."""
-    match section:
-        case WeightedSum():
-            return _by_row(lambda row: _sum(row, weights))
-        case CritiqueBonus():
-            return _critique_bonus(section, weights)
-        case PositiveOnly():
-            return _positive_only(section, weights)
-        case Multiplicative():
-            return _by_row(_multiplicative(section, weights))
-        case FailureOnly():
-            return _by_row(_failure_only(section, weights))
-        case RuleFirstElseModel():
-            return _rule_first(section, weights)
-        case GroupZScore():
-            return _group_zscore(section, weights)
-        case LogSigmoidCentred():
-            return _log_sigmoid_centred(section, weights)
-        case SoftAnd():
-            return _by_row(_soft_and(section, weights))
-        case _:
-            assert_never(section)
 
 
 def sigmoid(x: float) -> float:
@@ -106,21 +66,6 @@ def _complete_rows(parts: Mapping[str, Values]) -> list[dict[str, float] | None]
     return rows
 
 
-def _by_row(reward: Callable[[Known], float]) -> Combinator:
-    """Return the combinator that looks at one row at a time."""
-
-    def combine(parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER) -> Values:
-        rewards: Values = []
-        for index, row in enumerate(_complete_rows(parts)):
-            try:
-                rewards.append(None if row is None else reward(row))
-            except ValueError as error:
-                raise RowFault(index, str(error)) from error
-        return rewards
-
-    return combine
-
-
 def _in_unit(name: str, value: float) -> float:
     if not 0.0 <= value <= 1.0:
         raise ValueError(f"{name!r} gave {value:g}, and this combinator needs a value in [0, 1]")
@@ -136,20 +81,309 @@ def _rows_of(groups: Sequence[str], usable: Sequence[bool]) -> list[list[int]]:
     return list(rows.values())
 
 
-def _critique_bonus(section: CritiqueBonus, weights: Weights) -> Combinator:
-    """`bad_format` where the format part is 0, else w_o·o + Σ w·p, the sum only where o > 0 (RM-NLHF, released).
+def _is_lost(failed: Failed, name: str, index: int) -> bool:
+    return name in failed and failed[name][index]
 
-    Exception to the general rule under `without_critique: outcome`: a part that abstains for the whole group adds
-    nothing, if there was no reference critique to compare any of them with. If calls have failed, or it abstains for
-    some rows only, nothing would mean "a bad critique", so those rows abstain unless their reward does not need it.
+
+class _Combine(Config):
+    """How parts become a reward; its fields are its section of a config."""
+
+    kind: str
+
+    def check(self, parts: Mapping[str, RewardPart]) -> None:
+        """Raise ValueError if it does not go with the parts of a config; every part it names is one of them."""
+
+    def combined(
+        self, weights: Weights, parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER
+    ) -> Values:
+        """Return the rewards; here each row by itself."""
+        rewards: Values = []
+        for index, row in enumerate(_complete_rows(parts)):
+            try:
+                rewards.append(None if row is None else self._reward(row, weights))
+            except ValueError as error:
+                raise RowFault(index, str(error)) from error
+        return rewards
+
+    def _reward(self, row: Known, weights: Weights) -> float:
+        """Return the reward of a row whose parts all have a value."""
+        raise NotImplementedError
+
+
+class _Extras(_Combine):
+    """An outcome and extras.
+
+    Args:
+        outcome: The part that is the outcome.
     """
-    base = [name for name in (section.outcome, section.format) if name is not None]
-    extras = [name for name in weights if name not in base]
 
-    def combine(parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER) -> Values:
-        if section.without_critique == "abstain":
+    outcome: str = "outcome"
+
+    def check(self, parts: Mapping[str, RewardPart]) -> None:
+        """Refuse an outcome alone."""
+        if len(parts) < 2:
+            raise ValueError(f"combine.kind {self.kind!r} needs a part beside {self.outcome!r}")
+
+
+class _Gated(_Extras):
+    """An outcome that gates: one of −1 would turn a penalty into a reward."""
+
+    def check(self, parts: Mapping[str, RewardPart]) -> None:
+        """Refuse an outcome whose values leave [0, 1]."""
+        super().check(parts)
+        least, most = getattr(parts[self.outcome], "bounds", (0, 1))
+        if least < 0 or most > 1:
+            raise ValueError(
+                f"combine.kind {self.kind!r} needs an outcome in [0, 1]; "
+                f"set right, wrong and unparsed of {self.outcome!r} to 1, 0, 0"
+            )
+
+
+class WeightedSum(_Combine):
+    """Σ w·r."""
+
+    kind: Literal["weighted_sum"] = "weighted_sum"
+
+    def _reward(self, row: Known, weights: Weights) -> float:
+        return _sum(row, weights)
+
+
+class PositiveOnly(_Extras):
+    """Extras count only where the outcome is positive (LongTraceRL, released).
+
+    (1 − η)·o + η·e where o > 0, else o; o is the weighted outcome, e the weighted sum of the others. Deviation: a
+    wrong row keeps its outcome's own value, which is the published 0 for a 0/1 outcome.
+
+    Args:
+        outcome: The part that opens the gate where its value is above 0.
+        eta: r = (1 − eta)·outcome + eta·extras, 0.3 as released; null: outcome + extras.
+        normalise: Divide extras by the greatest of the group, where that is above 0, as released.
+    """
+
+    kind: Literal["positive_only"] = "positive_only"
+    eta: Share | None = 0.3
+    normalise: bool = True
+
+    def combined(
+        self, weights: Weights, parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER
+    ) -> Values:
+        """Return the rewards."""
+        rows = _complete_rows(parts)
+        rewards: Values = [None] * len(rows)
+        for members in _rows_of(groups, [row is not None for row in rows]):
+            known = [row for row in (rows[index] for index in members) if row is not None]
+            extras = [_sum(row, weights, without=(self.outcome,)) for row in known]
+            most = max(extras)
+            if self.normalise and most > 0:
+                extras = [extra / most for extra in extras]
+            for index, row, extra in zip(members, known, extras, strict=True):
+                right = weights[self.outcome] * row[self.outcome]
+                if row[self.outcome] <= 0:
+                    rewards[index] = right
+                elif self.eta is None:
+                    rewards[index] = right + extra
+                else:
+                    rewards[index] = (1 - self.eta) * right + self.eta * extra
+        return rewards
+
+
+class Multiplicative(_Gated):
+    """outcome · Σ w·r of the others (RationaleRM). The outcome lies in [0, 1]."""
+
+    kind: Literal["multiplicative"] = "multiplicative"
+
+    def _reward(self, row: Known, weights: Weights) -> float:
+        return (
+            weights[self.outcome]
+            * _in_unit(self.outcome, row[self.outcome])
+            * _sum(row, weights, without=(self.outcome,))
+        )
+
+
+class FailureOnly(_Gated):
+    """outcome + beta·(Σ w·r of the others)·(1 − outcome) (SubSearch). The outcome lies in [0, 1].
+
+    Args:
+        outcome: The part that is the outcome.
+        beta: 0.2 as released, 0.02 after decay.
+    """
+
+    kind: Literal["failure_only"] = "failure_only"
+    beta: NonNegative = 0.2
+
+    def _reward(self, row: Known, weights: Weights) -> float:
+        outcome = _in_unit(self.outcome, row[self.outcome])
+        extras = _sum(row, weights, without=(self.outcome,))
+        return weights[self.outcome] * outcome + self.beta * extras * (1 - outcome)
+
+
+class RuleFirstElseModel(_Combine):
+    """1 where the rule is above 0, else sigmoid(model) (BaseReward). An abstaining rule leaves it to the model.
+
+    Exception to the general rule: an abstaining rule leaves the row to the model, unless its call failed; and an
+    abstaining model does not matter where the rule is above 0. A row abstains only if nothing is left to decide it.
+    """
+
+    kind: Literal["rule_first_else_model"] = "rule_first_else_model"
+    rule: str = "outcome"
+    model: str
+
+    def check(self, parts: Mapping[str, RewardPart]) -> None:
+        """Refuse a third part."""
+        if self.rule == self.model or len(parts) > 2:
+            raise ValueError("rule_first_else_model takes exactly two parts, the rule and the model")
+
+    def combined(
+        self, weights: Weights, parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER
+    ) -> Values:
+        """Return the rewards."""
+        rewards: Values = []
+        for index, (rule, model) in enumerate(zip(parts[self.rule], parts[self.model], strict=True)):
+            if rule is not None and rule > 0:
+                rewards.append(weights[self.rule])
+            elif model is None or _is_lost(failed, self.rule, index):
+                rewards.append(None)
+            else:
+                rewards.append(weights[self.model] * sigmoid(model))
+        return rewards
+
+
+class GroupZScore(_Combine):
+    """Σ w·z, z over the group (BLEUBERI; two weights of 0.5 are its mean of two).
+
+    Over the complete rows of the group. The source does not say which deviation; the population's is ours.
+    """
+
+    kind: Literal["group_zscore"] = "group_zscore"
+    eps: PositiveFloat = 1e-6
+
+    def combined(
+        self, weights: Weights, parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER
+    ) -> Values:
+        """Return the rewards."""
+        rows = _complete_rows(parts)
+        rewards: Values = [None] * len(rows)
+        for members in _rows_of(groups, [row is not None for row in rows]):
+            total = np.zeros(len(members))
+            for name in parts:
+                values = np.array(
+                    [row[name] for row in (rows[index] for index in members) if row is not None]
+                )
+                if np.ptp(values) > 0:
+                    total += weights[name] * (values - values.mean()) / (values.std() + self.eps)
+            for index, reward in zip(members, total, strict=True):
+                rewards[index] = float(reward)
+        return rewards
+
+
+class LogSigmoidCentred(_Combine):
+    """Σ w·log sigmoid(r − reference) ("Transforming and Combining Rewards").
+
+    With weights 1, the log-probability of being good on every count. Deviation: the paper's reference is a
+    percentile of the *reference* policy's samples for the prompt; `group` takes that of the rollouts at hand, the
+    policy's own.
+
+    Args:
+        references: Reference value by part, or `group`: a percentile of the group's own values.
+        percentile: 85 as noted of a re-implementation.
+    """
+
+    kind: Literal["logsigmoid_centred"] = "logsigmoid_centred"
+    references: dict[str, FiniteFloat] | Literal["group"] = "group"
+    percentile: Annotated[float, Field(ge=0, le=100)] = 85.0
+
+    def check(self, parts: Mapping[str, RewardPart]) -> None:
+        """Refuse a part without a reference."""
+        if missing := [name for name in parts if self.references != "group" and name not in self.references]:
+            raise ValueError(f"combine.references lacks {missing[0]!r}")
+
+    def combined(
+        self, weights: Weights, parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER
+    ) -> Values:
+        """Return the rewards."""
+        rows = _complete_rows(parts)
+        rewards: Values = [None] * len(rows)
+        for members in _rows_of(groups, [row is not None for row in rows]):
+            known = [row for row in (rows[index] for index in members) if row is not None]
+            if isinstance(self.references, dict):
+                centre = self.references
+            else:
+                centre = {
+                    name: float(np.percentile([row[name] for row in known], self.percentile))
+                    for name in parts
+                }
+            for index, row in zip(members, known, strict=True):
+                terms = {name: log_sigmoid(value - centre[name]) for name, value in row.items()}
+                rewards[index] = _sum(terms, weights)
+        return rewards
+
+
+class SoftAnd(_Combine):
+    """exp(mean log((s + delta)/(1 + delta))) over floors, times the weighted mean of the rest (SearchLLM).
+
+    Args:
+        floors: Parts that must all hold. All values lie in [0, 1].
+        delta: Not published; ours.
+    """
+
+    kind: Literal["soft_and"] = "soft_and"
+    floors: tuple[str, ...] = Field(min_length=1)
+    delta: PositiveFloat = 0.1
+
+    def check(self, parts: Mapping[str, RewardPart]) -> None:
+        """Refuse floors alone, and weights that are no mean."""
+        rest = [part.weight for name, part in parts.items() if name not in self.floors]
+        if min(rest, default=0.0) < 0 or sum(rest) <= 0:
+            raise ValueError("soft_and needs parts beside the floors, with weights above 0")
+
+    def _reward(self, row: Known, weights: Weights) -> float:
+        for name, value in row.items():
+            _in_unit(name, value)
+        logs = [math.log((row[name] + self.delta) / (1 + self.delta)) for name in self.floors]
+        total = sum(weight for name, weight in weights.items() if name not in self.floors)
+        return math.exp(math.fsum(logs) / len(logs)) * _sum(row, weights, without=self.floors) / total
+
+
+class CritiqueBonus(_Combine):
+    """RM-NLHF: `bad_format` if the format is bad, else outcome + Σ w·p of the others, where the outcome is above 0.
+
+    Args:
+        outcome: The part that is the outcome.
+        format: The part whose 0 means a bad format; null: no such rule. It decides and adds nothing.
+        bad_format: −1 as released.
+        gated: Whether the others count only where the outcome is above 0, as released.
+        without_critique: Where a part beside outcome and format abstains. `outcome`: it adds nothing if the row has no
+            reference critique; if it has one, or the group has other values, a call has failed and the row abstains.
+            `abstain`: the row abstains.
+    """
+
+    kind: Literal["critique_bonus"] = "critique_bonus"
+    outcome: str = "outcome"
+    format: str | None = None
+    bad_format: FiniteFloat = -1.0
+    gated: bool = True
+    without_critique: Literal["outcome", "abstain"] = "outcome"
+
+    def check(self, parts: Mapping[str, RewardPart]) -> None:
+        """Refuse one part as both."""
+        if self.format == self.outcome:
+            raise ValueError(f"combine.format and combine.outcome are both {self.outcome!r}")
+
+    def combined(
+        self, weights: Weights, parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER
+    ) -> Values:
+        """Return the rewards.
+
+        Exception to the general rule under `without_critique: outcome`: a part that abstains for the whole group
+        adds nothing, if there was no reference critique to compare any of them with. If calls have failed, or it
+        abstains for some rows only, nothing would mean "a bad critique", so those rows abstain unless their reward
+        does not need it.
+        """
+        base = [name for name in (self.outcome, self.format) if name is not None]
+        extras = [name for name in weights if name not in base]
+        if self.without_critique == "abstain":
             whole = _complete_rows(parts)
-            return [None if row is None else _bonus(section, weights, row, extras) for row in whole]
+            return [None if row is None else self._bonus(weights, row, extras) for row in whole]
         known = {
             (group, name)
             for name in extras
@@ -161,163 +395,35 @@ def _critique_bonus(section: CritiqueBonus, weights: Weights) -> Combinator:
             row = {name: value for name in parts if (value := parts[name][index]) is not None}
             wanted = [name for name in extras if (group, name) in known or _is_lost(failed, name, index)]
             ready = all(name in row for name in base)
-            rewards.append(_bonus(section, weights, row, wanted) if ready else None)
+            rewards.append(self._bonus(weights, row, wanted) if ready else None)
         return rewards
 
-    return combine
+    def _bonus(self, weights: Weights, row: Known, extras: Sequence[str]) -> float | None:
+        """Return the reward of one row, None if it needs an extra that the row lacks."""
+        if self.format is not None and row[self.format] <= 0:
+            return self.bad_format
+        right = weights[self.outcome] * row[self.outcome]
+        if self.gated and row[self.outcome] <= 0:
+            return right
+        if any(name not in row for name in extras):
+            return None
+        return right + math.fsum(weights[name] * row[name] for name in extras)
 
 
-def _is_lost(failed: Failed, name: str, index: int) -> bool:
-    return name in failed and failed[name][index]
+CombineSection = Annotated[
+    WeightedSum
+    | CritiqueBonus
+    | PositiveOnly
+    | Multiplicative
+    | FailureOnly
+    | RuleFirstElseModel
+    | GroupZScore
+    | LogSigmoidCentred
+    | SoftAnd,
+    Field(discriminator="kind"),
+]
 
 
-def _bonus(section: CritiqueBonus, weights: Weights, row: Known, extras: Sequence[str]) -> float | None:
-    """Return the reward of one row, None if it needs an extra that the row lacks."""
-    if section.format is not None and row[section.format] <= 0:
-        return section.bad_format
-    right = weights[section.outcome] * row[section.outcome]
-    if section.gated and row[section.outcome] <= 0:
-        return right
-    if any(name not in row for name in extras):
-        return None
-    return right + math.fsum(weights[name] * row[name] for name in extras)
-
-
-def _positive_only(section: PositiveOnly, weights: Weights) -> Combinator:
-    """(1 − η)·o + η·e where o > 0, else o (LongTraceRL, released: η 0.3, e divided by the group's greatest).
-
-    o is the weighted outcome, e the weighted sum of the others. With `eta: null` r = o + e. Deviation: a wrong row
-    keeps its outcome's own value, which is the published 0 for a 0/1 outcome.
-    """
-    gate = section.outcome
-
-    def combine(parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER) -> Values:
-        rows = _complete_rows(parts)
-        rewards: Values = [None] * len(rows)
-        for members in _rows_of(groups, [row is not None for row in rows]):
-            known = [row for row in (rows[index] for index in members) if row is not None]
-            extras = [_sum(row, weights, without=(gate,)) for row in known]
-            most = max(extras)
-            if section.normalise and most > 0:
-                extras = [extra / most for extra in extras]
-            for index, row, extra in zip(members, known, extras, strict=True):
-                right = weights[gate] * row[gate]
-                if row[gate] <= 0:
-                    rewards[index] = right
-                elif section.eta is None:
-                    rewards[index] = right + extra
-                else:
-                    rewards[index] = (1 - section.eta) * right + section.eta * extra
-        return rewards
-
-    return combine
-
-
-def _multiplicative(section: Multiplicative, weights: Weights) -> Callable[[Known], float]:
-    """w_o·o · Σ w·r of the others (RationaleRM: average precision × outcome)."""
-    gate = section.outcome
-
-    def reward(row: Known) -> float:
-        return weights[gate] * _in_unit(gate, row[gate]) * _sum(row, weights, without=(gate,))
-
-    return reward
-
-
-def _failure_only(section: FailureOnly, weights: Weights) -> Callable[[Known], float]:
-    """w_o·o + β·(Σ w·r of the others)·(1 − o) (SubSearch, released: β 0.2, two extras of weight 0.5)."""
-    gate = section.outcome
-
-    def reward(row: Known) -> float:
-        outcome = _in_unit(gate, row[gate])
-        extras = _sum(row, weights, without=(gate,))
-        return weights[gate] * outcome + section.beta * extras * (1 - outcome)
-
-    return reward
-
-
-def _rule_first(section: RuleFirstElseModel, weights: Weights) -> Combinator:
-    """w_rule·1 where the rule's value is above 0, else w_model·sigmoid(model) (BaseReward, weights 1).
-
-    Exception to the general rule: an abstaining rule leaves the row to the model, unless its call failed; and an
-    abstaining model does not matter where the rule is above 0. A row abstains only if nothing is left to decide it.
-    """
-
-    def combine(parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER) -> Values:
-        rewards: Values = []
-        for index, (rule, model) in enumerate(zip(parts[section.rule], parts[section.model], strict=True)):
-            if rule is not None and rule > 0:
-                rewards.append(weights[section.rule])
-            elif model is None or _is_lost(failed, section.rule, index):
-                rewards.append(None)
-            else:
-                rewards.append(weights[section.model] * sigmoid(model))
-        return rewards
-
-    return combine
-
-
-def _group_zscore(section: GroupZScore, weights: Weights) -> Combinator:
-    """Σ w·(r − mean)/(std + eps) over the complete rows of the group (BLEUBERI, eps 1e-6; z's mean of two).
-
-    The source does not say which deviation; the population's is ours.
-    """
-
-    def combine(parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER) -> Values:
-        rows = _complete_rows(parts)
-        rewards: Values = [None] * len(rows)
-        for members in _rows_of(groups, [row is not None for row in rows]):
-            total = np.zeros(len(members))
-            for name in parts:
-                values = np.array(
-                    [row[name] for row in (rows[index] for index in members) if row is not None]
-                )
-                if np.ptp(values) > 0:
-                    total += weights[name] * (values - values.mean()) / (values.std() + section.eps)
-            for index, reward in zip(members, total, strict=True):
-                rewards[index] = float(reward)
-        return rewards
-
-    return combine
-
-
-def _log_sigmoid_centred(section: LogSigmoidCentred, weights: Weights) -> Combinator:
-    """Σ w·log sigmoid(r − reference): with weights 1, the log-probability of being good on every count.
-
-    Deviation: the paper's reference is a percentile of the *reference* policy's samples for the prompt (85th, as noted
-    of a re-implementation); `group` takes that percentile of the rollouts at hand, which are the policy's own.
-    """
-    references = section.references
-
-    def combine(parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER) -> Values:
-        rows = _complete_rows(parts)
-        rewards: Values = [None] * len(rows)
-        for members in _rows_of(groups, [row is not None for row in rows]):
-            known = [row for row in (rows[index] for index in members) if row is not None]
-            if isinstance(references, dict):
-                centre = references
-            else:
-                centre = {
-                    name: float(np.percentile([row[name] for row in known], section.percentile))
-                    for name in parts
-                }
-            for index, row in zip(members, known, strict=True):
-                terms = {name: log_sigmoid(value - centre[name]) for name, value in row.items()}
-                rewards[index] = _sum(terms, weights)
-        return rewards
-
-    return combine
-
-
-def _soft_and(section: SoftAnd, weights: Weights) -> Callable[[Known], float]:
-    """exp(mean_i log((s_i + δ)/(1 + δ))) · Σ w·r / Σ w (SearchLLM). All values lie in [0, 1]; δ is ours."""
-    floors = section.floors
-    total = sum(weight for name, weight in weights.items() if name not in floors)
-
-    def reward(row: Known) -> float:
-        for name, value in row.items():
-            _in_unit(name, value)
-        logs = [math.log((row[name] + section.delta) / (1 + section.delta)) for name in floors]
-        gate = math.exp(math.fsum(logs) / len(logs))
-        return gate * _sum(row, weights, without=floors) / total
-
-    return reward
+def build_combinator(section: CombineSection, weights: Weights) -> Combinator:
+    """Return the combinator that a config describes, with the parts' weights in it."""
+    return partial(section.combined, weights)

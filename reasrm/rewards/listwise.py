@@ -17,14 +17,60 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
-from typing import Any
+from typing import Any, Self
 
+from pydantic import FiniteFloat, PositiveInt, model_validator
+
+from reasrm.config import Config
 from reasrm.errors import InternalError
 from reasrm.records import Judgment
-from reasrm.rewards.part_sections import ListwiseSection
+from reasrm.rewards.base import NonNegative
 from reasrm.rewards.reading import whole_text
 
-__all__ = ["GoldList", "format_score", "listwise_agreement", "listwise_reward", "pair_agreement"]
+__all__ = [
+    "GoldList",
+    "ListwiseSection",
+    "format_score",
+    "listwise_agreement",
+    "listwise_reward",
+    "pair_agreement",
+]
+
+
+class ListwiseSection(Config):
+    """RewardAnything: 0.15·format + 0.85·agreement. The four weights inside agreement are ours.
+
+    Not a part: a `Rollout` is about a pair. `listwise_reward` takes it for judgments of lists.
+
+    Args:
+        format_weight: 0.15 as noted of the paper.
+        agreement_weight: 0.85 as noted of the paper.
+        pairs: Weight of the weighted pair part (its formula is released).
+        distribution: Weight of the match of the sorted scores.
+        near: Weight of partial credit for near scores.
+        rank: Weight of Kendall's tau and the top k.
+        top_k: How many of the best are compared.
+        minimum: Smallest score.
+        maximum: Largest score.
+    """
+
+    format_weight: NonNegative = 0.15
+    agreement_weight: NonNegative = 0.85
+    pairs: NonNegative = 0.4
+    distribution: NonNegative = 0.2
+    near: NonNegative = 0.2
+    rank: NonNegative = 0.2
+    top_k: PositiveInt = 1
+    minimum: FiniteFloat = 1.0
+    maximum: FiniteFloat = 5.0
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if self.minimum >= self.maximum:
+            raise ValueError(f"minimum {self.minimum:g} is not below maximum {self.maximum:g}")
+        if self.pairs + self.rank == 0:
+            raise ValueError("pairs and rank are both 0; gold rankings without scores need one of them")
+        return self
 
 
 @dataclass(frozen=True, slots=True)

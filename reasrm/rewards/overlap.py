@@ -1,74 +1,67 @@
-"""Overlap of the judge's words with a reference text: BLEU and ROUGE.
+"""Overlap of the judge's words with a reference text: what `bleu` and `rouge` share.
 
-Source: BLEUBERI (released code: r = BLEU(prediction, references, smooth=True), empty completions 0; ROUGE-L as a
-variant). A cheap baseline for rewards on critiques. Deviations: sacrebleu's tokeniser and smoothing instead of the
-`evaluate` package's (which adds 1 to every order); values in [0, 1]; the reference is one text, the row's human
-critique or its reference answer, and a row without one abstains, as does one whose policy wrote nothing.
+Source: BLEUBERI (released code), a cheap baseline for rewards on critiques. Deviation: the reference is one text, the
+row's human critique or its reference answer, and a row without one abstains.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
-from reasrm.overlaps import rouge_l
 from reasrm.records import Order
-from reasrm.rewards.base import Part, Rollout, each_row
+from reasrm.rewards.base import Part, RewardPart, Rollout, each_row
 from reasrm.rewards.outcome import wrote_nothing
-from reasrm.rewards.part_sections import BleuPart, RougePart
 from reasrm.rewards.reading import after_last
 
-__all__ = ["bleu", "rouge"]
+__all__ = ["OverlapPart"]
 
 
-def bleu(section: BleuPart) -> Part:
-    """Return smoothed sentence BLEU / 100 of the judgment against the reference text."""
-    from sacrebleu.metrics.bleu import BLEU
+class OverlapPart(RewardPart):
+    """Overlap of the judge's words with a reference text.
 
-    metric = BLEU(smooth_method=section.smoothing, effective_order=True)
-    return _overlap(section, lambda said, expected: metric.sentence_score(said, [expected]).score / 100)
-
-
-def rouge(section: RougePart) -> Part:
-    """Return the F-measure of the chosen ROUGE of the judgment against the reference text.
-
-    ROUGE-L is counted here on rouge-score's own words: the table that the library fills takes half a second for one
-    judgment of 1,500 words, the bits three milliseconds, and a test compares the two.
+    Args:
+        against: `critique` (the row's human critique) or `reference` (its reference answer).
+        read: What of the judgment is compared: `critique` (its evaluation section; none written earns 0) or `text`
+            (after thinking). BLEUBERI scores the whole answer: `read: text`, with `after: "<answer>"` where there
+            is one.
+        other_order: A critique in free text names the responses in the row's own order. Where the other order was
+            shown: `abstain`, or `use` it all the same.
+        after: With `read: text`, reading begins after the last of these literals.
     """
-    from rouge_score.rouge_scorer import RougeScorer
-    from rouge_score.tokenizers import DefaultTokenizer
 
-    if section.variant == "rougeL":
-        split = DefaultTokenizer(section.stem).tokenize
-        return _overlap(section, lambda said, expected: rouge_l(split(said), split(expected)))
-    scorer = RougeScorer([section.variant], use_stemmer=section.stem)
-    return _overlap(section, lambda said, expected: scorer.score(expected, said)[section.variant].fmeasure)
+    against: Literal["critique", "reference"] = "critique"
+    read: Literal["critique", "text"] = "critique"
+    other_order: Literal["abstain", "use"] = "abstain"
+    after: str = "</think>"
 
+    def by(self, similarity: Callable[[str, str], float]) -> Part:
+        """Return the part that compares what was said with what was expected."""
 
-def _overlap(section: BleuPart | RougePart, similarity: Callable[[str, str], float]) -> Part:
-    def reward(rollout: Rollout) -> float | None:
-        expected = _reference(section, rollout)
-        if not expected or wrote_nothing(rollout):
+        def reward(rollout: Rollout) -> float | None:
+            expected = self._reference(rollout)
+            if not expected or wrote_nothing(rollout):
+                return None
+            judgment = rollout.judgment
+            said = judgment.critique if self.read == "critique" else after_last(judgment, self.after)
+            return float(similarity(said, expected)) if said and said.strip() else 0.0
+
+        return each_row(reward)
+
+    def _reference(self, rollout: Rollout) -> str | None:
+        """Return the text to compare with.
+
+        A critique in free text speaks of the row's own order and cannot be turned round; core arguments have no
+        letter.
+        """
+        comparison = rollout.comparison
+        if self.against == "reference":
+            return comparison.reference
+        critique = comparison.critique
+        if critique is None:
             return None
-        judgment = rollout.judgment
-        said = judgment.critique if section.read == "critique" else after_last(judgment, section.after)
-        return float(similarity(said, expected)) if said and said.strip() else 0.0
-
-    return each_row(reward)
-
-
-def _reference(section: BleuPart | RougePart, rollout: Rollout) -> str | None:
-    """Return the text to compare with.
-
-    A critique in free text speaks of the row's own order and cannot be turned round; core arguments carry no letter.
-    """
-    comparison = rollout.comparison
-    if section.against == "reference":
-        return comparison.reference
-    critique = comparison.critique
-    if critique is None:
-        return None
-    if critique.text is None:
-        return "\n".join(argument.text for argument in critique.arguments)
-    if comparison.order is Order.BA and section.other_order == "abstain":
-        return None
-    return critique.text
+        if critique.text is None:
+            return "\n".join(argument.text for argument in critique.arguments)
+        if comparison.order is Order.BA and self.other_order == "abstain":
+            return None
+        return critique.text

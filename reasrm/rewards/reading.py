@@ -9,7 +9,7 @@ import re
 
 from reasrm.records import Judgment
 
-__all__ = ["after_last", "has_layout", "has_tags", "whole_text", "words"]
+__all__ = ["after_last", "critique_of", "has_layout", "has_tags", "whole_text", "words"]
 
 _WORD = re.compile(r"\w+")
 
@@ -26,6 +26,11 @@ def after_last(judgment: Judgment, literal: str) -> str:
     """
     _, found, rest = judgment.text.rpartition(literal) if literal else ("", "", judgment.text)
     return "" if literal and not found and judgment.thinking_open else rest
+
+
+def critique_of(judgment: Judgment) -> str:
+    """Return the critique that a judgment holds, without blanks around it; empty where it has none."""
+    return (judgment.critique or "").strip()
 
 
 def whole_text(judgment: Judgment) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol, TypeAlias
 
 from reasrm.critiques.cases import (
@@ -14,21 +15,15 @@ from reasrm.critiques.cases import (
     by_rules,
     scorer,
 )
-from reasrm.critiques.config import CritiqueSection
 from reasrm.critiques.extract import distinct
 from reasrm.critiques.scores import CritiqueScores
-from reasrm.critiques.similarity import (
-    Similarity,
-    bleu,
-    exact,
-    rouge_l,
-    same_words,
-    stem_overlap,
-    token_max_average,
-)
+from reasrm.critiques.similarity import Similarity, same_words
 from reasrm.errors import ConfigError
 from reasrm.requests import Completion, Request
 from reasrm.scorers.answers import AnswerCache, Cost
+from reasrm.scorers.asking import MAX_TOKENS
+from reasrm.scorers.config import CritiqueSection
+from reasrm.scorers.similarity import Means
 from reasrm.world.critiques import core_arguments as world_arguments
 from reasrm.world.reading import read_clauses
 
@@ -112,22 +107,19 @@ def build_critique_scorer(section: CritiqueSection, open_backend: OpenModel | No
     cache: AnswerCache | None = None
     costs: dict[str, Cost] = {}
     extract: Extractor = by_clauses if section.extractor == "sandbox" else by_rules
-    similarity: Similarity | None = None
+    means = Means(encoder=section.encoder, revision=section.encoder_revision)
     if section.asks_model:
-        from reasrm.scorers.asking import MAX_TOKENS
         from reasrm.scorers.extractor import ModelExtractor
-        from reasrm.scorers.matcher import ModelMatcher
 
         model = _opened(section, open_backend)
         cache = None if section.cache is None else AnswerCache(section.cache, model.identity)
-        limit = section.max_tokens or MAX_TOKENS
+        means = replace(means, ask=model.generate, cache=cache, max_tokens=section.max_tokens or MAX_TOKENS)
         if section.extractor == "model":
-            extractor = ModelExtractor(model.generate, cache, max_tokens=limit)
+            extractor = ModelExtractor(model.generate, cache, max_tokens=means.max_tokens)
             extract, costs["extractor"] = extractor, extractor.cost
-        if section.similarity == "model":
-            similarity = matcher = ModelMatcher(model.generate, cache, max_tokens=limit)
-            costs["matcher"] = matcher.cost
-    similarity = similarity or build_similarity(section)
+    similarity = section.kind.build(means)
+    if isinstance(cost := getattr(similarity, "cost", None), Cost):
+        costs["matcher"] = cost
     score = scorer(
         extract,
         similarity,
@@ -145,24 +137,7 @@ def build_similarity(section: CritiqueSection) -> Similarity:
         ConfigError: The encoder cannot be used, or a model is asked.
         MissingExtraError: A package is not installed.
     """
-    if section.similarity in ("token_embeddings", "sentence_encoder"):
-        from reasrm.scorers.similarities import sentence_encoder, token_embeddings
-
-        encoder = section.encoder or ""
-        if section.similarity == "sentence_encoder":
-            return sentence_encoder(encoder, revision=section.encoder_revision)
-        return token_max_average(token_embeddings(encoder, revision=section.encoder_revision))
-    if section.similarity == "model":
-        raise ConfigError(
-            "a model matcher compares critiques only where they are scored",
-            place="critique.similarity",
-            remedy="use another similarity here",
-        )
-    if section.similarity == "bleu":
-        return bleu()
-    if section.similarity == "rouge_l":
-        return rouge_l()
-    return exact if section.similarity == "exact" else stem_overlap
+    return section.kind.build(Means(encoder=section.encoder, revision=section.encoder_revision))
 
 
 def by_clauses(texts: Sequence[CritiqueText]) -> list[Arguments | None]:

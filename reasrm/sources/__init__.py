@@ -1,4 +1,4 @@
-"""Foreign rows in, records out: one file per public dataset, a registry, and one reader for all of them.
+"""Foreign rows in, records out: one file of `sets` per public dataset, and one reader for all of them.
 
 `read_file` is the way in. The source is named or recognised row by row, specific schemas before generic ones,
 so that what a row becomes never depends on the rows around it.
@@ -13,35 +13,10 @@ from pathlib import Path
 
 from reasrm.errors import ConfigError, InputError, RowError
 from reasrm.records import Row
-from reasrm.sources import (
-    alpaca_eval,
-    chatbot_arena,
-    code_preference,
-    helpsteer2,
-    helpsteer3,
-    hh_rlhf,
-    judgebench,
-    llmbar,
-    math_step_dpo,
-    openrubrics,
-    pandalm,
-    pku,
-    plan_rewardbench,
-    prometheus,
-    prometheus_collections,
-    rewardbench,
-    rm_bench,
-    rm_r1_logs,
-    rm_r1_sets,
-    rmb,
-    rows,
-    skywork,
-    trl,
-    ultrafeedback,
-)
 from reasrm.sources.base import RowIds, Source, SourceRow
 from reasrm.sources.fields import RowData, row_id
 from reasrm.sources.prompts import refuse_unread
+from reasrm.sources.sets import SOURCES
 from reasrm.tables import Columns, RawRow, RowLimits, check_fields, read_rows
 
 __all__ = [
@@ -54,42 +29,6 @@ __all__ = [
     "read_file",
     "read_row",
 ]
-
-SOURCES: tuple[Source, ...] = (
-    judgebench.SOURCE,
-    alpaca_eval.SOURCE,
-    llmbar.SOURCE,
-    pandalm.SOURCE,
-    prometheus.HHH,
-    prometheus.ABSOLUTE,
-    rm_r1_logs.SOURCE,
-    rm_bench.SOURCE,
-    rewardbench.SOURCE,
-    hh_rlhf.SOURCE,
-    helpsteer2.PREFERENCE,
-    helpsteer2.RATINGS,
-    helpsteer3.PREFERENCE,
-    helpsteer3.FEEDBACK,
-    ultrafeedback.ORIGINAL,
-    ultrafeedback.BINARIZED,
-    skywork.SOURCE,
-    code_preference.SOURCE,
-    math_step_dpo.SOURCE,
-    chatbot_arena.SOURCE,
-    chatbot_arena.ARENA_55K,
-    plan_rewardbench.SOURCE,
-    rmb.PAIRS,
-    rmb.BEST_OF_N,
-    prometheus_collections.PREFERENCE,
-    prometheus_collections.FEEDBACK,
-    openrubrics.SOURCE,
-    rm_r1_sets.SOURCE,
-    pku.SAFE_RLHF,
-    pku.BEAVERTAILS,
-    rows.SOURCE,
-    trl.SOURCE,
-)
-"""All sources, in the order they are tried; `rows` and `trl` fit rows of others too, so they are last."""
 
 _MAX_LOOKAHEAD = 100
 _FIELDS = frozenset[str]().union(*(source.fields for source in SOURCES))

@@ -34,6 +34,7 @@ class Source:
         licence: As stated by its owner, and where.
         revision: The version that the reader was checked against.
         label_rule: What the labels mean, in one sentence.
+        becomes: What its rows become.
         example: An invented row of this shape.
         recognises: Whether a row, by its keys, is of this shape.
         read: Turns a row into records; the second argument is the row's place, for errors.
@@ -43,6 +44,7 @@ class Source:
         assumed: Columns whose names could not be confirmed; empty where they were.
         columns: Field → the column, or path into one, that holds it in this file, as the user says.
         join: Turns rows that are read alone into pairs with their neighbours.
+        generic: How much else it fits: a source with more is tried after all those with less.
         exchange: Rewrites the text of a critique for exchanged responses; None where it cannot tell.
     """
 
@@ -51,6 +53,7 @@ class Source:
     licence: str
     revision: str
     label_rule: str
+    becomes: str
     example: RowData
     recognises: Callable[[RowData], bool]
     read: Callable[[RowData, str], tuple[Row, ...]]
@@ -60,6 +63,7 @@ class Source:
     assumed: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
     join: Callable[[Iterable[SourceRow]], Iterator[SourceRow]] | None = None
+    generic: int = 0
     exchange: Callable[[str], str | None] = lambda text: None
 
     @property

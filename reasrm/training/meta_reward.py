@@ -36,8 +36,9 @@ from reasrm.metarm.scale import bonus, target_of
 from reasrm.rewards.base import Rollout, Values
 from reasrm.rewards.build import RewardFunction, Scored
 from reasrm.rewards.config import RewardSection
-from reasrm.rewards.critique_sections import CritiqueFormatPart, CritiquePart
 from reasrm.rewards.outcome import is_right
+from reasrm.rewards.parts.critique import CritiquePart
+from reasrm.rewards.parts.critique_format import CritiqueFormatPart
 from reasrm.training.rlvr_config import MetaRewardSection
 
 __all__ = ["Completed", "MetaReward", "check_meta_reward"]

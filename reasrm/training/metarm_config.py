@@ -13,11 +13,12 @@ from typing import Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from reasrm.config import Config, EndpointSection
-from reasrm.critiques.config import CritiqueSection
 from reasrm.metarm.card import Form, Readout, Target
 from reasrm.rewards.config import RewardSection
-from reasrm.rewards.critique_sections import CritiqueFormatPart, CritiquePart
-from reasrm.rewards.part_sections import OutcomePart
+from reasrm.rewards.parts.critique import CritiquePart
+from reasrm.rewards.parts.critique_format import CritiqueFormatPart
+from reasrm.rewards.parts.outcome import OutcomePart
+from reasrm.scorers.config import CritiqueSection
 from reasrm.tables import ColumnMap
 from reasrm.training.config import OWNED, Stage, check_trainer, load_stage
 

@@ -21,6 +21,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from reasrm.config import ANSWERED_ALIKE
 from reasrm.errors import ConfigError, InputError
+from reasrm.files import file_sha256
 from reasrm.judging.plan import not_shown
 from reasrm.metarm.model import find_folder
 from reasrm.rewards.base import Part
@@ -134,6 +135,8 @@ def encode_data(setup: RLVRSetup, listener: Listener | None = None) -> Compariso
             "spread: in groups that are all right a tiny extra counts as much as right against "
             "wrong; use advantages.kind: mean_only"
         )
+    for part, file in stage.rewards.code.items():
+        listener.say(f"{part} runs the code of {file}, SHA-256 {file_sha256(file)}")
     listener.say(f"encoding {', '.join(stage.data.train)}")
     encoder = _encoder(setup, stage.data.orders)
     rubrics = None if stage.data.rubrics is None else load_rubrics(Path(stage.data.rubrics))
@@ -310,7 +313,7 @@ def _inputs(stage: RLVRStage) -> dict[str, Path]:
         inputs |= {f"metarm:{path.relative_to(folder).as_posix()}": path for path in kept}
     if stage.data.rubrics is not None:
         inputs["rubrics"] = Path(stage.data.rubrics)
-    return inputs | engine_files(stage)
+    return inputs | stage.rewards.code | engine_files(stage)
 
 
 def _train(setup: RLVRSetup, run: RunFolder, listener: Listener, resume: bool) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from reasrm.config import Config, EndpointSection, nearest
-from reasrm.critiques.config import CritiqueSection
 from reasrm.metarm.scale import BonusScale
 from reasrm.rewards.config import AdvantageSection, RewardSection
+from reasrm.scorers.config import CritiqueSection
 from reasrm.tables import ColumnMap
 from reasrm.training.config import OWNED, Dtype, LoraSection, Stage, check_trainer, load_stage
 from reasrm.training.metric_names import metric_names, names_metric
@@ -326,13 +326,10 @@ class RLVRStage(Stage):
         split = self.selection.split if self.selection else None
         if self.validation and split is not None and split not in self.validation.splits:
             raise ValueError(f"selection.split {split!r} is none of: {', '.join(self.validation.splits)}")
-        asks = [name for name, part in self.rewards.parts.items() if part.kind == "consistency_ladder"]
-        if asks and self.referee is None:
-            raise ValueError(f"rewards.parts.{asks[0]} needs a referee; set referee.model")
-        kinds = {name: part.kind for name, part in self.rewards.parts.items()}
-        reads = [name for name, kind in kinds.items() if kind == "critique"]
-        if reads and self.critique is None:
-            raise ValueError(f"rewards.parts.{reads[0]} scores critiques; say how in critique")
+        for name, part in self.rewards.parts.items():
+            if part.asks and getattr(self, part.asks) is None:
+                raise ValueError(f"rewards.parts.{name} asks what the section `{part.asks}` sets up; add it")
+        reads = [name for name, part in self.rewards.parts.items() if part.kind == "critique"]
         if self.metarm is not None and self.metarm.fills not in reads:
             raise ValueError(f"metarm.fills {self.metarm.fills!r} is no reward part of the kind critique")
         if not any(part.weight for part in self.rewards.parts.values()):

@@ -15,7 +15,7 @@ import typer
 
 from reasrm.cli.app import app
 from reasrm.cli.sandbox import load_demo_config
-from reasrm.sources import pandalm
+from reasrm.sources.sets import pandalm
 from tests.commands import decide, run, summary
 from tests.commands import here as reasrm
 from tests.fakes import Endpoint, Reply, chat

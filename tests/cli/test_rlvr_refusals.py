@@ -174,7 +174,7 @@ WRONG = {
     "rollouts.refill=2 trainer.use_vllm=true": (2, "draws through transformers only"),
     "selection.patience=2": (2, "selection needs validation"),
     "validation.splits.held=pairs.jsonl selection.split=hold": (2, "selection.split 'hold' is none of: held"),
-    "rewards.parts.ladder={kind: consistency_ladder}": (2, "set referee.model"),
+    "rewards.parts.ladder={kind: consistency_ladder}": (2, "`referee`"),
     "rewards.combine={kind: multiplicative, outcome: outcom}": (2, "'outcom' is none of the parts"),
     "watch.alarms=[{metric: reward/mean}]": (2, "an alarm has either below or above"),
     # spec, model, data

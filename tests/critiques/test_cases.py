@@ -12,7 +12,6 @@ from reasrm.config import parse_config
 from reasrm.critiques import (
     CritiqueCase,
     CritiqueScores,
-    CritiqueSection,
     CritiqueText,
     References,
     by_rules,
@@ -25,6 +24,7 @@ from reasrm.critiques.scores import score_critique, score_critiques
 from reasrm.critiques.similarity import Block
 from reasrm.errors import ConfigError
 from reasrm.records import Comparison, CoreArgument, Critique, Message, Order, Verdict
+from reasrm.scorers.config import CritiqueSection
 
 TEXT = "Response A is accurate about dates. Response B lacks examples."
 

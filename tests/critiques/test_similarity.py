@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from reasrm.critiques import bleu, rouge_l, stem_overlap, token_max_average
+from reasrm.critiques import stem_overlap
 from reasrm.critiques.similarity import checked
 from reasrm.errors import ConfigError
+from reasrm.scorers.similarities.bleu import bleu
+from reasrm.scorers.similarities.rouge_l import rouge_l
+from reasrm.scorers.similarities.token_embeddings import token_max_average
 from tests.refusals import refused
 
 

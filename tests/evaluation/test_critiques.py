@@ -18,11 +18,11 @@ from reasrm.evaluation.critiques import (
     usual_section,
 )
 from reasrm.evaluation.run import Evaluation, evaluate
-from reasrm.evaluation.suites import get_suite
 from reasrm.evaluation.table import render_table
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge, open_judge
 from reasrm.judging.plan import JudgingOptions
+from reasrm.metrics.suites import get_suite
 from reasrm.protocol.spec import load_spec
 from reasrm.records import Order, Recorded, Verdict
 from reasrm.requests import Completion, Request, SamplingParams

@@ -10,13 +10,13 @@ import pytest
 
 from reasrm.errors import ConfigError, InputError
 from reasrm.evaluation.run import evaluate
-from reasrm.evaluation.suites import get_suite
 from reasrm.generation.replay import ReplayBackend
 from reasrm.jsonl import RowLimits, set_limits
 from reasrm.judging.batch import JudgeControl, judge_file
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
+from reasrm.metrics.suites import get_suite
 from reasrm.protocol.prompts import never_shown
 from reasrm.protocol.spec import load_spec
 from reasrm.requests import Request

@@ -9,10 +9,10 @@ import pytest
 
 from reasrm.errors import ConfigError
 from reasrm.evaluation.run import evaluate
-from reasrm.evaluation.suites import get_suite
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import open_judge
 from reasrm.judging.plan import JudgingOptions
+from reasrm.metrics.suites import get_suite
 from reasrm.protocol.spec import load_spec
 from reasrm.records import Comparison, Message
 from tests.refusals import refused

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from reasrm.metrics import judgebench, llmbar, pandalm, rewardbench
 from reasrm.metrics.outcomes import RowOutcome, majority
+from reasrm.metrics.suites import judgebench, llmbar, pandalm, rewardbench
 from reasrm.records import Order, ParseStatus, RowStatus, Winner
 from tests.metrics.builders import SWAP
 

@@ -11,7 +11,7 @@ import pytest
 from reasrm.errors import InputError
 from reasrm.metrics.intervals import Estimate
 from reasrm.metrics.outcomes import RowOutcome
-from reasrm.metrics.rm_bench import difficulties, domain_of, evaluate, evaluate_matrices
+from reasrm.metrics.suites.rm_bench import difficulties, domain_of, evaluate, evaluate_matrices
 from tests.metrics.builders import pair
 
 

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from reasrm.errors import InputError
-from reasrm.metrics import accuracy, judgebench, llmbar, pandalm, rewardbench
 from reasrm.metrics.intervals import Estimate, wilson
 from reasrm.metrics.outcomes import RowOutcome
-from reasrm.metrics.result import SuiteResult
+from reasrm.metrics.suites import SUITES as ALL
+from reasrm.metrics.suites import judgebench, llmbar, pairs, pandalm, rewardbench
 from reasrm.records import Winner
 from tests.metrics.builders import numbered, pair, swapped
 from tests.refusals import refused
 
-SUITES: dict[str, Callable[..., SuiteResult]] = {
-    "pairs": accuracy.evaluate,
-    "judgebench": judgebench.evaluate,
-    "llmbar": llmbar.evaluate,
-    "pandalm": pandalm.evaluate,
-    "rewardbench": rewardbench.evaluate,
-}
+# Two read more than verdicts: styles, and probabilities.
+SUITES = {suite.name: suite.score for suite in ALL if suite.name not in ("rm-bench", "alpaca-eval")}
 UNDEFINED = Estimate(None, None, None, 0)
 SUBSET = "hep-go"  # a name that every suite accepts
 MIXED = numbered(
@@ -85,7 +79,7 @@ def test_results_are_json(name: str) -> None:
 
 
 def test_pairs_by_hand() -> None:
-    got = accuracy.evaluate(MIXED)
+    got = pairs.evaluate(MIXED)
     # Rows: right, right, split, split, wrong, unreadable, tie: (1 + 1 + .5 + .5 + 0 + 0) / 6 readable.
     assert got.score.value == pytest.approx(0.5)
     assert got.score.n == 6

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import pytest
 
 from reasrm.records import Order
-from reasrm.rewards.base import RewardProblem
+from reasrm.rewards.base import Helpers, RewardProblem
 from reasrm.rewards.build import build_reward
 from reasrm.rewards.config import RewardSection
-from reasrm.rewards.consistency import Opinion, Question, consistency_ladder, pair_consistency
-from reasrm.rewards.part_sections import ConsistencyLadderPart, PairConsistencyPart
+from reasrm.rewards.consistency import Opinion, Question
+from reasrm.rewards.parts.consistency_ladder import ConsistencyLadderPart
+from reasrm.rewards.parts.pair_consistency import PairConsistencyPart
 from tests.rewards.rollouts import rollout
 
 SHAPED = "<think>one\ntwo\n\nthree\nfour\n</think>\n<answer>[[A]]</answer>"
@@ -45,13 +46,13 @@ def test_the_ladder(opinion: Opinion, expected: list[float]) -> None:
         rollout("B", text="no tags"),
         rollout(None, text=SHAPED),
     ]
-    assert consistency_ladder(ConsistencyLadderPart(), Says(opinion))(rows) == expected
+    assert ConsistencyLadderPart().build(Helpers(referee=Says(opinion)))(rows) == expected
 
 
 def test_an_error_of_the_referee_is_never_a_success() -> None:
     rows = [rollout("A", text=SHAPED), rollout("B", text=SHAPED)]
-    assert consistency_ladder(ConsistencyLadderPart(), Says(None))(rows) == [None, 0.5]
-    assert consistency_ladder(ConsistencyLadderPart(on_error="zero"), Says(None))(rows) == [1.5, 0.5]
+    assert ConsistencyLadderPart().build(Helpers(referee=Says(None)))(rows) == [None, 0.5]
+    assert ConsistencyLadderPart(on_error="zero").build(Helpers(referee=Says(None)))(rows) == [1.5, 0.5]
 
 
 def test_the_referee_sees_the_end_of_the_reasoning_of_right_verdicts_only() -> None:
@@ -62,7 +63,7 @@ def test_the_referee_sees_the_end_of_the_reasoning_of_right_verdicts_only() -> N
         rollout("B", target="B", text="only\nlines", order=Order.BA),
         rollout("A", target=None, text=SHAPED),
     ]
-    assert consistency_ladder(ConsistencyLadderPart(), referee)(rows) == [0.5, 2.0, 1.5, None]
+    assert ConsistencyLadderPart().build(Helpers(referee=referee))(rows) == [0.5, 2.0, 1.5, None]
     assert referee.asked == [
         Question("q/AB/1", "two\nthree\nfour", "A"),
         Question("r/BA/2", "only\nlines", "B"),
@@ -73,7 +74,7 @@ def test_nobody_is_asked_about_nothing() -> None:
     def refuse(questions: Sequence[Question]) -> list[Opinion]:
         raise AssertionError("asked")
 
-    assert consistency_ladder(ConsistencyLadderPart(), refuse)([rollout("B", text=SHAPED)]) == [0.5]
+    assert ConsistencyLadderPart().build(Helpers(referee=refuse))([rollout("B", text=SHAPED)]) == [0.5]
 
 
 def broken(questions: Sequence[Question]) -> list[Opinion]:
@@ -116,25 +117,25 @@ def both(first: str, second: str, row_id: str = "r"):
 
 def test_pair_consistency_is_the_other_orders_share() -> None:
     # In the row's own order the first say A, A, B, ? and the second (B, B, A, ? as shown) say A, A, B.
-    values = pair_consistency(PairConsistencyPart())(both("AAB?", "BBA?"))
+    values = PairConsistencyPart().build()(both("AAB?", "BBA?"))
     assert values == pytest.approx([2 / 3, 2 / 3, 1 / 3, 0.0, 2 / 3, 2 / 3, 1 / 3, 0.0])
 
 
 def test_a_judge_of_position_earns_nothing() -> None:
-    assert pair_consistency(PairConsistencyPart())(both("AA", "AA")) == [0.0] * 4
+    assert PairConsistencyPart().build()(both("AA", "AA")) == [0.0] * 4
 
 
 def test_another_pair_is_no_other_order() -> None:
     rows = [*both("A", "", "p"), *both("", "B", "q")]
-    assert pair_consistency(PairConsistencyPart())(rows) == [None, None]
-    assert pair_consistency(PairConsistencyPart(absent="zero"))(rows) == [0.0, 0.0]
+    assert PairConsistencyPart().build()(rows) == [None, None]
+    assert PairConsistencyPart(absent="zero").build()(rows) == [0.0, 0.0]
 
 
 def test_an_unreadable_other_order_is_no_evidence() -> None:
-    assert pair_consistency(PairConsistencyPart())(both("A?", "??")) == [None, None, 0.0, 0.0]
-    assert pair_consistency(PairConsistencyPart(absent="zero"))(both("A?", "??")) == [0.0] * 4
+    assert PairConsistencyPart().build()(both("A?", "??")) == [None, None, 0.0, 0.0]
+    assert PairConsistencyPart(absent="zero").build()(both("A?", "??")) == [0.0] * 4
 
 
 def test_ties_agree_with_ties() -> None:
     rows = [rollout("tie"), rollout("tie", order=Order.BA)]
-    assert pair_consistency(PairConsistencyPart())(rows) == [1.0, 1.0]
+    assert PairConsistencyPart().build()(rows) == [1.0, 1.0]

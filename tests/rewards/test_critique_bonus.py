@@ -15,8 +15,8 @@ from reasrm.errors import ConfigError, InternalError
 from reasrm.records import CoreArgument, Critique
 from reasrm.rewards.base import RewardProblem, Values
 from reasrm.rewards.build import RewardFunction, build_reward
-from reasrm.rewards.combine import build_combinator
-from reasrm.rewards.config import CritiqueBonus, RewardSection
+from reasrm.rewards.combine import CritiqueBonus, build_combinator
+from reasrm.rewards.config import RewardSection
 from tests.refusals import refused
 from tests.rewards.rollouts import rollout
 

@@ -10,8 +10,9 @@ from reasrm.config import parse_config
 from reasrm.errors import ConfigError
 from reasrm.records import Criterion, Judgment, ParseStatus, Rubric
 from reasrm.rewards.base import Rollout
-from reasrm.rewards.formats import completeness, format_answer
-from reasrm.rewards.part_sections import CompletenessPart, FormatAnswerPart, RubricFormatPart
+from reasrm.rewards.parts.completeness import CompletenessPart
+from reasrm.rewards.parts.format_answer import FormatAnswerPart
+from reasrm.rewards.parts.rubric_format import RubricFormatPart
 from reasrm.rewards.reading import after_last, has_layout, has_tags, whole_text
 from tests.rewards.rollouts import rollout
 
@@ -37,12 +38,12 @@ WHOLE = "<rubric>be right</rubric><eval>A is right.</eval><answer>[[A]]</answer>
     ],
 )
 def test_cold_start_with_the_rubric_format(said, text: str, expected: float) -> None:
-    assert format_answer(RubricFormatPart())([rollout(said, text=text)]) == [expected]
+    assert RubricFormatPart().build()([rollout(said, text=text)]) == [expected]
 
 
 def test_cold_start_without_tags_asks_for_a_readable_verdict_only() -> None:
     rows = [rollout("A"), rollout("B"), rollout(None), rollout("A", target=None)]
-    assert format_answer(FormatAnswerPart())(rows) == [2.0, 1.0, 0.0, None]
+    assert FormatAnswerPart().build()(rows) == [2.0, 1.0, 0.0, None]
 
 
 def test_tags_are_names() -> None:
@@ -139,21 +140,21 @@ def judged(evaluation: str | None, closing: str = CLOSING, **row) -> Rollout:
     ],
 )
 def test_completeness(row: Rollout, expected: float | None) -> None:
-    assert completeness(CompletenessPart())([row]) == [expected]
+    assert CompletenessPart().build()([row]) == [expected]
 
 
 def test_repeating_the_criteria_explains_nothing() -> None:
     parroted = "\n".join(f"{n}. {c.text}" for n, c in enumerate(RUBRIC.criteria, 1))
-    assert completeness(CompletenessPart(min_words=3))([judged(parroted)]) == [0.75]
+    assert CompletenessPart(min_words=3).build()([judged(parroted)]) == [0.75]
 
 
 def test_a_number_in_the_text_is_no_criterion() -> None:
     lines = "1.5 metres are too short for this, says A.\n2024 was a good year for B, they say."
     section = CompletenessPart(justification=0, decision=0)
-    assert completeness(section)([judged(lines)]) == [0.0]
+    assert section.build()([judged(lines)]) == [0.0]
 
 
 def test_every_value_is_configurable() -> None:
     section = CompletenessPart(criteria=0.5, explanations=0, justification=0, decision=0.1)
-    assert completeness(section)([judged(None), judged(EXPLAINED)]) == pytest.approx([0.1, 0.6])
-    assert completeness(section)([rollout(None, status=ParseStatus.TRUNCATED, rubric=RUBRIC)]) == [0.0]
+    assert section.build()([judged(None), judged(EXPLAINED)]) == pytest.approx([0.1, 0.6])
+    assert section.build()([rollout(None, status=ParseStatus.TRUNCATED, rubric=RUBRIC)]) == [0.0]

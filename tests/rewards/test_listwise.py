@@ -11,12 +11,12 @@ from reasrm.errors import ConfigError, InternalError
 from reasrm.records import Judgment, ParseStatus
 from reasrm.rewards.listwise import (
     GoldList,
+    ListwiseSection,
     format_score,
     listwise_agreement,
     listwise_reward,
     pair_agreement,
 )
-from reasrm.rewards.part_sections import ListwiseSection
 from tests.refusals import refused
 
 NAMES = ("response-1", "response-2", "response-3")

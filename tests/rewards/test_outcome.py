@@ -9,38 +9,37 @@ from reasrm.errors import ConfigError
 from reasrm.records import Critique, Order, ParseStatus, Rubric
 from reasrm.rewards.build import build_reward
 from reasrm.rewards.config import RewardSection
-from reasrm.rewards.outcome import outcome
-from reasrm.rewards.part_sections import OutcomePart
+from reasrm.rewards.parts.outcome import OutcomePart
 from tests.rewards.rollouts import rollout
 
 
 def test_the_default_is_rm_r1() -> None:
     rows = [rollout("A"), rollout("B"), rollout(None), rollout(None, status=ParseStatus.TRUNCATED)]
-    assert outcome(OutcomePart())(rows) == [1.0, -1.0, -1.0, -1.0]
-    assert outcome(OutcomePart())([rollout("A", target="B"), rollout("B", target="B")]) == [-1.0, 1.0]
+    assert OutcomePart().build()(rows) == [1.0, -1.0, -1.0, -1.0]
+    assert OutcomePart().build()([rollout("A", target="B"), rollout("B", target="B")]) == [-1.0, 1.0]
 
 
 def test_unreadable_has_a_value_of_its_own() -> None:
     section = OutcomePart(right=1, wrong=0, unparsed=-0.5, statuses={ParseStatus.TRUNCATED: None})
     rows = [rollout("B"), rollout(None), rollout(None, status=ParseStatus.TRUNCATED)]
-    assert outcome(section)(rows) == [0.0, -0.5, None]
+    assert section.build()(rows) == [0.0, -0.5, None]
 
 
 @pytest.mark.parametrize("status", [ParseStatus.ERROR, ParseStatus.TOO_LONG])
 def test_a_policy_that_wrote_nothing_is_not_punished(status: ParseStatus) -> None:
-    assert outcome(OutcomePart())([rollout(None, status=status)]) == [None]
-    assert outcome(OutcomePart(statuses={status: -1}))([rollout(None, status=status)]) == [-1.0]
+    assert OutcomePart().build()([rollout(None, status=status)]) == [None]
+    assert OutcomePart(statuses={status: -1}).build()([rollout(None, status=status)]) == [-1.0]
 
 
 def test_without_a_target_the_row_abstains() -> None:
-    assert outcome(OutcomePart())([rollout("A", target=None), rollout(None, target=None)]) == [None, None]
+    assert OutcomePart().build()([rollout("A", target=None), rollout(None, target=None)]) == [None, None]
 
 
 def test_ties_are_explicit() -> None:
     said_tie = [rollout("tie"), rollout("tie", target="tie"), rollout("A", target="tie")]
-    assert outcome(OutcomePart())(said_tie) == [-1.0, 1.0, -1.0]
-    assert outcome(OutcomePart(predicted_tie=0.25))(said_tie) == [0.25, 1.0, -1.0]
-    assert outcome(OutcomePart(gold_tie="abstain"))(said_tie) == [-1.0, None, None]
+    assert OutcomePart().build()(said_tie) == [-1.0, 1.0, -1.0]
+    assert OutcomePart(predicted_tie=0.25).build()(said_tie) == [0.25, 1.0, -1.0]
+    assert OutcomePart(gold_tie="abstain").build()(said_tie) == [-1.0, None, None]
 
 
 def test_ok_is_no_status_to_give_a_value_to() -> None:

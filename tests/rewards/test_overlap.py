@@ -11,8 +11,8 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from reasrm.records import CoreArgument, Critique, Order
 from reasrm.rewards.base import Rollout
-from reasrm.rewards.overlap import bleu, rouge
-from reasrm.rewards.part_sections import BleuPart, RougePart
+from reasrm.rewards.parts.bleu import BleuPart
+from reasrm.rewards.parts.rouge import RougePart
 from tests.rewards.rollouts import rollout
 
 SAID, EXPECTED = "the cat sat on the mat", "the cat sat on a mat"
@@ -26,28 +26,28 @@ def row(said: str | None, gold: Critique | None, **more: Any) -> Rollout:
 
 def test_values_by_hand() -> None:
     rows = [row(SAID, Critique(text=EXPECTED)), row(EXPECTED, Critique(text=EXPECTED))]
-    assert bleu(BleuPart())(rows) == pytest.approx([BLEU, 1.0])
-    assert rouge(RougePart())(rows) == pytest.approx([5 / 6, 1.0])
+    assert BleuPart().build()(rows) == pytest.approx([BLEU, 1.0])
+    assert RougePart().build()(rows) == pytest.approx([5 / 6, 1.0])
     # one-word overlaps 5 of 6; bigrams 3 of 5
-    assert rouge(RougePart(variant="rouge1"))(rows[:1]) == pytest.approx([5 / 6])
-    assert rouge(RougePart(variant="rouge2"))(rows[:1]) == pytest.approx([3 / 5])
+    assert RougePart(variant="rouge1").build()(rows[:1]) == pytest.approx([5 / 6])
+    assert RougePart(variant="rouge2").build()(rows[:1]) == pytest.approx([3 / 5])
 
 
 def test_nothing_written_is_zero_and_nothing_to_compare_with_abstains() -> None:
     rows = [row(None, Critique(text=EXPECTED)), row("  ", Critique(text=EXPECTED)), row(SAID, None)]
-    assert bleu(BleuPart())(rows) == [0.0, 0.0, None]
-    assert rouge(RougePart())(rows) == [0.0, 0.0, None]
-    assert rouge(RougePart())([row(SAID, Critique())]) == [None]
+    assert BleuPart().build()(rows) == [0.0, 0.0, None]
+    assert RougePart().build()(rows) == [0.0, 0.0, None]
+    assert RougePart().build()([row(SAID, Critique())]) == [None]
 
 
 def test_free_text_speaks_of_the_rows_own_order() -> None:
     swapped = row(SAID, Critique(text=EXPECTED), order=Order.BA)
-    assert rouge(RougePart())([swapped]) == [None]
-    assert rouge(RougePart(other_order="use"))([swapped]) == pytest.approx([5 / 6])
+    assert RougePart().build()([swapped]) == [None]
+    assert RougePart(other_order="use").build()([swapped]) == pytest.approx([5 / 6])
     arguments = Critique(
         arguments=(CoreArgument("A", "for", "the cat sat"), CoreArgument("B", "for", "on a mat"))
     )
-    assert rouge(RougePart())([row(SAID, arguments, order=Order.BA)]) == pytest.approx([5 / 6])
+    assert RougePart().build()([row(SAID, arguments, order=Order.BA)]) == pytest.approx([5 / 6])
 
 
 def test_a_reference_answer_and_the_whole_text() -> None:
@@ -56,7 +56,7 @@ def test_a_reference_answer_and_the_whole_text() -> None:
         rollout(text=f"<think>dogs dogs dogs</think>{SAID}", reference=EXPECTED, order=Order.BA),
         rollout(text=SAID),
     ]
-    assert rouge(section)(rows) == [pytest.approx(5 / 6), None]
+    assert section.build()(rows) == [pytest.approx(5 / 6), None]
 
 
 @pytest.mark.slow
@@ -65,10 +65,10 @@ def test_a_reference_answer_and_the_whole_text() -> None:
 def test_rouge_l_is_the_librarys(first: list[str], second: list[str]) -> None:
     said, expected = " ".join(first) or "-", " ".join(second) or "-"
     score = RougeScorer(["rougeL"]).score(expected, said)["rougeL"].fmeasure
-    assert rouge(RougePart())([row(said, Critique(text=expected))]) == [pytest.approx(score)]
+    assert RougePart().build()([row(said, Critique(text=expected))]) == [pytest.approx(score)]
 
 
 def test_stems_match_where_words_do_not() -> None:
     rows = [row("it fails tests", Critique(text="it failed testing"))]
-    assert rouge(RougePart())(rows) == pytest.approx([1 / 3])
-    assert rouge(RougePart(stem=True))(rows) == pytest.approx([1.0])
+    assert RougePart().build()(rows) == pytest.approx([1 / 3])
+    assert RougePart(stem=True).build()(rows) == pytest.approx([1.0])

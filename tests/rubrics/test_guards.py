@@ -10,12 +10,12 @@ import pytest
 
 from reasrm.errors import ConfigError
 from reasrm.evaluation.run import evaluate
-from reasrm.evaluation.suites import get_suite
 from reasrm.judging.batch import judge_file
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import Judge
 from reasrm.judging.plan import JudgingOptions
 from reasrm.judging.reward_function import as_reward
+from reasrm.metrics.suites import get_suite
 from reasrm.protocol.spec import load_spec
 from reasrm.sources.rubric_lines import Rubrics, load_rubrics
 from tests.refusals import refused

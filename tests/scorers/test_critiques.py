@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from reasrm.critiques import CritiqueCase, CritiqueSection, CritiqueText
+from reasrm.critiques import CritiqueCase, CritiqueText
 from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.records import Comparison, Critique, Message
 from reasrm.requests import Completion, Request
-from reasrm.rewards.critique import critique
-from reasrm.rewards.critique_sections import CritiquePart
+from reasrm.rewards.base import Helpers
+from reasrm.rewards.parts.critique import CritiquePart
+from reasrm.scorers.config import CritiqueSection
 from reasrm.scorers.critiques import build_critique_scorer, build_similarity, by_clauses
 from reasrm.world.critiques import Clause, argument_f1, core_arguments, read_clauses
 from reasrm.world.pairs import World
@@ -230,7 +231,7 @@ def test_where_every_call_of_a_batch_fails_training_ends_with_the_reason(failing
     if failing == "matcher":
         reference, lost = Critique(text="Response A is accurate."), "Response A is accurate about xFAILx."
     score = build_critique_scorer(CritiqueSection(model="m", **asks), lambda name, **options: Model())
-    part = critique(CritiquePart(least=None), score)
+    part = CritiquePart(least=None).build(Helpers(critique=score))
     fine = reference.text
     bad = [rollout("A", evaluation=f"{lost} {'very ' * n}", critique=reference) for n in range(2)]
     assert part([*bad, rollout("A", evaluation=fine, critique=reference)]) == [None, None, 1.0]
@@ -251,7 +252,7 @@ def test_one_text_that_no_model_can_read_is_its_own_fault() -> None:
     score = build_critique_scorer(
         CritiqueSection(model="m", extractor="model"), lambda name, **options: model
     )
-    part = critique(CritiquePart(least=None), score)
+    part = CritiquePart(least=None).build(Helpers(critique=score))
     one = rollout("A", evaluation="x", critique=Critique(text="accurate"))
     assert part([one, one]) == [None, None]
     two = rollout("A", evaluation="x", critique=Critique(text="wordy"), row_id="r2")

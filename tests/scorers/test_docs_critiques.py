@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from reasrm.config import parse_config
-from reasrm.critiques import CritiqueSection
+from reasrm.scorers.config import CritiqueSection
 from reasrm.scorers.critiques import build_similarity
 from tests.commands import ROOT
 from tests.scorers.test_similarities import encoder_folder

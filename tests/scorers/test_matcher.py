@@ -18,7 +18,7 @@ from reasrm.records import Comparison, CoreArgument, Critique, Message
 from reasrm.requests import Completion, Request
 from reasrm.scorers.answers import AnswerCache
 from reasrm.scorers.extractor import ModelExtractor
-from reasrm.scorers.matcher import ModelMatcher
+from reasrm.scorers.similarities.model import ModelMatcher
 from tests.fakes import Endpoint, Reply, chat, refuse
 from tests.scorers.critic import answer, critique_of, lists_of, user_text
 

@@ -9,8 +9,9 @@ import pytest
 
 from reasrm.errors import EnvironmentProblem, InternalError
 from reasrm.requests import Completion, Request
-from reasrm.rewards.consistency import Question, consistency_ladder
-from reasrm.rewards.part_sections import ConsistencyLadderPart
+from reasrm.rewards.base import Helpers
+from reasrm.rewards.consistency import Question
+from reasrm.rewards.parts.consistency_ladder import ConsistencyLadderPart
 from reasrm.scorers.referee import BackendReferee
 from tests.rewards.rollouts import rollout
 
@@ -137,9 +138,9 @@ def test_it_is_asked_at_least_once() -> None:
 def test_the_ladder_climbs_by_its_word() -> None:
     rows = [rollout("A", text="<think>So A.</think><answer>[[A]]</answer>")]
     part = ConsistencyLadderPart()
-    assert consistency_ladder(part, BackendReferee(Replies("1")))(rows) == [2.0]
-    assert consistency_ladder(part, BackendReferee(Replies("0")))(rows) == [1.0]
+    assert part.build(Helpers(referee=BackendReferee(Replies("1"))))(rows) == [2.0]
+    assert part.build(Helpers(referee=BackendReferee(Replies("0"))))(rows) == [1.0]
     failed = Replies(Completion("", finish_reason="error"))
-    assert consistency_ladder(part, BackendReferee(failed))(rows) == [None]
+    assert part.build(Helpers(referee=BackendReferee(failed)))(rows) == [None]
     with pytest.raises(EnvironmentProblem, match="every call of the referee failed"):
-        consistency_ladder(part, BackendReferee(failed))(rows * 2)
+        part.build(Helpers(referee=BackendReferee(failed)))(rows * 2)

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reasrm.critiques import token_max_average
 from reasrm.errors import ConfigError, MissingExtraError
-from reasrm.scorers import similarities
 from reasrm.scorers.folders import checked_folder
-from reasrm.scorers.similarities import sentence_encoder, token_embeddings
+from reasrm.scorers.similarities import sentence_encoder as encoders
+from reasrm.scorers.similarities.sentence_encoder import sentence_encoder
+from reasrm.scorers.similarities.token_embeddings import token_embeddings, token_max_average
 from tests.commands import ROOT
 from tests.refusals import refused
 
@@ -89,7 +89,7 @@ class FakeModel:
 @pytest.fixture
 def fake(monkeypatch) -> FakeModel:
     model = FakeModel()
-    monkeypatch.setattr(similarities, "_load_encoder", lambda folder, device: model)
+    monkeypatch.setattr(encoders, "_load_encoder", lambda folder, device: model)
     return model
 
 
@@ -110,7 +110,7 @@ def test_a_text_is_encoded_once_and_a_batch_together(fake: FakeModel) -> None:
 
 
 def test_kept_vectors_are_bounded_and_right_when_dropped(fake: FakeModel, monkeypatch) -> None:
-    monkeypatch.setattr(similarities, "_TEXTS_KEPT", 2)
+    monkeypatch.setattr(encoders, "_TEXTS_KEPT", 2)
     similarity = sentence_encoder(str(encoder_folder()))
     assert similarity(["a", "b", "c"], ["a", "d"])[:, 0].tolist() == [1.0, 0.0, 0.0]
     assert similarity(["d"], ["d"]).tolist() == [[pytest.approx(1.0)]]
@@ -129,7 +129,7 @@ def test_without_the_package_its_extra_is_named(monkeypatch) -> None:
 def test_nothing_heavy_is_imported_before_it_is_asked_for() -> None:
     code = """
 import sys
-from reasrm.critiques import CritiqueSection
+from reasrm.scorers.config import CritiqueSection
 from reasrm.scorers.critiques import build_critique_scorer
 import reasrm.scorers.similarities
 build_critique_scorer(CritiqueSection())

@@ -27,23 +27,6 @@ from reasrm.sources import SOURCES, Source, detect, get
 from tests.refusals import refused
 
 # A generic schema fits these rows of others too; the order of `SOURCES` decides for the specific one.
-EXPECTED_OVERLAPS = {
-    "rm-bench": {"trl"},
-    "rewardbench": {"trl"},
-    "hh-rlhf": {"trl"},
-    "ultrafeedback-binarized": {"trl"},
-    "skywork-80k": {"trl"},
-    "code-preference-pairs": {"trl"},
-    "math-step-dpo": {"trl"},
-    "helpsteer2-ratings": {"rows"},
-    "openrubrics": {"rows"},
-    "beavertails": {"rows"},
-    "alpaca-eval": {"llmbar"},
-    "arena-55k": {"rows"},
-    "plan-rewardbench": {"trl"},
-    "rmb": {"trl"},
-}
-
 USER = (Message("user", "Name a prime."),)
 BASES: dict[str, dict[str, Any]] = {
     "rows": {"prompt": "Q", "response_a": "x", "response_b": "y"},
@@ -85,15 +68,15 @@ def example(name: str, **changes: Any) -> dict[str, Any]:
 
 
 def test_names_are_unique_and_every_source_says_where_it_comes_from() -> None:
-    assert len({source.name for source in SOURCES}) == len(SOURCES) == 32
+    assert len({source.name for source in SOURCES}) == len(SOURCES)
     for source in SOURCES:
         assert all((source.url, source.licence, source.revision, source.label_rule)), source.name
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.name)
-def test_an_example_is_recognised_by_its_own_source_and_known_generic_ones_only(source: Source) -> None:
-    fits = {other.name for other in SOURCES if other.recognises(source.example)}
-    assert fits == {source.name} | EXPECTED_OVERLAPS.get(source.name, set())
+def test_an_example_is_recognised_by_its_own_source_and_more_generic_ones_only(source: Source) -> None:
+    fits = [other for other in SOURCES if other.recognises(source.example)]
+    assert all(other is source or other.generic > source.generic for other in fits)
     assert detect(source.example) is source
 
 
@@ -108,7 +91,7 @@ def test_an_example_is_read_and_twice_the_same(source: Source) -> None:
 def test_an_unknown_name_gets_the_nearest_one() -> None:
     with refused(ConfigError, "'judge_bench'", "'judgebench'"):
         get("judge_bench")
-    with pytest.raises(ConfigError, match="known sources: auto, judgebench, alpaca-eval, llmbar"):
+    with pytest.raises(ConfigError, match=r"known sources: auto, .*, rows, trl$"):
         get("zzzz")
 
 

@@ -25,7 +25,7 @@ from reasrm.records import (
     Verdict,
 )
 from reasrm.sources import SOURCES, Source, detect, get
-from reasrm.sources.rm_r1_sets import SOURCE as RM_R1
+from reasrm.sources.sets.rm_r1_sets import SOURCE as RM_R1
 
 
 def configured(name: str, **options: str) -> Source:

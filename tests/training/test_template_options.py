@@ -24,8 +24,7 @@ from reasrm.protocol.spec import load_spec
 from reasrm.records import Verdict
 from reasrm.requests import Completion, SamplingParams
 from reasrm.rewards.base import Rollout
-from reasrm.rewards.outcome import outcome
-from reasrm.rewards.part_sections import OutcomePart
+from reasrm.rewards.parts.outcome import OutcomePart
 from reasrm.sources.recorded import read_recordings
 from reasrm.training.comparisons import Prompt, read_judgment
 from reasrm.training.config import ModelSection
@@ -95,7 +94,7 @@ def test_a_rollout_in_thinking_that_the_template_opened_is_read_as_such(
     assert judgment.status == status
     assert (judgment.critique is None) is (status == "no_verdict")
     rollout = Rollout(shown, judgment, "g", num_tokens=9)
-    assert outcome(OutcomePart(unparsed=-1.0))([rollout]) == [right]
+    assert OutcomePart(unparsed=-1.0).build()([rollout]) == [right]
 
 
 def test_a_row_that_never_ends_the_thinking_of_the_template_is_not_learned_from(thinker: BaseModel) -> None:
