@@ -207,11 +207,11 @@ def evaluate(
         KeyboardInterrupt: A signal ended it; the same call continues.
     """
     from reasrm.evaluation import run
-    from reasrm.evaluation.suites import get_suite
     from reasrm.generation.run import RunControl
     from reasrm.judging.inputs import JudgeInput
     from reasrm.judging.judge import open_judge
     from reasrm.judging.plan import JudgingOptions
+    from reasrm.metrics.suites import get_suite
 
     known = get_suite(suite)
     opened = (

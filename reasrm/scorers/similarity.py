@@ -9,7 +9,7 @@ from typing import Literal
 from reasrm.critiques.similarity import Similarity
 from reasrm.scorers.answers import AnswerCache
 from reasrm.scorers.asking import MAX_TOKENS
-from reasrm.scorers.referee import Ask
+from reasrm.scorers.referee import Generate
 
 __all__ = ["Means", "SimilarityKind"]
 
@@ -28,7 +28,7 @@ class Means:
 
     encoder: str | None = None
     revision: str | None = None
-    ask: Ask | None = None
+    ask: Generate | None = None
     cache: AnswerCache | None = None
     max_tokens: int = MAX_TOKENS
 

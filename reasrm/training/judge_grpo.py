@@ -57,6 +57,8 @@ class JudgeGRPOTrainer(GuardedSteps, SafeCheckpoints, GRPOTrainer):
     """
 
     rollout_func: Any
+    num_generations: int
+    max_completion_length: int
 
     def __init__(
         self,

@@ -295,7 +295,9 @@ class Rollouts:
                 gradient_checkpointing_kwargs=trainer.args.gradient_checkpointing_kwargs,
             ) as unwrapped,
             torch.no_grad(),
-            DistributedBackend(trainer.accelerator).summon_full_params(trainer.model_wrapped, recurse=False),
+            DistributedBackend(trainer.accelerator).summon_full_params(  # type: ignore[no-untyped-call]
+                trainer.model_wrapped, recurse=False
+            ),
         ):
             draw = _sampler_of(unwrapped, trainer)
             for start in range(0, len(prompts), batch_size):

@@ -173,8 +173,8 @@ def _score_completions_alone() -> None:
     would compile anew for every count. A CPU compiles nothing, and a judge's prompt is most of its row: with 49,152
     tokens in the vocabulary that is a third of a step's time. The loss is the same.
     """
-    on_triton = trl_utils._use_triton
-    trl_utils._use_triton = lambda device: device.type == "cpu" or on_triton(device)
+    on_triton = trl_utils._use_triton  # type: ignore[attr-defined]
+    trl_utils._use_triton = lambda device: device.type == "cpu" or on_triton(device)  # type: ignore[attr-defined]
 
 
 _score_completions_alone()
