@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasrm.criteria.verify import Reason, answer, effect, kept_by_chance, verify
+from reasrm.criteria.verify import RejectionReason, answer, effect, kept_by_chance, verify
 from reasrm.errors import InternalError
 
 R, W, U = True, False, None
@@ -156,4 +156,4 @@ def test_the_order_of_answers_and_pairs_never_matters_and_every_row_has_one_fate
     assert found == verify(
         under[::-1], without[::-1], others=[o[::-1] for o in others[::-1]], tau=tau, gain=gain
     )
-    assert found.reason is None or found.reason in get_args(Reason)
+    assert found.reason is None or found.reason in get_args(RejectionReason)
