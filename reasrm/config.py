@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import orjson
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from reasrm.errors import ConfigError
 
@@ -24,6 +24,7 @@ __all__ = [
     "ANSWERED_ALIKE",
     "Config",
     "EndpointSection",
+    "OneOrMany",
     "load_config",
     "nearest",
     "parse_config",
@@ -114,6 +115,11 @@ class EndpointSection(Config):
 ANSWERED_ALIKE = frozenset(EndpointSection.model_fields) - {"extra_body"}
 """Keys of an `EndpointSection` on which no answer depends: a run may go on with others."""
 
+
+OneOrMany = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+]
+"""Some texts, of which one alone may be written without brackets."""
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 

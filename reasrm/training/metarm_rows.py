@@ -1,25 +1,19 @@
 """Comparisons with human critiques, and what judges wrote about them.
 
-Judgments are drawn by the batch judging that `reasrm judge` is, or read from files that it wrote. RM-NLHF (arXiv
-2601.07349, released code) draws four per row from the base policy.
+Judgments are read from files that `reasrm judge` wrote. RM-NLHF (arXiv 2601.07349, released code) draws four per row
+from the base policy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from reasrm.durable import IdentityMismatch, ResumeState
 from reasrm.errors import ConfigError
-from reasrm.generation.run import RunControl
 from reasrm.judging.aggregate import rule_status
-from reasrm.judging.batch import BatchResult, judge_file
-from reasrm.judging.inputs import InputRow, JudgeInput, Scan
-from reasrm.judging.judge import Judge
-from reasrm.judging.plan import JudgingOptions
+from reasrm.judging.inputs import JudgeInput
 from reasrm.metarm.holdout import is_held_out
 from reasrm.pipes import refuse_pipe
 from reasrm.protocol.prompts import OLD_SPEC, made_with_old_codes
@@ -29,41 +23,71 @@ from reasrm.sources.recorded import read_recordings
 from reasrm.tables import read_rows
 from reasrm.training.comparisons import overlap
 from reasrm.training.data import Dropped, count_reasons, dropped_row, nothing_left
-from reasrm.training.metarm_config import CritiqueDataSection, MetaRMStage
+from reasrm.training.driver import dropped_remark
+from reasrm.training.metarm_config import MetaRMStage
 
-__all__ = [
-    "Comparisons",
-    "Judgments",
-    "draw_judgments",
-    "overlap_warning",
-    "read_comparisons",
-    "read_judgments",
-    "summarise",
-]
+if TYPE_CHECKING:
+    from reasrm.training.metarm_targets import Targets
+    from reasrm.training.metarm_trainer import Example
+
+__all__ = ["Judgments", "MetaRMData", "read_comparisons", "read_judgments"]
 
 Judgments = Mapping[str, Mapping[Order, Sequence[Recorded]]]
 """What was written, by row id and by the order shown, votes in order."""
 
 
 @dataclass(slots=True)
-class Comparisons:
-    """The rows of some files that a MetaRM can learn from.
+class MetaRMData:
+    """The rows of some files that a MetaRM can learn from, and what is learned from them.
 
     Args:
+        holdout: Share of the rows that is measured on.
         rows: By id, in their own order, with target and critique.
         dropped: All others, with the reason.
+        judgments: By row and order; those of other rows are ignored.
+        targets: What the judgments are worth, once that is known.
+        learned: The judgments to learn from, as ids; then, too.
+        measured: Those of rows held out.
     """
 
+    holdout: float
     rows: dict[str, Comparison] = field(default_factory=dict)
     dropped: list[Dropped] = field(default_factory=list)
+    judgments: Judgments = field(default_factory=dict)
+    targets: Targets | None = None
+    learned: list[Example] = field(default_factory=list)
+    measured: list[Example] = field(default_factory=list)
 
+    @property
+    def num_judgments(self) -> int:
+        """Judgments of the rows."""
+        return sum(len(votes) for row_id in self.rows for votes in self.judgments.get(row_id, {}).values())
 
-# The rows
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts that the run keeps."""
+        counts = {} if self.targets is None else self.targets.to_json(self.holdout)
+        return {"rows": len(self.rows), "dropped": count_reasons(self.dropped), **counts}
+
+    def remarks(self) -> Iterator[str]:
+        """Yield what a person should know of it before training."""
+        parts: dict[bool, list[Comparison]] = {True: [], False: []}
+        for row_id, row in self.rows.items():
+            parts[is_held_out(row_id, self.holdout)].append(row)
+        if (shared := overlap(parts[True], parts[False])).prompts:
+            yield (
+                f"warning: of {len(parts[True])} rows held out, {shared.rows} are rows that are learned from and "
+                f"{shared.prompts} have the prompt of one: their error is not that of unseen rows"
+            )
+        yield from dropped_remark("training", self.dropped, len(self.rows))
+        if self.targets is not None:
+            yield from self.targets.remarks()
+            if self.holdout and not self.measured:
+                yield "warning: no judgment is held out, so nothing is measured; raise data.holdout"
 
 
 def read_comparisons(
     stage: MetaRMStage, spec: JudgeSpec, progress: Callable[[int], None] = lambda number: None
-) -> Comparisons:
+) -> MetaRMData:
     """Read the rows of a stage, and leave out what a MetaRM cannot learn from.
 
     Args:
@@ -74,7 +98,7 @@ def read_comparisons(
     Raises:
         InputError: A file cannot be read, ids repeat, or no row is left; then the commonest reason is named.
     """
-    found = Comparisons()
+    found = MetaRMData(stage.data.holdout)
     for number, item in enumerate(_scanned(stage), 1):
         if item.row is None:
             found.dropped.append(dropped_row(item.id, item.place, item.error))
@@ -87,20 +111,6 @@ def read_comparisons(
         remedies = {"no_critique": "give rows with a field critique; see docs/data.md for who brings one"}
         raise nothing_left(stage.data.train, found.dropped, "comparisons with critiques", remedies)
     return found
-
-
-def overlap_warning(comparisons: Comparisons, holdout: float) -> str | None:
-    """Say if rows that are held out, and so choose the result, share rows or prompts with those learned from."""
-    parts: dict[bool, list[Comparison]] = {True: [], False: []}
-    for row_id, row in comparisons.rows.items():
-        parts[is_held_out(row_id, holdout)].append(row)
-    shared = overlap(parts[True], parts[False])
-    if not shared.prompts:
-        return None
-    return (
-        f"warning: of {len(parts[True])} rows held out, {shared.rows} are rows that are learned from and "
-        f"{shared.prompts} have the prompt of one: their error is not that of unseen rows"
-    )
 
 
 def _scanned(stage: MetaRMStage) -> JudgeInput:
@@ -132,85 +142,7 @@ def _as_comparison(row: Row) -> Comparison:
     return found
 
 
-# The judgments
-
-
-class _Usable(JudgeInput):
-    """The rows of some files that are wanted; the others were counted already."""
-
-    def __init__(self, data: CritiqueDataSection, wanted: Comparisons) -> None:
-        paths = [Path(file) for file in data.train]
-        super().__init__(paths, limit=data.limit, columns=data.columns)
-        self._wanted = wanted
-
-    def scan(self) -> Scan:
-        """Validate, and count the wanted rows."""
-        found = super().scan()
-        found.num_rows = found.num_items = len(self._wanted.rows)
-        found.num_invalid = 0
-        return found
-
-    def __iter__(self) -> Iterator[InputRow]:
-        """Yield every wanted row once."""
-        return (item for item in super().__iter__() if item.id in self._wanted.rows and item.row is not None)
-
-
-def draw_judgments(
-    stage: MetaRMStage,
-    judge: Judge,
-    comparisons: Comparisons,
-    output: Path,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    *,
-    say: Callable[[str], None] = lambda text: None,
-    allow_other_server: bool = False,
-) -> BatchResult:
-    """Let the policy judge the rows, durably: what an earlier call has done is not done again.
-
-    Args:
-        stage: The config.
-        judge: The policy.
-        comparisons: What it judges.
-        output: Where the judgments go, as `reasrm judge` writes them.
-        progress: Called with the rows done and the rows in all.
-        say: Called with a sentence for people.
-        allow_other_server: Go on where another server or served model answered before.
-
-    Raises:
-        ConfigError: The output holds judgments of another policy, server, sampling or input.
-    """
-    section = stage.rollouts
-    options = JudgingOptions(
-        orders=stage.data.orders,
-        votes=section.per_row,
-        seed=stage.seed if section.seed is None else section.seed,
-        sampling=judge.sampling(
-            temperature=section.temperature, top_p=section.top_p, max_tokens=section.max_tokens
-        ),
-    )
-    rows = _Usable(stage.data, comparisons)
-
-    def warn(resume: ResumeState) -> None:
-        for warning in resume.warnings:
-            say(f"warning: {warning}")
-
-    control = RunControl(
-        allow_other_server=allow_other_server,
-        on_start=warn,
-        on_progress=lambda tally: progress(tally.rows + tally.errors, tally.total),
-    )
-    with closing(judge.backend):
-        try:
-            return judge_file(judge, rows, output, options, control)
-        except IdentityMismatch as mismatch:
-            raise ConfigError(
-                f"the judgments there are others than the config asks for: {mismatch.message}",
-                place=str(output),
-                remedy=f"choose another --run-dir, or remove {output.name}*",
-            ) from mismatch
-
-
-def read_judgments(files: Sequence[Path], spec: JudgeSpec) -> dict[str, dict[Order, list[Recorded]]]:
+def read_judgments(files: Sequence[str], spec: JudgeSpec) -> dict[str, dict[Order, list[Recorded]]]:
     """Return what judges wrote, by row id and order; several files about the same rows add up.
 
     Raises:
@@ -218,7 +150,7 @@ def read_judgments(files: Sequence[Path], spec: JudgeSpec) -> dict[str, dict[Ord
         ConfigError: They were asked in another way.
     """
     found: dict[str, dict[Order, list[Recorded]]] = {}
-    for file in files:
+    for file in map(Path, files):
         _check_spec(file, spec)
         for row_id, recordings in read_recordings(file).items():
             for order, votes in recordings.items():
@@ -239,8 +171,3 @@ def _check_spec(file: Path, spec: JudgeSpec) -> None:
                 place=raw.place,
                 remedy="set spec to the one that they were judged by",
             )
-
-
-def summarise(comparisons: Comparisons) -> dict[str, Any]:
-    """Return the counts of the rows."""
-    return {"rows": len(comparisons.rows), "dropped": count_reasons(comparisons.dropped)}

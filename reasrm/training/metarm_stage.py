@@ -6,42 +6,34 @@ held out. Deviations: which rows are held out follows from their ids, so that no
 sides and the loop of RLVR holds out the same ones; the checkpoint with the least held-out error is the result; batches
 are padded on the right.
 
-A run holds, beside what every run holds, `rollouts.jsonl` (the judgments, as `reasrm judge` writes them),
-`targets.jsonl` (what each is worth), `best.json`, and at the end `metarm/`, the folder that `reasrm metarm score` and
-RLVR take.
+A run holds, beside what every run holds, `targets.jsonl` (what each judgment is worth), `best.json`, and at the end
+`metarm/`, the folder that `reasrm metarm score` and RLVR take.
 """
 
 from __future__ import annotations
 
 import shutil
-import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
 from transformers.trainer_callback import PrinterCallback
 
 from reasrm import __version__
 from reasrm.config import ANSWERED_ALIKE
 from reasrm.errors import InputError, RowError
-from reasrm.generation.checkpoint import Checkpoint
 from reasrm.hashing import digest
 from reasrm.metarm.card import CARD
 from reasrm.metarm.holdout import is_held_out
 from reasrm.metarm.model import MetaRM
 from reasrm.runs import CheckpointInfo, RunFolder, result_checkpoint
 from reasrm.tables import content_sha256
+from reasrm.training.driver import VOLATILE, StageKind, finished_checkpoint, numbered
+from reasrm.training.listening import Listener, SealTheEnd, Tell
 from reasrm.training.metarm_config import MetaRMStage
-from reasrm.training.metarm_rows import (
-    Comparisons,
-    draw_judgments,
-    overlap_warning,
-    read_comparisons,
-    read_judgments,
-    summarise,
-)
-from reasrm.training.metarm_setup import Setup, open_policy, plan, policy_path, set_up
+from reasrm.training.metarm_rows import MetaRMData, read_comparisons, read_judgments
+from reasrm.training.metarm_setup import MetaRMSetup, set_up
+from reasrm.training.metarm_setup import plan as plan_metarm
 from reasrm.training.metarm_targets import (
     Lesson,
     Targets,
@@ -58,48 +50,60 @@ from reasrm.training.metarm_trainer import (
     measured,
     member_weights,
 )
+from reasrm.training.models import find_model
 from reasrm.training.sharing import note_server
-from reasrm.training.stage import (
-    VOLATILE,
-    Listener,
-    SealTheEnd,
-    Tell,
-    absolute,
-    engine_files,
-    finished_checkpoint,
-    read_trainer_state,
-    run_stage,
-    stopped,
-    train_unless_stopped,
-    write_data,
+
+__all__ = ["METARM", "build_trainer", "encode", "encode_data", "label", "plan", "set_up", "train"]
+
+_DREW = {"per_row": 4, "temperature": 0.7, "top_p": 1.0} | dict.fromkeys(
+    ("policy", "max_tokens", "seed", "extra_body")
 )
-from reasrm.training.states import load_state
-
-__all__ = ["Setup", "build_trainer", "encode", "encode_data", "plan", "set_up", "train"]
-
-_HOW = ANSWERED_ALIKE | {"backend", "batch_size"}
-_VOLATILE = VOLATILE | {f"rollouts.{name}" for name in _HOW}
-_VOLATILE |= {"critique.cache", *(f"critique.{name}" for name in ANSWERED_ALIKE)}
+"""What runs say of judgments that were read, begun by versions that could draw them, too."""
 
 
 # What is learned from
 
 
-def encode_data(setup: Setup, listener: Listener | None = None) -> Comparisons:
-    """Read the comparisons of a stage.
+def encode_data(setup: MetaRMSetup, listener: Listener | None = None) -> MetaRMData:
+    """Read the comparisons of a stage and what judges wrote about them.
 
     Raises:
         InputError: A file cannot be read, or none of its rows can be learned from.
+        ConfigError: The judgments were asked by another spec.
     """
-    listener = listener or Listener()
-    listener.say(f"reading {', '.join(setup.stage.data.train)}")
+    listener, section = listener or Listener(), setup.stage.data
+    listener.say(f"reading {', '.join(section.train)}")
     data = read_comparisons(setup.stage, setup.spec, listener.rows)
-    if warning := overlap_warning(data, setup.stage.data.holdout):
-        listener.say(warning)
+    data.judgments = read_judgments(section.judgments, setup.spec)
+    if not data.num_judgments:
+        raise InputError(
+            "no judgment there is about a row of data.train",
+            place=", ".join(section.judgments),
+            remedy="name the judgments of these rows; ids must be equal",
+        )
     return data
 
 
-def encode(setup: Setup, data: Comparisons, lessons: Sequence[Lesson], targets: Targets) -> list[Example]:
+def label(setup: MetaRMSetup, data: MetaRMData, run: RunFolder, listener: Listener) -> None:
+    """Say what the judgments are worth, and encode them; the writer of the run asks for it, once per run.
+
+    Raises:
+        InputError: No judgment can be learned from.
+        RewardProblem: A part of the reward threw; the row is named.
+    """
+    identity = _identity(setup)
+    if run.writable:
+        data.targets = read_targets(run.path, identity) or _make(setup, run, data, identity, listener)
+    else:
+        data.targets = wait_for_targets(run.path, identity)
+    held_out = {lesson.id for lesson in data.targets.lessons if is_held_out(lesson.id, data.holdout)}
+    parts = ([x for x in data.targets.lessons if (x.id in held_out) is out] for out in (False, True))
+    data.learned, data.measured = (encode(setup, data, part, data.targets) for part in parts)
+
+
+def encode(
+    setup: MetaRMSetup, data: MetaRMData, lessons: Sequence[Lesson], targets: Targets
+) -> list[Example]:
     """Return the judgments as ids; those that cannot be read whole are counted among the targets' `left_out`."""
     stage, examples = setup.stage, []
     for lesson in lessons:
@@ -116,194 +120,73 @@ def encode(setup: Setup, data: Comparisons, lessons: Sequence[Lesson], targets: 
     return examples
 
 
-# Training
-
-
-def train(
-    stage: MetaRMStage,
-    place: str,
-    folder: Path,
-    *,
-    resume: bool = False,
-    listener: Listener | None = None,
-    allow_other_server: bool = False,
-) -> dict[str, Any]:
-    """Train a MetaRM and return the summary; every process of a launch calls this.
-
-    A signal ends it with a summary that says `interrupted` and the `exit_code`, in training with a checkpoint.
-
-    Args:
-        stage: The config.
-        place: Its file, for errors.
-        folder: The run folder.
-        resume: Go on with the run in the folder, from its last whole checkpoint; a finished one is left alone.
-        listener: Who is told, in this process.
-        allow_other_server: Draw on where another server or served model answered for the policy before.
-
-    Raises:
-        ReasrmError: See `set_up`, `encode_data` and `RunFolder.open`.
-        RewardProblem: A part of the reward threw; the row is named.
-    """
-    listener = listener or Listener()
-    path = absolute(folder)
-    setup = set_up(stage, place, path / "checkpoints")
-    return run_stage(
-        setup,
-        path,
-        _inputs(stage),
-        resume,
-        lambda run: _train(setup, run, listener, resume, allow_other_server),
-        # The judgments keep which model drew them, and refuse another one.
-        _VOLATILE | ({"rollouts.policy"} if allow_other_server else set()),
-    )
-
-
 def _inputs(stage: MetaRMStage) -> dict[str, Path]:
-    """Return the files that a run reads besides its config and its models."""
-    files = {"train": stage.data.train, "judgments": stage.rollouts.judgments}
-    inputs = {f"{name}:{n}": Path(file) for name, paths in files.items() for n, file in enumerate(paths)}
-    return inputs | engine_files(stage)
+    return numbered(train=stage.data.train, judgments=stage.data.judgments)
 
 
-def _train(
-    setup: Setup, run: RunFolder, listener: Listener, resume: bool, allow_other_server: bool
-) -> dict[str, Any]:
-    data = encode_data(setup, listener)
-    identity = _identity(setup)
-    if run.writable:
-        made = _make(setup, run, data, identity, listener, allow_other_server)
-        if isinstance(made, int):
-            return {"stage": "metarm", "run": str(run.path), **stopped(made)}
-        targets = made
-    else:
-        targets = wait_for_targets(run.path, identity)
-    if resume and finished_checkpoint(run) and (run.path / "metarm" / CARD).is_file():
-        listener.say(f"{run.path} is finished; nothing is left to do")
-        return _summary(run)
-    trainer = build_trainer(setup, data, targets, run, listener)
-    if train_unless_stopped(trainer, listener, resume):
-        step = trainer.state.global_step
-        return {"stage": "metarm", "run": str(run.path), "steps": step, **stopped(listener.stop.signum)}
-    if not run.writable:
-        return {}
-    _write_metarm(setup, trainer, run, targets)
-    return _summary(run)
+def _as_before(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config in the shape of versions that could draw judgments, whose runs and targets go on."""
+    data = {**config["data"], "orders": "random"}
+    return {**config, "rollouts": {"judgments": data.pop("judgments"), **_DREW}, "data": data}
 
 
-def _identity(setup: Setup) -> str:
+def _identity(setup: MetaRMSetup) -> str:
     """Return a hash of all that the targets depend on."""
     stage = setup.stage
-    wanted = {"data", "rollouts", "rewards", "critique", "seed"}
-    config = stage.model_dump(mode="json", include=wanted)
-    config["rollouts"] = {name: v for name, v in config["rollouts"].items() if name not in _HOW}
-    config["critique"] = stage.critique.meaning()
-    policy = policy_path(stage)
-    folder = Checkpoint(policy)
+    config = stage.model_dump(mode="json", include={"data", "rewards", "seed"})
     return digest(
         {
-            "config": config,
+            "config": {**_as_before(config), "critique": stage.critique.meaning()},
             "files": {name: content_sha256(path) for name, path in _inputs(stage).items()},
             "spec": setup.spec.hash,
-            "policy": folder.fingerprint() if folder.is_local and not stage.rollouts.judgments else policy,
+            "policy": find_model(stage.model.path),
             "target": [setup.card.target, setup.card.weight],
             "reasrm": __version__,
         }
     )
 
 
-def _make(
-    setup: Setup,
-    run: RunFolder,
-    data: Comparisons,
-    identity: str,
-    listener: Listener,
-    allow_other_server: bool,
-) -> Targets | int:
-    """Return the targets, made before or now; or the signal that ended the drawing."""
-    found = read_targets(run.path, identity)
-    if found is not None:
-        return found
+def _make(setup: MetaRMSetup, run: RunFolder, data: MetaRMData, identity: str, listener: Listener) -> Targets:
     for backend in setup.asked:
         note_server(run, "critique", backend, listener.say)
-    stage = setup.stage
-    files = [Path(file) for file in stage.rollouts.judgments]
-    if not files:
-        files = [run.path / "rollouts.jsonl"]
-        listener.say(
-            f"drawing {stage.rollouts.per_row} judgments per row and order of {len(data.rows):,} rows"
-        )
-        drawn = draw_judgments(
-            stage,
-            open_policy(setup),
-            data,
-            files[0],
-            lambda done, total: listener.counts("rows judged", done, total),
-            say=listener.say,
-            allow_other_server=allow_other_server,
-        )
-        if drawn.signum is not None:
-            return drawn.signum
-        if drawn.tally.errors:
-            listener.say(f"warning: {drawn.tally.errors} rows could not be judged, see {drawn.errors}")
-        if not drawn.tally.rows:
-            raise InputError(
-                "no row could be judged", place=str(drawn.errors), remedy="see the reasons there"
-            )
     targets = make_targets(
-        stage,
+        setup.stage,
         setup.spec,
         data,
-        read_judgments(files, setup.spec),
         setup.reward,
         lambda done, total: listener.counts("critiques scored", done, total),
     )
-    _expect_some(targets, files)
-    write_targets(run.path, targets, identity, stage.data.holdout)
-    return targets
-
-
-def _expect_some(targets: Targets, files: Sequence[Path]) -> None:
-    place = ", ".join(map(str, files))
-    if not targets.num_judgments:
-        raise InputError(
-            "no judgment there is about a row of data.train",
-            place=place,
-            remedy="name the judgments of these rows; ids must be equal",
-        )
     if not targets.lessons:
         reasons = ", ".join(f"{count} {code}" for code, count in targets.left_out.most_common())
         raise InputError(
             f"none of {targets.num_judgments} judgments can be learned from: {reasons}",
-            place=place,
-            remedy="look at them: does the policy write the spec's tags, and within the limits of critique_format?",
+            place=", ".join(setup.stage.data.judgments),
+            remedy="look at them: does the judge write the spec's tags, and within the limits of critique_format?",
         )
+    write_targets(run.path, targets, identity, data.holdout)
+    return targets
+
+
+# Training
 
 
 def build_trainer(
-    setup: Setup, data: Comparisons, targets: Targets, run: RunFolder, listener: Listener | None = None
+    setup: MetaRMSetup, data: MetaRMData, run: RunFolder, listener: Listener | None = None
 ) -> MetaRMTrainer:
-    """Encode the judgments, load the weights and put the trainer together.
+    """Load the weights and put the trainer together.
 
     Raises:
         InputError: No judgment is left to learn from.
     """
-    stage, args, listener = setup.stage, setup.arguments, listener or Listener()
-    held_out = {lesson.id for lesson in targets.lessons if is_held_out(lesson.id, stage.data.holdout)}
-    parts = [[e for e in targets.lessons if (e.id in held_out) is out] for out in (False, True)]
-    learned, measured_on = (encode(setup, data, part, targets) for part in parts)
-    if run.writable:
-        write_data(run, data.dropped, {**summarise(data), **targets.to_json(stage.data.holdout)})
-        _say_data(data, targets, listener)
-    if not learned:
+    stage, args = setup.stage, setup.arguments
+    if not data.learned:
         raise InputError(
-            f"none of {len(parts[0])} judgments can be encoded",
+            "no judgment that is not held out can be encoded",
             place=", ".join(stage.data.train),
             remedy="raise metarm.max_tokens, lower data.holdout, or give more rows",
         )
-    if not measured_on:
+    if not data.measured:
         args.eval_strategy = "no"
-        if stage.data.holdout:
-            listener.say("warning: no judgment is held out, so nothing is measured; raise data.holdout")
     metarm = MetaRM.create(
         setup.base.checkpoint,
         setup.card,
@@ -321,46 +204,30 @@ def build_trainer(
         model=metarm,
         args=args,
         data_collator=Collator(metarm.pad_id),
-        train_dataset=learned,
-        eval_dataset=measured_on or None,
+        train_dataset=data.learned,
+        eval_dataset=data.measured or None,
         compute_metrics=measured,
-        callbacks=[SealTheEnd(), SaveWhatIsMeasured(), Tell(listener)],
+        callbacks=[SealTheEnd(), SaveWhatIsMeasured(), Tell(listener or Listener())],
     )
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, which belongs to the summary
     return trainer
 
 
-def _say_data(data: Comparisons, targets: Targets, listener: Listener) -> None:
-    if data.dropped:
-        reasons = ", ".join(f"{count} {code}" for code, count in summarise(data)["dropped"].items())
-        listener.say(f"warning: {len(data.dropped)} rows left out ({reasons}), {len(data.rows)} kept")
-    reasons = ", ".join(f"{count} {code}" for code, count in targets.left_out.most_common()) or "none"
-    listener.say(f"{targets.num_judgments} judgments, left out: {reasons}; targets {_shares(targets)}")
-
-
-def _shares(targets: Targets) -> str:
-    """Return how the targets are spread, in words."""
-    values = [lesson.target for lesson in targets.lessons]
-    kinds = sorted(set(values))
-    if len(kinds) > 4:
-        return f"mean {statistics.fmean(values):.3f}, deviation {statistics.pstdev(values):.3f}"
-    return ", ".join(f"{kind:g}: {values.count(kind) / len(values):.0%}" for kind in kinds)
-
-
-def _write_metarm(setup: Setup, trainer: MetaRMTrainer, run: RunFolder, targets: Targets) -> None:
+def _write_metarm(setup: MetaRMSetup, data: MetaRMData, trainer: MetaRMTrainer, run: RunFolder) -> None:
     """Write the best state as a MetaRM's folder, whole or not at all."""
-    result = _result(run)
+    result, targets = result_checkpoint(run.path), data.targets
+    if result is None or targets is None:
+        raise InputError("the run has no checkpoint", place=str(run.path), remedy="train on with --resume")
     trainer.take_weights(result.path)
     stage, manifest = setup.stage, run.read_manifest()
     trained = {
         "rows": len({lesson.id for lesson in targets.lessons}),
-        **targets.to_json(stage.data.holdout),
+        **targets.to_json(data.holdout),
         "inputs": manifest["inputs"],
         "base": setup.base.identity(),
-        "policy": None if stage.rollouts.judgments else policy_path(stage),
         "lora": stage.lora is not None,
         "step": result.step,
-        "holdout": stage.data.holdout,
+        "holdout": data.holdout,
         "quality": trainer.best,
         "seed": stage.seed,
         "reasrm": __version__,
@@ -374,27 +241,34 @@ def _write_metarm(setup: Setup, trainer: MetaRMTrainer, run: RunFolder, targets:
     made.rename(folder)
 
 
-def _result(run: RunFolder) -> CheckpointInfo:
-    result = result_checkpoint(run.path)
-    if result is None:
-        raise InputError("the run has no checkpoint", place=str(run.path), remedy="train on with --resume")
-    return result
+def _finished(stage: MetaRMStage, run: RunFolder) -> CheckpointInfo | None:
+    return finished_checkpoint(run) if (run.path / "metarm" / CARD).is_file() else None
 
 
-def _summary(run: RunFolder) -> dict[str, Any]:
-    """Return what became of a run, read from what it wrote."""
-    last = finished_checkpoint(run) or _result(run)
-    data = orjson.loads((run.path / "data.json").read_bytes())
-    progress = load_state(last.path, "rank-0")["progress"]
-    losses = [logs["loss"] for logs in read_trainer_state(last)["log_history"] if "loss" in logs]
+def _report(
+    run: RunFolder, data: Mapping[str, Any], progress: Mapping[str, Any], logged: Mapping[str, Any]
+) -> dict[str, Any]:
+    made = run.path / "metarm"
     return {
-        "stage": "metarm",
-        "run": str(run.path),
-        "metarm": str(run.path / "metarm"),
-        "checkpoint": str(_result(run).path),
-        **{name: data[name] for name in ("rows", "dropped", "judgments", "left_out", "lessons", "held_out")},
-        "steps": last.step,
-        "skipped_steps": progress["skipped"][0],
-        "loss": losses[-1] if losses else None,
+        "metarm": str(made) if (made / CARD).is_file() else None,
+        **{name: data[name] for name in ("judgments", "left_out", "lessons", "held_out")},
+        "loss": logged.get("loss"),
         "quality": progress["best"],
     }
+
+
+METARM = StageKind(
+    name="metarm",
+    set_up=set_up,
+    inputs=_inputs,
+    encode_data=encode_data,
+    plan=plan_metarm,
+    build_trainer=build_trainer,
+    report=_report,
+    volatile=VOLATILE | {"critique.cache", *(f"critique.{name}" for name in ANSWERED_ALIKE)},
+    earlier=lambda setup: (_as_before(setup.resolved()),),
+    label=label,
+    seal=_write_metarm,
+    finished=_finished,
+)
+plan, train = METARM.planned, METARM.train

@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,14 @@ from reasrm.rewards.consistency import ConsistencyReferee
 from reasrm.scorers.critiques import build_critique_scorer
 from reasrm.scorers.referee import BackendReferee
 from reasrm.training.arguments import build_arguments, choose_dtype, shards_weights
+from reasrm.training.driver import Setup, open_spec
 from reasrm.training.meta_reward import MetaReward, check_meta_reward
 from reasrm.training.models import BaseModel, adapter_config, check_adapters, open_base
 from reasrm.training.rlvr_config import MetaRewardSection, RLVRStage
 from reasrm.training.sharing import Shared
-from reasrm.training.stage import Checked, open_spec
 
 __all__ = [
-    "Setup",
+    "RLVRSetup",
     "build_reward_function",
     "check_shards",
     "member_config",
@@ -40,6 +39,8 @@ __all__ = [
     "recomputes",
     "set_up",
 ]
+
+RLVRSetup = Setup[RLVRStage, BaseModel]
 
 _DEFAULTS: dict[str, Any] = {
     "loss_type": "grpo",
@@ -55,20 +56,7 @@ _DEFAULTS: dict[str, Any] = {
 """What holds where the user says nothing: RM-R1's numbers, where they differ from TRL's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Setup(Checked):
-    """An RLVR stage, checked.
-
-    Args:
-        max_prompt_tokens: Longest prompt: as asked, and no longer than the model's context leaves.
-    """
-
-    stage: RLVRStage
-    base: BaseModel
-    max_prompt_tokens: int
-
-
-def set_up(stage: RLVRStage, place: str, output_dir: Path) -> Setup:
+def set_up(stage: RLVRStage, place: str, output_dir: Path) -> RLVRSetup:
     """Check everything that can be checked without rows and weights.
 
     Args:

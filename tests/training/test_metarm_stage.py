@@ -24,7 +24,7 @@ from reasrm.training.metarm_setup import Setup
 from reasrm.training.metarm_stage import build_trainer, encode, encode_data, plan, set_up, train
 from reasrm.training.metarm_targets import Targets, make_targets
 from reasrm.training.metarm_trainer import Example, MetaRMTrainer, member_weights
-from reasrm.training.stage import Listener
+from reasrm.training.listening import Listener
 from tests.commands import rows_of
 from tests.training.metarm_stages import (
     PARTS,

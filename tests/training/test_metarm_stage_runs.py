@@ -23,7 +23,7 @@ from reasrm.cli.app import app
 from reasrm.errors import ConfigError
 from reasrm.training.metarm_config import load_metarm_stage
 from reasrm.training.metarm_stage import train
-from reasrm.training.stage import Listener
+from reasrm.training.listening import Listener
 from tests.commands import ROOT, environment, rows_of, run, start, summary
 from tests.training.metarm_stages import write_metarm_stage
 from tests.training.stages import SANDBOX_MODEL

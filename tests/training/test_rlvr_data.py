@@ -22,7 +22,7 @@ from reasrm.training.comparisons import shown_in_epoch
 from reasrm.training.judge_grpo import JudgeGRPOTrainer
 from reasrm.training.rlvr import Comparisons, encode_data, plan, set_up, train
 from reasrm.training.rlvr_config import load_rlvr_stage
-from reasrm.training.stage import Listener
+from reasrm.training.listening import Listener
 from tests.commands import rows_of
 from tests.refusals import refused
 from tests.training.stages import preference, rlvr_trainer, write_rlvr_stage

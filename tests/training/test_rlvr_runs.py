@@ -20,7 +20,7 @@ from reasrm.rewards.build import RewardFunction
 from reasrm.training import rlvr
 from reasrm.training.rlvr import train
 from reasrm.training.rlvr_config import load_rlvr_stage
-from reasrm.training.stage import Listener
+from reasrm.training.listening import Listener
 from tests.commands import rows_of
 from tests.training.stages import preference, rlvr_trainer, write_rlvr_stage
 
