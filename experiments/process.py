@@ -88,7 +88,6 @@ def _metarm(
     section = {
         "metarm": {**cold["metarm"], "max_tokens": 512},
         "data": {"holdout": _HOLDOUT},
-        "rollouts": {"per_row": 8, "temperature": 1.0, "batch_size": 256},
         "rewards": _rewards(part).model_dump(mode="json"),
         "critique": _READING,
         "trainer": {

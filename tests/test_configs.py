@@ -262,7 +262,10 @@ def test_each_config_of_the_real_model_reads_what_the_one_before_it_writes() -> 
     config = {path.stem: read(path) for path in (CONFIGS / "smollm2").iterdir() if path != ENGLISH}
     traces = f"{config['distill']['output']}/sft.jsonl"
     assert {config[name]["data"]["train"] for name in ("sft", "sft-lora")} == {traces}
-    assert config["rlvr"]["model"]["path"] == config["metarm"]["rollouts"]["policy"] == run_of("sft")
+    assert config["rlvr"]["model"]["path"] == run_of("sft")
+    head = (CONFIGS / "smollm2" / "metarm.yaml").read_text(encoding="utf-8").split("stage:")[0]
+    assert f"--run {run_of('sft')} --output judges/smollm2-sft" in head
+    assert f"--output {config['metarm']['data']['judgments']} --orders random" in head
     assert config["rlvr-critique"]["model"]["path"] == run_of("rlvr")
     for key in ("rewards", "critique", "data"):
         mine = {name: config[name][key] for name in ("rlvr-critique", "metarm")}

@@ -9,6 +9,7 @@ numbers of RM-NLHF (arXiv 2601.07349, released cold-start script) hold; `docs/me
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -111,7 +112,11 @@ def _drawn_before(config: Mapping[str, Any]) -> str | None:
         "temperature": 0.7,
         "seed": config.get("seed"),
     } | section
-    words = [f"{flag} {drawn[name]}" for name, flag in _FLAGS.items() if drawn.get(name) is not None]
+    words = [
+        f"{flag} {shlex.quote(str(drawn[name]))}"
+        for name, flag in _FLAGS.items()
+        if drawn.get(name) is not None
+    ]
     words += [f"--spec {config.get('spec')}", f"--orders {data.get('orders', 'random')}"]
     return (
         f"a MetaRM learns from judgments that are there: leave rollouts and data.orders out, run `reasrm judge "

@@ -20,9 +20,9 @@ from reasrm.requests import SamplingParams
 from reasrm.training.batches import ComparisonSampler, replacements
 from reasrm.training.comparisons import shown_in_epoch
 from reasrm.training.judge_grpo import JudgeGRPOTrainer
+from reasrm.training.listening import Listener
 from reasrm.training.rlvr import Comparisons, encode_data, plan, set_up, train
 from reasrm.training.rlvr_config import load_rlvr_stage
-from reasrm.training.listening import Listener
 from tests.commands import rows_of
 from tests.refusals import refused
 from tests.training.stages import preference, rlvr_trainer, write_rlvr_stage
@@ -67,7 +67,7 @@ def test_what_cannot_be_learned_from_is_dropped_counted_and_named(tmp_path: Path
     assert sum(summary["dropped"].values()) == 6
     data = json.loads((tmp_path / "run" / "data.json").read_bytes())
     assert data["targets"] == {"A": 2}
-    assert any("warning: 6 rows of training dropped" in text for text in said)
+    assert any("warning: 6 training rows dropped" in text for text in said)
     assert any("in every prompt the better response is A" in text for text in said)
 
 

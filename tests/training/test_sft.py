@@ -15,10 +15,10 @@ from reasrm.protocol.spec import JudgeSpec, load_spec
 from reasrm.runs import RunFolder
 from reasrm.training.config import load_sft_stage
 from reasrm.training.data import Example
+from reasrm.training.listening import Listener
 from reasrm.training.sft import (
     JudgeSFTTrainer,
-    Listener,
-    RunData,
+    SFTData,
     build_trainer,
     encode_data,
     plan,
@@ -43,7 +43,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-def data_of(config: Path, *overrides: str) -> RunData:
+def data_of(config: Path, *overrides: str) -> SFTData:
     return encode_data(set_up(load_sft_stage(config, overrides), str(config), config.parent))
 
 
