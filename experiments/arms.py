@@ -48,7 +48,7 @@ from reasrm.sandbox.measure import measure
 from reasrm.sandbox.writing import verdict_text
 from reasrm.strictjson import dumps
 from reasrm.training.comparisons import ComparisonEncoder, Prompt, read_judgment
-from reasrm.training.config import ModelSection, load_sft_stage
+from reasrm.training.config import ModelSection
 from reasrm.training.metarm_config import load_metarm_stage
 from reasrm.training.metarm_stage import train as train_metarm
 from reasrm.training.models import BaseModel, load_weights, open_base
@@ -56,6 +56,7 @@ from reasrm.training.rlvr import train as train_rlvr
 from reasrm.training.rlvr_config import load_rlvr_stage
 from reasrm.training.sft import encode_data, set_up
 from reasrm.training.sft import train as train_sft
+from reasrm.training.sft_config import load_sft_stage
 from reasrm.world.config import Split
 from reasrm.world.pairs import World
 from reasrm.world.rows import keep_critique

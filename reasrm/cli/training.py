@@ -38,7 +38,7 @@ __all__ = [
 
 
 _STAGES = {
-    "sft": ("config:load_sft_stage", "sft:SFT"),
+    "sft": ("sft_config:load_sft_stage", "sft:SFT"),
     "rlvr": ("rlvr_config:load_rlvr_stage", "rlvr:RLVR"),
     "metarm": ("metarm_config:load_metarm_stage", "metarm_stage:METARM"),
 }

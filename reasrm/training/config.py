@@ -16,28 +16,23 @@ import enum
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
-from reasrm.config import Config, OneOrMany, load_config, nearest
+from reasrm.config import Config, load_config, nearest
 from reasrm.errors import ConfigError
-from reasrm.tables import ColumnMap
 from reasrm.training.ranges import check_range, expect_word
 
 __all__ = [
     "CheckpointSection",
-    "DataSection",
     "Dtype",
     "LoraSection",
     "ModelSection",
-    "SFTStage",
     "Stage",
     "check_trainer",
-    "load_sft_stage",
     "load_stage",
 ]
 
@@ -91,28 +86,6 @@ class ModelSection(Config):
     revision: str | None = None
     dtype: Dtype = "auto"
     attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] | None = None
-
-
-class DataSection(Config):
-    """Which rows, and which of them are used.
-
-    Args:
-        train: Files of SFT rows.
-        validation: Files of SFT rows whose loss is measured along the way.
-        columns: Field → the column, or path into one, that holds it in these files.
-        max_tokens: Longest row, prompt and completion together. A longer one is dropped and counted, never cut.
-        limit: Read at most this many training rows.
-        on_unreadable: What happens to a row whose completion holds no readable verdict, or no readable rubric.
-        rubrics_that_saw_labels: Learn also from rows whose prompt shows a rubric whose author knew the row's label.
-    """
-
-    train: OneOrMany = Field(min_length=1)
-    validation: OneOrMany = ()
-    columns: ColumnMap = Field(default_factory=dict)
-    max_tokens: int = Field(default=12288, gt=0)
-    limit: int | None = Field(default=None, gt=0)
-    on_unreadable: Literal["drop", "keep"] = "drop"
-    rubrics_that_saw_labels: bool = False
 
 
 class LoraSection(Config):
@@ -186,20 +159,6 @@ class Stage(Config):
         return {} if value is None else value
 
 
-class SFTStage(Stage):
-    """Supervised fine-tuning of a judge on written judgments.
-
-    Args:
-        stage: `sft`.
-        data: The rows.
-    """
-
-    trainer_class: ClassVar[str] = "trl.trainer.sft_config:SFTConfig"
-
-    stage: Literal["sft"]
-    data: DataSection
-
-
 StageT = TypeVar("StageT", bound=Stage)
 
 
@@ -221,9 +180,6 @@ def load_stage(model: type[StageT], path: Path, overrides: Sequence[str] = ()) -
     )  # seconds; a misspelt key above should not wait for it
     trainer = check_trainer(stage.trainer, trainer_class, str(path), model.owned)
     return stage.model_copy(update={"trainer": trainer})
-
-
-load_sft_stage = partial(load_stage, SFTStage)
 
 
 def check_trainer(

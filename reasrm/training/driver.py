@@ -23,10 +23,9 @@ from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint, result_che
 from reasrm.strictjson import dumps
 from reasrm.training.arguments import check_machine, weights_dtype
 from reasrm.training.config import Stage
-from reasrm.training.data import Dropped, count_reasons
 from reasrm.training.listening import Listener, stopped, train_unless_stopped
 from reasrm.training.models import BareModel
-from reasrm.training.planning import Parameters
+from reasrm.training.rows import Dropped
 from reasrm.training.states import load_state
 
 __all__ = [
@@ -34,11 +33,9 @@ __all__ = [
     "RunData",
     "Setup",
     "StageKind",
-    "dropped_remark",
     "finished_checkpoint",
     "numbered",
     "open_spec",
-    "parameters_json",
 ]
 
 VOLATILE = frozenset(
@@ -278,18 +275,6 @@ def open_spec(stage: Stage, place: str, pairs: str | None = None) -> JudgeSpec:
 def numbered(**files: Iterable[str]) -> dict[str, Path]:
     """Return files by the names under which a run keeps its inputs: `train:0`."""
     return {f"{name}:{n}": Path(file) for name, paths in files.items() for n, file in enumerate(paths)}
-
-
-def dropped_remark(name: str, dropped: Sequence[Dropped], kept: int) -> Iterator[str]:
-    """Say how many rows of a part are not learned from, if any."""
-    if dropped:
-        reasons = ", ".join(f"{count} {code}" for code, count in count_reasons(dropped).items())
-        yield f"warning: {len(dropped)} {name} rows dropped ({reasons}), {kept} kept"
-
-
-def parameters_json(parameters: Parameters, members: int = 1) -> dict[str, int]:
-    """Return how many weights so many equal models have."""
-    return {"total": parameters.total * members, "trained": parameters.trained * members}
 
 
 def finished_checkpoint(run: RunFolder) -> CheckpointInfo | None:

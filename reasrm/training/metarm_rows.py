@@ -21,10 +21,8 @@ from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import Comparison, Order, PreferencePair, Recorded, Row, as_comparison
 from reasrm.sources.recorded import read_recordings
 from reasrm.tables import read_rows
-from reasrm.training.comparisons import overlap
-from reasrm.training.data import Dropped, count_reasons, dropped_row, nothing_left
-from reasrm.training.driver import dropped_remark
 from reasrm.training.metarm_config import MetaRMStage
+from reasrm.training.rows import Dropped, count_reasons, dropped_remark, dropped_row, nothing_left, overlap
 
 if TYPE_CHECKING:
     from reasrm.training.metarm_targets import Targets

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,12 @@ from reasrm.metarm.inputs import MetaEncoder
 from reasrm.rewards.build import RewardFunction, build_reward
 from reasrm.scorers.critiques import build_critique_scorer
 from reasrm.training.arguments import build_arguments, shards_weights
-from reasrm.training.driver import Setup, open_spec, parameters_json
+from reasrm.training.driver import Setup, open_spec
 from reasrm.training.metarm_config import MetaRMStage
 from reasrm.training.metarm_rows import MetaRMData
 from reasrm.training.metarm_targets import read_rollouts
 from reasrm.training.models import BareModel, adapter_config, check_adapters, open_bare
-from reasrm.training.planning import count_parameters, describe_numbers, estimate_memory
+from reasrm.training.planning import count_parameters, describe_numbers, estimate_memory, step_counts
 
 __all__ = ["MetaRMSetup", "plan", "set_up"]
 
@@ -168,7 +167,7 @@ def plan(setup: MetaRMSetup, data: MetaRMData) -> dict[str, Any]:
         "lengths": {"input": describe_numbers(np.array(lengths or [0]))},
         "max_tokens": card.max_tokens,
         "batches": _batches(num_learned, args),
-        "parameters": parameters_json(one, card.members),
+        "parameters": one.to_json(card.members),
         "memory_gib": _memory(memory, one.trained, setup),
     }
 
@@ -209,15 +208,5 @@ def _lengths(setup: MetaRMSetup, data: MetaRMData) -> tuple[list[int], int, int]
 
 
 def _batches(rows: int, args: Any) -> dict[str, Any]:
-    per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
     passes = -(-rows // (args.per_device_train_batch_size * args.world_size))
-    steps = max(-(-passes // args.gradient_accumulation_steps), 1)
-    return {
-        "rows": rows,
-        "per_device": args.per_device_train_batch_size,
-        "accumulation": args.gradient_accumulation_steps,
-        "processes": args.world_size,
-        "per_step": per_step,
-        "steps_per_epoch": steps,
-        "total_steps": args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * steps),
-    }
+    return {"rows": rows, **step_counts(args, passes)}

@@ -29,33 +29,24 @@ from reasrm.training.comparisons import (
     ComparisonEncoder,
     EncodedComparisons,
     Orders,
-    Overlap,
-    overlap,
     read_comparisons,
 )
-from reasrm.training.data import Dropped
 from reasrm.training.driver import (
     VOLATILE,
     StageKind,
-    dropped_remark,
     finished_checkpoint,
     numbered,
-    parameters_json,
 )
 from reasrm.training.judge_grpo import JudgeGRPOTrainer
 from reasrm.training.listening import Listener, SealTheEnd, Tell
 from reasrm.training.metarm_memory import beside, plan_metarm
 from reasrm.training.models import adapter_config, load_weights
-from reasrm.training.planning import (
-    count_parameters,
-    describe_numbers,
-    estimate_memory,
-    rollout_batches,
-    rollout_memory,
-)
+from reasrm.training.planning import count_parameters, describe_numbers, estimate_memory
 from reasrm.training.rlvr_config import RLVRStage, SelectionSection
+from reasrm.training.rlvr_planning import rollout_batches, rollout_memory
 from reasrm.training.rlvr_setup import RLVRSetup, build_reward_function, open_metarm, set_up
 from reasrm.training.rollouts import Policy
+from reasrm.training.rows import Dropped, Overlap, dropped_remark, overlap
 from reasrm.training.sharing import note_server
 from reasrm.training.states import load_state
 from reasrm.training.validation import Validation
@@ -222,7 +213,7 @@ def _plan(setup: RLVRSetup, data: Comparisons) -> dict[str, Any]:
         "max_prompt_tokens": setup.max_tokens,
         "max_completion_tokens": args.max_completion_length,
         "batches": rollout_batches(data.num_prompts, args, lengths),
-        "parameters": parameters_json(parameters),
+        "parameters": parameters.to_json(),
         "memory_gib": memory if meta is None else beside(memory, meta["memory_gib"]),
         **({} if meta is None else {"metarm": meta}),
     }

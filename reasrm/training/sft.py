@@ -20,25 +20,36 @@ from typing import Any
 from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_trainer import SFTTrainer
 
+from reasrm.errors import ConfigError
 from reasrm.runs import RunFolder
-from reasrm.training.arguments import sft_arguments
+from reasrm.training.arguments import build_arguments
 from reasrm.training.checkpoints import SafeCheckpoints
-from reasrm.training.config import SFTStage
-from reasrm.training.data import Dropped, EncodedRows, Example, RowEncoder, encode_files, to_dataset
+from reasrm.training.data import EncodedRows, Example, RowEncoder, encode_files, to_dataset
 from reasrm.training.driver import (
     Setup,
     StageKind,
-    dropped_remark,
     numbered,
     open_spec,
-    parameters_json,
 )
 from reasrm.training.guards import GuardedSteps
 from reasrm.training.listening import Listener, SealTheEnd, Tell
 from reasrm.training.models import BaseModel, adapter_config, check_adapters, load_weights, open_base
-from reasrm.training.planning import batches, count_parameters, describe_lengths, estimate_memory
+from reasrm.training.planning import count_parameters, estimate_memory
+from reasrm.training.rows import Dropped, dropped_remark
+from reasrm.training.sft_config import SFTStage
+from reasrm.training.sft_planning import batches, describe_lengths
 
-__all__ = ["SFT", "JudgeSFTTrainer", "SFTData", "build_trainer", "encode_data", "plan", "set_up", "train"]
+__all__ = [
+    "SFT",
+    "JudgeSFTTrainer",
+    "SFTData",
+    "build_trainer",
+    "encode_data",
+    "plan",
+    "set_up",
+    "sft_arguments",
+    "train",
+]
 
 SFTSetup = Setup[SFTStage, BaseModel]
 
@@ -110,6 +121,43 @@ def set_up(stage: SFTStage, place: str, output_dir: Path) -> SFTSetup:
     return Setup(stage, spec, base, sft_arguments(stage, output_dir, max_tokens, place), max_tokens)
 
 
+def sft_arguments(stage: SFTStage, output_dir: Path, max_tokens: int, place: str) -> Any:
+    """Return TRL's `SFTConfig` for a stage.
+
+    Args:
+        stage: The config.
+        output_dir: Where checkpoints go.
+        max_tokens: Longest row; the length of a pack, where rows are packed.
+        place: The config file, for errors.
+
+    Raises:
+        ConfigError: The combination of arguments cannot be used; see `build_arguments`.
+    """
+    from trl.trainer.sft_config import SFTConfig
+
+    trainer = stage.trainer
+    if trainer.get("packing_strategy") == "wrapped":
+        raise ConfigError(
+            "trainer.packing_strategy: wrapped cuts rows in the middle",
+            place=place,
+            remedy="use bfd, which keeps every row whole",
+        )
+    if trainer.get("eval_strategy", "no") != "no" and not stage.data.validation:
+        raise ConfigError(
+            "trainer.eval_strategy is set, but there is nothing to evaluate on",
+            place=place,
+            remedy="set data.validation, or leave trainer.eval_strategy out",
+        )
+    packing = bool(trainer.get("packing") or trainer.get("eval_packing"))
+    own = {
+        "max_length": max_tokens if packing else None,
+        "completion_only_loss": True,
+        "data_seed": stage.seed,
+    }
+    defaults = {"eval_strategy": "epoch" if stage.data.validation else "no"}
+    return build_arguments(SFTConfig, stage, {**defaults, **trainer, **own}, output_dir, place)
+
+
 def encode_data(setup: SFTSetup, listener: Listener | None = None) -> SFTData:
     """Read and encode the rows of a stage.
 
@@ -143,8 +191,8 @@ def _plan(setup: SFTSetup, data: SFTData) -> dict[str, Any]:
     return {
         "max_tokens": setup.max_tokens,
         "longer_than_sampling": int((completions > setup.spec.sampling.max_tokens).sum()),
-        "batches": batches(examples, arguments).to_json(),
-        "parameters": parameters_json(parameters),
+        "batches": batches(examples, arguments),
+        "parameters": parameters.to_json(),
         "memory_gib": estimate_memory(parameters, config, arguments, setup.dtype, longest),
     }
 

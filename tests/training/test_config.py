@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from reasrm.errors import ConfigError
-from reasrm.training.config import LoraSection, load_sft_stage
+from reasrm.training.config import LoraSection
+from reasrm.training.sft_config import load_sft_stage
 
 MINIMAL = {"stage": "sft", "model": {"path": "m"}, "spec": "rm-r1", "data": {"train": ["r.jsonl"]}}
 
