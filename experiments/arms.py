@@ -219,10 +219,10 @@ class Lab:
             "seed": self.config.seed,
             **section,
         }
+        started = time.process_time()
         judged = self._judged(policy, pairs, run.with_suffix(".judged.jsonl"))
         stage["data"] = {"train": [str(pairs)], "judgments": [str(judged)], **section.get("data", {})}
         file.write_text(yaml.safe_dump(stage, sort_keys=False))
-        started = time.process_time()
         with training_listener(f"seed {self.config.seed} {name}") as listener:
             train_metarm(load_metarm_stage(file), str(file), run, resume=True, listener=listener)
         return Trained(run, key, 0, 0, _seconds(run, time.process_time() - started))
