@@ -147,7 +147,10 @@ class StageKind:
             ReasrmError: As in training, before it begins.
         """
         setup = self.set_up(stage, place, folder / "checkpoints")
-        return self.planned(setup, self.encode_data(setup, listener))
+        data = self.encode_data(setup, listener)
+        for remark in data.remarks():
+            listener.say(remark)
+        return self.planned(setup, data)
 
     def planned(self, setup: Setup[Any, Any], data: RunData) -> dict[str, Any]:
         """Return the same of what was set up and read."""
