@@ -47,16 +47,16 @@ from reasrm.requests import SamplingParams
 from reasrm.sandbox.measure import measure
 from reasrm.sandbox.writing import verdict_text
 from reasrm.strictjson import dumps
-from reasrm.training.comparisons import ComparisonEncoder, Prompt, read_judgment
-from reasrm.training.config import ModelSection
-from reasrm.training.metarm_config import load_metarm_stage
-from reasrm.training.metarm_stage import train as train_metarm
-from reasrm.training.models import BaseModel, load_weights, open_base
-from reasrm.training.rlvr import train as train_rlvr
-from reasrm.training.rlvr_config import load_rlvr_stage
-from reasrm.training.sft import encode_data, set_up
-from reasrm.training.sft import train as train_sft
-from reasrm.training.sft_config import load_sft_stage
+from reasrm.training.metarm.config import load_metarm_stage
+from reasrm.training.metarm.stage import train as train_metarm
+from reasrm.training.rlvr.comparisons import ComparisonEncoder, Prompt, read_judgment
+from reasrm.training.rlvr.config import load_rlvr_stage
+from reasrm.training.rlvr.stage import train as train_rlvr
+from reasrm.training.sft.config import load_sft_stage
+from reasrm.training.sft.stage import encode_data, set_up
+from reasrm.training.sft.stage import train as train_sft
+from reasrm.training.stage.config import ModelSection
+from reasrm.training.stage.models import BaseModel, load_weights, open_base
 from reasrm.world.config import Split
 from reasrm.world.pairs import World
 from reasrm.world.rows import keep_critique

@@ -17,7 +17,7 @@ from reasrm.config import parse_config
 from reasrm.critiques.config import CritiqueSection
 from reasrm.demo.config import DemoConfig, RLConfig
 from reasrm.rewards.config import RewardSection
-from reasrm.training.rlvr_config import MetaRewardSection
+from reasrm.training.rlvr.config import MetaRewardSection
 
 __all__ = ["careless", "run_process"]
 

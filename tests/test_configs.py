@@ -115,8 +115,8 @@ def test_the_english_world_is_written_down_with_its_defaults() -> None:
 
 @pytest.mark.parametrize("path", RECIPES, ids=NAMES)
 def test_a_recipe_is_a_stage_that_trl_accepts(path: Path, tmp_path: Path) -> None:
-    from reasrm.training.sft import sft_arguments
-    from reasrm.training.sft_config import load_sft_stage
+    from reasrm.training.sft.config import load_sft_stage
+    from reasrm.training.sft.stage import sft_arguments
 
     stage = load_sft_stage(path)
     arguments = sft_arguments(stage, tmp_path, stage.data.max_tokens, str(path))
@@ -130,7 +130,7 @@ def test_a_recipe_is_a_stage_that_trl_accepts(path: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("path", RECIPES, ids=NAMES)
 def test_no_field_of_a_recipe_is_ignored(path: Path) -> None:
-    from reasrm.training.sft_config import load_sft_stage
+    from reasrm.training.sft.config import load_sft_stage
 
     stage = load_sft_stage(path).model_dump(mode="json")
 
@@ -139,7 +139,7 @@ def test_no_field_of_a_recipe_is_ignored(path: Path) -> None:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_what_is_published_is_what_is_trained(name: str) -> None:
-    from reasrm.training.sft_config import load_sft_stage
+    from reasrm.training.sft.config import load_sft_stage
 
     path = CONFIGS / name
     stage = load_sft_stage(path)
@@ -307,7 +307,7 @@ def test_a_curation_is_one(path: Path) -> None:
 
 
 def test_the_documented_stage_and_row_are_read(tmp_path: Path) -> None:
-    from reasrm.training.sft_config import load_sft_stage
+    from reasrm.training.sft.config import load_sft_stage
 
     text = (ROOT / "docs" / "sft.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from reasrm.protocol.spec import load_spec
-from reasrm.training.metarm_config import MetaRMStage, load_metarm_stage
+from reasrm.training.metarm.config import MetaRMStage, load_metarm_stage
 from tests.cli.test_docs_training import commands, from_the_embedded_judge
 from tests.commands import ROOT, here, rows_of, summary, timeless
 from tests.recipes import expect_taken
@@ -64,7 +64,7 @@ def test_a_recipe_tells_how_to_start_it(path: Path) -> None:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_what_is_released_is_what_is_trained(name: str, tmp_path: Path) -> None:
-    from reasrm.training.metarm_stage import set_up
+    from reasrm.training.metarm.stage import set_up
 
     model = build_tiny_model(tmp_path / "model", context=16384)
     changes = [f"model={{path: {model}, dtype: float32}}", "critique={}", "trainer.bf16=false"]
@@ -120,7 +120,7 @@ def test_documented_sections_are_read() -> None:
 def test_the_defaults_that_the_page_lists_are_the_defaults() -> None:
     from transformers import TrainingArguments
 
-    from reasrm.training.metarm_setup import _DEFAULTS
+    from reasrm.training.metarm.setup import _DEFAULTS
 
     (table,) = re.findall(r"\| `trainer` \| ours .*?\n\n", PAGE, re.DOTALL)
     rows = [

@@ -31,8 +31,8 @@ def run_score(
 ) -> None:
     """Score critiques and end with the exit code of `interface.md`."""
     from reasrm.generation.run import RunControl
-    from reasrm.training.metarm_critiques import critiques_of
-    from reasrm.training.metarm_score import open_metarm, score_file
+    from reasrm.training.metarm.critiques import critiques_of
+    from reasrm.training.metarm.score import open_metarm, score_file
 
     rows = critiques_of(inputs, pairs, limit, given_columns(columns))
     metarm = open_metarm(folder, device=device, dtype=dtype)

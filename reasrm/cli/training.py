@@ -24,10 +24,10 @@ from reasrm.cli.console import (
     set_quiet,
 )
 from reasrm.cli.summary import progress
-from reasrm.training.stopping import Stop
+from reasrm.training.safety.stopping import Stop
 
 if TYPE_CHECKING:
-    from reasrm.training.listening import Listener
+    from reasrm.training.stage.listening import Listener
 
 __all__ = [
     "clock",
@@ -35,19 +35,6 @@ __all__ = [
     "seconds_left",
     "training_listener",
 ]
-
-
-_STAGES = {
-    "sft": ("sft_config:load_sft_stage", "sft:SFT"),
-    "rlvr": ("rlvr_config:load_rlvr_stage", "rlvr:RLVR"),
-    "metarm": ("metarm_config:load_metarm_stage", "metarm_stage:METARM"),
-}
-"""Command → where its config is read, and what it does."""
-
-
-def _found(name: str) -> Any:
-    module, _, attribute = name.partition(":")
-    return getattr(import_module(f"reasrm.training.{module}"), attribute)
 
 
 def run_training(
@@ -73,15 +60,17 @@ def run_training(
     """
     stop = Stop(say=note)
     with _speaking(verb, config, run_dir, quiet) as (folder, finish), stop.watching():
-        load, kind = _STAGES[verb]
-        stage = _found(load)(config, overrides)  # before what takes seconds to import
+        room = f"reasrm.training.{verb}"
+        load = getattr(import_module(f"{room}.config"), f"load_{verb}_stage")
+        stage = load(config, overrides)  # before what takes seconds to import
         with training_listener(_label(verb, config)) as silent:
             listener = replace(silent, stop=stop)
+            kind = getattr(import_module(f"{room}.stage"), verb.upper())
             if dry_run:
-                summary = _found(kind).dry_run(stage, str(config), folder, listener)
+                summary = kind.dry_run(stage, str(config), folder, listener)
                 _describe(summary)
             else:
-                summary = _found(kind).train(stage, str(config), folder, resume=resume, listener=listener)
+                summary = kind.train(stage, str(config), folder, resume=resume, listener=listener)
         said = {"command": verb, "output": None if dry_run else str(folder), **summary}
         if "steps" in summary:
             total = None if summary.get("interrupted") else summary["steps"]
@@ -128,7 +117,7 @@ def _hush_libraries() -> None:
 @contextmanager
 def training_listener(label: str) -> Iterator[Listener]:
     """Show rows and steps: bars on a terminal, lines elsewhere, nothing when quiet."""
-    from reasrm.training.listening import Listener
+    from reasrm.training.stage.listening import Listener
 
     _hush_libraries()
     if is_quiet():
@@ -142,7 +131,7 @@ def training_listener(label: str) -> Iterator[Listener]:
 
 @contextmanager
 def _bars(label: str) -> Iterator[Listener]:
-    from reasrm.training.listening import Listener
+    from reasrm.training.stage.listening import Listener
 
     with bars() as progress:
         rows = progress.add_task("encoding rows", total=None, extra="")
@@ -167,7 +156,7 @@ def _bars(label: str) -> Iterator[Listener]:
 
 
 def _lines(label: str) -> Listener:
-    from reasrm.training.listening import Listener
+    from reasrm.training.stage.listening import Listener
 
     started = time.monotonic()
     begun: tuple[float, int] | None = None

@@ -39,11 +39,11 @@ from reasrm.export import export_judge
 from reasrm.files import write_json_atomic
 from reasrm.judging.judge import Judge, open_judge
 from reasrm.protocol.spec import load_spec
-from reasrm.training.config import check_trainer
-from reasrm.training.rlvr import train as train_rlvr
-from reasrm.training.rlvr_config import GRPO_OWNED, load_rlvr_stage
-from reasrm.training.sft import train
-from reasrm.training.sft_config import load_sft_stage
+from reasrm.training.rlvr.config import GRPO_OWNED, load_rlvr_stage
+from reasrm.training.rlvr.stage import train as train_rlvr
+from reasrm.training.sft.config import load_sft_stage
+from reasrm.training.sft.stage import train
+from reasrm.training.stage.config import check_trainer
 from reasrm.world.config import Split
 from reasrm.world.pairs import World
 

@@ -16,8 +16,8 @@ from reasrm.errors import ConfigError
 from reasrm.metarm.model import MetaRM
 from reasrm.metarm.scale import bonus
 from reasrm.sources.importing import pair_to_json
-from reasrm.training.metarm_critiques import critiques_of
-from reasrm.training.metarm_score import open_metarm, score_file
+from reasrm.training.metarm.critiques import critiques_of
+from reasrm.training.metarm.score import open_metarm, score_file
 from tests.commands import ENVELOPE, ROOT, rows_of, sorted_lines, timeless
 from tests.refusals import refused
 from tests.training.metarm_stages import judged_row, world_pairs, write_lines, write_metarm_stage

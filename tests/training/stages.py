@@ -17,7 +17,7 @@ from reasrm.records import Comparison, Message
 from tests.tiny import build_tiny_model
 
 if TYPE_CHECKING:
-    from reasrm.training.judge_grpo import JudgeGRPOTrainer
+    from reasrm.training.rlvr.trainer import JudgeGRPOTrainer
 
 SPEC = "sandbox"
 SANDBOX_MODEL = Path(reasrm.__file__).parent / "sandbox_judge" / "model"
@@ -113,8 +113,8 @@ def write_rlvr_stage(
 def rlvr_trainer(config: Path, folder: Path, *overrides: str) -> JudgeGRPOTrainer:
     """Return the trainer of a stage, with a run folder open, before its first step."""
     from reasrm.runs import RunFolder
-    from reasrm.training.rlvr import build_trainer, encode_data, set_up
-    from reasrm.training.rlvr_config import load_rlvr_stage
+    from reasrm.training.rlvr.config import load_rlvr_stage
+    from reasrm.training.rlvr.stage import build_trainer, encode_data, set_up
 
     setup = set_up(load_rlvr_stage(config, overrides), str(config), folder.absolute() / "checkpoints")
     run = RunFolder.open(folder, stage="rlvr", config={}, inputs={}, seed=0, resume=True)

@@ -13,14 +13,14 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
-from reasrm.training.checkpoints import SafeCheckpoints
-from reasrm.training.config import OWNED
-from reasrm.training.guards import GuardedSteps
-from reasrm.training.judge_grpo import JudgeGRPOTrainer
-from reasrm.training.metarm_trainer import MetaRMTrainer
-from reasrm.training.rlvr_config import GRPO_OWNED
-from reasrm.training.rlvr_setup import _DEFAULTS
-from reasrm.training.rollouts import Rollouts
+from reasrm.training.metarm.trainer import MetaRMTrainer
+from reasrm.training.rlvr.config import GRPO_OWNED
+from reasrm.training.rlvr.rollouts import Rollouts
+from reasrm.training.rlvr.setup import _DEFAULTS
+from reasrm.training.rlvr.trainer import JudgeGRPOTrainer
+from reasrm.training.safety.checkpoints import SafeCheckpoints
+from reasrm.training.safety.guards import GuardedSteps
+from reasrm.training.stage.config import OWNED
 
 OVERRIDDEN = {
     "train": ["resume_from_checkpoint", "trial", "ignore_keys_for_eval"],

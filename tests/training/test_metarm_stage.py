@@ -18,13 +18,13 @@ from reasrm.metarm.model import MetaRM, collate
 from reasrm.protocol.spec import load_spec
 from reasrm.records import Order
 from reasrm.runs import RunFolder
-from reasrm.training.listening import Listener
-from reasrm.training.metarm_config import load_metarm_stage
-from reasrm.training.metarm_rows import MetaRMData
-from reasrm.training.metarm_setup import MetaRMSetup
-from reasrm.training.metarm_stage import build_trainer, encode_data, label, plan, set_up, train
-from reasrm.training.metarm_targets import Targets, make_targets
-from reasrm.training.metarm_trainer import Example, MetaRMTrainer, member_weights
+from reasrm.training.metarm.config import load_metarm_stage
+from reasrm.training.metarm.rows import MetaRMData
+from reasrm.training.metarm.setup import MetaRMSetup
+from reasrm.training.metarm.stage import build_trainer, encode_data, label, plan, set_up, train
+from reasrm.training.metarm.targets import Targets, make_targets
+from reasrm.training.metarm.trainer import Example, MetaRMTrainer, member_weights
+from reasrm.training.stage.listening import Listener
 from tests.commands import rows_of
 from tests.refusals import refused
 from tests.training.metarm_stages import (

@@ -21,9 +21,9 @@ from safetensors.torch import load_file
 from reasrm.cli.app import app
 from reasrm.errors import ConfigError
 from reasrm.runs.identity import hash_config
-from reasrm.training.listening import Listener
-from reasrm.training.metarm_config import load_metarm_stage
-from reasrm.training.metarm_stage import METARM, train
+from reasrm.training.metarm.config import load_metarm_stage
+from reasrm.training.metarm.stage import METARM, train
+from reasrm.training.stage.listening import Listener
 from tests.commands import ROOT, environment, rows_of, run, start, summary
 from tests.training.metarm_stages import write_metarm_stage
 from tests.training.stages import SANDBOX_MODEL

@@ -10,15 +10,15 @@ import pytest
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from reasrm.training.config import LoraSection
-from reasrm.training.data import EncodedRows, Example
-from reasrm.training.models import adapter_config
-from reasrm.training.planning import (
+from reasrm.training.sft.data import EncodedRows, Example
+from reasrm.training.sft.planning import batches, describe_lengths
+from reasrm.training.stage.config import LoraSection
+from reasrm.training.stage.models import adapter_config
+from reasrm.training.stage.planning import (
     Parameters,
     count_parameters,
     estimate_memory,
 )
-from reasrm.training.sft_planning import batches, describe_lengths
 
 
 def example(prompt: int, completion: int) -> Example:

@@ -16,8 +16,8 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from reasrm.rewards.base import Rollout
 from reasrm.rewards.build import RewardFunction, build_reward
 from reasrm.rewards.config import RewardSection
-from reasrm.training.judge_grpo import JudgeGRPOTrainer
-from reasrm.training.models import load_weights
+from reasrm.training.rlvr.trainer import JudgeGRPOTrainer
+from reasrm.training.stage.models import load_weights
 from tests.commands import rows_of
 from tests.training.stages import rlvr_trainer, write_rlvr_stage
 

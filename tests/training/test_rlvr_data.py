@@ -17,12 +17,12 @@ from reasrm.errors import ConfigError, InputError
 from reasrm.protocol.spec import load_spec
 from reasrm.records import Order
 from reasrm.requests import SamplingParams
-from reasrm.training.batches import ComparisonSampler, replacements
-from reasrm.training.comparisons import shown_in_epoch
-from reasrm.training.judge_grpo import JudgeGRPOTrainer
-from reasrm.training.listening import Listener
-from reasrm.training.rlvr import Comparisons, encode_data, plan, set_up, train
-from reasrm.training.rlvr_config import load_rlvr_stage
+from reasrm.training.rlvr.batches import ComparisonSampler, replacements
+from reasrm.training.rlvr.comparisons import shown_in_epoch
+from reasrm.training.rlvr.config import load_rlvr_stage
+from reasrm.training.rlvr.stage import Comparisons, encode_data, plan, set_up, train
+from reasrm.training.rlvr.trainer import JudgeGRPOTrainer
+from reasrm.training.stage.listening import Listener
 from tests.commands import rows_of
 from tests.refusals import refused
 from tests.training.stages import preference, rlvr_trainer, write_rlvr_stage

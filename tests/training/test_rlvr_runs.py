@@ -17,10 +17,10 @@ from reasrm.cli import console, main
 from reasrm.errors import EnvironmentProblem, InternalError
 from reasrm.rewards.base import RewardProblem, Rollout, each_row
 from reasrm.rewards.build import RewardFunction
-from reasrm.training import rlvr
-from reasrm.training.listening import Listener
-from reasrm.training.rlvr import train
-from reasrm.training.rlvr_config import load_rlvr_stage
+from reasrm.training.rlvr import stage as rlvr
+from reasrm.training.rlvr.config import load_rlvr_stage
+from reasrm.training.rlvr.stage import train
+from reasrm.training.stage.listening import Listener
 from tests.commands import rows_of
 from tests.training.stages import preference, rlvr_trainer, write_rlvr_stage
 

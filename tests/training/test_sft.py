@@ -13,9 +13,9 @@ import torch
 from reasrm.errors import ConfigError, EnvironmentProblem, InputError
 from reasrm.protocol.spec import JudgeSpec, load_spec
 from reasrm.runs import RunFolder
-from reasrm.training.data import Example
-from reasrm.training.listening import Listener
-from reasrm.training.sft import (
+from reasrm.training.sft.config import load_sft_stage
+from reasrm.training.sft.data import Example
+from reasrm.training.sft.stage import (
     JudgeSFTTrainer,
     SFTData,
     build_trainer,
@@ -24,7 +24,7 @@ from reasrm.training.sft import (
     set_up,
     train,
 )
-from reasrm.training.sft_config import load_sft_stage
+from reasrm.training.stage.listening import Listener
 from tests.commands import rows_of
 from tests.refusals import refused
 from tests.training.stages import SPEC, sft_row, write_rows, write_stage

@@ -15,9 +15,9 @@ import pytest
 
 from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.runs import RunFolder
-from reasrm.training.rlvr_config import load_rlvr_stage
-from reasrm.training.rlvr_setup import build_reward_function
-from reasrm.training.sharing import SERVERS, note_server
+from reasrm.training.rlvr.config import load_rlvr_stage
+from reasrm.training.rlvr.setup import build_reward_function
+from reasrm.training.stage.sharing import SERVERS, note_server
 from tests.commands import ROOT, environment
 from tests.fakes import Endpoint, Reply, chat, refuse
 from tests.refusals import refused
