@@ -190,17 +190,16 @@ class Bench:
 
     def metarm(self) -> dict[str, Any]:
         """The cold start of a MetaRM of the random shape, on judgments of the embedded judge."""
+        pairs, judged = self.folder / "pairs.jsonl", self.folder / "judged-pairs.jsonl"
+        flags: list[str | Path] = ["--judge", self.folder / "policy", "--spec", "sandbox"]
+        flags += ["--input", pairs, "--output", judged, "--orders", "random", "--votes", "2"]
+        flags += ["--temperature", "1", "--batch-size", "16"]
+        self._plain("judge", [*flags, *([] if self.on_gpu else ["--device", "cpu"])], "pairs")
         stage = {
             "model": {"path": str(self.folder / "random")},
             "spec": "sandbox",
-            "data": {"train": str(self.folder / "pairs.jsonl"), "holdout": 0.1},
+            "data": {"train": str(pairs), "judgments": str(judged), "holdout": 0.1},
             "metarm": {"max_tokens": 512},
-            "rollouts": {
-                "policy": str(self.folder / "policy"),
-                "per_row": 2,
-                "temperature": 1.0,
-                "batch_size": 16,
-            },
             **_CRITIQUES,
             "trainer": self.trainer(max_steps=LEARNING["metarm"], per_device_train_batch_size=self.batch),
         }

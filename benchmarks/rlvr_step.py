@@ -22,8 +22,8 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 import reasrm
 from reasrm.cli.console import chatter_to_stderr
 from reasrm.demo.stages import write_pairs
-from reasrm.training.rlvr import train
-from reasrm.training.rlvr_config import load_rlvr_stage
+from reasrm.training.rlvr.config import load_rlvr_stage
+from reasrm.training.rlvr.stage import train
 from reasrm.world.pairs import World
 
 SHAPES: dict[str, dict[str, int]] = {

@@ -11,6 +11,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,21 +37,26 @@ from reasrm.demo.stages import (
 from reasrm.files import replacing, write_json_atomic
 from reasrm.generation.hf import sample_ids
 from reasrm.hashing import derive_seed, digest
+from reasrm.judging.batch import judge_file
+from reasrm.judging.inputs import JudgeInput
+from reasrm.judging.judge import open_judge
+from reasrm.judging.plan import JudgingOptions
 from reasrm.protocol.spec import JudgeSpec, load_spec
 from reasrm.records import Judgment, PreferencePair
 from reasrm.requests import SamplingParams
 from reasrm.sandbox.measure import measure
 from reasrm.sandbox.writing import verdict_text
 from reasrm.strictjson import dumps
-from reasrm.training.comparisons import ComparisonEncoder, Prompt, read_judgment
-from reasrm.training.config import ModelSection, load_sft_stage
-from reasrm.training.metarm_config import load_metarm_stage
-from reasrm.training.metarm_stage import train as train_metarm
-from reasrm.training.models import BaseModel, load_weights, open_base
-from reasrm.training.rlvr import train as train_rlvr
-from reasrm.training.rlvr_config import load_rlvr_stage
-from reasrm.training.sft import encode_data, set_up
-from reasrm.training.sft import train as train_sft
+from reasrm.training.metarm.config import load_metarm_stage
+from reasrm.training.metarm.stage import train as train_metarm
+from reasrm.training.rlvr.comparisons import ComparisonEncoder, Prompt, read_judgment
+from reasrm.training.rlvr.config import load_rlvr_stage
+from reasrm.training.rlvr.stage import train as train_rlvr
+from reasrm.training.sft.config import load_sft_stage
+from reasrm.training.sft.stage import encode_data, set_up
+from reasrm.training.sft.stage import train as train_sft
+from reasrm.training.stage.config import ModelSection
+from reasrm.training.stage.models import BaseModel, load_weights, open_base
 from reasrm.world.config import Split
 from reasrm.world.pairs import World
 from reasrm.world.rows import keep_critique
@@ -199,7 +205,7 @@ class SandboxLab:
         )
 
     def metarm(self, policy: Trained, pairs: Path, section: dict[str, Any], name: str) -> Trained:
-        """Train a MetaRM from the seed's base, on judgments of a policy about the pairs with a critique."""
+        """Train a MetaRM from the seed's base, on eight judgments of a policy of each pair with a critique."""
         base = self.base()
         key = digest([base.key, policy.key, pairs.name, section, self.config.seed, self.code], 12)
         run = self.folder / f"{name}-{key}"
@@ -211,11 +217,25 @@ class SandboxLab:
             "seed": self.config.seed,
             **section,
         }
-        stage["data"] = {"train": [str(pairs)], **section.get("data", {})}
-        stage["rollouts"] = {"policy": str(policy.model), **section.get("rollouts", {})}
+        judged = self._judged(policy, pairs, run.with_suffix(".judged.jsonl"))
+        stage["data"] = {"train": [str(pairs)], "judgments": [str(judged)], **section.get("data", {})}
         file.write_text(yaml.safe_dump(stage, sort_keys=False))
         _, seconds = self._train(train_metarm, load_metarm_stage(file), file, run, name)
         return Trained(run, key, 0, 0, seconds)
+
+    def _judged(self, policy: Trained, pairs: Path, output: Path) -> Path:
+        """Return the judgments of a policy about the pairs with a critique, in an order drawn for each."""
+        rows = write_pairs(
+            (pair for pair in read_pairs(pairs).values() if pair.critique),
+            pairs.with_suffix(".critiques.jsonl"),
+        )
+        judge = open_judge(str(policy.model), spec=self.config.base.spec, batch_size=_BATCH, device="cpu")
+        options = JudgingOptions(
+            orders="random", votes=8, seed=self.config.seed, sampling=judge.sampling(temperature=1.0)
+        )
+        with closing(judge.backend):
+            judge_file(judge, JudgeInput([rows]), output, options)
+        return output
 
     def rlvr(
         self, config: DemoConfig, start: Trained, rl: RLConfig, name: str, metarm: Trained | None = None

@@ -17,7 +17,7 @@ from reasrm.config import parse_config
 from reasrm.demo.config import DemoConfig, RLConfig
 from reasrm.rewards.config import RewardSection
 from reasrm.scorers.config import CritiqueSection
-from reasrm.training.rlvr_config import MetaRewardSection
+from reasrm.training.rlvr.config import MetaRewardSection
 
 __all__ = ["careless", "run_process"]
 
@@ -88,7 +88,6 @@ def _metarm(
     section = {
         "metarm": {**cold["metarm"], "max_tokens": 512},
         "data": {"holdout": _HOLDOUT},
-        "rollouts": {"per_row": 8, "temperature": 1.0, "batch_size": 256},
         "rewards": _rewards(part).model_dump(mode="json"),
         "critique": _READING,
         "trainer": {

@@ -33,7 +33,7 @@ from reasrm.durable import read_records
 from reasrm.files import write_json_atomic
 from reasrm.judged import read_judged
 from reasrm.sandbox.measure import measure_file
-from reasrm.training.states import load_state
+from reasrm.training.safety.states import load_state
 from reasrm.world.english.config import EnglishSplit
 
 _SHOWN = 1.6

@@ -9,9 +9,8 @@ time, and from the main thread if SIGINT and SIGTERM are to end a run with every
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,16 +66,11 @@ def train(
         raise ConfigError(
             f"no training stage: {stage!r}", place=f"{config}: stage", remedy="sft, rlvr or metarm"
         )
-    from reasrm.cli import metarm, training
+    from reasrm.cli.training import run_training
 
-    runs: dict[str, Callable[..., object]] = {
-        "sft": training.run_sft,
-        "rlvr": training.run_rlvr,
-        "metarm": partial(metarm.run_metarm, allow_other_server=False),
-    }
     with heard(quiet=quiet) as said:
         folder = None if run_dir is None else Path(run_dir)
-        runs[stage](path, list(overrides), folder, resume=resume, dry_run=dry_run, quiet=quiet)
+        run_training(stage, path, list(overrides), folder, resume=resume, dry_run=dry_run, quiet=quiet)
     return said
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_a
 
 import orjson
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from reasrm.errors import ConfigError
 from reasrm.registry import names
@@ -26,6 +26,7 @@ __all__ = [
     "Config",
     "EndpointSection",
     "EngineName",
+    "OneOrMany",
     "load_config",
     "nearest",
     "parse_config",
@@ -122,6 +123,11 @@ else:
 ANSWERED_ALIKE = frozenset(EndpointSection.model_fields) - {"extra_body"}
 """Keys of an `EndpointSection` on which no answer depends: a run may go on with others."""
 
+
+OneOrMany = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+]
+"""Some texts, of which one alone may be written without brackets."""
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 

@@ -121,8 +121,8 @@ def test_the_english_world_of_the_real_model_is_the_default_one_but_for_its_dema
 
 @pytest.mark.parametrize("path", RECIPES, ids=NAMES)
 def test_a_recipe_is_a_stage_that_trl_accepts(path: Path, tmp_path: Path) -> None:
-    from reasrm.training.arguments import sft_arguments
-    from reasrm.training.config import load_sft_stage
+    from reasrm.training.sft.config import load_sft_stage
+    from reasrm.training.sft.stage import sft_arguments
 
     stage = load_sft_stage(path)
     arguments = sft_arguments(stage, tmp_path, stage.data.max_tokens, str(path))
@@ -136,7 +136,7 @@ def test_a_recipe_is_a_stage_that_trl_accepts(path: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("path", RECIPES, ids=NAMES)
 def test_no_field_of_a_recipe_is_ignored(path: Path) -> None:
-    from reasrm.training.config import load_sft_stage
+    from reasrm.training.sft.config import load_sft_stage
 
     stage = load_sft_stage(path).model_dump(mode="json")
 
@@ -145,7 +145,7 @@ def test_no_field_of_a_recipe_is_ignored(path: Path) -> None:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_what_is_published_is_what_is_trained(name: str) -> None:
-    from reasrm.training.config import load_sft_stage
+    from reasrm.training.sft.config import load_sft_stage
 
     path = CONFIGS / name
     stage = load_sft_stage(path)
@@ -268,7 +268,10 @@ def test_each_config_of_the_real_model_reads_what_the_one_before_it_writes() -> 
     config = {path.stem: read(path) for path in (CONFIGS / "smollm2").iterdir() if path != ENGLISH}
     traces = f"{config['distill']['output']}/sft.jsonl"
     assert {config[name]["data"]["train"] for name in ("sft", "sft-lora")} == {traces}
-    assert config["rlvr"]["model"]["path"] == config["metarm"]["rollouts"]["policy"] == run_of("sft")
+    assert config["rlvr"]["model"]["path"] == run_of("sft")
+    head = (CONFIGS / "smollm2" / "metarm.yaml").read_text(encoding="utf-8").split("stage:")[0]
+    assert f"--run {run_of('sft')} --output judges/smollm2-sft" in head
+    assert f"--output {config['metarm']['data']['judgments']} --orders random" in head
     assert config["rlvr-critique"]["model"]["path"] == run_of("rlvr")
     for key in ("rewards", "critique", "data"):
         mine = {name: config[name][key] for name in ("rlvr-critique", "metarm")}
@@ -310,7 +313,7 @@ def test_a_curation_is_one(path: Path) -> None:
 
 
 def test_the_documented_stage_and_row_are_read(tmp_path: Path) -> None:
-    from reasrm.training.config import load_sft_stage
+    from reasrm.training.sft.config import load_sft_stage
 
     text = (ROOT / "docs" / "sft.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from reasrm.protocol.spec import load_spec
-from reasrm.training.metarm_config import MetaRMStage, load_metarm_stage
-from tests.cli.test_docs_training import commands
+from reasrm.training.metarm.config import MetaRMStage, load_metarm_stage
+from tests.cli.test_docs_training import commands, from_the_embedded_judge
 from tests.commands import ROOT, here, rows_of, summary, timeless
 from tests.recipes import expect_taken
 from tests.test_configs import CONFIGS, METARM, launch_line, num_processes, read
@@ -20,6 +20,13 @@ from tests.tiny import build_tiny_model
 
 NAMES = [str(path.relative_to(CONFIGS)) for path in METARM]
 RM_NLHF = "r1-distill-qwen/metarm-7b.yaml"
+SHORT: dict[str, tuple[str, ...]] = {
+    "sandbox": ("--rows", "60"),
+    "judge": ("--votes", "1"),
+    "metarm": ("--set", "trainer.max_steps=2", "--set", "trainer.eval_steps=2"),
+    "export": (),
+}
+"""What a command gets behind its words."""
 PUBLISHED = [RM_NLHF, "qwen2.5/metarm-7b-lora-1gpu.yaml"]
 PAGE = (ROOT / "docs" / "metarm.md").read_text(encoding="utf-8")
 BLOCKS = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
@@ -57,7 +64,7 @@ def test_a_recipe_tells_how_to_start_it(path: Path) -> None:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_what_is_released_is_what_is_trained(name: str, tmp_path: Path) -> None:
-    from reasrm.training.metarm_stage import set_up
+    from reasrm.training.metarm.stage import set_up
 
     model = build_tiny_model(tmp_path / "model", context=16384)
     changes = [f"model={{path: {model}, dtype: float32}}", "critique={}", "trainer.bf16=false"]
@@ -75,7 +82,7 @@ def test_what_is_released_is_what_is_trained(name: str, tmp_path: Path) -> None:
     assert stage.process[1].least == 0.5
     text = (CONFIGS / name).read_text(encoding="utf-8")
     (output,) = re.findall(r"--output (\S+)", text.split("stage:")[0])[-1:]
-    assert stage.rollouts.judgments == (output,), "the head says how they are drawn"
+    assert stage.data.judgments == (output,), "the head says how they are drawn"
     assert "--votes 4" in text
 
 
@@ -113,7 +120,7 @@ def test_documented_sections_are_read() -> None:
 def test_the_defaults_that_the_page_lists_are_the_defaults() -> None:
     from transformers import TrainingArguments
 
-    from reasrm.training.metarm_setup import _DEFAULTS
+    from reasrm.training.metarm.setup import _DEFAULTS
 
     (table,) = re.findall(r"\| `trainer` \| ours .*?\n\n", PAGE, re.DOTALL)
     rows = [
@@ -137,17 +144,16 @@ def test_every_command_of_the_page_runs(tmp_path: Path, monkeypatch) -> None:
         (tmp_path / "runs" / "sandbox" / name).symlink_to(ROOT / "reasrm" / "sandbox_judge" / "model")
     *before, launch = commands(CONFIGS / "sandbox" / "metarm.yaml")
     page = commands(ROOT / "docs" / "metarm.md")
-    assert [words[0] for words in before] == ["sandbox"]
-    assert [words[:2] for words in page] == [*[["metarm", "--config"]] * 3, ["metarm", "score"]]
+    assert [words[0] for words in before] == ["sandbox", "export", "judge"]
+    assert [words[:2] for words in page[:4]] == [*[["metarm", "--config"]] * 3, ["metarm", "score"]]
+    assert page.pop() == before[-1]
     assert launch == page[1]
-    short = ["--set", "trainer.max_steps=2", "--set", "rollouts.per_row=1", "--set", "trainer.eval_steps=2"]
     said = []
     for words in [*before, *page]:
-        more = ["--rows", "60"] if words[0] == "sandbox" else [] if words[1] == "score" else short
-        done = here(*words, *more)
+        done = here(*from_the_embedded_judge(words), *([] if words[1] == "score" else SHORT[words[0]]))
         assert done.returncode == 0, done.stderr
         said.append(summary(done))
-    _, plan, trained, again, scored = said
+    *_, plan, trained, again, scored = said
     assert (plan["dry_run"], plan["rows"], plan["judgments"]) == (True, trained["rows"], trained["judgments"])
     assert timeless(trained) == timeless(again)
     assert trained["steps"] == 2

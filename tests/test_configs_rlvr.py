@@ -82,8 +82,8 @@ def set_up_on(monkeypatch: pytest.MonkeyPatch, path: Path, model: Path, processe
     """Set a config up as one of many processes would, with a tiny model and without what only a GPU can do."""
     from transformers import TrainingArguments
 
-    from reasrm.training.rlvr_config import load_rlvr_stage
-    from reasrm.training.rlvr_setup import set_up
+    from reasrm.training.rlvr.config import load_rlvr_stage
+    from reasrm.training.rlvr.setup import set_up
 
     monkeypatch.setattr(TrainingArguments, "world_size", property(lambda _: processes))
     here = [f"model.path={model}", "model.attn_implementation=sdpa", "trainer.use_vllm=false"]
@@ -96,7 +96,7 @@ def test_the_table_is_complete() -> None:
 
 @pytest.mark.parametrize("path", RECIPES, ids=NAMES)
 def test_a_recipe_is_a_stage_and_none_of_its_fields_is_ignored(path: Path) -> None:
-    from reasrm.training.rlvr_config import load_rlvr_stage
+    from reasrm.training.rlvr.config import load_rlvr_stage
 
     stage = load_rlvr_stage(path).model_dump(mode="json")
 
@@ -139,7 +139,7 @@ def test_a_generation_batch_divides_as_trl_and_checkpoints_want(name: str, model
 
 
 def test_r1_reward_trains_as_released() -> None:
-    from reasrm.training.rlvr_config import load_rlvr_stage
+    from reasrm.training.rlvr.config import load_rlvr_stage
 
     path = CONFIGS / R1_REWARD
     processes = num_processes(launch_line(path))
@@ -155,7 +155,7 @@ def test_r1_reward_trains_as_released() -> None:
 
 
 def test_rm_nlhf_trains_as_released() -> None:
-    from reasrm.training.rlvr_config import load_rlvr_stage
+    from reasrm.training.rlvr.config import load_rlvr_stage
 
     stage = load_rlvr_stage(CONFIGS / RM_NLHF)
     args = stage.trainer
@@ -282,7 +282,7 @@ def test_a_dry_run_estimates_the_memory_of_a_recipe_for_a_model_at_hand(
 
 
 def test_documented_sections_are_read() -> None:
-    from reasrm.training.rlvr_config import RLVRStage
+    from reasrm.training.rlvr.config import RLVRStage
 
     text = (ROOT / "docs" / "rlvr.md").read_text(encoding="utf-8")
     blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]

@@ -1,8 +1,8 @@
 """How long the parts take on two idle cores, from what this model took in trials; pages say what they really took.
 
 Trials in float32 on two idle cores with AVX-512: SFT with all weights 7.0 s for 1,410 tokens, 2.1 judgments a second
-with prompts of 138 tokens and answers of 42; a step of RL was timed beside other jobs. Where the CPU multiplies bfloat16
-natively it takes about half as long.
+with prompts of 138 tokens and answers of 42; a step of RL was timed beside other jobs. Where the CPU multiplies
+bfloat16 natively it takes about half as long.
 """
 
 from __future__ import annotations

@@ -165,10 +165,10 @@ def sft_command(
     """
     set_quiet(quiet)
     with guarded():
-        from reasrm.cli.training import run_sft
+        from reasrm.cli.training import run_training
 
-        named = flags.as_override(columns, "data.columns")
-        run_sft(config, [*(overrides or ()), *named], run_dir, resume=resume, dry_run=dry_run, quiet=quiet)
+        named = [*(overrides or ()), *flags.as_override(columns, "data.columns")]
+        run_training("sft", config, named, run_dir, resume=resume, dry_run=dry_run, quiet=quiet)
 
 
 @app.command("rlvr")
@@ -189,10 +189,10 @@ def rlvr_command(
     """
     set_quiet(quiet)
     with guarded():
-        from reasrm.cli.training import run_rlvr
+        from reasrm.cli.training import run_training
 
-        named = flags.as_override(columns, "data.columns")
-        run_rlvr(config, [*(overrides or ()), *named], run_dir, resume=resume, dry_run=dry_run, quiet=quiet)
+        named = [*(overrides or ()), *flags.as_override(columns, "data.columns")]
+        run_training("rlvr", config, named, run_dir, resume=resume, dry_run=dry_run, quiet=quiet)
 
 
 @app.command("export")

@@ -35,7 +35,6 @@ def metarm_train(
     run_dir: flags.RunDir = None,
     resume: flags.Resume = False,
     dry_run: flags.PlanOnly = False,
-    allow_other_server: flags.AllowOtherServer = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Train a MetaRM on judgments of rows with human critiques: it predicts what a critique is worth.
@@ -45,7 +44,7 @@ def metarm_train(
     Example: reasrm metarm --config sandbox/metarm --run-dir runs/metarm
     """
     if context.invoked_subcommand is not None:
-        if config or columns or overrides or run_dir or resume or dry_run or allow_other_server:
+        if config or columns or overrides or run_dir or resume or dry_run:
             raise typer.BadParameter(
                 "the flags of the stage mean nothing here; give the command's own", context
             )
@@ -54,18 +53,10 @@ def metarm_train(
         raise typer.BadParameter("missing; name the stage's YAML file", context, param_hint="'--config'")
     set_quiet(quiet)
     with guarded():
-        from reasrm.cli.metarm import run_metarm
+        from reasrm.cli.training import run_training
 
-        named = flags.as_override(columns, "data.columns")
-        run_metarm(
-            config,
-            [*(overrides or ()), *named],
-            run_dir,
-            resume=resume,
-            dry_run=dry_run,
-            quiet=quiet,
-            allow_other_server=allow_other_server,
-        )
+        named = [*(overrides or ()), *flags.as_override(columns, "data.columns")]
+        run_training("metarm", config, named, run_dir, resume=resume, dry_run=dry_run, quiet=quiet)
 
 
 @metarm_app.command("score")

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,91 +24,53 @@ from reasrm.cli.console import (
     set_quiet,
 )
 from reasrm.cli.summary import progress
-from reasrm.training.stopping import Stop
+from reasrm.training.safety.stopping import Stop
 
 if TYPE_CHECKING:
-    from reasrm.training.stage import Listener
+    from reasrm.training.stage.listening import Listener
 
 __all__ = [
     "clock",
-    "describe_size",
-    "run_rlvr",
-    "run_sft",
     "run_training",
     "seconds_left",
     "training_listener",
 ]
 
 
-def run_sft(
-    config: Path, overrides: list[str], run_dir: Path | None, *, resume: bool, dry_run: bool, quiet: bool
-) -> None:
-    """Train a judge on written judgments, or say what that would do and need."""
-
-    def opened() -> tuple[Any, Any]:
-        from reasrm.training.config import load_sft_stage
-
-        stage = load_sft_stage(config, overrides)  # before what takes seconds to import
-        from reasrm.training import sft
-
-        return stage, sft
-
-    run_training("sft", opened, _describe, config, run_dir, resume, dry_run, quiet)
-
-
-def run_rlvr(
-    config: Path, overrides: list[str], run_dir: Path | None, *, resume: bool, dry_run: bool, quiet: bool
-) -> None:
-    """Train a judge on preference labels by GRPO, or say what that would do and need."""
-
-    def opened() -> tuple[Any, Any]:
-        from reasrm.training.rlvr_config import load_rlvr_stage
-
-        stage = load_rlvr_stage(config, overrides)
-        from reasrm.training import rlvr
-
-        return stage, rlvr
-
-    run_training("rlvr", opened, _describe_rlvr, config, run_dir, resume, dry_run, quiet)
-
-
 def run_training(
     verb: str,
-    opened: Callable[[], tuple[Any, Any]],
-    describe: Callable[[Mapping[str, Any]], None],
     config: Path,
+    overrides: list[str],
     run_dir: Path | None,
+    *,
     resume: bool,
     dry_run: bool,
     quiet: bool,
-    **options: Any,
-) -> dict[str, Any]:
-    """Run a stage, or plan it; print its summary and return it. A signal ends it with the signal's exit code.
+) -> None:
+    """Run a stage, or plan it, and print its summary. A signal ends it with the signal's exit code.
 
     Args:
         verb: The command.
-        opened: Gives the stage and the module that knows how.
-        describe: Says for people what a plan holds.
         config: The stage's file.
+        overrides: `a.b=value`, for keys of the file.
         run_dir: The run's folder; None names it after verb and config.
         resume: Go on from the last checkpoint.
         dry_run: Plan.
         quiet: Say nothing on stderr.
-        options: Of this stage's `train` alone.
     """
     stop = Stop(say=note)
     with _speaking(verb, config, run_dir, quiet) as (folder, finish), stop.watching():
-        stage, module = opened()
+        room = f"reasrm.training.{verb}"
+        load = getattr(import_module(f"{room}.config"), f"load_{verb}_stage")
+        stage = load(config, overrides)  # before what takes seconds to import
         with training_listener(_label(verb, config)) as silent:
             listener = replace(silent, stop=stop)
+            kind = getattr(import_module(f"{room}.stage"), verb.upper())
             if dry_run:
-                setup = module.set_up(stage, str(config), folder / "checkpoints")
-                summary = module.plan(setup, module.encode_data(setup, listener))
-                describe(summary)
+                summary = kind.dry_run(stage, str(config), folder, listener)
+                _describe(summary)
             else:
-                summary = module.train(
-                    stage, str(config), folder, resume=resume, listener=listener, **options
-                )
+                summary = kind.train(stage, str(config), folder, resume=resume, listener=listener)
         said = {"command": verb, "output": None if dry_run else str(folder), **summary}
         if "steps" in summary:
             total = None if summary.get("interrupted") else summary["steps"]
@@ -116,7 +79,6 @@ def run_training(
     if summary.get("interrupted"):
         note(f"stopped; {summary['continue']}")
         exit_with(summary["exit_code"])
-    return dict(summary)
 
 
 def _label(verb: str, config: Path) -> str:
@@ -155,7 +117,7 @@ def _hush_libraries() -> None:
 @contextmanager
 def training_listener(label: str) -> Iterator[Listener]:
     """Show rows and steps: bars on a terminal, lines elsewhere, nothing when quiet."""
-    from reasrm.training.stage import Listener
+    from reasrm.training.stage.listening import Listener
 
     _hush_libraries()
     if is_quiet():
@@ -169,7 +131,7 @@ def training_listener(label: str) -> Iterator[Listener]:
 
 @contextmanager
 def _bars(label: str) -> Iterator[Listener]:
-    from reasrm.training.stage import Listener
+    from reasrm.training.stage.listening import Listener
 
     with bars() as progress:
         rows = progress.add_task("encoding rows", total=None, extra="")
@@ -194,7 +156,7 @@ def _bars(label: str) -> Iterator[Listener]:
 
 
 def _lines(label: str) -> Listener:
-    from reasrm.training.stage import Listener
+    from reasrm.training.stage.listening import Listener
 
     started = time.monotonic()
     begun: tuple[float, int] | None = None
@@ -258,56 +220,60 @@ def _numbers(logs: Mapping[str, Any]) -> str:
     return " ".join(shown) or "done"
 
 
+_SAID = {
+    "targets": "better response: {}",
+    "validation_rows": "validation: {}",
+    "held_out_rows": "held out: {} rows",
+    "judgments": "judgments: {}",
+    "too_long": "too long: {}",
+    "max_tokens": "longest input: {} tokens",
+    "max_prompt_tokens": "longest prompt: {} tokens",
+    "max_completion_tokens": "longest completion: {} tokens",
+    "longer_than_sampling": "answers longer than the spec's max_tokens in judging: {}",
+}
+"""Keys of a plan → what is said of them where they are not 0 or empty."""
+
+
 def _describe(plan: Mapping[str, Any]) -> None:
     """Say what a run would do, in lines for people."""
-    batch, lengths = plan["batches"], plan["lengths"]
-    dropped = ", ".join(f"{count} {code}" for code, count in plan["dropped"].items()) or "none"
-    note(f"rows: {plan['rows']:,} kept, dropped: {dropped}; validation: {plan['validation_rows']:,}")
-    for name, values in lengths.items():
-        shown = "  ".join(f"{percentile} {value:,}" for percentile, value in values.items())
-        note(f"  {name} tokens: {shown}")
-    note(f"  limit of a row: {plan['max_tokens']:,} tokens")
-    if plan["longer_than_sampling"]:
-        note(f"  {plan['longer_than_sampling']:,} answers are longer than the spec's max_tokens in judging")
-    kind = "packs" if batch["packed"] else "rows"
-    note(
-        f"steps: {batch['per_device']} per process × {batch['accumulation']} passes × {batch['processes']} "
-        f"processes = {batch['per_step']} {kind} per step; {batch['steps_per_epoch']:,} steps per epoch, "
-        f"{batch['total_steps']:,} in all; {batch['tokens_per_step']:,} tokens per step, "
-        f"{batch['trained_tokens_per_step']:,} of them with loss"
-    )
-    describe_size(plan)
-
-
-def _describe_rlvr(plan: Mapping[str, Any]) -> None:
-    """Say what an RLVR run would do, in lines for people."""
+    note(f"rows: {plan['rows']:,} kept, dropped: {_shown(plan['dropped'])}")
+    for name, values in plan["lengths"].items():
+        note(f"  {name} tokens: {_shown(values)}")
+    for key, words in _SAID.items():
+        if plan.get(key):
+            note("  " + words.format(_shown(plan[key])))
     batch = plan["batches"]
-    dropped = ", ".join(f"{count} {code}" for code, count in plan["dropped"].items()) or "none"
-    validation = ", ".join(f"{name} {count:,}" for name, count in plan["validation_rows"].items()) or "none"
-    targets = ", ".join(f"{side} {count:,}" for side, count in plan["targets"].items())
-    note(
-        f"prompts: {plan['rows']:,} kept (better response: {targets}), dropped: {dropped}; validation: {validation}"
-    )
-    shown = "  ".join(f"{name} {value:,}" for name, value in plan["lengths"]["prompt"].items())
-    note(f"  prompt tokens: {shown}; limit {plan['max_prompt_tokens']:,}")
-    note(f"  completions: at most {plan['max_completion_tokens']:,} tokens")
-    note(
-        f"generation batch: {batch['prompts_per_generation_batch']:,} prompts × {batch['rollouts_per_prompt']} "
-        f"rollouts = {batch['rollouts_per_generation_batch']:,}, learned from in {batch['steps_per_generation']} "
-        f"passes, {batch['num_iterations']} times"
-    )
+    unit = {"sft": "packs" if batch.get("packed") else "rows", "rlvr": "rollouts", "metarm": "judgments"}
+    per_step = batch.get("per_step") or batch["rollouts_per_step"]
+    if "num_iterations" in batch:
+        note(
+            f"generation batch: {batch['prompts_per_generation_batch']:,} prompts × {batch['rollouts_per_prompt']} "
+            f"rollouts = {batch['rollouts_per_generation_batch']:,}, learned from in "
+            f"{batch['steps_per_generation']} passes, {batch['num_iterations']} times"
+        )
     note(
         f"steps: {batch['per_device']} per process × {batch['accumulation']} passes × {batch['processes']} processes = "
-        f"{batch['rollouts_per_step']:,} rollouts per step; {batch['steps_per_epoch']:,} steps per epoch, "
+        f"{per_step:,} {unit[plan['stage']]} per step; {batch['steps_per_epoch']:,} steps per epoch, "
         f"{batch['total_steps']:,} in all"
     )
-    describe_size(plan)
-    if "metarm" in plan:
+    if "tokens_per_step" in batch:
+        note(
+            f"tokens per step: {batch['tokens_per_step']:,}, {batch['trained_tokens_per_step']:,} of them with loss"
+        )
+    _describe_size(plan)
+    if "mode" in plan.get("metarm", ()):
         note(f"the MetaRM beside it, {plan['metarm']['mode']}:")
-        describe_size(plan["metarm"])
+        _describe_size(plan["metarm"])
 
 
-def describe_size(plan: Mapping[str, Any]) -> None:
+def _shown(value: Any) -> str:
+    """Return a number, or numbers with their names, for people."""
+    if not isinstance(value, Mapping):
+        return f"{value:,}"
+    return ", ".join(f"{name} {number:,}" for name, number in value.items()) or "none"
+
+
+def _describe_size(plan: Mapping[str, Any]) -> None:
     """Say how large a model is and what memory it takes."""
     parameters, memory = plan["parameters"], plan["memory_gib"]
     note(f"parameters: {parameters['total']:,}, trained {parameters['trained']:,}, as {plan['dtype']}")

@@ -11,7 +11,7 @@ from reasrm.rewards.config import RewardSection
 from reasrm.sandbox.base import BaseConfig
 from reasrm.sandbox.teacher import TeacherConfig
 from reasrm.scorers.config import CritiqueSection
-from reasrm.training.rlvr_config import MetaRewardSection
+from reasrm.training.rlvr.config import MetaRewardSection
 from reasrm.world.config import Split
 
 __all__ = ["DemoConfig", "RLConfig"]

@@ -39,10 +39,11 @@ from reasrm.export import export_judge
 from reasrm.files import write_json_atomic
 from reasrm.judging.judge import Judge, open_judge
 from reasrm.protocol.spec import load_spec
-from reasrm.training.config import check_trainer, load_sft_stage
-from reasrm.training.rlvr import train as train_rlvr
-from reasrm.training.rlvr_config import check_grpo_trainer, load_rlvr_stage
-from reasrm.training.sft import train
+from reasrm.training.rlvr.config import GRPO_OWNED, load_rlvr_stage
+from reasrm.training.rlvr.stage import train as train_rlvr
+from reasrm.training.sft.config import load_sft_stage
+from reasrm.training.sft.stage import train
+from reasrm.training.stage.config import check_trainer
 from reasrm.world.config import Split
 from reasrm.world.pairs import World
 
@@ -104,7 +105,7 @@ def _pipeline(output: Path, config: DemoConfig) -> tuple[Path, Path, list[Measur
     """Do whatever is not done yet; return base, judge folder, what was measured, and the test files."""
     check_trainer(config.trainer, SFTConfig, "trainer of the demo")  # now, not after the base was built
     if config.rlvr is not None:
-        check_grpo_trainer(config.rlvr.trainer, GRPOConfig, "rlvr.trainer of the demo")
+        check_trainer(config.rlvr.trainer, GRPOConfig, "rlvr.trainer of the demo", GRPO_OWNED)
     _settle(output, config)
     spec = load_spec(config.base.spec)
     world = World(config.base.world)

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Literal, get_args
 from reasrm.durable import OutputLock, open_folder, refuse_others
 from reasrm.errors import ConfigError, EnvironmentProblem, InternalError, ReasrmError, RowError
 from reasrm.files import remove_empty, replacing, write_json_atomic
-from reasrm.runs.identity import describe_run, expect_same, merge, read_json, read_manifest
+from reasrm.runs.identity import describe_run, expect_same, hash_config, merge, read_json, read_manifest
 from reasrm.runs.origin import with_origins
 from reasrm.strictjson import dumps, parse_object
 
@@ -58,6 +58,7 @@ class RunFolder:
         seed: int,
         resume: bool,
         volatile: frozenset[str] = frozenset(),
+        earlier: Sequence[Mapping[str, Any]] = (),
     ) -> RunFolder:
         """Begin a run, or go on with one, as its only writer. Call it before any model is loaded.
 
@@ -69,6 +70,7 @@ class RunFolder:
             seed: Of the run.
             resume: Go on with the run that the folder holds; one that holds none is begun.
             volatile: Dotted keys of the config, with all below them, that cannot change the result.
+            earlier: The same config in the shapes in which earlier versions wrote it; their runs go on.
 
         Raises:
             LockedError: Another process writes the folder.
@@ -93,6 +95,8 @@ class RunFolder:
                 raise ConfigError("the folder holds a run already", place=str(folder), remedy=_CONTINUE)
             manifest = with_origins(describe_run(stage, config, inputs, seed, volatile), config)
             if recorded is not None:
+                if recorded["config_hash"] in (hash_config(shape, volatile) for shape in earlier):
+                    manifest["config_hash"] = recorded["config_hash"]
                 expect_same(folder, recorded, manifest, config, volatile)
                 manifest = merge(folder, recorded, manifest)
             if manifest != recorded:

@@ -24,7 +24,7 @@ from reasrm.pipes import refuse_pipe
 from reasrm.runs.seals import hash_files
 from reasrm.tables import content_sha256
 
-__all__ = ["describe_run", "expect_same", "merge", "read_json", "read_manifest"]
+__all__ = ["describe_run", "expect_same", "hash_config", "merge", "read_json", "read_manifest"]
 
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "safetensors")
 _ANEW = "give back what was there, or begin anew in another --run-dir"
@@ -54,11 +54,16 @@ def describe_run(
         "manifest_version": durable.VERSION,
         "stage": stage,
         "seed": seed,
-        "config_hash": digest(_without(config, volatile), 64),
+        "config_hash": hash_config(config, volatile),
         "inputs": {name: _identify(name, source) for name, source in sorted(inputs.items())},
         "versions": _versions(),
         "git_commit": _git_commit(),
     }
+
+
+def hash_config(config: Mapping[str, Any], volatile: frozenset[str]) -> str:
+    """Return the hash of a config, less its volatile keys."""
+    return digest(_without(config, volatile), 64)
 
 
 def read_json(path: Path) -> dict[str, Any]:

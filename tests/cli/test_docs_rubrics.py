@@ -13,7 +13,7 @@ import yaml
 
 from reasrm.distillation.config import DistillConfig
 from reasrm.rubrics.config import Checks
-from reasrm.training.rlvr_config import ComparisonSection
+from reasrm.training.rlvr.config import ComparisonSection
 from reasrm.world.config import WorldConfig
 from tests.commands import ROOT, here, rows_of, summary, write_rows
 from tests.fakes import Endpoint, Reply, chat

@@ -40,7 +40,7 @@ def test_every_command_of_the_heads_runs(tmp_path: Path, monkeypatch: pytest.Mon
     heads = {
         name: commands(name) for name in ("distill", "sft", "sft-lora", "rlvr", "rlvr-critique", "metarm")
     }
-    assert [len(head) for head in heads.values()] == [2, 3, 3, 4, 4, 2]
+    assert [len(head) for head in heads.values()] == [2, 3, 3, 4, 4, 4]
     done: list[list[str]] = []
     for head in heads.values():
         for words in head:
@@ -53,5 +53,5 @@ def test_every_command_of_the_heads_runs(tmp_path: Path, monkeypatch: pytest.Mon
             if words[0] in ("sft", "rlvr"):
                 assert summary(ran)["steps"] == 1
             if words[0] == "judge":
-                (row,) = rows_of(tmp_path / "judged.jsonl")
-                assert len(row["judgments"]) == 2
+                (row,) = rows_of(tmp_path / words[words.index("--output") + 1])
+                assert len(row["judgments"]) == (4 if "--votes" in words else 2)

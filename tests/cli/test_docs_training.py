@@ -38,6 +38,12 @@ def commands(path: Path) -> list[list[str]]:
     return [shlex.split(line)[1:] for line in found]
 
 
+def from_the_embedded_judge(words: list[str]) -> list[str]:
+    """The command, but an export takes the embedded judge where the page takes the run that trains one."""
+    model = str(ROOT / "reasrm" / "sandbox_judge" / "model")
+    return ["export", "--model", model, "--spec", "sandbox", *words[3:]] if words[0] == "export" else words
+
+
 @pytest.mark.parametrize(
     ("page", "count"), [("configs/sandbox/sft.yaml", 4), ("docs/sft.md", 5), ("docs/sandbox.md", 7)]
 )
@@ -113,17 +119,19 @@ def test_the_way_to_a_reward_on_critiques_runs(tmp_path: Path, monkeypatch, capf
     for name in ("base", "sft"):
         (tmp_path / "runs" / "sandbox" / name).symlink_to(ROOT / "reasrm" / "sandbox_judge" / "model")
     page = commands(ROOT / "docs" / "process-reward.md")
-    assert [words[0] for words in page] == ["sandbox", "metarm", "rlvr"]
+    assert [words[0] for words in page] == ["sandbox", "export", "judge", "metarm", "rlvr"]
     short = {
-        "metarm": ("--set", "trainer.max_steps=2", "--set", "rollouts.per_row=2"),
+        "sandbox": ("--rows", "40"),
+        "export": (),
+        "judge": ("--votes", "2"),
+        "metarm": ("--set", "trainer.max_steps=2"),
         "rlvr": (
             *("--set", "trainer.max_steps=2", "--set", "trainer.save_steps=2"),
             *("--set", "trainer.per_device_train_batch_size=16", "--set", "trainer.num_generations=4"),
         ),
     }
     for words in page:
-        more = ("--rows", "40") if words[0] == "sandbox" else short[words[0]]
-        app([*words, *more], standalone_mode=False)
+        app([*from_the_embedded_judge(words), *short[words[0]]], standalone_mode=False)
         done = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert done["steps"] == 2
     assert (tmp_path / "runs" / "sandbox" / "rlvr-metarm" / "metarm" / "metarm.json").is_file()

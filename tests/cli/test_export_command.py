@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from reasrm.export import export_judge
-from reasrm.training.config import load_sft_stage
-from reasrm.training.sft import train
+from reasrm.training.sft.config import load_sft_stage
+from reasrm.training.sft.stage import train
 from tests.commands import ENVELOPE, ROOT, here, rows_of, run, summary, write_rows
 from tests.training.stages import write_stage
 

@@ -11,7 +11,7 @@ import torch
 
 from reasrm.cli import console
 from reasrm.cli.app import app
-from reasrm.training.arguments import optimizer_package
+from reasrm.training.stage.arguments import optimizer_package
 from tests.training.stages import write_stage
 
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="about a machine without a GPU")
@@ -82,7 +82,7 @@ def test_a_full_disk(sft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     def full(*args: object) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("reasrm.training.checkpoints.save_state", full)
+    monkeypatch.setattr("reasrm.training.safety.checkpoints.save_state", full)
     returned, (*_, line), _ = sft()
     assert returned == 5
     assert "No space left on device; free space, and run again with --resume" in line

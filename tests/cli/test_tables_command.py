@@ -113,7 +113,12 @@ def test_stages_read_tables_under_named_columns(tmp_path, verb):
     if verb == "sft":
         args += ["--set", "data.on_unreadable=keep"]
     if verb == "metarm":
-        args += ["--set", f"rollouts.policy={MODEL.parent}"]
+        judged = tmp_path / "judged.jsonl"
+        asked = here(
+            "judge", "--judge", "sandbox", "--input", shards, "--columns", columns, "--output", judged
+        )
+        assert summary(asked)["rows"] == 4, asked.stderr
+        args += ["--set", f"data.judgments={judged}"]
     if verb == "rlvr":
         held = json.dumps({"held": [str(shards)]})
         args += [

@@ -19,7 +19,7 @@ from reasrm.judging.batch import judge_file
 from reasrm.judging.inputs import JudgeInput
 from reasrm.judging.judge import open_judge
 from reasrm.protocol.spec import load_spec
-from reasrm.training.models import find_model
+from reasrm.training.stage.models import find_model
 from tests.commands import rows_of, run, summary, write_rows
 
 

@@ -18,7 +18,7 @@ from reasrm.metarm.card import MetaCard
 from reasrm.metarm.learner import Learner, Lesson, Update, assert_equal_weights
 from reasrm.metarm.model import MetaRM, collate
 from reasrm.protocol.spec import load_spec
-from reasrm.training.states import load_state, save_state
+from reasrm.training.safety.states import load_state, save_state
 from tests.metarm.models import BASES, build_base, build_metarm, differing, disturb, encode, weights
 
 pytestmark = pytest.mark.slow

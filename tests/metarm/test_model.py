@@ -19,8 +19,8 @@ from reasrm.metarm.card import CARD, MetaCard
 from reasrm.metarm.model import MetaRM, find_folder, read_card
 from reasrm.metarm.precision import ExactLinear
 from reasrm.protocol.spec import load_spec
-from reasrm.training.config import LoraSection
-from reasrm.training.models import adapter_config
+from reasrm.training.stage.config import LoraSection
+from reasrm.training.stage.models import adapter_config
 from tests.metarm.models import BASES, build_base, build_metarm, differing, disturb, encode, weights
 from tests.refusals import refused
 

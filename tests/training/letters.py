@@ -22,8 +22,8 @@ def write_letters_stage(folder: Path, **sections: Any) -> Path:
         folder: Where to.
         sections: Of the config.
     """
-    from reasrm.training.config import load_sft_stage
-    from reasrm.training.sft import train
+    from reasrm.training.sft.config import load_sft_stage
+    from reasrm.training.sft.stage import train
 
     spec = _write_spec(folder / "letters.yaml")
     rows = [sft_row(n, f"[[{'AB'[n % 2]}]]", spec=spec) for n in range(8)]

@@ -79,8 +79,8 @@ def write_meta_stage(folder: Path, *, readout: str = "likelihood", **sections: A
 
 def train(config: Path, folder: Path, *overrides: str) -> None:
     """Train to the end, from what the folder holds."""
-    from reasrm.training import rlvr
-    from reasrm.training.rlvr_config import load_rlvr_stage
+    from reasrm.training.rlvr import stage as rlvr
+    from reasrm.training.rlvr.config import load_rlvr_stage
 
     rlvr.train(load_rlvr_stage(config, overrides), str(config), folder, resume=True)
 
@@ -159,9 +159,9 @@ def learn(config: Path, folder: Path, rank: int | None, *, lora: bool = False) -
     from reasrm.metarm import learner as module
     from reasrm.metarm.learner import Learner, Lesson, assert_equal_weights
     from reasrm.metarm.model import MetaRM
-    from reasrm.training.config import LoraSection
-    from reasrm.training.models import adapter_config
-    from reasrm.training.states import save_state
+    from reasrm.training.safety.states import save_state
+    from reasrm.training.stage.config import LoraSection
+    from reasrm.training.stage.models import adapter_config
     from tests.metarm.models import encode
 
     if rank is not None:
@@ -215,7 +215,7 @@ def main(root: Path, shares: Sequence[float]) -> None:
     import torch
 
     torch.set_num_threads(1)
-    for module in ("reasrm.training.rlvr", "tests.metarm.models", "tests.training.stages", "peft"):
+    for module in ("reasrm.training.rlvr.stage", "tests.metarm.models", "tests.training.stages", "peft"):
         import_module(module)  # whatever a training imports is imported here, once
     announce_updates()
     gc.freeze()  # every training collects garbage, and would copy each page of a fork to look at it

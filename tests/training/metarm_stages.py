@@ -89,9 +89,12 @@ def write_metarm_stage(folder: Path, *, count: int = 8, **sections: Any) -> Path
         "stage": "metarm",
         "model": {"path": str(SANDBOX_MODEL), "dtype": "float32"},
         "spec": SPEC,
-        "data": {"train": [str(folder / "pairs.jsonl")], "holdout": 0.0},
+        "data": {
+            "train": [str(folder / "pairs.jsonl")],
+            "judgments": [str(folder / "judged.jsonl")],
+            "holdout": 0.0,
+        },
         "metarm": {},
-        "rollouts": {"judgments": [str(folder / "judged.jsonl")]},
         "rewards": {"parts": PARTS},
         "critique": SANDBOX_CRITIQUES,
         "trainer": {
@@ -105,7 +108,7 @@ def write_metarm_stage(folder: Path, *, count: int = 8, **sections: Any) -> Path
         },
     }
     for name, value in sections.items():
-        merge = isinstance(value, dict) and isinstance(config.get(name), dict) and name != "rollouts"
+        merge = isinstance(value, dict) and isinstance(config.get(name), dict)
         config[name] = {**config[name], **value} if merge else value
     path = folder / "metarm.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")

@@ -33,9 +33,9 @@ def main(configs: list[Path]) -> None:
     from accelerate import PartialState
 
     from reasrm.errors import ReasrmError
-    from reasrm.training.rlvr_config import load_rlvr_stage
-    from reasrm.training.rlvr_setup import build_reward_function
-    from reasrm.training.sharing import ask_together
+    from reasrm.training.rlvr.config import load_rlvr_stage
+    from reasrm.training.rlvr.setup import build_reward_function
+    from reasrm.training.stage.sharing import ask_together
 
     def work(rank: int) -> None:
         PartialState(cpu=True)

@@ -18,7 +18,7 @@ from tests.tiny import build_tiny_model
 
 if TYPE_CHECKING:
     from reasrm.rewards.base import Part
-    from reasrm.training.judge_grpo import JudgeGRPOTrainer
+    from reasrm.training.rlvr.trainer import JudgeGRPOTrainer
 
 SPEC = "sandbox"
 SANDBOX_MODEL = Path(reasrm.__file__).parent / "sandbox_judge" / "model"
@@ -116,8 +116,8 @@ def rlvr_trainer(
 ) -> JudgeGRPOTrainer:
     """Return the trainer of a stage, with a run folder open, before its first step; `parts` are handed in."""
     from reasrm.runs import RunFolder
-    from reasrm.training.rlvr import build_trainer, encode_data, set_up
-    from reasrm.training.rlvr_config import load_rlvr_stage
+    from reasrm.training.rlvr.config import load_rlvr_stage
+    from reasrm.training.rlvr.stage import build_trainer, encode_data, set_up
 
     checkpoints = folder.absolute() / "checkpoints"
     setup = set_up(load_rlvr_stage(config, overrides), str(config), checkpoints, parts)

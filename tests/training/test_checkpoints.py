@@ -18,8 +18,8 @@ from transformers import TrainerCallback
 from reasrm.errors import ConfigError, EnvironmentProblem, InternalError
 from reasrm.files import file_sha256
 from reasrm.runs import RunFolder, latest_checkpoint, seal_checkpoint, verify_checkpoint
-from reasrm.training.checkpoints import find_resume
-from reasrm.training.states import load_state
+from reasrm.training.safety.checkpoints import find_resume
+from reasrm.training.safety.states import load_state
 from tests.commands import ROOT
 from tests.sealed import complete_checkpoints
 from tests.training.toy import NUM_STEPS, build_toy, logged, weights
@@ -308,7 +308,7 @@ def test_a_full_disk_ends_in_one_sentence(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("reasrm.training.checkpoints.save_state", full)
+    monkeypatch.setattr("reasrm.training.safety.checkpoints.save_state", full)
     with pytest.raises(EnvironmentProblem, match=r"No space left on device.*--resume") as caught:
         trainer.train()
     trainer.run.close()

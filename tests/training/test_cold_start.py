@@ -12,8 +12,8 @@ from reasrm.metarm.card import MetaCard
 from reasrm.protocol.spec import load_spec
 from reasrm.records import Comparison
 from reasrm.runs import RunFolder
-from reasrm.training.cold_start import compare_with_start, metarm_differences
-from reasrm.training.rlvr_config import RLVRStage, load_rlvr_stage
+from reasrm.training.rlvr.cold_start import compare_with_start, metarm_differences
+from reasrm.training.rlvr.config import RLVRStage, load_rlvr_stage
 from tests.refusals import refused
 from tests.training.meta_runs import write_meta_stage
 from tests.training.stages import comparison, sft_row, write_rlvr_stage, write_rows

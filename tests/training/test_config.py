@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from reasrm.errors import ConfigError
-from reasrm.training.config import LoraSection, load_sft_stage
+from reasrm.training.sft.config import load_sft_stage
+from reasrm.training.stage.config import LoraSection
 
 MINIMAL = {"stage": "sft", "model": {"path": "m"}, "spec": "rm-r1", "data": {"train": ["r.jsonl"]}}
 
@@ -109,7 +110,7 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None
 def test_every_name_that_the_stage_owns_is_a_name_of_trl() -> None:
     from trl.trainer.sft_config import SFTConfig
 
-    from reasrm.training.config import OWNED
+    from reasrm.training.stage.config import OWNED
 
     fields: dict[str, Any] = SFTConfig.__dataclass_fields__
     assert [name for name in OWNED if name not in fields] == []

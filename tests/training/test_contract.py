@@ -17,13 +17,13 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
 import reasrm
-from reasrm.training.checkpoints import SafeCheckpoints
-from reasrm.training.config import OWNED
-from reasrm.training.guards import GuardedSteps
-from reasrm.training.judge_grpo import JudgeGRPOTrainer
-from reasrm.training.metarm_trainer import MetaRMTrainer
-from reasrm.training.rlvr_config import GRPO_OWNED
-from reasrm.training.rlvr_setup import _DEFAULTS
+from reasrm.training.metarm.trainer import MetaRMTrainer
+from reasrm.training.rlvr.config import GRPO_OWNED
+from reasrm.training.rlvr.setup import _DEFAULTS
+from reasrm.training.rlvr.trainer import JudgeGRPOTrainer
+from reasrm.training.safety.checkpoints import SafeCheckpoints
+from reasrm.training.safety.guards import GuardedSteps
+from reasrm.training.stage.config import OWNED
 
 OVERRIDDEN = {
     "train": ["resume_from_checkpoint", "trial", "ignore_keys_for_eval"],
@@ -134,7 +134,7 @@ PRIVATE = {
         _save_optimizer_and_scheduler _save_rng_state _save_scaler _total_loss_scalar _total_train_tokens _tr_loss
     """,
     "guards.py": "_save_checkpoint",
-    "judge_grpo.py": """
+    "trainer.py": """
         _generate_and_score_completions _get_per_token_logps_and_entropies _get_train_sampler _last_world_entropy
     """,
     "metarm_trainer.py": "_load_from_checkpoint _save _save_checkpoint",

@@ -18,9 +18,10 @@ from reasrm.protocol.sft_rows import read_sft_row
 from reasrm.protocol.spec import load_spec
 from reasrm.protocol.writer_rows import writer_row
 from reasrm.requests import Completion, Request
-from reasrm.training.config import ModelSection
-from reasrm.training.data import Dropped, EncodedRows, Example, RowEncoder, encode_files, to_dataset
-from reasrm.training.models import BaseModel, open_base
+from reasrm.training.sft.data import EncodedRows, Example, RowEncoder, encode_files, to_dataset
+from reasrm.training.stage.config import ModelSection
+from reasrm.training.stage.models import BaseModel, open_base
+from reasrm.training.stage.rows import Dropped
 from reasrm.world.rules import Rule, rubric_of
 from tests.refusals import refused
 from tests.tiny import build_tiny_model

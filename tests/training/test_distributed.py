@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 
 from reasrm.metarm.model import MetaRM
 from reasrm.sources.importing import pair_to_json
-from reasrm.training import rlvr
-from reasrm.training.rlvr_config import load_rlvr_stage
+from reasrm.training.rlvr import stage as rlvr
+from reasrm.training.rlvr.config import load_rlvr_stage
 from reasrm.world.pairs import World
 from tests.commands import ROOT, environment, rows_of
 from tests.training.meta_runs import write_meta_stage

@@ -10,8 +10,8 @@ from transformers import TrainerCallback
 
 from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.runs import latest_checkpoint
-from reasrm.training.guards import all_finite, explain_out_of_memory
-from reasrm.training.states import load_state
+from reasrm.training.safety.guards import all_finite, explain_out_of_memory
+from reasrm.training.safety.states import load_state
 from tests.sealed import complete_checkpoints
 from tests.training.toy import NUM_STEPS, build_toy, logged, weights
 

@@ -24,8 +24,8 @@ from reasrm.records import Comparison, Critique, Judgment, Message, ParseStatus,
 from reasrm.rewards.base import Rollout, Values
 from reasrm.rewards.build import build_reward
 from reasrm.rewards.config import RewardSection
-from reasrm.training.meta_reward import MetaReward, check_meta_reward
-from reasrm.training.rlvr_config import MetaRewardSection
+from reasrm.training.rlvr.config import MetaRewardSection
+from reasrm.training.rlvr.meta_reward import MetaReward, check_meta_reward
 from tests.metarm.models import build_metarm, differing, disturb, weights
 from tests.tiny import build_tiny_model
 
@@ -292,7 +292,7 @@ def taught(monkeypatch: pytest.MonkeyPatch) -> list[list[list[Lesson]]]:
         given.append([list(step) for step in steps])
         return Update(None, 0, 0, 0, None)
 
-    monkeypatch.setattr("reasrm.training.meta_reward.Learner.update", update)
+    monkeypatch.setattr("reasrm.training.rlvr.meta_reward.Learner.update", update)
     return given
 
 

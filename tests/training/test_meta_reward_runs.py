@@ -17,10 +17,10 @@ from reasrm.cli import console
 from reasrm.cli.app import app
 from reasrm.metarm.learner import Learner
 from reasrm.metarm.model import MetaRM
-from reasrm.training.judge_grpo import JudgeGRPOTrainer
-from reasrm.training.meta_reward import Completed, MetaReward
-from reasrm.training.states import load_state
-from reasrm.training.validation import validate
+from reasrm.training.rlvr.meta_reward import Completed, MetaReward
+from reasrm.training.rlvr.trainer import JudgeGRPOTrainer
+from reasrm.training.rlvr.validation import validate
+from reasrm.training.safety.states import load_state
 from tests.commands import ROOT, environment, rows_of
 from tests.metarm.models import build_metarm, differing, weights
 from tests.training.meta_runs import GROUP, STEPS, write_meta_stage

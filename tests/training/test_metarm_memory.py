@@ -14,8 +14,8 @@ from transformers import Qwen2Config
 
 from reasrm.metarm.card import CARD, MetaCard
 from reasrm.protocol.spec import load_spec
-from reasrm.training.metarm_memory import beside, plan_metarm
-from reasrm.training.rlvr_config import MetaRewardSection
+from reasrm.training.rlvr.config import MetaRewardSection
+from reasrm.training.rlvr.meta_memory import beside, plan_metarm
 from tests.refusals import refused
 from tests.training.test_planning import arguments
 

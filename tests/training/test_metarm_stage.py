@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from reasrm.errors import ConfigError, InputError
 from reasrm.metarm.card import MetaCard
@@ -18,14 +18,15 @@ from reasrm.metarm.model import MetaRM, collate
 from reasrm.protocol.spec import load_spec
 from reasrm.records import Order
 from reasrm.runs import RunFolder
-from reasrm.training.metarm_config import load_metarm_stage
-from reasrm.training.metarm_rows import overlap_warning, read_judgments
-from reasrm.training.metarm_setup import MetaRMSetup
-from reasrm.training.metarm_stage import build_trainer, encode, encode_data, plan, set_up, train
-from reasrm.training.metarm_targets import Targets, make_targets
-from reasrm.training.metarm_trainer import MetaExample, MetaRMTrainer, member_weights
-from reasrm.training.stage import Listener
+from reasrm.training.metarm.config import load_metarm_stage
+from reasrm.training.metarm.rows import MetaRMData
+from reasrm.training.metarm.setup import MetaRMSetup
+from reasrm.training.metarm.stage import build_trainer, encode_data, label, plan, set_up, train
+from reasrm.training.metarm.targets import Targets, make_targets
+from reasrm.training.metarm.trainer import MetaExample, MetaRMTrainer, member_weights
+from reasrm.training.stage.listening import Listener
 from tests.commands import rows_of
+from tests.refusals import refused
 from tests.training.metarm_stages import (
     PARTS,
     build_tiny_encoder,
@@ -45,22 +46,20 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_metarm_stage(tmp_path_factory.mktemp("stage"), count=4)
 
 
-def prepared(config: Path, *overrides: str) -> tuple[MetaRMSetup, Any, Targets]:
+def prepared(config: Path, *overrides: str) -> tuple[MetaRMSetup, MetaRMData, Targets]:
     setup = set_up(load_metarm_stage(config, overrides), str(config), config.parent / "none" / "checkpoints")
     data = encode_data(setup)
-    files = [Path(file) for file in setup.stage.rollouts.judgments]
-    judgments = read_judgments(files, setup.spec)
-    return setup, data, make_targets(setup.stage, setup.spec, data, judgments, setup.reward)
+    return setup, data, make_targets(setup.stage, setup.spec, data, setup.reward)
 
 
 def trainer_of(config: Path, folder: Path, *overrides: str) -> tuple[MetaRMTrainer, list[MetaExample]]:
     """The trainer of a new run, before its first step, and what it learns from."""
     path = folder.absolute() / f"run{len(list(folder.iterdir()))}"
     setup = set_up(load_metarm_stage(config, overrides), str(config), path / "checkpoints")
-    data, (_, _, targets) = encode_data(setup), prepared(config, *overrides)
+    data = encode_data(setup)
     run = RunFolder.open(path, stage="metarm", config=setup.resolved(), inputs={}, seed=0, resume=False)
-    examples = encode(setup, data, targets.lessons, Targets())
-    return build_trainer(setup, data, targets, run), examples
+    label(setup, data, run, Listener())
+    return build_trainer(setup, data, run), [*data.learned, *data.measured]
 
 
 # Targets
@@ -101,7 +100,6 @@ def test_bad_format_is_what_the_part_says(config: Path) -> None:
 
 def test_held_out_rows_with_a_learned_prompt_are_named(tmp_path: Path) -> None:
     """Of three pairs of one prompt, two with the same responses, one is learned from and two are held out."""
-    said: list[str] = []
     for holdout, expected in ((0.5, 1), (0.0, 0)):
         config = write_metarm_stage(tmp_path, count=8, data={"holdout": holdout})
         rows = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text().splitlines()]
@@ -112,11 +110,9 @@ def test_held_out_rows_with_a_learned_prompt_are_named(tmp_path: Path) -> None:
         asked["prompt"] = learned["prompt"]
         write_lines(tmp_path / "pairs.jsonl", rows)
         setup = set_up(load_metarm_stage(config), str(config), tmp_path / "none" / "checkpoints")
-        said.clear()
-        encode_data(setup, Listener(say=said.append))
-        warnings = [line for line in said if line.startswith("warning")]
-        assert len(warnings) == expected
-    assert "1 are rows that are learned from and 2 have" in overlap_warning(encode_data(setup), 0.5)
+        said = list(encode_data(setup).remarks())
+        assert len(said) == expected
+        assert all("1 are rows that are learned from and 2 have" in line for line in said)
 
 
 def test_rows_that_teach_nothing_are_named(tmp_path: Path) -> None:
@@ -186,8 +182,9 @@ def test_judgments_of_other_rows_are_an_error(tmp_path: Path) -> None:
             "of kind 'length', which is not in the target",
         ),
         ("rewards.parts.critique.weight=-1", "it must be above 0"),
-        ("rollouts.per_row=3", "so per_row has no meaning"),
-        ("rollouts={temperature: 0}", "raise temperature"),
+        ("rollouts.judgments=j.jsonl", "files that reasrm judge wrote are data.judgments"),
+        ("data.orders=both", "leave rollouts and data.orders out"),
+        ("data={train: p.jsonl}", "votes 4 --temperature 0.7 --spec sandbox --orders random"),
         ("metarm={form: plain, readout: likelihood}", "use form: judge"),
         ("data.holdout=1", "less than 1"),
         ("trainer.learning_rat=1", "did you mean 'learning_rate'"),
@@ -229,19 +226,40 @@ def test_silence_means_the_published_numbers(config: Path) -> None:
         0.01,
     )
     assert (args.weight_decay, args.num_train_epochs, args.max_grad_norm) == (0.01, 3.0, 1.0)
-    assert (stage.rollouts.per_row, stage.rollouts.temperature) == (4, 0.7)
     assert (stage.metarm.max_tokens, stage.weight, setup.card.readout) == (10_240, 0.5, "last_token")
     assert str(args.eval_strategy.value) == "epoch"
 
 
-def test_the_plan_counts_what_would_be_drawn(config: Path) -> None:
-    overrides = ["rollouts={per_row: 3}", "data.orders=both", "trainer.max_steps=-1", "metarm.members=2"]
+def test_a_config_that_drew_is_told_the_command(config: Path, tmp_path: Path) -> None:
+    """Whatever a section `rollouts` could say, and whatever it is."""
+    raw = yaml.safe_load(config.read_text())
+    del raw["data"]["judgments"]
+    raw["data"]["orders"] = "both"
+    path = tmp_path / "old.yaml"
+    for section, said in (
+        (
+            {"policy": "runs/my sft", "per_row": 8, "temperature": 1.0, "seed": 3, "max_tokens": 40},
+            "--judge 'runs/my sft' --votes 8 --temperature 1.0 --max-tokens 40 --seed 3 --spec sandbox --orders both",
+        ),
+        ({}, f"--judge {SANDBOX_MODEL} --votes 4 --temperature 0.7"),
+        (7, "set data.judgments"),
+    ):
+        path.write_text(yaml.safe_dump({**raw, "rollouts": section}))
+        with refused(ConfigError, said, remedy=False):
+            load_metarm_stage(path)
+
+
+def test_the_plan_counts_the_judgments_there_are(config: Path) -> None:
+    """Of four pairs three judgments in both orders can be read, 24 in all."""
+    overrides = ["trainer.max_steps=-1", "metarm.members=2"]
     setup = set_up(load_metarm_stage(config, overrides), str(config), config.parent / "checkpoints")
     told = plan(setup, encode_data(setup))
-    assert (told["rows"], told["judgments"], told["too_long"]) == (4, 24, 0)
+    assert (told["rows"], told["judgments"], told["too_long"]) == (4, 32, 0)
     assert (told["batches"]["steps_per_epoch"], told["batches"]["total_steps"]) == (3, 9)
+    shorter = told["lengths"]["input"]["p50"]
+    few = set_up(load_metarm_stage(config, [f"metarm.max_tokens={shorter}"]), str(config), config.parent)
+    assert 0 < plan(few, encode_data(few))["too_long"] < 24
     one = plan(set_up(load_metarm_stage(config), str(config), config.parent), encode_data(setup))
-    assert one["judgments"] is None
     assert told["parameters"]["total"] == 2 * one["parameters"]["total"]
 
 

@@ -1,11 +1,10 @@
-"""Runs of the MetaRM's cold start: stopped and resumed, killed, with two processes, with judgments of its own."""
+"""Runs of the MetaRM's cold start: stopped and resumed, killed, with two processes, begun by an older version."""
 
 from __future__ import annotations
 
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,9 +20,10 @@ from safetensors.torch import load_file
 
 from reasrm.cli.app import app
 from reasrm.errors import ConfigError
-from reasrm.training.metarm_config import load_metarm_stage
-from reasrm.training.metarm_stage import train
-from reasrm.training.stage import Listener
+from reasrm.runs.identity import hash_config
+from reasrm.training.metarm.config import load_metarm_stage
+from reasrm.training.metarm.stage import METARM, train
+from reasrm.training.stage.listening import Listener
 from tests.commands import ROOT, environment, rows_of, run, start, summary
 from tests.training.metarm_stages import write_metarm_stage
 from tests.training.stages import SANDBOX_MODEL
@@ -122,41 +122,74 @@ def test_a_finished_run_without_its_folder_makes_it(config: Path, undisturbed: P
     assert what_counts(undisturbed) == before
 
 
-def forget_training(folder: Path) -> None:
-    """Leave of a run what it had before its first step."""
-    (folder / "metrics.jsonl").unlink()
-    shutil.rmtree(folder / "checkpoints")
-
-
-def test_judgments_are_drawn_once_and_as_judging_draws_them(tmp_path: Path) -> None:
-    config = write_metarm_stage(
-        tmp_path,
-        count=3,
-        data={"orders": "both"},
-        rollouts={"per_row": 2, "temperature": 1.0, "seed": 5, "max_tokens": 40},
-        trainer={"max_steps": 1},
+LEGACY = {
+    "judgments": [],
+    "policy": None,
+    "per_row": 4,
+    "temperature": 0.7,
+    "top_p": 1.0,
+    "max_tokens": None,
+    "seed": None,
+    "backend": "hf",
+    "batch_size": 8,
+    "concurrency": 16,
+    "timeout_s": 600.0,
+    "attempts": 5,
+    "extra_body": None,
+    "follow_redirects": False,
+}
+"""The section `rollouts` of runs that read their judgments, when there was one."""
+WITHOUT_MEANING = {
+    f"rollouts.{name}"
+    for name in (
+        *("backend", "batch_size", "concurrency", "timeout_s", "attempts", "headers", "follow_redirects"),
     )
-    folder, counted = tmp_path / "run", []
-    listener = Listener(counts=lambda name, done, total: counted.append((name, done, total)))
-    told = train(load_metarm_stage(config), str(config), folder, listener=listener)
-    assert told["judgments"] == 12
-    assert told["lessons"] == 12 - sum(told["left_out"].values())
-    assert ("rows judged", 3, 3) in counted
-    assert ("critiques scored", 12, 12) in counted
-    judged = tmp_path / "judged-again.jsonl"
+}
+
+
+@pytest.mark.parametrize("per_row", [4, 5])
+def test_a_run_of_a_version_that_could_draw_goes_on(
+    config: Path, undisturbed: Path, tmp_path: Path, per_row: int
+) -> None:
+    """Its targets too, to the same end; one that meant something else is refused."""
+    stage, folder = load_metarm_stage(config), tmp_path / "run"
+    with pytest.raises(Stopped):
+        train(stage, str(config), folder, listener=Listener(steps=stop_at_five))
+    old = json.loads((folder / "config.json").read_bytes())
+    old["data"]["orders"] = "random"
+    old["rollouts"] = {**LEGACY, "judgments": old["data"].pop("judgments"), "per_row": per_row}
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["config_hash"] = hash_config(old, METARM.volatile | WITHOUT_MEANING)
+    for name, value in (("config", old), ("manifest", manifest)):
+        (folder / f"{name}.json").write_text(json.dumps(value))
+    if per_row != 4:
+        with pytest.raises(ConfigError, match="per_row was 5"):
+            train(stage, str(config), folder, resume=True)
+        return
+    train(stage, str(config), folder, resume=True)
+    assert what_counts(folder) == what_counts(undisturbed)
+    assert train(stage, str(config), folder, resume=True)["steps"] == 6
+
+
+def test_judgments_of_several_files_are_learned_from(tmp_path: Path) -> None:
+    """What `reasrm judge` draws of the pairs, in both orders, beside judgments by hand."""
+    config = write_metarm_stage(tmp_path, count=3, trainer={"max_steps": 1})
+    judged = tmp_path / "drawn.jsonl"
     args = ["--votes", "2", "--temperature", "1", "--seed", "5", "--max-tokens", "40", "--spec", "sandbox"]
     files = ["--input", str(tmp_path / "pairs.jsonl"), "--output", str(judged), "--quiet"]
     app(["judge", "--judge", str(SANDBOX_MODEL), *files, *args], standalone_mode=False)
-    theirs = {row["id"]: row["judgments"] for row in rows_of(judged)}
-    assert {row["id"]: row["judgments"] for row in rows_of(folder / "rollouts.jsonl")} == theirs
-    # Another config over the same judgments does not draw them again; another policy is another run.
-    drawn = (folder / "rollouts.jsonl").stat().st_mtime_ns
-    forget_training(folder)
-    train(load_metarm_stage(config, ["metarm.target=process"]), str(config), folder)
-    assert (folder / "rollouts.jsonl").stat().st_mtime_ns == drawn
-    forget_training(folder)
-    with pytest.raises(ConfigError, match="others than the config asks for"):
-        train(load_metarm_stage(config, ["rollouts.seed=6"]), str(config), folder)
+    both = f"data.judgments={[str(judged), str(tmp_path / 'judged.jsonl')]}"
+    counted: list[tuple[str, int, int]] = []
+    listener = Listener(counts=lambda name, done, total: counted.append((name, done, total)))
+    folder = tmp_path / "run"
+    told = train(load_metarm_stage(config, [both]), str(config), folder, listener=listener)
+    assert told["judgments"] == 12 + 24
+    assert told["lessons"] == 36 - sum(told["left_out"].values())
+    assert ("critiques scored", 36, 36) in counted
+    votes = {row["vote"] for row in rows_of(folder / "targets.jsonl")}
+    assert votes <= set(range(6))
+    assert votes & {0, 1}
+    assert {2, 3, 4} <= votes, "those by hand come after two that were drawn"
 
 
 @pytest.mark.soak

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from reasrm.metarm.model import MetaRM
-from reasrm.training.metarm_config import load_metarm_stage
-from reasrm.training.metarm_stage import train
+from reasrm.training.metarm.config import load_metarm_stage
+from reasrm.training.metarm.stage import train
 from tests.commands import ROOT, environment, rows_of
 from tests.metarm.models import differing, weights
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from reasrm.errors import ConfigError
-from reasrm.training.config import ModelSection, load_sft_stage
-from reasrm.training.models import open_base
-from reasrm.training.sft import train
+from reasrm.training.sft.config import load_sft_stage
+from reasrm.training.sft.stage import train
+from reasrm.training.stage.config import ModelSection
+from reasrm.training.stage.models import open_base
 from tests.training.stages import write_stage
 
 

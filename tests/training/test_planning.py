@@ -10,14 +10,13 @@ import pytest
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from reasrm.training.config import LoraSection
-from reasrm.training.data import EncodedRows, Example
-from reasrm.training.models import adapter_config
-from reasrm.training.planning import (
+from reasrm.training.sft.data import EncodedRows, Example
+from reasrm.training.sft.planning import batches, describe_lengths
+from reasrm.training.stage.config import LoraSection
+from reasrm.training.stage.models import adapter_config
+from reasrm.training.stage.planning import (
     Parameters,
-    batches,
     count_parameters,
-    describe_lengths,
     estimate_memory,
 )
 
@@ -79,14 +78,14 @@ def test_batches_add_up(
     rows: int, changes: dict[str, Any], per_step: int, per_epoch: int, total: int
 ) -> None:
     found = batches([example(3, 2)] * rows, arguments(**changes))
-    assert (found.per_step, found.steps_per_epoch, found.total_steps) == (per_step, per_epoch, total)
-    assert found.tokens_per_step == round(5 * rows / per_epoch)
-    assert found.trained_tokens_per_step == round(2 * rows / per_epoch)
+    assert [found[k] for k in ("per_step", "steps_per_epoch", "total_steps")] == [per_step, per_epoch, total]
+    assert found["tokens_per_step"] == round(5 * rows / per_epoch)
+    assert found["trained_tokens_per_step"] == round(2 * rows / per_epoch)
 
 
 def test_packs_are_counted_by_the_packing_itself() -> None:
     found = batches([example(3, 2)] * 20, arguments(packing=True, max_length=16))
-    assert (found.sequences, found.packed, found.steps_per_epoch) == (7, True, 2)
+    assert (found["sequences"], found["packed"], found["steps_per_epoch"]) == (7, True, 2)
 
 
 CONFIG = {

@@ -14,8 +14,8 @@ import torch
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from reasrm.rewards.base import Part
-from reasrm.training.judge_grpo import JudgeGRPOTrainer
-from reasrm.training.models import load_weights
+from reasrm.training.rlvr.trainer import JudgeGRPOTrainer
+from reasrm.training.stage.models import load_weights
 from tests.commands import rows_of
 from tests.training.stages import draw, rlvr_trainer, write_rlvr_stage
 

@@ -18,13 +18,13 @@ from reasrm.protocol.spec import load_spec
 from reasrm.records import Order
 from reasrm.requests import SamplingParams
 from reasrm.rewards.base import Part, Rollout
-from reasrm.training.batches import ComparisonSampler, replacements
-from reasrm.training.comparisons import shown_in_epoch
-from reasrm.training.judge_grpo import JudgeGRPOTrainer
-from reasrm.training.rlvr import Comparisons, encode_data, plan, set_up, train
-from reasrm.training.rlvr_config import load_rlvr_stage
-from reasrm.training.rollouts import SampledJudgment
-from reasrm.training.stage import Listener
+from reasrm.training.rlvr.batches import ComparisonSampler, replacements
+from reasrm.training.rlvr.comparisons import shown_in_epoch
+from reasrm.training.rlvr.config import load_rlvr_stage
+from reasrm.training.rlvr.rollouts import SampledJudgment
+from reasrm.training.rlvr.stage import Comparisons, encode_data, plan, set_up, train
+from reasrm.training.rlvr.trainer import JudgeGRPOTrainer
+from reasrm.training.stage.listening import Listener
 from tests.commands import rows_of
 from tests.refusals import refused
 from tests.training.stages import draw, preference, rlvr_trainer, write_rlvr_stage
@@ -69,7 +69,7 @@ def test_what_cannot_be_learned_from_is_dropped_counted_and_named(tmp_path: Path
     assert sum(summary["dropped"].values()) == 6
     data = json.loads((tmp_path / "run" / "data.json").read_bytes())
     assert data["targets"] == {"A": 2}
-    assert any("warning: 6 rows of training dropped" in text for text in said)
+    assert any("warning: 6 training rows dropped" in text for text in said)
     assert any("in every prompt the better response is A" in text for text in said)
 
 

@@ -18,8 +18,8 @@ from reasrm.protocol.sft_rows import SFTRow, read_sft_row
 from reasrm.records import ParseStatus
 from reasrm.requests import Request, SamplingParams
 from reasrm.sources.importing import pair_to_json
-from reasrm.training.data import Example, RowEncoder
-from reasrm.training.judge_grpo import JudgeGRPOTrainer
+from reasrm.training.rlvr.trainer import JudgeGRPOTrainer
+from reasrm.training.sft.data import Example, RowEncoder
 from reasrm.world.pairs import World
 from tests.training.stages import SANDBOX_MODEL, draw, preference, rlvr_trainer, write_rlvr_stage
 

@@ -17,10 +17,10 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from reasrm.cli import console, main
 from reasrm.errors import ConfigError, EnvironmentProblem, InternalError
 from reasrm.rewards.base import Part, RewardProblem, Rollout, each_row
-from reasrm.training import comparisons
-from reasrm.training.rlvr import train
-from reasrm.training.rlvr_config import load_rlvr_stage
-from reasrm.training.stage import Listener
+from reasrm.training.rlvr import comparisons
+from reasrm.training.rlvr.config import load_rlvr_stage
+from reasrm.training.rlvr.stage import train
+from reasrm.training.stage.listening import Listener
 from tests.commands import ROOT, rows_of
 from tests.refusals import refused
 from tests.training.stages import BREVITY, preference, rlvr_trainer, write_rlvr_stage

@@ -24,11 +24,11 @@ from reasrm.rewards.base import Rollout
 from reasrm.rewards.build import Scored
 from reasrm.rewards.config import AdvantageSection
 from reasrm.sources.importing import pair_to_json
-from reasrm.training.rlvr import train
-from reasrm.training.rlvr_config import Alarm, load_rlvr_stage
-from reasrm.training.stage import Listener
-from reasrm.training.validation import accuracy_interval
-from reasrm.training.watch import Alarms, describe_batch, describe_verdicts, sample_record
+from reasrm.training.rlvr.config import Alarm, load_rlvr_stage
+from reasrm.training.rlvr.stage import train
+from reasrm.training.rlvr.validation import accuracy_interval
+from reasrm.training.rlvr.watch import Alarms, describe_batch, describe_verdicts, sample_record
+from reasrm.training.stage.listening import Listener
 from reasrm.world.pairs import World
 from tests.commands import rows_of
 from tests.training.stages import SANDBOX_MODEL, preference, write_rlvr_stage

@@ -15,18 +15,18 @@ from trl.trainer import utils as trl_utils
 from reasrm.errors import ConfigError, EnvironmentProblem, InputError
 from reasrm.protocol.spec import JudgeSpec, load_spec
 from reasrm.runs import RunFolder
-from reasrm.training.config import load_sft_stage
-from reasrm.training.data import Example
-from reasrm.training.sft import (
+from reasrm.training.sft.config import load_sft_stage
+from reasrm.training.sft.data import Example
+from reasrm.training.sft.stage import (
     JudgeSFTTrainer,
-    Listener,
-    RunData,
+    SFTData,
     build_trainer,
     encode_data,
     plan,
     set_up,
     train,
 )
+from reasrm.training.stage.listening import Listener
 from tests.commands import rows_of
 from tests.refusals import refused
 from tests.training.stages import SPEC, sft_row, write_rows, write_stage
@@ -45,7 +45,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-def data_of(config: Path, *overrides: str) -> RunData:
+def data_of(config: Path, *overrides: str) -> SFTData:
     return encode_data(set_up(load_sft_stage(config, overrides), str(config), config.parent))
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from reasrm.errors import ConfigError
-from reasrm.training import metarm_stage, rlvr
-from reasrm.training.metarm_config import load_metarm_stage
-from reasrm.training.rlvr_config import load_rlvr_stage
-from reasrm.training.rlvr_setup import check_shards
+from reasrm.training.metarm import stage as metarm_stage
+from reasrm.training.metarm.config import load_metarm_stage
+from reasrm.training.rlvr import stage as rlvr
+from reasrm.training.rlvr.config import load_rlvr_stage
+from reasrm.training.rlvr.setup import check_shards
 from tests.refusals import refused
 from tests.training.metarm_stages import write_metarm_stage
 from tests.training.stages import write_rlvr_stage

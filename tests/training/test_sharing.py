@@ -15,16 +15,12 @@ import pytest
 
 from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.runs import RunFolder
-from reasrm.training import metarm_setup
-from reasrm.training.metarm_config import load_metarm_stage
-from reasrm.training.metarm_rows import draw_judgments, read_comparisons
-from reasrm.training.rlvr_config import load_rlvr_stage
-from reasrm.training.rlvr_setup import build_reward_function
-from reasrm.training.sharing import SERVERS, note_server
+from reasrm.training.rlvr.config import load_rlvr_stage
+from reasrm.training.rlvr.setup import build_reward_function
+from reasrm.training.stage.sharing import SERVERS, note_server
 from tests.commands import ROOT, environment
 from tests.fakes import Endpoint, Reply, chat, refuse
 from tests.refusals import refused
-from tests.training.metarm_stages import write_metarm_stage
 from tests.training.shared_questions import ROWS, batch, write_critique_stage
 
 
@@ -145,32 +141,3 @@ def test_two_processes_ask_half_of_the_questions_each(tmp_path: Path) -> None:
             assert ("out of order" if name == "down" else "no such model") in message
     asked = Counter(headers["x-process"] for headers in endpoints["fine"].headers)
     assert asked == {"0": 4 + 1, "1": 3 + 1}  # the reference in both
-
-
-def test_another_server_draws_on_for_a_metarm_only_where_it_may(tmp_path: Path) -> None:
-    config = write_metarm_stage(tmp_path, count=2, rollouts={"per_row": 1, "temperature": 0.0})
-    said: list[str] = []
-
-    def draw(allow_other_server: bool) -> int:
-        with Endpoint(
-            lambda payload: chat("<eval>\nboth are fine\n</eval>\n<answer>[[A]]</answer>")
-        ) as endpoint:
-            policy = f"rollouts.policy=openai:writer@{endpoint.base_url}"
-            stage = load_metarm_stage(config, [policy, "rollouts.headers={X-Tenant: mine}"])
-            setup = metarm_setup.set_up(stage, str(config), tmp_path / "checkpoints")
-            draw_judgments(
-                stage,
-                metarm_setup.open_policy(setup),
-                read_comparisons(stage, setup.spec),
-                tmp_path / "rollouts.jsonl",
-                say=said.append,
-                allow_other_server=allow_other_server,
-            )
-        assert {headers["x-tenant"] for headers in endpoint.headers} <= {"mine"}
-        return len(endpoint.calls)
-
-    assert draw(False) == 2
-    with refused(ConfigError, "begun with the server", "--allow-other-server"):
-        draw(False)
-    assert draw(True) == 0
-    assert "goes on" in said[-1]

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from reasrm.errors import InternalError
-from reasrm.training.checkpoints import MetricsWriter
-from reasrm.training.states import load_state, random_states, restore_random_states, save_state
+from reasrm.training.safety.checkpoints import MetricsWriter
+from reasrm.training.safety.states import load_state, random_states, restore_random_states, save_state
 from tests.training.toy import build_toy, logged
 
 

@@ -26,10 +26,11 @@ from reasrm.requests import Completion, SamplingParams
 from reasrm.rewards.base import Rollout
 from reasrm.rewards.parts.outcome import OutcomePart
 from reasrm.sources.recorded import read_recordings
-from reasrm.training.comparisons import Prompt, read_judgment
-from reasrm.training.config import ModelSection
-from reasrm.training.data import Dropped, Example, RowEncoder
-from reasrm.training.models import BaseModel, open_base
+from reasrm.training.rlvr.comparisons import Prompt, read_judgment
+from reasrm.training.sft.data import Example, RowEncoder
+from reasrm.training.stage.config import ModelSection
+from reasrm.training.stage.models import BaseModel, open_base
+from reasrm.training.stage.rows import Dropped
 from tests.tiny import CHAT_TEMPLATE, build_tiny_model
 from tests.training.stages import comparison
 

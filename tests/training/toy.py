@@ -57,8 +57,8 @@ def build_toy(
     from transformers.trainer_callback import PrinterCallback
 
     from reasrm.runs import RunFolder
-    from reasrm.training.checkpoints import SafeCheckpoints
-    from reasrm.training.guards import GuardedSteps
+    from reasrm.training.safety.checkpoints import SafeCheckpoints
+    from reasrm.training.safety.guards import GuardedSteps
 
     class Toy(GuardedSteps, SafeCheckpoints, Trainer):
         def training_step(self, *arguments: Any) -> Any:
@@ -183,7 +183,7 @@ def main(root: Path, shares: Sequence[float]) -> None:
     import peft  # noqa: F401 - whatever a training imports is imported here, once
     import torch
 
-    import reasrm.training.guards  # noqa: F401
+    import reasrm.training.safety.guards  # noqa: F401
 
     torch.set_num_threads(1)
     gc.freeze()  # every training collects garbage, and would copy each page of a fork to look at it

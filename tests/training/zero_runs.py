@@ -26,8 +26,9 @@ def main(folder: Path, readout: str) -> None:
     import deepspeed
     import torch
 
-    from reasrm.training import metarm_stage, rlvr  # noqa: F401  (imported once, for both forks)
-    from reasrm.training.metarm_config import load_metarm_stage
+    from reasrm.training.metarm import stage as metarm_stage
+    from reasrm.training.metarm.config import load_metarm_stage
+    from reasrm.training.rlvr import stage as rlvr  # noqa: F401  (imported once, for both forks)
 
     # Compiling DeepSpeed's own operator for processes of one machine takes a minute; without it gloo is used.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False

@@ -10,9 +10,10 @@ can read them.
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -25,17 +26,25 @@ from reasrm.metarm.holdout import is_held_out
 from reasrm.metarm.scale import target_of
 from reasrm.protocol.parsing import parse
 from reasrm.protocol.spec import JudgeSpec
-from reasrm.records import Comparison, Order, Recorded
+from reasrm.records import Order
 from reasrm.requests import Completion
 from reasrm.rewards.base import Rollout
 from reasrm.rewards.build import RewardFunction
 from reasrm.rewards.outcome import is_right
 from reasrm.runs.identity import read_json
 from reasrm.strictjson import dumps
-from reasrm.training.metarm_config import MetaRMStage
-from reasrm.training.metarm_rows import Judgments, MetaRMData
+from reasrm.training.metarm.config import MetaRMStage
+from reasrm.training.metarm.rows import MetaRMData
 
-__all__ = ["MetaTarget", "Targets", "make_targets", "read_targets", "wait_for_targets", "write_targets"]
+__all__ = [
+    "MetaTarget",
+    "Targets",
+    "make_targets",
+    "read_rollouts",
+    "read_targets",
+    "wait_for_targets",
+    "write_targets",
+]
 
 _AT_ONCE = 256
 _POLL_S = 0.2
@@ -90,6 +99,16 @@ class Targets:
             "mean_process_if_right": _mean([lesson.process for lesson in self.lessons if lesson.right]),
         }
 
+    def remarks(self) -> Iterator[str]:
+        """Yield how many judgments are learned from, and how their targets are spread."""
+        reasons = ", ".join(f"{count} {code}" for code, count in self.left_out.most_common()) or "none"
+        values = [lesson.target for lesson in self.lessons]
+        kinds = sorted(set(values))
+        shares = ", ".join(f"{kind:g}: {values.count(kind) / len(values):.0%}" for kind in kinds)
+        if len(kinds) > 4:
+            shares = f"mean {statistics.fmean(values):.3f}, deviation {statistics.pstdev(values):.3f}"
+        yield f"{self.num_judgments} judgments, left out: {reasons}; targets {shares}"
+
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
@@ -98,8 +117,7 @@ def _mean(values: Sequence[float]) -> float | None:
 def make_targets(
     stage: MetaRMStage,
     spec: JudgeSpec,
-    comparisons: MetaRMData,
-    judgments: Judgments,
+    data: MetaRMData,
     reward: RewardFunction,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Targets:
@@ -112,22 +130,14 @@ def make_targets(
     Args:
         stage: The config.
         spec: How judgments are read.
-        comparisons: The rows.
-        judgments: By row and order; those of other rows are ignored.
+        data: Rows and judgments.
         reward: The parts.
         progress: Called with the judgments done and those in all.
 
     Raises:
         RewardProblem: A part threw; the row is named.
     """
-    rollouts = (
-        (vote, _read(spec, order.seen(comparison), recorded, vote))
-        for row_id, comparison in comparisons.rows.items()
-        for order, votes in sorted(judgments.get(row_id, {}).items())
-        for vote, recorded in enumerate(votes)
-    )
-    total = sum(len(votes) for row_id in comparisons.rows for votes in judgments.get(row_id, {}).values())
-    targets = Targets()
+    rollouts, total, targets = read_rollouts(spec, data), data.num_judgments, Targets()
     while part := list(islice(rollouts, _AT_ONCE)):
         values = reward.ask([rollout for _, rollout in part])
         for place, (vote, rollout) in enumerate(part):
@@ -141,11 +151,15 @@ def make_targets(
     return targets
 
 
-def _read(spec: JudgeSpec, comparison: Comparison, recorded: Recorded, vote: int) -> Rollout:
-    """Read a judgment as judging does, in the order shown."""
-    group = f"{comparison.id}|{comparison.order}"
-    completion = Completion.replayed(f"{group}|{vote}", recorded)
-    return Rollout(comparison, parse(spec, completion), group, num_tokens=0)
+def read_rollouts(spec: JudgeSpec, data: MetaRMData) -> Iterator[tuple[int, Rollout]]:
+    """Yield the judgments of all rows with the number of their vote, read as judging does, in the order shown."""
+    for row_id, row in data.rows.items():
+        for order, votes in sorted(data.judgments.get(row_id, {}).items()):
+            comparison = order.seen(row)
+            group = f"{comparison.id}|{comparison.order}"
+            for vote, recorded in enumerate(votes):
+                completion = Completion.replayed(f"{group}|{vote}", recorded)
+                yield vote, Rollout(comparison, parse(spec, completion), group, num_tokens=0)
 
 
 def _lesson(
@@ -208,7 +222,8 @@ def read_targets(folder: Path, identity: str) -> Targets | None:
 def wait_for_targets(folder: Path, identity: str) -> Targets:
     """Return the targets once the process that makes them has written them.
 
-    Drawing can take hours, longer than a collective operation waits. If that process fails, the launcher ends this one.
+    Scoring critiques can take hours, longer than a collective operation waits. If that process fails, the launcher ends
+    this one.
     """
     while True:
         found = read_targets(folder, identity)

@@ -10,13 +10,12 @@ A run keeps, beside what every run keeps, `samples.jsonl` (rollouts with the par
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import orjson
 from transformers.trainer_callback import PrinterCallback
 
 from reasrm.config import ANSWERED_ALIKE
@@ -25,48 +24,36 @@ from reasrm.files import file_sha256
 from reasrm.judging.plan import not_shown
 from reasrm.metarm.model import find_folder
 from reasrm.rewards.base import Part
-from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint, result_checkpoint
+from reasrm.runs import CheckpointInfo, RunFolder, latest_checkpoint
 from reasrm.sources.rubric_lines import load_rubrics
-from reasrm.training.cold_start import compare_with_start
-from reasrm.training.comparisons import (
+from reasrm.training.rlvr.cold_start import compare_with_start
+from reasrm.training.rlvr.comparisons import (
     ComparisonEncoder,
     EncodedComparisons,
     Orders,
-    SharedRows,
-    overlap,
     read_comparisons,
 )
-from reasrm.training.judge_grpo import JudgeGRPOTrainer
-from reasrm.training.metarm_memory import beside, plan_metarm
-from reasrm.training.models import adapter_config, load_weights
-from reasrm.training.planning import (
-    count_parameters,
-    describe_numbers,
-    estimate_memory,
-    rollout_batches,
-    rollout_memory,
-)
-from reasrm.training.rlvr_config import RLVRStage, SelectionSection
-from reasrm.training.rlvr_setup import RLVRSetup, build_reward_function, open_metarm, set_up
-from reasrm.training.rollouts import Rollouts
-from reasrm.training.sharing import note_server
-from reasrm.training.stage import (
+from reasrm.training.rlvr.config import RLVRStage, SelectionSection
+from reasrm.training.rlvr.meta_memory import beside, plan_metarm
+from reasrm.training.rlvr.planning import rollout_batches, rollout_memory
+from reasrm.training.rlvr.rollouts import Rollouts
+from reasrm.training.rlvr.setup import RLVRSetup, build_reward_function, open_metarm, set_up
+from reasrm.training.rlvr.trainer import JudgeGRPOTrainer
+from reasrm.training.rlvr.validation import Validation
+from reasrm.training.safety.states import load_state
+from reasrm.training.stage.driver import (
     VOLATILE,
-    Listener,
-    SealTheEnd,
-    Tell,
-    absolute,
-    engine_files,
+    StageKind,
     finished_checkpoint,
-    read_trainer_state,
-    run_stage,
-    train_or_finish,
-    write_data,
+    numbered,
 )
-from reasrm.training.states import load_state
-from reasrm.training.validation import Validation
+from reasrm.training.stage.listening import Listener, SealTheEnd, Tell
+from reasrm.training.stage.models import adapter_config, load_weights
+from reasrm.training.stage.planning import count_parameters, describe_numbers, estimate_memory
+from reasrm.training.stage.rows import Dropped, SharedRows, dropped_remark, overlap
+from reasrm.training.stage.sharing import note_server
 
-__all__ = ["Comparisons", "RLVRSetup", "build_trainer", "encode_data", "plan", "set_up", "train"]
+__all__ = ["RLVR", "Comparisons", "build_trainer", "encode_data", "plan", "set_up", "train"]
 
 _VOLATILE = VOLATILE | {
     *("watch", "validation.batch_size", "validation.allow_training_rows"),
@@ -88,6 +75,11 @@ class Comparisons:
         """Prompts of an epoch."""
         return len(self.train.prompts) // (2 if self.redraws else 1)
 
+    @property
+    def dropped(self) -> list[Dropped]:
+        """Rows that are not learned from, nor measured on."""
+        return [row for part in (self.train, *self.validation.values()) for row in part.dropped]
+
     def overlaps(self) -> dict[str, SharedRows]:
         """Return what each validation split has in common with the training rows."""
         learned = [prompt.comparison for prompt in self.train.prompts]
@@ -108,6 +100,24 @@ class Comparisons:
             "validation_overlap": {name: asdict(found) for name, found in self.overlaps().items()},
             **self._rubrics(),
         }
+
+    def remarks(self) -> Iterator[str]:
+        """Yield what a person should know of it before training."""
+        for name, found in (("training", self.train), *self.validation.items()):
+            yield from dropped_remark(name, found.dropped, len(found.prompts))
+        for name, shared in self.overlaps().items():
+            if shared.prompts:
+                rows = len({prompt.comparison.id for prompt in self.validation[name].prompts})
+                yield (
+                    f"warning: of {rows} rows of validation split {name}, {shared.rows} are training rows and "
+                    f"{shared.prompts} have the prompt of one: its accuracy is not that of unseen rows"
+                )
+        if len(self.train.targets) == 1:
+            side = next(iter(self.train.targets))
+            yield (
+                f"warning: in every prompt the better response is {side}: a judge that always says {side} earns full "
+                "reward; use data.orders: random or both"
+            )
 
     def _rubrics(self) -> dict[str, Any]:
         """Return how many prompts have a given rubric, and how many rows one that carries their label, if any do."""
@@ -190,12 +200,11 @@ def _encoder(setup: RLVRSetup, orders: Orders) -> ComparisonEncoder:
         setup.base,
         orders=orders,
         seed=setup.stage.seed,
-        max_tokens=setup.max_prompt_tokens,
+        max_tokens=setup.max_tokens,
     )
 
 
-def plan(setup: RLVRSetup, data: Comparisons) -> dict[str, Any]:
-    """Return what training would do and need: rows, lengths, batches, memory. Loads no weights."""
+def _plan(setup: RLVRSetup, data: Comparisons) -> dict[str, Any]:
     args, config, dtype = setup.arguments, setup.base.config, setup.dtype
     parameters = count_parameters(config, adapter_config(setup.stage.lora))
     lengths = data.train.lengths()
@@ -205,16 +214,10 @@ def plan(setup: RLVRSetup, data: Comparisons) -> dict[str, Any]:
     section = setup.stage.metarm
     meta = None if section is None else plan_metarm(section, args, longest, args.max_completion_length)
     return {
-        "stage": "rlvr",
-        "dry_run": True,
-        "model": setup.base.identity(),
-        "spec": {"name": setup.spec.name, "hash": setup.spec.hash},
-        **data.to_json(),
-        "max_prompt_tokens": setup.max_prompt_tokens,
+        "max_prompt_tokens": setup.max_tokens,
         "max_completion_tokens": args.max_completion_length,
         "batches": rollout_batches(data.num_prompts, args, lengths),
-        "parameters": {"total": parameters.total, "trained": parameters.trained},
-        "dtype": str(dtype).removeprefix("torch."),
+        "parameters": parameters.to_json(),
         "memory_gib": memory if meta is None else beside(memory, meta["memory_gib"]),
         **({} if meta is None else {"metarm": meta}),
     }
@@ -265,70 +268,19 @@ def _canary(keys: Sequence[str], stage: RLVRStage) -> list[str]:
     return [] if canary is None else list(keys[: canary.rows])
 
 
-def train(
-    stage: RLVRStage,
-    place: str,
-    folder: Path,
-    *,
-    resume: bool = False,
-    listener: Listener | None = None,
-    parts: Mapping[str, Part] | None = None,
-) -> dict[str, Any]:
-    """Train a judge and return the summary; every process of a launch calls this.
-
-    Args:
-        stage: The config.
-        place: Its file, for errors.
-        folder: The run folder.
-        resume: Go on with the run in the folder, from its last whole checkpoint; a finished one is left alone.
-        listener: Who is told, in this process.
-        parts: Reward parts of your own, in the place of the config's of these names, whose weights they take. The run
-            does not keep them: hand in the same ones to go on.
-
-    Raises:
-        ReasrmError: See `set_up`, `encode_data` and `RunFolder.open`.
-        RewardProblem: A reward threw; the row is named, and the checkpoints so far are whole.
-    """
-    listener = listener or Listener()
-    path = absolute(folder)
-    setup = set_up(stage, place, path / "checkpoints", parts)
-    return run_stage(
-        setup,
-        path,
-        _inputs(stage),
-        resume,
-        lambda run: _train(setup, run, listener, resume),
-        _VOLATILE,
-    )
-
-
 def _inputs(stage: RLVRStage) -> dict[str, Path]:
     """Return the files that a run reads besides its config and its model."""
-    inputs = {f"train:{n}": Path(file) for n, file in enumerate(stage.data.train)}
-    for name, files in (stage.validation.splits if stage.validation else {}).items():
-        inputs |= {f"validation:{name}:{n}": Path(file) for n, file in enumerate(files)}
+    splits = stage.validation.splits if stage.validation else {}
+    inputs = numbered(
+        train=stage.data.train, **{f"validation:{name}": files for name, files in splits.items()}
+    )
     if stage.metarm is not None:
         folder = find_folder(stage.metarm.path)
         kept = sorted([*folder.rglob("*.safetensors"), *folder.rglob("*.json")])
         inputs |= {f"metarm:{path.relative_to(folder).as_posix()}": path for path in kept}
     if stage.data.rubrics is not None:
         inputs["rubrics"] = Path(stage.data.rubrics)
-    return inputs | stage.rewards.code | engine_files(stage)
-
-
-def _train(setup: RLVRSetup, run: RunFolder, listener: Listener, resume: bool) -> dict[str, Any]:
-    def build() -> JudgeGRPOTrainer:
-        data = encode_data(setup, listener)
-        if run.writable:
-            found = [data.train, *data.validation.values()]
-            write_data(run, (row for part in found for row in part.dropped), data.to_json())
-            _say_data(data, listener)
-        return build_trainer(setup, data, run, listener)
-
-    finished = _finished(setup.stage, run) if resume else None
-    return train_or_finish(
-        run, listener, resume, finished, build, lambda checkpoint: _summary(run, checkpoint)
-    )
+    return inputs | stage.rewards.code
 
 
 def _finished(stage: RLVRStage, run: RunFolder) -> CheckpointInfo | None:
@@ -341,46 +293,52 @@ def _finished(stage: RLVRStage, run: RunFolder) -> CheckpointInfo | None:
     return checkpoint if best and best["validations_since"] >= stage.selection.patience else None
 
 
-def _say_data(data: Comparisons, listener: Listener) -> None:
-    for name, found in (("training", data.train), *data.validation.items()):
-        if found.dropped:
-            reasons = ", ".join(f"{count} {code}" for code, count in found.reasons.items())
-            listener.say(f"warning: {len(found.dropped)} rows of {name} dropped ({reasons})")
-    for name, shared in data.overlaps().items():
-        if shared.prompts:
-            rows = len({prompt.comparison.id for prompt in data.validation[name].prompts})
-            listener.say(
-                f"warning: of {rows} rows of validation split {name}, {shared.rows} are training rows and "
-                f"{shared.prompts} have the prompt of one: its accuracy is not that of unseen rows"
-            )
-    if len(data.train.targets) == 1:
-        side = next(iter(data.train.targets))
-        listener.say(
-            f"warning: in every prompt the better response is {side}: a judge that always says {side} earns full "
-            "reward; use data.orders: random or both"
-        )
-
-
-def _summary(run: RunFolder, checkpoint: CheckpointInfo) -> dict[str, Any]:
-    """Return what became of a run, read from what it wrote."""
-    state = read_trainer_state(checkpoint)
-    data = orjson.loads((run.path / "data.json").read_bytes())
-    progress = load_state(checkpoint.path, "rank-0")["progress"]
-    result = result_checkpoint(run.path)
-    logged = {name: value for record in state["log_history"] for name, value in record.items()}
+def _report(
+    run: RunFolder, data: Mapping[str, Any], progress: Mapping[str, Any], logged: Mapping[str, Any]
+) -> dict[str, Any]:
     return {
-        "stage": "rlvr",
-        "run": str(run.path),
-        "checkpoint": str((result or checkpoint).path),
-        "rows": data["rows"],
-        "dropped": data["dropped"],
-        "steps": checkpoint.step,
-        "skipped_steps": progress["skipped"][0],
         "reward": logged.get("reward/mean"),
         "accuracy": logged.get("rollouts/accuracy"),
         "validation": {n: v for n, v in logged.items() if n.startswith("eval/") and n.endswith("/accuracy")},
-        "best": progress["best"],
-        "generated_tokens": progress["generated_tokens"],
-        "prompt_tokens": progress["prompt_tokens"],
-        "processed_tokens": progress["processed_tokens"],
+        **{
+            name: progress[name] for name in ("best", "generated_tokens", "prompt_tokens", "processed_tokens")
+        },
     }
+
+
+RLVR = StageKind(
+    name="rlvr",
+    set_up=set_up,
+    inputs=_inputs,
+    encode_data=encode_data,
+    plan=_plan,
+    build_trainer=build_trainer,
+    report=_report,
+    volatile=_VOLATILE,
+    finished=_finished,
+)
+plan = RLVR.planned
+
+
+def train(
+    stage: RLVRStage,
+    place: str,
+    folder: Path,
+    *,
+    resume: bool = False,
+    listener: Listener | None = None,
+    parts: Mapping[str, Part] | None = None,
+) -> dict[str, Any]:
+    """Train a judge and return the summary; see `StageKind.train`.
+
+    Args:
+        stage: The config.
+        place: Its file, for errors.
+        folder: The run folder.
+        resume: Go on with the run in the folder.
+        listener: Who is told, in this process.
+        parts: Reward parts of your own, in the place of the config's of these names, whose weights they take. The run
+            does not keep them: hand in the same ones to go on.
+    """
+    kind = replace(RLVR, set_up=partial(set_up, parts=parts))
+    return kind.train(stage, place, folder, resume=resume, listener=listener)

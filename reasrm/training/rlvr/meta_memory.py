@@ -15,10 +15,10 @@ import torch
 from reasrm.metarm.card import MetaCard
 from reasrm.metarm.learner import BUCKET
 from reasrm.metarm.model import find_folder, read_card
-from reasrm.training.models import adapter_config
-from reasrm.training.planning import Parameters, count_parameters, estimate_memory
-from reasrm.training.rlvr_config import MetaRewardSection
-from reasrm.training.rlvr_setup import member_config, metarm_dtype, recomputes
+from reasrm.training.rlvr.config import MetaRewardSection
+from reasrm.training.rlvr.setup import member_config, metarm_dtype, recomputes
+from reasrm.training.stage.models import adapter_config
+from reasrm.training.stage.planning import Parameters, count_parameters, estimate_memory
 
 __all__ = ["beside", "plan_metarm"]
 

@@ -25,8 +25,8 @@ from reasrm.metarm.inputs import Encoded
 from reasrm.metarm.model import MetaRM, collate
 from reasrm.metarm.quality import quality
 from reasrm.runs import write_best
-from reasrm.training.checkpoints import SafeCheckpoints
-from reasrm.training.guards import GuardedSteps
+from reasrm.training.safety.checkpoints import SafeCheckpoints
+from reasrm.training.safety.guards import GuardedSteps
 
 __all__ = ["Collator", "MetaExample", "MetaRMTrainer", "SaveWhatIsMeasured", "measured", "member_weights"]
 

@@ -12,70 +12,60 @@ that the run alone is enough to export a judge. `dropped.jsonl` names every row 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
 from transformers.trainer_callback import PrinterCallback
 from trl.trainer import utils as trl_utils
 from trl.trainer.sft_trainer import SFTTrainer
 
-from reasrm.runs import CheckpointInfo, RunFolder
-from reasrm.training.arguments import sft_arguments
-from reasrm.training.checkpoints import SafeCheckpoints
-from reasrm.training.config import SFTStage
-from reasrm.training.data import EncodedRows, Example, RowEncoder, encode_files, to_dataset
-from reasrm.training.guards import GuardedSteps
-from reasrm.training.models import BaseModel, adapter_config, check_adapters, load_weights, open_base
-from reasrm.training.planning import batches, count_parameters, describe_lengths, estimate_memory
-from reasrm.training.stage import (
-    Checked,
-    Listener,
-    SealTheEnd,
-    Tell,
-    absolute,
-    engine_files,
-    finished_checkpoint,
+from reasrm.errors import ConfigError
+from reasrm.runs import RunFolder
+from reasrm.training.safety.checkpoints import SafeCheckpoints
+from reasrm.training.safety.guards import GuardedSteps
+from reasrm.training.sft.config import SFTStage
+from reasrm.training.sft.data import EncodedRows, Example, RowEncoder, encode_files, to_dataset
+from reasrm.training.sft.planning import batches, describe_lengths
+from reasrm.training.stage.arguments import build_arguments
+from reasrm.training.stage.driver import (
+    Setup,
+    StageKind,
+    numbered,
     open_spec,
-    read_trainer_state,
-    run_stage,
-    train_or_finish,
-    write_data,
 )
-from reasrm.training.states import load_state
+from reasrm.training.stage.listening import Listener, SealTheEnd, Tell
+from reasrm.training.stage.models import BaseModel, adapter_config, check_adapters, load_weights, open_base
+from reasrm.training.stage.planning import count_parameters, estimate_memory
+from reasrm.training.stage.rows import Dropped, dropped_remark
 
 __all__ = [
+    "SFT",
     "JudgeSFTTrainer",
-    "RunData",
-    "SFTSetup",
+    "SFTData",
     "build_trainer",
     "encode_data",
     "plan",
     "set_up",
+    "sft_arguments",
     "train",
 ]
 
-
-@dataclass(frozen=True, slots=True)
-class SFTSetup(Checked):
-    """An SFT stage, checked.
-
-    Args:
-        max_tokens: Longest row: as asked, and no longer than the model's context.
-    """
-
-    stage: SFTStage
-    base: BaseModel
-    max_tokens: int
+SFTSetup = Setup[SFTStage, BaseModel]
 
 
 @dataclass(frozen=True, slots=True)
-class RunData:
+class SFTData:
     """The rows of a run as ids."""
 
     train: EncodedRows
     validation: EncodedRows | None
+
+    @property
+    def dropped(self) -> list[Dropped]:
+        """Rows that are not learned from, nor measured on."""
+        return [*self.train.dropped, *(self.validation.dropped if self.validation else ())]
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts that the run keeps."""
@@ -95,6 +85,18 @@ class RunData:
         return (
             sum(_question(example) in asked for example in self.validation.examples) if self.validation else 0
         )
+
+    def remarks(self) -> Iterator[str]:
+        """Yield what a person should know of it before training."""
+        validation = self.validation
+        if validation and (shared := self.overlap()):
+            yield (
+                f"warning: {shared} of {len(validation.examples)} validation rows have the prompt of a training row: "
+                "their loss is not that of unseen rows"
+            )
+        for name, rows in (("training", self.train), ("validation", validation)):
+            if rows is not None:
+                yield from dropped_remark(name, rows.dropped, len(rows.examples))
 
 
 def _question(example: Example) -> bytes:
@@ -120,7 +122,44 @@ def set_up(stage: SFTStage, place: str, output_dir: Path) -> SFTSetup:
     return SFTSetup(stage, spec, base, sft_arguments(stage, output_dir, max_tokens, place), max_tokens)
 
 
-def encode_data(setup: SFTSetup, listener: Listener | None = None) -> RunData:
+def sft_arguments(stage: SFTStage, output_dir: Path, max_tokens: int, place: str) -> Any:
+    """Return TRL's `SFTConfig` for a stage.
+
+    Args:
+        stage: The config.
+        output_dir: Where checkpoints go.
+        max_tokens: Longest row; the length of a pack, where rows are packed.
+        place: The config file, for errors.
+
+    Raises:
+        ConfigError: The combination of arguments cannot be used; see `build_arguments`.
+    """
+    from trl.trainer.sft_config import SFTConfig
+
+    trainer = stage.trainer
+    if trainer.get("packing_strategy") == "wrapped":
+        raise ConfigError(
+            "trainer.packing_strategy: wrapped cuts rows in the middle",
+            place=place,
+            remedy="use bfd, which keeps every row whole",
+        )
+    if trainer.get("eval_strategy", "no") != "no" and not stage.data.validation:
+        raise ConfigError(
+            "trainer.eval_strategy is set, but there is nothing to evaluate on",
+            place=place,
+            remedy="set data.validation, or leave trainer.eval_strategy out",
+        )
+    packing = bool(trainer.get("packing") or trainer.get("eval_packing"))
+    own = {
+        "max_length": max_tokens if packing else None,
+        "completion_only_loss": True,
+        "data_seed": stage.seed,
+    }
+    defaults = {"eval_strategy": "epoch" if stage.data.validation else "no"}
+    return build_arguments(SFTConfig, stage, {**defaults, **trainer, **own}, output_dir, place)
+
+
+def encode_data(setup: SFTSetup, listener: Listener | None = None) -> SFTData:
     """Read and encode the rows of a stage.
 
     Raises:
@@ -139,30 +178,23 @@ def encode_data(setup: SFTSetup, listener: Listener | None = None) -> RunData:
     )
     listener.say(f"encoding {', '.join(data.train)}")
     rows = encode_files(data.train, encoder, limit=data.limit, columns=data.columns, progress=listener.rows)
-    return RunData(
+    return SFTData(
         rows, encode_files(data.validation, encoder, columns=data.columns) if data.validation else None
     )
 
 
-def plan(setup: SFTSetup, data: RunData) -> dict[str, Any]:
-    """Return what training would do and need: rows, lengths, batches, memory. Loads no weights."""
-    arguments, config, dtype = setup.arguments, setup.base.config, setup.dtype
+def _plan(setup: SFTSetup, data: SFTData) -> dict[str, Any]:
+    arguments, config = setup.arguments, setup.base.config
     examples = data.train.examples
     parameters = count_parameters(config, adapter_config(setup.stage.lora))
     longest = setup.max_tokens if arguments.packing else max(len(example.ids) for example in examples)
     _, completions = data.train.lengths()
     return {
-        "stage": "sft",
-        "dry_run": True,
-        "model": setup.base.identity(),
-        "spec": {"name": setup.spec.name, "hash": setup.spec.hash},
-        **data.to_json(),
         "max_tokens": setup.max_tokens,
         "longer_than_sampling": int((completions > setup.spec.sampling.max_tokens).sum()),
-        "batches": batches(examples, arguments).to_json(),
-        "parameters": {"total": parameters.total, "trained": parameters.trained},
-        "dtype": str(dtype).removeprefix("torch."),
-        "memory_gib": estimate_memory(parameters, config, arguments, dtype, longest),
+        "batches": batches(examples, arguments),
+        "parameters": parameters.to_json(),
+        "memory_gib": estimate_memory(parameters, config, arguments, setup.dtype, longest),
     }
 
 
@@ -209,7 +241,7 @@ class JudgeSFTTrainer(GuardedSteps, SafeCheckpoints, SFTTrainer):
 
 
 def build_trainer(
-    setup: SFTSetup, data: RunData, run: RunFolder, listener: Listener | None = None
+    setup: SFTSetup, data: SFTData, run: RunFolder, listener: Listener | None = None
 ) -> JudgeSFTTrainer:
     """Load the weights and put the trainer together."""
     stage, base, validation = setup.stage, setup.base, data.validation
@@ -228,83 +260,23 @@ def build_trainer(
     return trainer
 
 
-def train(
-    stage: SFTStage, place: str, folder: Path, *, resume: bool = False, listener: Listener | None = None
+def _report(
+    run: RunFolder, data: Mapping[str, Any], progress: Mapping[str, Any], logged: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Train a judge and return the summary; every process of a launch calls this.
-
-    Args:
-        stage: The config.
-        place: Its file, for errors.
-        folder: The run folder.
-        resume: Go on with the run in the folder, from its last whole checkpoint; a finished one is left alone.
-        listener: Who is told, in this process.
-
-    Raises:
-        ReasrmError: See `set_up`, `encode_data` and `RunFolder.open`.
-    """
-    listener = listener or Listener()
-    path = absolute(folder)
-    setup = set_up(stage, place, path / "checkpoints")
-    return run_stage(
-        setup,
-        path,
-        _inputs(stage),
-        resume,
-        lambda run: _train(setup, run, listener, resume),
-    )
-
-
-def _inputs(stage: SFTStage) -> dict[str, Path]:
-    """Return the files that a run reads besides its config and its model."""
-    files = {"train": stage.data.train, "validation": stage.data.validation}
-    inputs = {f"{name}:{n}": Path(file) for name, paths in files.items() for n, file in enumerate(paths)}
-    return inputs | engine_files(stage)
-
-
-def _train(setup: SFTSetup, run: RunFolder, listener: Listener, resume: bool) -> dict[str, Any]:
-    def build() -> JudgeSFTTrainer:
-        data = encode_data(setup, listener)
-        if run.writable:
-            dropped = [*data.train.dropped, *(data.validation.dropped if data.validation else ())]
-            write_data(run, dropped, data.to_json())
-            _say_dropped(data, listener)
-        return build_trainer(setup, data, run, listener)
-
-    finished = finished_checkpoint(run) if resume else None
-    return train_or_finish(
-        run, listener, resume, finished, build, lambda checkpoint: _summary(run, checkpoint)
-    )
-
-
-def _say_dropped(data: RunData, listener: Listener) -> None:
-    if shared := data.overlap():
-        listener.say(
-            f"warning: {shared} of {len(data.validation.examples) if data.validation else 0} validation rows have the "
-            "prompt of a training row: their loss is not that of unseen rows"
-        )
-    for name, rows in (("training", data.train), ("validation", data.validation)):
-        if rows is not None and rows.dropped:
-            reasons = ", ".join(f"{count} {code}" for code, count in rows.reasons.items())
-            kept = len(rows.examples)
-            listener.say(f"warning: {len(rows.dropped)} {name} rows dropped ({reasons}), {kept} kept")
-
-
-def _summary(run: RunFolder, checkpoint: CheckpointInfo) -> dict[str, Any]:
-    """Return what became of a run, read from what it wrote."""
-    state = read_trainer_state(checkpoint)
-    data = orjson.loads((run.path / "data.json").read_bytes())
-    progress = load_state(checkpoint.path, "rank-0")["progress"]
-    losses = [logs["loss"] for logs in state["log_history"] if "loss" in logs]
     return {
-        "stage": "sft",
-        "run": str(run.path),
-        "checkpoint": str(checkpoint.path),
-        "rows": data["rows"],
-        "dropped": data["dropped"],
-        "steps": checkpoint.step,
-        "skipped_steps": progress["skipped"][0],
-        "loss": losses[-1] if losses else None,
+        "loss": logged.get("loss"),
         "trained_tokens": progress["trained_tokens"],
         "processed_tokens": int(progress["attributes"]["_total_train_tokens"]),
     }
+
+
+SFT = StageKind(
+    name="sft",
+    set_up=set_up,
+    inputs=lambda stage: numbered(train=stage.data.train, validation=stage.data.validation),
+    encode_data=encode_data,
+    plan=_plan,
+    build_trainer=build_trainer,
+    report=_report,
+)
+plan, train = SFT.planned, SFT.train

@@ -28,16 +28,16 @@ from reasrm.requests import SamplingParams
 from reasrm.rewards.advantages import Advantages, compute_advantages
 from reasrm.rewards.base import Rollout, Values
 from reasrm.rewards.build import RewardFunction, Scored
-from reasrm.training.batches import replacements
-from reasrm.training.comparisons import Prompt, read_judgment
-from reasrm.training.meta_reward import MetaReward
-from reasrm.training.models import BaseModel
-from reasrm.training.rlvr_config import RLVRStage
-from reasrm.training.sharing import ask_together
-from reasrm.training.watch import describe_batch, sample_record
+from reasrm.training.rlvr.batches import replacements
+from reasrm.training.rlvr.comparisons import Prompt, read_judgment
+from reasrm.training.rlvr.config import RLVRStage
+from reasrm.training.rlvr.meta_reward import MetaReward
+from reasrm.training.rlvr.watch import describe_batch, sample_record
+from reasrm.training.stage.models import BaseModel
+from reasrm.training.stage.sharing import ask_together
 
 if TYPE_CHECKING:
-    from reasrm.training.judge_grpo import JudgeGRPOTrainer
+    from reasrm.training.rlvr.trainer import JudgeGRPOTrainer
 
 __all__ = ["Rollouts", "SampledJudgment", "judge_reward"]
 

@@ -17,7 +17,7 @@ from reasrm.metarm.model import find_folder, read_card
 from reasrm.records import Comparison
 from reasrm.runs.identity import read_manifest
 from reasrm.tables import content_sha256, read_rows
-from reasrm.training.rlvr_config import RLVRStage
+from reasrm.training.rlvr.config import RLVRStage
 
 __all__ = ["compare_with_start", "metarm_differences"]
 

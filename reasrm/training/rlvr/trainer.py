@@ -28,13 +28,13 @@ from reasrm.errors import ConfigError, InternalError
 from reasrm.generation.adapters import merge_on_the_way
 from reasrm.metarm.learner import assert_equal_weights
 from reasrm.runs import write_best
-from reasrm.training.batches import ComparisonSampler
-from reasrm.training.checkpoints import SafeCheckpoints
-from reasrm.training.comparisons import shown_in_epoch
-from reasrm.training.guards import GuardedSteps
-from reasrm.training.rollouts import Rollouts, judge_reward
-from reasrm.training.states import load_state, save_state
-from reasrm.training.watch import Alarms
+from reasrm.training.rlvr.batches import ComparisonSampler
+from reasrm.training.rlvr.comparisons import shown_in_epoch
+from reasrm.training.rlvr.rollouts import Rollouts, judge_reward
+from reasrm.training.rlvr.watch import Alarms
+from reasrm.training.safety.checkpoints import SafeCheckpoints
+from reasrm.training.safety.guards import GuardedSteps
+from reasrm.training.safety.states import load_state, save_state
 
 __all__ = ["JudgeGRPOTrainer"]
 

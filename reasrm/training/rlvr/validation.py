@@ -22,11 +22,11 @@ from reasrm.records import ParseStatus
 from reasrm.requests import SamplingParams
 from reasrm.rewards.base import Rollout
 from reasrm.rewards.outcome import is_right
-from reasrm.training.rlvr_config import CanarySection, SelectionSection, ValidationSection
-from reasrm.training.watch import describe_verdicts
+from reasrm.training.rlvr.config import CanarySection, SelectionSection, ValidationSection
+from reasrm.training.rlvr.watch import describe_verdicts
 
 if TYPE_CHECKING:
-    from reasrm.training.judge_grpo import JudgeGRPOTrainer
+    from reasrm.training.rlvr.trainer import JudgeGRPOTrainer
 
 __all__ = ["Validation", "accuracy_interval", "validate"]
 

@@ -16,26 +16,23 @@ import enum
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from reasrm.config import Config, load_config, nearest
 from reasrm.errors import ConfigError
-from reasrm.tables import ColumnMap
-from reasrm.training.ranges import check_range, expect_word
+from reasrm.training.stage.ranges import check_range, expect_word
 
 __all__ = [
     "CheckpointSection",
-    "DataSection",
     "Dtype",
     "LoraSection",
     "ModelSection",
-    "SFTStage",
     "Stage",
     "check_trainer",
-    "load_sft_stage",
     "load_stage",
 ]
 
@@ -91,33 +88,6 @@ class ModelSection(Config):
     attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] | None = None
 
 
-class DataSection(Config):
-    """Which rows, and which of them are used.
-
-    Args:
-        train: Files of SFT rows.
-        validation: Files of SFT rows whose loss is measured along the way.
-        columns: Field → the column, or path into one, that holds it in these files.
-        max_tokens: Longest row, prompt and completion together. A longer one is dropped and counted, never cut.
-        limit: Read at most this many training rows.
-        on_unreadable: What happens to a row whose completion holds no readable verdict, or no readable rubric.
-        rubrics_that_saw_labels: Learn also from rows whose prompt shows a rubric whose author knew the row's label.
-    """
-
-    train: tuple[str, ...] = Field(min_length=1)
-    validation: tuple[str, ...] = ()
-    columns: ColumnMap = Field(default_factory=dict)
-    max_tokens: int = Field(default=12288, gt=0)
-    limit: int | None = Field(default=None, gt=0)
-    on_unreadable: Literal["drop", "keep"] = "drop"
-    rubrics_that_saw_labels: bool = False
-
-    @field_validator("train", "validation", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
-
 class LoraSection(Config):
     """Low-rank adapters instead of all weights; the names are peft's.
 
@@ -158,6 +128,10 @@ class CheckpointSection(Config):
 class Stage(Config):
     """What every training stage is told.
 
+    Attributes:
+        trainer_class: Whose arguments `trainer` takes, as `module:name`.
+        owned: Arguments among them that the stage sets itself → where to say it instead.
+
     Args:
         stage: Which stage this is.
         model: What training starts from.
@@ -167,6 +141,9 @@ class Stage(Config):
         trainer: Arguments of TRL's config class by their own names.
         seed: Root of every draw.
     """
+
+    trainer_class: ClassVar[str]
+    owned: ClassVar[Mapping[str, str]] = OWNED
 
     stage: str
     model: ModelSection
@@ -182,44 +159,27 @@ class Stage(Config):
         return {} if value is None else value
 
 
-class SFTStage(Stage):
-    """Supervised fine-tuning of a judge on written judgments.
-
-    Args:
-        stage: `sft`.
-        data: The rows.
-    """
-
-    stage: Literal["sft"]
-    data: DataSection
-
-
 StageT = TypeVar("StageT", bound=Stage)
 
 
-def load_sft_stage(path: Path, overrides: Sequence[str] = ()) -> SFTStage:
-    """Read and check the config of an SFT stage; `trainer:` comes back in the types that TRL wants.
+def load_stage(model: type[StageT], path: Path, overrides: Sequence[str] = ()) -> StageT:
+    """Read and check the config of a stage; `trainer:` comes back in the types that its trainer wants.
 
     Args:
+        model: The stage's config class.
         path: The YAML file.
         overrides: `a.b=value`, applied in order before the check; the value is read as YAML.
 
     Raises:
         ConfigError: Names the file, the key, its value and the nearest known key.
     """
-    stage = load_stage(SFTStage, path, overrides)
-    from trl.trainer.sft_config import SFTConfig  # seconds; a misspelt key above should not wait for it
-
-    return stage.model_copy(update={"trainer": check_trainer(stage.trainer, SFTConfig, str(path))})
-
-
-def load_stage(model: type[StageT], path: Path, overrides: Sequence[str]) -> StageT:
-    """Read the config of a stage; its `trainer:` section is still to be checked.
-
-    Raises:
-        ConfigError: Names the file, the key, its value and the nearest known key.
-    """
-    return load_config(model, path, overrides)
+    stage = load_config(model, path, overrides)
+    module, _, name = model.trainer_class.partition(":")
+    trainer_class = getattr(
+        import_module(module), name
+    )  # seconds; a misspelt key above should not wait for it
+    trainer = check_trainer(stage.trainer, trainer_class, str(path), model.owned)
+    return stage.model_copy(update={"trainer": trainer})
 
 
 def check_trainer(

@@ -35,7 +35,7 @@ from reasrm.runs import (
     seal_checkpoint,
     set_aside_after,
 )
-from reasrm.training.states import load_state, random_states, restore_random_states, save_state
+from reasrm.training.safety.states import load_state, random_states, restore_random_states, save_state
 
 __all__ = ["MetricsWriter", "SafeCheckpoints", "find_resume"]
 

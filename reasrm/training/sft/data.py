@@ -6,8 +6,7 @@ the judge not to give a verdict. The verdict is read from the decoded ids, the w
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reasrm.errors import ConfigError, InputError, ReasrmError, RowError
+from reasrm.errors import ConfigError, InputError, RowError
 from reasrm.generation.encoding import opens_thinking
 from reasrm.judging.plan import sightings_refused
 from reasrm.pipes import refuse_pipe
@@ -28,16 +27,13 @@ from reasrm.protocol.spec import JudgeSpec
 from reasrm.records import ParseStatus
 from reasrm.requests import Completion
 from reasrm.tables import Columns, check_fields, read_rows
+from reasrm.training.stage.rows import Dropped, count_reasons, dropped_row, nothing_left
 
 __all__ = [
-    "Dropped",
     "EncodedRows",
     "Example",
     "RowEncoder",
-    "count_reasons",
-    "dropped_row",
     "encode_files",
-    "nothing_left",
     "to_dataset",
 ]
 
@@ -55,35 +51,6 @@ class Example:
     id: str
     ids: NDArray[np.int32]
     num_prompt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """A row that is not learned from."""
-
-    id: str | None
-    place: str
-    code: str
-    message: str
-    num_tokens: int | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the row of `dropped.jsonl`."""
-        file, _, row = self.place.rpartition(":")
-        line = row.removeprefix("row ")
-        return {
-            "id": self.id,
-            "file": file,
-            "line": int(line) if line.isdigit() else None,
-            "code": self.code,
-            "message": self.message,
-            "num_tokens": self.num_tokens,
-        }
-
-
-def count_reasons(dropped: Iterable[Dropped]) -> dict[str, int]:
-    """Return reason → number of rows dropped for it, commonest first."""
-    return dict(Counter(row.code for row in dropped).most_common())
 
 
 @dataclass(slots=True)
@@ -236,35 +203,6 @@ def _rows(paths: Iterable[str | Path], columns: Columns | None) -> Iterator[tupl
             except RowError as error:
                 row_id = raw.data.get("id")
                 yield raw.place, dropped_row(row_id if isinstance(row_id, str) else None, raw.place, error)
-
-
-def dropped_row(row_id: str | None, place: str, error: ReasrmError | None) -> Dropped:
-    """Return a row that could not be read, with the reason."""
-    code = error.code if isinstance(error, RowError) else "bad_json"
-    return Dropped(row_id, place, code, str(error))
-
-
-def nothing_left(
-    files: Iterable[str | Path], dropped: Sequence[Dropped], wanted: str, remedies: Mapping[str, str]
-) -> InputError:
-    """Return the error for files of which no row is left, naming the commonest reason.
-
-    Args:
-        files: Their names.
-        dropped: All rows, none of them kept.
-        wanted: What the files should hold.
-        remedies: What to do, by reason.
-    """
-    names = ", ".join(str(file) for file in files)
-    if not dropped:
-        return InputError("holds no rows", place=names, remedy=f"name a file of {wanted}")
-    code, count = next(iter(count_reasons(dropped).items()))
-    first = next(row for row in dropped if row.code == code)
-    return InputError(
-        f"none of {len(dropped)} rows can be learned from; {count} are {code}, the first: {first.message}",
-        place=names,
-        remedy=remedies.get(code, "correct the rows"),
-    )
 
 
 _REMEDIES = {

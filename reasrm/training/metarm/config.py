@@ -1,18 +1,22 @@
 """What the MetaRM's cold start is told: judgments to learn from, what they are worth, what the model is.
 
+The judgments are files that `reasrm judge` wrote. Configs that had them drawn, by a section `rollouts`, are refused
+with the command that draws them.
+
 `trainer:` takes the arguments of transformers' `TrainingArguments` by their own names. Where the user says nothing the
 numbers of RM-NLHF (arXiv 2601.07349, released cold-start script) hold; `docs/metarm.md` has the table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
+import shlex
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from reasrm.config import Config, EndpointSection
+from reasrm.config import Config, OneOrMany
 from reasrm.metarm.card import Form, Readout, Target
 from reasrm.rewards.config import RewardSection
 from reasrm.rewards.parts.critique import CritiquePart
@@ -20,15 +24,9 @@ from reasrm.rewards.parts.critique_format import CritiqueFormatPart
 from reasrm.rewards.parts.outcome import OutcomePart
 from reasrm.scorers.config import CritiqueSection
 from reasrm.tables import ColumnMap
-from reasrm.training.config import OWNED, Stage, check_trainer, load_stage
+from reasrm.training.stage.config import OWNED, Stage, load_stage
 
-__all__ = [
-    "CritiqueDataSection",
-    "JudgmentSection",
-    "MetaRMStage",
-    "MetaSection",
-    "load_metarm_stage",
-]
+__all__ = ["CritiqueDataSection", "MetaRMStage", "MetaSection", "load_metarm_stage"]
 
 _MEASURED = (
     "leave it out: the numbers of docs/metarm.md are measured on data.holdout, and the least mse is the best"
@@ -47,10 +45,6 @@ METARM_OWNED: dict[str, str] = {
     _MEASURED,
 )
 """Arguments of `TrainingArguments` that the stage sets itself, and where to say it instead."""
-
-
-def _many(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
 
 
 class MetaSection(Config):
@@ -76,71 +70,59 @@ class MetaSection(Config):
 
 
 class CritiqueDataSection(Config):
-    """Which comparisons are judged.
+    """Which comparisons and which judgments of them.
 
     Args:
         train: Files of labelled pairs or comparisons with critiques, of any schema that `reasrm judge` reads. Rows
             without a critique are left out and counted.
-        columns: Field → the column, or path into one, that holds it in these files.
-        orders: `random`: one order per row, drawn from its id and the seed; `both`: both.
+        judgments: Files that `reasrm judge` wrote about these rows. Those of other rows are ignored.
+        columns: Field → the column, or path into one, that holds it in the files of `train`.
         limit: Read at most this many rows.
         holdout: Share of rows, by a hash of their ids, that is measured on and not learned from.
     """
 
-    train: tuple[str, ...] = Field(min_length=1)
+    train: OneOrMany = Field(min_length=1)
+    judgments: OneOrMany = Field(min_length=1)
     columns: ColumnMap = Field(default_factory=dict)
-    orders: Literal["random", "both"] = "random"
     limit: PositiveInt | None = None
     holdout: float = Field(default=0.05, ge=0, lt=1)
 
-    _one_or_many = field_validator("train", mode="before")(_many)
+
+_FLAGS = {
+    "policy": "--judge",
+    "per_row": "--votes",
+    "temperature": "--temperature",
+    "top_p": "--top-p",
+    "max_tokens": "--max-tokens",
+    "seed": "--seed",
+}
+"""Key of the section `rollouts` that configs had → what `reasrm judge` calls it."""
 
 
-class JudgmentSection(EndpointSection):
-    """Whose judgments the MetaRM learns from: drawn from a policy, or read from files.
-
-    Args:
-        judgments: Files that `reasrm judge` wrote about the rows of `data.train`. Then nothing is drawn, and nothing
-            else of this section may be said.
-        policy: Judge folder, model folder, run folder, hub id or `openai:MODEL@URL`; null: the stage's own model.
-        per_row: Judgments of each order shown.
-        temperature: Of sampling.
-        top_p: Of sampling.
-        max_tokens: Most tokens of a judgment; null: as the spec says.
-        seed: Of the draws; null: the stage's.
-        backend: What runs a model folder or hub id.
-        batch_size: Prompts per forward pass (`hf`).
-    """
-
-    judgments: tuple[str, ...] = ()
-    policy: str | None = Field(default=None, min_length=1)
-    per_row: PositiveInt = 4
-    temperature: float = Field(default=0.7, ge=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    max_tokens: PositiveInt | None = None
-    seed: int | None = Field(default=None, ge=0)
-    backend: Literal["hf", "vllm"] = "hf"
-    batch_size: PositiveInt = 8
-
-    _one_or_many = field_validator("judgments", mode="before")(_many)
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> JudgmentSection:
-        said = sorted(self.model_fields_set - {"judgments"})
-        if self.judgments and said and self.model_dump(include=set(said)) != _drawing(said):
-            raise ValueError(
-                f"judgments are read from files, so {said[0]} has no meaning; drop one of the two"
-            )
-        if not self.judgments and self.temperature == 0 and self.per_row > 1:
-            raise ValueError(
-                f"{self.per_row} judgments per row at temperature 0 are the same one; raise temperature"
-            )
-        return self
-
-
-def _drawing(names: Sequence[str]) -> dict[str, Any]:
-    """Return the defaults of some fields: a config written out in full may be read again."""
-    return {name: JudgmentSection.model_fields[name].default for name in names}
+def _drawn_before(config: Mapping[str, Any]) -> str | None:
+    """Return what to do about a config that names no judgments, or says how they are drawn; None if it is fine."""
+    found = (config.get(name) for name in ("data", "model", "rollouts"))
+    data, model, section = (dict(value) if isinstance(value, Mapping) else {} for value in found)
+    if data.get("judgments") and "rollouts" not in config and "orders" not in data:
+        return None
+    if data.get("judgments") or section.get("judgments"):
+        return "leave rollouts and data.orders out; the files that reasrm judge wrote are data.judgments"
+    drawn = {
+        "policy": model.get("path"),
+        "per_row": 4,
+        "temperature": 0.7,
+        "seed": config.get("seed"),
+    } | section
+    words = [
+        f"{flag} {shlex.quote(str(drawn[name]))}"
+        for name, flag in _FLAGS.items()
+        if drawn.get(name) is not None
+    ]
+    words += [f"--spec {config.get('spec')}", f"--orders {data.get('orders', 'random')}"]
+    return (
+        f"a MetaRM learns from judgments that are there: leave rollouts and data.orders out, run `reasrm judge "
+        f"{' '.join(words)} --input ROWS --output JUDGED`, and set data.judgments: JUDGED"
+    )
 
 
 class MetaRMStage(Stage):
@@ -150,15 +132,16 @@ class MetaRMStage(Stage):
         stage: `metarm`.
         data: The comparisons.
         metarm: What the model is.
-        rollouts: The judgments.
         rewards: What they are worth: an outcome part, a critique part, perhaps a `critique_format` part.
         critique: How critiques are compared with the rows' own.
     """
 
+    trainer_class: ClassVar[str] = "transformers:TrainingArguments"
+    owned: ClassVar[Mapping[str, str]] = METARM_OWNED
+
     stage: Literal["metarm"]
     data: CritiqueDataSection
     metarm: MetaSection = MetaSection()
-    rollouts: JudgmentSection = JudgmentSection()
     rewards: RewardSection
     critique: CritiqueSection = CritiqueSection()
 
@@ -176,6 +159,14 @@ class MetaRMStage(Stage):
     def weight(self) -> float:
         """Weight of p in the target."""
         return self.process[1].weight if self.metarm.weight is None else self.metarm.weight
+
+    @model_validator(mode="before")
+    @classmethod
+    def _judgments_are_there(cls, value: Any) -> Any:
+        problem = _drawn_before(value) if isinstance(value, Mapping) else None
+        if problem is not None:
+            raise ValueError(problem)
+        return value
 
     @model_validator(mode="after")
     def _parts_of_the_target(self) -> MetaRMStage:
@@ -201,18 +192,4 @@ class MetaRMStage(Stage):
         return self
 
 
-def load_metarm_stage(path: Path, overrides: Sequence[str] = ()) -> MetaRMStage:
-    """Read and check the config of a MetaRM stage; `trainer:` comes back in the types that transformers wants.
-
-    Args:
-        path: The YAML file.
-        overrides: `a.b=value`, applied in order before the check; the value is read as YAML.
-
-    Raises:
-        ConfigError: Names the file, the key, its value and the nearest known key.
-    """
-    stage = load_stage(MetaRMStage, path, overrides)
-    from transformers import TrainingArguments  # seconds; a misspelt key above should not wait for it
-
-    trainer = check_trainer(stage.trainer, TrainingArguments, str(path), METARM_OWNED)
-    return stage.model_copy(update={"trainer": trainer})
+load_metarm_stage = partial(load_stage, MetaRMStage)

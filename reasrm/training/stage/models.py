@@ -21,7 +21,7 @@ from reasrm.models import is_known
 from reasrm.protocol.completions import CompletionEncoder
 from reasrm.protocol.encoder import PromptEncoder
 from reasrm.runs import result_checkpoint
-from reasrm.training.config import LoraSection, ModelSection
+from reasrm.training.stage.config import LoraSection, ModelSection
 
 __all__ = [
     "BareModel",

@@ -1,8 +1,7 @@
-"""A MetaRM stage checked against this machine, before judgments are drawn and weights loaded; and what it would do."""
+"""A MetaRM stage checked against this machine, before rows are read and weights loaded; and what it would do."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,20 @@ import numpy as np
 from reasrm.errors import ConfigError, InputError, RowError
 from reasrm.generation.base import Backend
 from reasrm.generation.resolve import open_backend
-from reasrm.judging.judge import Judge, open_judge
 from reasrm.metarm.card import MetaCard
 from reasrm.metarm.holdout import is_held_out
 from reasrm.metarm.inputs import MetaEncoder
 from reasrm.rewards.build import RewardFunction, build_reward
 from reasrm.scorers.critiques import build_critique_scorer
-from reasrm.training.arguments import build_arguments, shards_weights
-from reasrm.training.metarm_config import MetaRMStage
-from reasrm.training.metarm_rows import MetaRMData, summarise
-from reasrm.training.models import adapter_config, check_adapters, find_model, open_bare
-from reasrm.training.planning import count_parameters, describe_numbers, estimate_memory
-from reasrm.training.stage import Checked, open_spec
+from reasrm.training.metarm.config import MetaRMStage
+from reasrm.training.metarm.rows import MetaRMData
+from reasrm.training.metarm.targets import read_rollouts
+from reasrm.training.stage.arguments import build_arguments, shards_weights
+from reasrm.training.stage.driver import Setup, open_spec
+from reasrm.training.stage.models import BareModel, adapter_config, check_adapters, open_bare
+from reasrm.training.stage.planning import count_parameters, describe_numbers, estimate_memory, step_counts
 
-__all__ = ["MetaRMSetup", "open_policy", "plan", "policy_path", "set_up"]
+__all__ = ["MetaRMSetup", "plan", "set_up"]
 
 _DEFAULTS: dict[str, Any] = {
     "learning_rate": 1e-5,
@@ -39,7 +38,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class MetaRMSetup(Checked):
+class MetaRMSetup(Setup[MetaRMStage, BareModel]):
     """A MetaRM stage, checked.
 
     Args:
@@ -49,7 +48,6 @@ class MetaRMSetup(Checked):
         asked: What was opened to score critiques.
     """
 
-    stage: MetaRMStage
     card: MetaCard
     encoder: MetaEncoder
     reward: RewardFunction
@@ -113,7 +111,7 @@ def set_up(stage: MetaRMStage, place: str, output_dir: Path) -> MetaRMSetup:
     )
     encoder = MetaEncoder(base.tokenizer, spec, card.form, card.max_tokens)
     arguments = _arguments(stage, output_dir, place)
-    setup = MetaRMSetup(stage, spec, base, arguments, card, encoder, reward, tuple(asked))
+    setup = MetaRMSetup(stage, spec, base, arguments, card.max_tokens, card, encoder, reward, tuple(asked))
     check_adapters(base.config, stage.lora, place, card.auto_class, card.task)
     return setup
 
@@ -150,58 +148,26 @@ def _check_engine(arguments: Any, place: str) -> None:
         )
 
 
-def policy_path(stage: MetaRMStage) -> str:
-    """Return whose judgments are drawn."""
-    return find_model(stage.rollouts.policy or stage.model.path)
-
-
-def open_policy(setup: MetaRMSetup) -> Judge:
-    """Return who draws the judgments, opened."""
-    stage, section = setup.stage, setup.stage.rollouts
-    own = section.policy is None
-    return open_judge(
-        policy_path(stage),
-        spec=setup.spec,
-        backend=section.backend,
-        batch_size=section.batch_size,
-        **section.endpoint_options(),
-        revision=stage.model.revision if own else None,
-        device="cpu" if setup.arguments.use_cpu else "auto",
-        dtype=stage.model.dtype if own else "auto",
-    )
-
-
 def plan(setup: MetaRMSetup, data: MetaRMData) -> dict[str, Any]:
-    """Return what training would do and need: rows, judgments, lengths, steps, memory. Draws and loads nothing.
+    """Return what training would do and need: judgments, lengths, steps, memory.
 
-    The reference critiques stand in for the judge's, which do not exist yet, and every judgment is taken to be of use.
+    Every judgment with a verdict and a critique is taken to be of use.
     """
-    stage, args, config, dtype = setup.stage, setup.arguments, setup.base.config, setup.dtype
-    lengths, too_long = _lengths(setup, data)
-    rows = len(lengths) - sum(is_held_out(row_id, stage.data.holdout) for row_id in lengths)
-    each = stage.rollouts.per_row * (2 if stage.data.orders == "both" else 1)
-    members = setup.card.members
+    args, config, card = setup.arguments, setup.base.config, setup.card
+    lengths, num_learned, too_long = _lengths(setup, data)
     config.num_labels = 1
     one = count_parameters(config, setup.adapters, setup.auto_class)
-    longest = max(lengths.values(), default=setup.card.max_tokens)
-    memory = estimate_memory(one, config, args, dtype, longest, writes=setup.card.readout == "likelihood")
+    longest = max(lengths, default=card.max_tokens)
+    memory = estimate_memory(one, config, args, setup.dtype, longest, writes=card.readout == "likelihood")
     return {
-        "stage": "metarm",
-        "dry_run": True,
-        "model": setup.base.identity(),
-        "spec": {"name": setup.spec.name, "hash": setup.spec.hash},
-        "metarm": setup.card.model_dump(
-            mode="json", include={"form", "readout", "target", "weight", "members"}
-        ),
-        **summarise(data),
-        "held_out_rows": sum(is_held_out(row_id, stage.data.holdout) for row_id in data.rows),
+        "metarm": card.model_dump(mode="json", include={"form", "readout", "target", "weight", "members"}),
+        "held_out_rows": sum(is_held_out(row_id, data.holdout) for row_id in data.rows),
         "too_long": too_long,
-        "judgments": None if stage.rollouts.judgments else len(data.rows) * each,
-        "lengths": {"input": describe_numbers(np.array(list(lengths.values()) or [0]))},
-        "max_tokens": setup.card.max_tokens,
-        "batches": _batches(rows * each, args),
-        "parameters": {"total": one.total * members, "trained": one.trained * members},
-        "dtype": str(dtype).removeprefix("torch."),
+        "judgments": data.num_judgments,
+        "lengths": {"input": describe_numbers(np.array(lengths or [0]))},
+        "max_tokens": card.max_tokens,
+        "batches": _batches(num_learned, args),
+        "parameters": one.to_json(card.members),
         "memory_gib": _memory(memory, one.trained, setup),
     }
 
@@ -221,31 +187,26 @@ def _memory(one: dict[str, float], trained: int, setup: MetaRMSetup) -> dict[str
     return {**gib, "bucket": bucket, "total": total}
 
 
-def _lengths(setup: MetaRMSetup, data: MetaRMData) -> tuple[dict[str, int], int]:
-    """Return the tokens of each row with its reference critique, and the number of rows that are too long."""
-    found: dict[str, int] = {}
-    for row_id, comparison in data.rows.items():
-        reference = comparison.critique
-        text = "" if reference is None else reference.text or "\n".join(a.text for a in reference.arguments)
+def _lengths(setup: MetaRMSetup, data: MetaRMData) -> tuple[list[int], int, int]:
+    """Return the tokens of each judgment of use, how many of them are learned from, and how many more are too long."""
+    found: list[int] = []
+    num_learned = too_long = 0
+    for _, rollout in read_rollouts(setup.spec, data):
+        critique = (rollout.judgment.critique or "").strip()
+        if rollout.judgment.verdict is None or not critique:
+            continue
         try:
-            encoded = setup.encoder.encode(comparison, text)
+            encoded = setup.encoder.encode(rollout.comparison, critique)
         except (RowError, InputError):
             continue
-        if encoded is not None:
-            found[row_id] = len(encoded.ids)
-    return found, len(data.rows) - len(found)
+        if encoded is None:
+            too_long += 1
+            continue
+        found.append(len(encoded.ids))
+        num_learned += not is_held_out(rollout.comparison.id, data.holdout)
+    return found, num_learned, too_long
 
 
 def _batches(rows: int, args: Any) -> dict[str, Any]:
-    per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
     passes = -(-rows // (args.per_device_train_batch_size * args.world_size))
-    steps = max(-(-passes // args.gradient_accumulation_steps), 1)
-    return {
-        "rows": rows,
-        "per_device": args.per_device_train_batch_size,
-        "accumulation": args.gradient_accumulation_steps,
-        "processes": args.world_size,
-        "per_step": per_step,
-        "steps_per_epoch": steps,
-        "total_steps": args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * steps),
-    }
+    return {"rows": rows, **step_counts(args, passes)}

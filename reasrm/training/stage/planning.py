@@ -11,27 +11,22 @@ Sharding counts for what it shards: ZeRO stages 1 to 3 and FSDP. On a CPU it agr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from reasrm.training.arguments import uses_fsdp
-from reasrm.training.data import EncodedRows, Example, to_dataset
+from reasrm.training.stage.arguments import uses_fsdp
 
 __all__ = [
-    "Batches",
     "Parameters",
-    "batches",
     "count_parameters",
-    "describe_lengths",
     "describe_numbers",
     "estimate_memory",
-    "rollout_batches",
-    "rollout_memory",
+    "step_counts",
+    "zero_stage",
 ]
 
 _PERCENTILES = (50, 90, 99)
@@ -43,86 +38,30 @@ _ADAM_BYTES = {"adafactor": 0, "sgd": 0, "lion": 4}
 _GIB = 2**30
 
 
-def describe_lengths(rows: EncodedRows) -> dict[str, dict[str, int]]:
-    """Return the percentiles of prompt, completion and total lengths in tokens (nearest rank)."""
-    prompts, completions = rows.lengths()
-    named = {"prompt": prompts, "completion": completions, "total": prompts + completions}
-    return {name: describe_numbers(lengths) for name, lengths in named.items()}
-
-
 def describe_numbers(lengths: NDArray[np.int64]) -> dict[str, int]:
     """Return the percentiles of some lengths (nearest rank) and the greatest."""
     shown = {f"p{p}": int(np.percentile(lengths, p, method="inverted_cdf")) for p in _PERCENTILES}
     return {**shown, "max": int(lengths.max())}
 
 
-@dataclass(frozen=True, slots=True)
-class Batches:
-    """The arithmetic of batches.
+def step_counts(arguments: Any, passes: int) -> dict[str, Any]:
+    """Return how so many forward passes of an epoch fall into steps, as the trainer counts.
 
     Args:
-        sequences: Rows, or packs of rows, per epoch.
-        packed: Whether sequences are packs.
-        per_device: Sequences per process and forward pass.
-        accumulation: Forward passes per step.
-        processes: Processes.
-        per_step: Sequences per step.
-        steps_per_epoch: Optimizer steps per epoch.
-        total_steps: Optimizer steps.
-        tokens_per_step: Tokens per step on average, padding not counted.
-        trained_tokens_per_step: Completion tokens among them.
+        arguments: TRL's.
+        passes: Of one process.
     """
-
-    sequences: int
-    packed: bool
-    per_device: int
-    accumulation: int
-    processes: int
-    per_step: int
-    steps_per_epoch: int
-    total_steps: int
-    tokens_per_step: int
-    trained_tokens_per_step: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields by name."""
-        return asdict(self)
-
-
-def batches(examples: Sequence[Example], arguments: Any) -> Batches:
-    """Return how examples fall into steps; the same count as the trainer's."""
-    sequences = _num_packs(examples, arguments) if arguments.packing else len(examples)
-    per_device, processes = arguments.per_device_train_batch_size, arguments.world_size
-    accumulation = arguments.gradient_accumulation_steps
-    if arguments.dataloader_drop_last:
-        passes = sequences // per_device // processes
-    else:
-        passes = math.ceil(math.ceil(sequences / per_device) / processes)
-    steps = max(math.ceil(passes / accumulation), 1)
-    total = math.ceil(arguments.num_train_epochs * steps)
-    num_tokens = sum(len(example.ids) for example in examples)
-    num_trained = num_tokens - sum(example.num_prompt for example in examples)
-    return Batches(
-        sequences=sequences,
-        packed=bool(arguments.packing),
-        per_device=per_device,
-        accumulation=accumulation,
-        processes=processes,
-        per_step=per_device * accumulation * processes,
-        steps_per_epoch=steps,
-        total_steps=arguments.max_steps if arguments.max_steps > 0 else total,
-        tokens_per_step=round(num_tokens / steps),
-        trained_tokens_per_step=round(num_trained / steps),
-    )
-
-
-def _num_packs(examples: Sequence[Example], arguments: Any) -> int:
-    from trl.data_utils import pack_dataset
-
-    dataset = to_dataset(examples)
-    if arguments.shuffle_dataset:
-        dataset = dataset.shuffle(seed=arguments.seed)
-    return len(pack_dataset(dataset, arguments.max_length, arguments.packing_strategy))
+    per_device, accumulation = arguments.per_device_train_batch_size, arguments.gradient_accumulation_steps
+    per_epoch = max(math.ceil(passes / accumulation), 1)
+    total = math.ceil(arguments.num_train_epochs * per_epoch)
+    return {
+        "per_device": per_device,
+        "accumulation": accumulation,
+        "processes": arguments.world_size,
+        "per_step": per_device * accumulation * arguments.world_size,
+        "steps_per_epoch": per_epoch,
+        "total_steps": arguments.max_steps if arguments.max_steps > 0 else total,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,34 +71,9 @@ class Parameters:
     total: int
     trained: int
 
-
-def rollout_batches(num_prompts: int, args: Any, lengths: Any) -> dict[str, Any]:
-    """Return the arithmetic of batches of rollouts, as the trainer counts.
-
-    Args:
-        num_prompts: Prompts to learn from.
-        args: TRL's arguments.
-        lengths: Of the prompts in tokens, (N,).
-    """
-    per_batch = args.generation_batch_size // args.num_generations
-    rollouts_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-    micro_steps = (num_prompts // per_batch) * args.steps_per_generation * args.num_iterations
-    steps_per_epoch = max(math.ceil(micro_steps / args.gradient_accumulation_steps), 1)
-    total = math.ceil(args.num_train_epochs * steps_per_epoch)
-    return {
-        "prompts_per_generation_batch": per_batch,
-        "rollouts_per_prompt": args.num_generations,
-        "rollouts_per_generation_batch": args.generation_batch_size,
-        "rollouts_per_step": rollouts_per_step,
-        "per_device": args.per_device_train_batch_size,
-        "accumulation": args.gradient_accumulation_steps,
-        "processes": args.world_size,
-        "steps_per_generation": args.steps_per_generation,
-        "num_iterations": args.num_iterations,
-        "steps_per_epoch": steps_per_epoch,
-        "total_steps": args.max_steps if args.max_steps > 0 else total,
-        "prompt_tokens_per_generation_batch": round(float(np.mean(lengths)) * args.generation_batch_size),
-    }
+    def to_json(self, members: int = 1) -> dict[str, int]:
+        """Return the numbers of so many equal models."""
+        return {"total": self.total * members, "trained": self.trained * members}
 
 
 def count_parameters(
@@ -206,7 +120,7 @@ def estimate_memory(
         longest: Tokens of the longest sequence; every sequence of a batch is taken to be as long.
         writes: Whether the model has a head over the vocabulary.
     """
-    zero = _zero_stage(arguments)
+    zero = zero_stage(arguments)
     shards = [arguments.world_size if zero >= stage else 1 for stage in (1, 2, 3)]
     width = dtype.itemsize
     trained = parameters.trained
@@ -233,48 +147,6 @@ def estimate_memory(
     held = max(earlier + begins, parts["gradients"] + layer)
     total = parts["weights"] + parts["optimizer"] + held + parts["libraries"]
     return {**{name: round(size / _GIB, 3) for name, size in parts.items()}, "total": round(total / _GIB, 3)}
-
-
-def rollout_memory(
-    memory: dict[str, float],
-    parameters: Parameters,
-    config: Any,
-    arguments: Any,
-    dtype: torch.dtype,
-    longest: int,
-    batch_size: int | None,
-) -> dict[str, float]:
-    """Return the memory of one process of RLVR in GiB: that of training, the reference, the cache of rollouts, total.
-
-    The cache is not held at the same time as what a pass forward and back takes: the total counts the larger. Under
-    vLLM the cache is vLLM's, as much as `vllm_gpu_memory_utilization` allows it where it shares the GPU, and is not
-    counted.
-
-    Args:
-        memory: What `estimate_memory` says.
-        parameters: Their number.
-        config: The model's transformers config.
-        arguments: TRL's arguments.
-        dtype: Of the weights as loaded.
-        longest: Tokens of the longest prompt and completion.
-        batch_size: Rollouts per forward pass; None: all of a process's generation batch.
-    """
-    text = config.get_text_config()
-    copies = parameters.trained == parameters.total and arguments.beta > 0
-    shards = arguments.world_size if _zero_stage(arguments) == 3 else 1
-    head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-    local = arguments.per_device_train_batch_size * arguments.steps_per_generation
-    rollouts = 0 if arguments.use_vllm else min(batch_size or local, local)
-    parts = {
-        "reference": parameters.total * dtype.itemsize / shards if copies else 0,
-        "rollouts": 2 * text.num_hidden_layers * heads * head * dtype.itemsize * longest * rollouts,
-    }
-    gib = {name: round(size / _GIB, 3) for name, size in parts.items()}
-    passes = memory["total"] - memory["weights"] - memory["optimizer"] - memory["libraries"]
-    total = memory["total"] + gib["reference"] + max(gib["rollouts"] - passes, 0)
-    parts_first = {name: size for name, size in memory.items() if name != "total"}
-    return {**parts_first, **gib, "total": round(total, 3)}
 
 
 def _activations(
@@ -321,7 +193,7 @@ def _optimizer_bytes(name: str) -> int:
     return state // 4 if "8bit" in name else state
 
 
-def _zero_stage(arguments: Any) -> int:
+def zero_stage(arguments: Any) -> int:
     """Return how much is sharded: 0 nothing, 1 optimizer, 2 gradients too, 3 weights too (also FSDP)."""
     if uses_fsdp(arguments):
         return 3

@@ -24,12 +24,12 @@ from reasrm.rewards.build import RewardFunction, build_reward
 from reasrm.rewards.consistency import ConsistencyReferee
 from reasrm.scorers.critiques import build_critique_scorer
 from reasrm.scorers.referee import BackendReferee
-from reasrm.training.arguments import build_arguments, choose_dtype, shards_weights
-from reasrm.training.meta_reward import MetaReward, check_meta_reward
-from reasrm.training.models import BaseModel, adapter_config, check_adapters, open_base
-from reasrm.training.rlvr_config import MetaRewardSection, RLVRStage
-from reasrm.training.sharing import Shared
-from reasrm.training.stage import Checked, open_spec
+from reasrm.training.rlvr.config import MetaRewardSection, RLVRStage
+from reasrm.training.rlvr.meta_reward import MetaReward, check_meta_reward
+from reasrm.training.stage.arguments import build_arguments, choose_dtype, shards_weights
+from reasrm.training.stage.driver import Setup, open_spec
+from reasrm.training.stage.models import BaseModel, adapter_config, check_adapters, open_base
+from reasrm.training.stage.sharing import Shared
 
 __all__ = [
     "RLVRSetup",
@@ -57,17 +57,13 @@ _DEFAULTS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class RLVRSetup(Checked):
+class RLVRSetup(Setup[RLVRStage, BaseModel]):
     """An RLVR stage, checked.
 
     Args:
-        max_prompt_tokens: Longest prompt: as asked, and no longer than the model's context leaves.
         parts: Reward parts of your own, in the place of the config's of these names.
     """
 
-    stage: RLVRStage
-    base: BaseModel
-    max_prompt_tokens: int
     parts: Mapping[str, Part]
 
 

@@ -16,7 +16,7 @@ from reasrm.rewards.advantages import Advantages
 from reasrm.rewards.base import Rollout, Values
 from reasrm.rewards.build import Scored
 from reasrm.rewards.outcome import is_right
-from reasrm.training.rlvr_config import Alarm
+from reasrm.training.rlvr.config import Alarm
 
 __all__ = ["Alarms", "describe_batch", "describe_verdicts", "sample_record"]
 

@@ -32,16 +32,14 @@ from reasrm.records import Comparison, Judgment, PreferencePair, Row, as_compari
 from reasrm.requests import Request, SamplingParams
 from reasrm.sources.rubric_lines import Rubrics
 from reasrm.tables import Columns
-from reasrm.training.data import Dropped, count_reasons, dropped_row, nothing_left
-from reasrm.training.models import BaseModel
+from reasrm.training.stage.models import BaseModel
+from reasrm.training.stage.rows import Dropped, count_reasons, dropped_row, nothing_left
 
 __all__ = [
     "ComparisonEncoder",
     "EncodedComparisons",
     "Orders",
     "Prompt",
-    "SharedRows",
-    "overlap",
     "read_comparisons",
     "read_judgment",
     "shown_in_epoch",
@@ -102,33 +100,6 @@ class EncodedComparisons:
     def lengths(self) -> NDArray[np.int64]:
         """Return the lengths of the prompts in tokens, (N,)."""
         return np.array([len(prompt.ids) for prompt in self.prompts], dtype=np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class SharedRows:
-    """What rows that are measured on have in common with rows that are learned from.
-
-    Args:
-        rows: Pairs that are in both: the same prompt and responses, in either order.
-        prompts: Pairs whose prompt is in both, those included.
-    """
-
-    rows: int
-    prompts: int
-
-
-def overlap(measured: Iterable[Comparison], learned: Iterable[Comparison]) -> SharedRows:
-    """Return how many pairs of one are in the other, too; a pair shown in both orders counts once."""
-    learned = list(learned)
-    prompts, rows = {pair.prompt for pair in learned}, {_content(pair) for pair in learned}
-    pairs = {pair.id: pair for pair in measured}.values()
-    return SharedRows(
-        sum(_content(pair) in rows for pair in pairs), sum(pair.prompt in prompts for pair in pairs)
-    )
-
-
-def _content(pair: Comparison) -> tuple[object, frozenset[str]]:
-    return pair.prompt, frozenset((pair.response_a, pair.response_b))
 
 
 class ComparisonEncoder:

@@ -6,21 +6,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from reasrm.config import Config, EndpointSection, nearest
+from reasrm.config import Config, EndpointSection, OneOrMany, nearest
 from reasrm.metarm.scale import BonusScale
 from reasrm.rewards.config import AdvantageSection, RewardSection
 from reasrm.scorers.config import CritiqueSection
 from reasrm.tables import ColumnMap
-from reasrm.training.config import OWNED, Dtype, LoraSection, Stage, check_trainer, load_stage
-from reasrm.training.metric_names import metric_names, names_metric
+from reasrm.training.rlvr.metric_names import metric_names, names_metric
+from reasrm.training.stage.config import OWNED, Dtype, LoraSection, Stage, load_stage
 
 __all__ = [
+    "GRPO_OWNED",
     "Alarm",
     "CanarySection",
     "ComparisonSection",
@@ -32,7 +33,6 @@ __all__ = [
     "SelectionSection",
     "ValidationSection",
     "WatchSection",
-    "check_grpo_trainer",
     "load_rlvr_stage",
 ]
 
@@ -70,10 +70,6 @@ GRPO_OWNED: dict[str, str] = OWNED | {
 """Arguments of `GRPOConfig` that the stage sets itself, and where to say it instead."""
 
 
-def _many(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
 class ComparisonSection(Config):
     """Which pairs are judged in rollouts, and how they are shown.
 
@@ -90,15 +86,13 @@ class ComparisonSection(Config):
         rubrics_that_saw_labels: Take also rubrics whose authors knew the labels of the very pairs.
     """
 
-    train: tuple[str, ...] = Field(min_length=1)
+    train: OneOrMany = Field(min_length=1)
     columns: ColumnMap = Field(default_factory=dict)
     orders: Literal["random", "each_epoch", "both", "given"] = "random"
     max_prompt_tokens: int = Field(default=4096, gt=0)
     limit: int | None = Field(default=None, gt=0)
     rubrics: str | None = None
     rubrics_that_saw_labels: bool = False
-
-    _one_or_many = field_validator("train", mode="before")(_many)
 
 
 class ValidationSection(Config):
@@ -114,18 +108,13 @@ class ValidationSection(Config):
         allow_training_rows: Let a checkpoint be chosen by rows that are learned from.
     """
 
-    splits: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(min_length=1)
+    splits: dict[str, Annotated[OneOrMany, Field(min_length=1)]] = Field(min_length=1)
     every: int = Field(default=50, gt=0)
     limit: int | None = Field(default=500, gt=0)
     orders: Literal["random", "both"] = "random"
     temperature: float = Field(default=0.0, ge=0)
     batch_size: int = Field(default=64, gt=0)
     allow_training_rows: bool = False
-
-    @field_validator("splits", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return {name: _many(files) for name, files in value.items()} if isinstance(value, dict) else value
 
 
 class SelectionSection(Config):
@@ -305,6 +294,9 @@ class RLVRStage(Stage):
         watch: Samples, canary, alarms.
     """
 
+    trainer_class: ClassVar[str] = "trl.trainer.grpo_config:GRPOConfig"
+    owned: ClassVar[Mapping[str, str]] = GRPO_OWNED
+
     stage: Literal["rlvr"]
     data: ComparisonSection
     validation: ValidationSection | None = None
@@ -365,23 +357,4 @@ class RLVRStage(Stage):
                 )
 
 
-def load_rlvr_stage(path: Path, overrides: Sequence[str] = ()) -> RLVRStage:
-    """Read and check the config of an RLVR stage; `trainer:` comes back in the types that TRL wants.
-
-    Args:
-        path: The YAML file.
-        overrides: `a.b=value`, applied in order before the check; the value is read as YAML.
-
-    Raises:
-        ConfigError: Names the file, the key, its value and the nearest known key.
-    """
-    stage = load_stage(RLVRStage, path, overrides)
-    from trl.trainer.grpo_config import GRPOConfig  # seconds; a misspelt key above should not wait for it
-
-    trainer = check_grpo_trainer(stage.trainer, GRPOConfig, str(path))
-    return stage.model_copy(update={"trainer": trainer})
-
-
-def check_grpo_trainer(values: Mapping[str, Any], config_class: type[Any], place: str) -> dict[str, Any]:
-    """Check the trainer arguments of an RLVR stage, see `check_trainer`."""
-    return check_trainer(values, config_class, place, GRPO_OWNED)
+load_rlvr_stage = partial(load_stage, RLVRStage)

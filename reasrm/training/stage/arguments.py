@@ -16,15 +16,14 @@ import torch
 
 from reasrm.errors import ConfigError, EnvironmentProblem
 from reasrm.extras import require
-from reasrm.training.config import SFTStage, Stage
-from reasrm.training.ranges import expect_word
+from reasrm.training.stage.config import Stage
+from reasrm.training.stage.ranges import expect_word
 
 __all__ = [
     "build_arguments",
     "check_machine",
     "choose_dtype",
     "optimizer_package",
-    "sft_arguments",
     "shards_weights",
     "uses_deepspeed",
     "uses_fsdp",
@@ -136,43 +135,6 @@ def _check_trackers(value: str | list[str] | None, place: str) -> None:
                 place=place,
                 remedy=f"install it with: pip install {name.replace('_', '-')}, or leave it out",
             )
-
-
-def sft_arguments(stage: SFTStage, output_dir: Path, max_tokens: int, place: str) -> Any:
-    """Return TRL's `SFTConfig` for a stage.
-
-    Args:
-        stage: The config.
-        output_dir: Where checkpoints go.
-        max_tokens: Longest row; the length of a pack, where rows are packed.
-        place: The config file, for errors.
-
-    Raises:
-        ConfigError: The combination of arguments cannot be used; see `build_arguments`.
-    """
-    from trl.trainer.sft_config import SFTConfig
-
-    trainer = stage.trainer
-    if trainer.get("packing_strategy") == "wrapped":
-        raise ConfigError(
-            "trainer.packing_strategy: wrapped cuts rows in the middle",
-            place=place,
-            remedy="use bfd, which keeps every row whole",
-        )
-    if trainer.get("eval_strategy", "no") != "no" and not stage.data.validation:
-        raise ConfigError(
-            "trainer.eval_strategy is set, but there is nothing to evaluate on",
-            place=place,
-            remedy="set data.validation, or leave trainer.eval_strategy out",
-        )
-    packing = bool(trainer.get("packing") or trainer.get("eval_packing"))
-    own = {
-        "max_length": max_tokens if packing else None,
-        "completion_only_loss": True,
-        "data_seed": stage.seed,
-    }
-    defaults = {"eval_strategy": "epoch" if stage.data.validation else "no"}
-    return build_arguments(SFTConfig, stage, {**defaults, **trainer, **own}, output_dir, place)
 
 
 def build_arguments(

@@ -39,7 +39,7 @@ from reasrm.rewards.config import RewardSection
 from reasrm.rewards.outcome import is_right
 from reasrm.rewards.parts.critique import CritiquePart
 from reasrm.rewards.parts.critique_format import CritiqueFormatPart
-from reasrm.training.rlvr_config import MetaRewardSection
+from reasrm.training.rlvr.config import MetaRewardSection
 
 __all__ = ["Completed", "MetaReward", "check_meta_reward"]
 

@@ -1,0 +1,1 @@
+"""The cold start of a MetaRM, and scores of critiques by one."""
