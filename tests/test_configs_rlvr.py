@@ -116,7 +116,7 @@ def test_what_is_published_is_what_is_trained(name: str, model: Path, monkeypatc
         "lr_scheduler_type": args.lr_scheduler_type.value,
         "prompts": args.generation_batch_size / args.num_generations,
         "mini_batch": per_step / args.num_generations,
-        "max_prompt_tokens": setup.max_prompt_tokens,
+        "max_prompt_tokens": setup.max_tokens,
     }
     assert trained == EVERY_SIZE
     assert (args.learning_rate, args.warmup_steps) == (rate, 0)

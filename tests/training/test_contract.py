@@ -127,22 +127,22 @@ METARM_USED = {
 
 
 PRIVATE = {
-    "adapters.py": "_dist _fix_param_name_to_vllm _iter_named_params",
-    "checkpoints.py": """
+    "generation/adapters.py": "_dist _fix_param_name_to_vllm _iter_named_params",
+    "training/safety/checkpoints.py": """
         _finalize_training _globalstep_last_logged _initial_global_step _issue_warnings_after_load
         _load_optimizer_and_scheduler _load_rng_state _load_scaler _metrics _run_epoch _save _save_checkpoint
         _save_optimizer_and_scheduler _save_rng_state _save_scaler _total_loss_scalar _total_train_tokens _tr_loss
     """,
-    "guards.py": "_save_checkpoint",
-    "trainer.py": """
+    "training/safety/guards.py": "_save_checkpoint",
+    "training/rlvr/trainer.py": """
         _generate_and_score_completions _get_per_token_logps_and_entropies _get_train_sampler _last_world_entropy
     """,
-    "metarm_trainer.py": "_load_from_checkpoint _save _save_checkpoint",
-    "rollouts.py": "_last_loaded_step _metrics",
-    "sft.py": "_total_train_tokens",
+    "training/metarm/trainer.py": "_load_from_checkpoint _save _save_checkpoint",
+    "training/rlvr/rollouts.py": "_last_loaded_step _metrics",
+    "training/sft/stage.py": "_total_train_tokens",
 }
 """Every private name of TRL's and transformers' trainers that is used, overridden or not, by file. Fewer are better."""
-SAME_WORD = {"hf.py": "_tokenizer", "sampling.py": "_step"}
+SAME_WORD = {"generation/hf.py": "_tokenizer", "generation/sampling.py": "_step"}
 """Names of our own that a trainer has, too."""
 
 
@@ -169,10 +169,11 @@ def test_every_private_name_is_known():
     """What an upgrade moves, and what is newly relied on, is seen here."""
     theirs = set().union(*map(private_names, (Trainer, SFTTrainer, GRPOTrainer, VLLMGeneration)))
     found = {}
-    for path in Path(reasrm.__file__).parent.rglob("*.py"):
+    package = Path(reasrm.__file__).parent
+    for path in package.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         if re.search(r"^(from|import) (trl|transformers)\b", text, re.MULTILINE) or "VLLMGeneration" in text:
-            found[path.name] = mentioned(path) & theirs
+            found[path.relative_to(package).as_posix()] = mentioned(path) & theirs
     for name, same in SAME_WORD.items():
         found[name] -= {same}
     assert {name: names for name, names in found.items() if names} == {

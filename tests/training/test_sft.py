@@ -359,7 +359,7 @@ def test_a_run_says_by_itself_what_it_trained(config: Path, tmp_path: Path) -> N
 
 def test_a_folder_that_cannot_be_written_is_named(config: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir(mode=0o555)
-    with pytest.raises(EnvironmentProblem, match="choose a --run-dir that you may write to"):
+    with pytest.raises(EnvironmentProblem, match="name a folder with --run-dir that you may write to"):
         train(load_sft_stage(config), str(config), tmp_path / "run")
 
 

@@ -119,7 +119,7 @@ def set_up(stage: SFTStage, place: str, output_dir: Path) -> SFTSetup:
     base = open_base(stage.model)
     check_adapters(base.config, stage.lora, place)
     max_tokens = min(stage.data.max_tokens, base.context or stage.data.max_tokens)
-    return SFTSetup(stage, spec, base, sft_arguments(stage, output_dir, max_tokens, place), max_tokens)
+    return Setup(stage, spec, base, sft_arguments(stage, output_dir, max_tokens, place), max_tokens)
 
 
 def sft_arguments(stage: SFTStage, output_dir: Path, max_tokens: int, place: str) -> Any:
