@@ -391,7 +391,7 @@ WRONG = {
     "metarm.lora={target_modules: [q_prj]}": ("metarm: lora.target_modules", "did you mean 'q_proj'?"),
     "metarm.lora={dropout: 0.1}": ("metarm.lora.dropout is 0.1",),
     "metarm.learning_rat=1": ("did you mean 'learning_rate'?",),
-    "critique=null": ("rewards.parts.critique scores critiques",),
+    "critique=null": ("rewards.parts.critique asks what the section `critique` sets up",),
 }
 
 
