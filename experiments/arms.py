@@ -217,14 +217,19 @@ class SandboxLab:
             "seed": self.config.seed,
             **section,
         }
-        judged = self._judged(policy, pairs, run.with_suffix(".judged.jsonl"))
+        judged = run.with_suffix(".judged.jsonl")
         stage["data"] = {"train": [str(pairs)], "judgments": [str(judged)], **section.get("data", {})}
         file.write_text(yaml.safe_dump(stage, sort_keys=False))
-        _, seconds = self._train(train_metarm, load_metarm_stage(file), file, run, name)
+
+        def judge_and_train(*given: Any, **named: Any) -> dict[str, Any]:
+            self._judge_pairs(policy, pairs, judged)
+            return train_metarm(*given, **named)
+
+        _, seconds = self._train(judge_and_train, load_metarm_stage(file), file, run, name)
         return Trained(run, key, 0, 0, seconds)
 
-    def _judged(self, policy: Trained, pairs: Path, output: Path) -> Path:
-        """Return the judgments of a policy about the pairs with a critique, in an order drawn for each."""
+    def _judge_pairs(self, policy: Trained, pairs: Path, output: Path) -> None:
+        """Write the judgments of a policy about the pairs with a critique, in an order drawn for each."""
         rows = write_pairs(
             (pair for pair in read_pairs(pairs).values() if pair.critique),
             pairs.with_suffix(".critiques.jsonl"),
@@ -235,7 +240,6 @@ class SandboxLab:
         )
         with closing(judge.backend):
             judge_file(judge, JudgeInput([rows]), output, options)
-        return output
 
     def rlvr(
         self, config: DemoConfig, start: Trained, rl: RLConfig, name: str, metarm: Trained | None = None
