@@ -27,7 +27,7 @@ from experiments.real.rows import SPLITS, english
 from experiments.real.steps import DTYPES, SPEC, UNREADABLE, Steps, number_format, sets, trained_in
 from experiments.real_model_page import write_real_page
 from reasrm.cli.console import note
-from reasrm.demo.report import judged_rows
+from reasrm.demo.report import shown_rows
 from reasrm.demo.stages import read_pairs, write_pairs
 from reasrm.durable import read_records
 from reasrm.files import write_json_atomic
@@ -100,7 +100,7 @@ def run(output: Path, size: str, model: str, dtype: str) -> dict[str, Any]:
         "stages": stages,
         "judged": judged,
         "seen": {name: {key: told[key] for key in ("evidence", "marks")} for name, told in found.items()},
-        "shown": list(judged_rows(judgments[last], pairs, 3)),
+        "shown": list(shown_rows(judgments[last], pairs, 3)),
     }
 
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 _STEP = ("--set", "trainer.max_steps=1", "--set", "trainer.save_steps=1")
 SHORT = {
     "sandbox": ("--rows", "12"),
-    "sft": ("--set", "data.limit=8"),
+    "sft": ("--set", "data.limit=8", "--set", "trainer.num_train_epochs=1"),
     "rlvr": _STEP,
     "metarm": ("--dry-run",),  # random weights write no critique that it could learn from
     "judge": ("--limit", "1"),
