@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from transformers.trainer_callback import PrinterCallback
-from trl.trainer import utils as trl_utils
 from trl.trainer.sft_trainer import SFTTrainer
 
 from reasrm.errors import ConfigError
@@ -196,20 +195,6 @@ def _plan(setup: SFTSetup, data: SFTData) -> dict[str, Any]:
         "parameters": parameters.to_json(),
         "memory_gib": estimate_memory(parameters, config, arguments, setup.dtype, longest),
     }
-
-
-def _score_completions_alone() -> None:
-    """Let TRL project positions without a loss on the vocabulary no more on a CPU than on a GPU.
-
-    TRL 1.16 picks the positions with a loss where Triton runs, and scores all of them elsewhere, for devices that
-    would compile anew for every count. A CPU compiles nothing, and a judge's prompt is most of its row: with 49,152
-    tokens in the vocabulary that is a third of a step's time. The loss is the same.
-    """
-    on_triton = trl_utils._use_triton  # type: ignore[attr-defined]
-    trl_utils._use_triton = lambda device: device.type == "cpu" or on_triton(device)  # type: ignore[attr-defined]
-
-
-_score_completions_alone()
 
 
 class JudgeSFTTrainer(GuardedSteps, SafeCheckpoints, SFTTrainer):

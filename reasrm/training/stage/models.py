@@ -156,6 +156,7 @@ def load_weights(base: BaseModel, section: ModelSection, dtype: torch.dtype) -> 
         ConfigError: transformers cannot load it.
         EnvironmentProblem: It does not fit into memory.
     """
+    _project_completions_alone()
     options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
     if section.attn_implementation is not None:
         options["attn_implementation"] = section.attn_implementation
@@ -171,6 +172,19 @@ def load_weights(base: BaseModel, section: ModelSection, dtype: torch.dtype) -> 
             place=section.path,
             remedy="use a smaller model, LoRA, or more processes with DeepSpeed ZeRO-3 or FSDP",
         ) from error
+
+
+def _project_completions_alone() -> None:
+    """Let TRL's fused head project positions without a loss on the vocabulary no more on a CPU than on a GPU.
+
+    TRL 1.16 picks the positions with a loss where Triton runs, and scores all of them elsewhere, for devices that
+    would compile anew for every count. A CPU compiles nothing, and a judge's prompt is most of its row: with 49,152
+    tokens in the vocabulary that is a third of a step of SFT. The loss is the same.
+    """
+    from trl.kernels.chunked_logprob import _use_triton
+    from trl.trainer import utils
+
+    utils._use_triton = lambda device: device.type == "cpu" or _use_triton(device)  # type: ignore[attr-defined]
 
 
 def adapter_config(section: LoraSection | None, task: str = "CAUSAL_LM") -> Any | None:
