@@ -94,6 +94,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, endpoint: Endpoint) -> Path
         )
         for name in named:
             shutil.copy(world / "pairs.jsonl", name)
+        asked = ("--input", world / "critique-pairs.jsonl", "--output", world / "critique-judged.jsonl")
+        assert reasrm("judge", "--judge", "sandbox", *asked, "--orders", "random").returncode == 0
         lines = [{"id": f"train-{n}", "criteria": [{"text": "plain"}]} for n in range(3)]
         (folder / "rubrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         reasrm("sandbox", "traces", "--input", "pairs.jsonl", "--output", world / "traces.jsonl")
