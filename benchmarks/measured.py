@@ -35,7 +35,7 @@ def main() -> None:
     output, words = Path(sys.argv[1]), sys.argv[2:]
     import torch
 
-    for module in ("trl", "peft", "transformers.trainer", f"reasrm.training.{words[0]}"):
+    for module in ("trl", "peft", "transformers.trainer", f"reasrm.training.{words[0]}.stage"):
         try:
             importlib.import_module(module)
         except ModuleNotFoundError:

@@ -16,6 +16,7 @@ from reasrm.export.markdown import as_code, json_block, table
 from reasrm.export.measured import Measurement, describe_measured
 from reasrm.export.overlaps import describe_overlaps
 from reasrm.export.source import ExportSource, Provenance
+from reasrm.files import display_name
 from reasrm.protocol.spec import JudgeSpec
 from reasrm.runs.origin import BaseIdentity, TrainedStage
 
@@ -228,7 +229,7 @@ def _recipe(known: Provenance | None) -> list[str]:
     lines = ["## Recipe", ""]
     if known is None:
         return [*lines, _UNKNOWN, ""]
-    shown = {name: known.config.get(name) for name in _RECIPE}
+    shown = {name: _without_paths(known.config.get(name)) for name in _RECIPE}
     data = known.config.get("data")
     if isinstance(data, dict):
         shown["data"] = {key: value for key, value in data.items() if key not in ("train", "validation")}
@@ -240,6 +241,16 @@ def _recipe(known: Provenance | None) -> list[str]:
         *json_block(_without_nothing(shown)),
         "",
     ]
+
+
+def _without_paths(value: Any) -> Any:
+    """Return a config in which a file of the user's is a name, and no path of the machine."""
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        key: display_name(child) if key == "file" and isinstance(child, str) else _without_paths(child)
+        for key, child in value.items()
+    }
 
 
 def _without_nothing(value: Any) -> Any:

@@ -17,17 +17,17 @@ from reasrm.rewards.base import ALONE, Helpers, Part, RewardPart
 class PythonPart(RewardPart):
     """A function of your own, in a file of your own.
 
-    formula: yours: `def name(rollouts)` takes all rollouts of the global generation batch, of all processes, and
-        returns one number for each, in their order; None abstains
+    formula: yours: `def name(rollouts)` takes all rollouts of the global generation batch, of all processes (of a
+        refill the new groups alone), and returns one number for each, in their order; None abstains
     source: `reasrm.rewards.base`: `Rollout` says what it may look at; under `@each_row` a function of one rollout
         will do
     abstains: where it returns None
 
     The file is run, with all that you may do, by the command whose config names it and by nothing else: a judge
-    folder names no code, and none is exported. It is run in each process of a launch and by `--dry-run`; its
-    SHA-256 is said at the start and kept in the run's manifest, and `--resume` refuses another. That speaks of this
-    file alone, not of modules that it imports. Its values should depend on the rollouts only, or a resumed run is
-    another.
+    folder holds no code, and its card has no more than the file's name. It is run in each process of a launch and by
+    `--dry-run`; its SHA-256 is said at the start and kept in the run's manifest, and `--resume` refuses another. That
+    speaks of this file alone, not of modules that it imports. Its values should depend on the rollouts only, or a
+    resumed run is another.
 
     Args:
         file: The Python file; a relative path starts where the command is run.
