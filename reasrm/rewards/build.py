@@ -30,7 +30,8 @@ from reasrm.rewards.base import (
     RowFault,
     Values,
 )
-from reasrm.rewards.combine import Combinator, build_combinator
+from reasrm.rewards.combine import build_combinator
+from reasrm.rewards.combining import Combinator
 from reasrm.rewards.config import RewardSection
 from reasrm.rewards.consistency import ConsistencyReferee
 

@@ -13,142 +13,45 @@ Combining Rewards" (log-sigmoid-centred sum), SearchLLM (soft AND). Deviations a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from types import MappingProxyType
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, FiniteFloat, PositiveFloat
 
-from reasrm.config import Config
-from reasrm.rewards.base import NonNegative, RewardPart, RowFault, Share, Values
+from reasrm.rewards.base import NonNegative, RewardPart, Share, Values
+from reasrm.rewards.combining import (
+    NEVER,
+    Combinator,
+    Combine,
+    Extras,
+    Failed,
+    Gated,
+    Known,
+    Weights,
+    complete_rows,
+    in_unit,
+    is_lost,
+    log_sigmoid,
+    rows_of,
+    sigmoid,
+    weighted,
+)
 
-__all__ = [
-    "Combinator",
-    "CombineSection",
-    "CritiqueBonus",
-    "WeightedSum",
-    "build_combinator",
-    "log_sigmoid",
-    "sigmoid",
-]
-
-Failed: TypeAlias = Mapping[str, Sequence[bool]]
-"""Part → per row, whether it is None because a call failed; a part that is not named never fails."""
-_NEVER: Failed = MappingProxyType({})
-Combinator: TypeAlias = Callable[[Mapping[str, Values], Sequence[str], Failed], Values]
-"""Values by part, the group of each row, and what is missing because a call failed, to one reward per row."""
-Weights = Mapping[str, float]
-Known = Mapping[str, float]
-
-
-def sigmoid(x: float) -> float:
-    """Return 1/(1 + e^−x) without overflow."""
-    return math.exp(log_sigmoid(x))
+__all__ = ["CombineSection", "CritiqueBonus", "WeightedSum", "build_combinator"]
 
 
-def log_sigmoid(x: float) -> float:
-    """Return log(1/(1 + e^−x)) without overflow."""
-    return min(x, 0.0) - math.log1p(math.exp(-abs(x)))
-
-
-def _sum(row: Known, weights: Weights, *, without: Iterable[str] = ()) -> float:
-    return math.fsum(weights[name] * value for name, value in row.items() if name not in without)
-
-
-def _complete_rows(parts: Mapping[str, Values]) -> list[dict[str, float] | None]:
-    """Return the values of each row by part, or None where any part abstains."""
-    rows: list[dict[str, float] | None] = []
-    for values in zip(*parts.values(), strict=True):
-        known = {name: value for name, value in zip(parts, values, strict=True) if value is not None}
-        rows.append(known if len(known) == len(parts) else None)
-    return rows
-
-
-def _in_unit(name: str, value: float) -> float:
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"{name!r} gave {value:g}, and this combinator needs a value in [0, 1]")
-    return value
-
-
-def _rows_of(groups: Sequence[str], usable: Sequence[bool]) -> list[list[int]]:
-    """Return the usable rows of each group."""
-    rows: dict[str, list[int]] = {}
-    for index, group in enumerate(groups):
-        if usable[index]:
-            rows.setdefault(group, []).append(index)
-    return list(rows.values())
-
-
-def _is_lost(failed: Failed, name: str, index: int) -> bool:
-    return name in failed and failed[name][index]
-
-
-class _Combine(Config):
-    """How parts become a reward; its fields are its section of a config."""
-
-    kind: str
-
-    def check(self, parts: Mapping[str, RewardPart]) -> None:
-        """Raise ValueError if it does not go with the parts of a config; every part it names is one of them."""
-
-    def combined(
-        self, weights: Weights, parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER
-    ) -> Values:
-        """Return the rewards; here each row by itself."""
-        rewards: Values = []
-        for index, row in enumerate(_complete_rows(parts)):
-            try:
-                rewards.append(None if row is None else self._reward(row, weights))
-            except ValueError as error:
-                raise RowFault(index, str(error)) from error
-        return rewards
-
-    def _reward(self, row: Known, weights: Weights) -> float:
-        """Return the reward of a row whose parts all have a value."""
-        raise NotImplementedError
-
-
-class _Extras(_Combine):
-    """An outcome and extras.
-
-    Args:
-        outcome: The part that is the outcome.
-    """
-
-    outcome: str = "outcome"
-
-    def check(self, parts: Mapping[str, RewardPart]) -> None:
-        """Refuse an outcome alone."""
-        if len(parts) < 2:
-            raise ValueError(f"combine.kind {self.kind!r} needs a part beside {self.outcome!r}")
-
-
-class _Gated(_Extras):
-    """An outcome that gates: one of −1 would turn a penalty into a reward."""
-
-    def check(self, parts: Mapping[str, RewardPart]) -> None:
-        """Refuse an outcome whose values leave [0, 1]."""
-        super().check(parts)
-        least, most = getattr(parts[self.outcome], "bounds", (0, 1))
-        if least < 0 or most > 1:
-            raise ValueError(
-                f"combine.kind {self.kind!r} needs an outcome in [0, 1]; "
-                f"set right, wrong and unparsed of {self.outcome!r} to 1, 0, 0"
-            )
-
-
-class WeightedSum(_Combine):
+class WeightedSum(Combine):
     """Σ w·r."""
 
     kind: Literal["weighted_sum"] = "weighted_sum"
 
     def _reward(self, row: Known, weights: Weights) -> float:
-        return _sum(row, weights)
+        return weighted(row, weights)
 
 
-class PositiveOnly(_Extras):
+class PositiveOnly(Extras):
     """Extras count only where the outcome is positive (LongTraceRL, released).
 
     (1 − η)·o + η·e where o > 0, else o; o is the weighted outcome, e the weighted sum of the others. Deviation: a
@@ -165,14 +68,14 @@ class PositiveOnly(_Extras):
     normalise: bool = True
 
     def combined(
-        self, weights: Weights, parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER
+        self, weights: Weights, parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = NEVER
     ) -> Values:
         """Return the rewards."""
-        rows = _complete_rows(parts)
+        rows = complete_rows(parts)
         rewards: Values = [None] * len(rows)
-        for members in _rows_of(groups, [row is not None for row in rows]):
+        for members in rows_of(groups, [row is not None for row in rows]):
             known = [row for row in (rows[index] for index in members) if row is not None]
-            extras = [_sum(row, weights, without=(self.outcome,)) for row in known]
+            extras = [weighted(row, weights, without=(self.outcome,)) for row in known]
             most = max(extras)
             if self.normalise and most > 0:
                 extras = [extra / most for extra in extras]
@@ -187,7 +90,7 @@ class PositiveOnly(_Extras):
         return rewards
 
 
-class Multiplicative(_Gated):
+class Multiplicative(Gated):
     """outcome · Σ w·r of the others (RationaleRM). The outcome lies in [0, 1]."""
 
     kind: Literal["multiplicative"] = "multiplicative"
@@ -195,12 +98,12 @@ class Multiplicative(_Gated):
     def _reward(self, row: Known, weights: Weights) -> float:
         return (
             weights[self.outcome]
-            * _in_unit(self.outcome, row[self.outcome])
-            * _sum(row, weights, without=(self.outcome,))
+            * in_unit(self.outcome, row[self.outcome])
+            * weighted(row, weights, without=(self.outcome,))
         )
 
 
-class FailureOnly(_Gated):
+class FailureOnly(Gated):
     """outcome + beta·(Σ w·r of the others)·(1 − outcome) (SubSearch). The outcome lies in [0, 1].
 
     Args:
@@ -212,12 +115,12 @@ class FailureOnly(_Gated):
     beta: NonNegative = 0.2
 
     def _reward(self, row: Known, weights: Weights) -> float:
-        outcome = _in_unit(self.outcome, row[self.outcome])
-        extras = _sum(row, weights, without=(self.outcome,))
+        outcome = in_unit(self.outcome, row[self.outcome])
+        extras = weighted(row, weights, without=(self.outcome,))
         return weights[self.outcome] * outcome + self.beta * extras * (1 - outcome)
 
 
-class RuleFirstElseModel(_Combine):
+class RuleFirstElseModel(Combine):
     """1 where the rule is above 0, else sigmoid(model) (BaseReward). An abstaining rule leaves it to the model.
 
     Exception to the general rule: an abstaining rule leaves the row to the model, unless its call failed; and an
@@ -234,21 +137,21 @@ class RuleFirstElseModel(_Combine):
             raise ValueError("rule_first_else_model takes exactly two parts, the rule and the model")
 
     def combined(
-        self, weights: Weights, parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER
+        self, weights: Weights, parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = NEVER
     ) -> Values:
         """Return the rewards."""
         rewards: Values = []
         for index, (rule, model) in enumerate(zip(parts[self.rule], parts[self.model], strict=True)):
             if rule is not None and rule > 0:
                 rewards.append(weights[self.rule])
-            elif model is None or _is_lost(failed, self.rule, index):
+            elif model is None or is_lost(failed, self.rule, index):
                 rewards.append(None)
             else:
                 rewards.append(weights[self.model] * sigmoid(model))
         return rewards
 
 
-class GroupZScore(_Combine):
+class GroupZScore(Combine):
     """Σ w·z, z over the group (BLEUBERI; two weights of 0.5 are its mean of two).
 
     Over the complete rows of the group. The source does not say which deviation; the population's is ours.
@@ -258,12 +161,12 @@ class GroupZScore(_Combine):
     eps: PositiveFloat = 1e-6
 
     def combined(
-        self, weights: Weights, parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER
+        self, weights: Weights, parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = NEVER
     ) -> Values:
         """Return the rewards."""
-        rows = _complete_rows(parts)
+        rows = complete_rows(parts)
         rewards: Values = [None] * len(rows)
-        for members in _rows_of(groups, [row is not None for row in rows]):
+        for members in rows_of(groups, [row is not None for row in rows]):
             total = np.zeros(len(members))
             for name in parts:
                 values = np.array(
@@ -276,7 +179,7 @@ class GroupZScore(_Combine):
         return rewards
 
 
-class LogSigmoidCentred(_Combine):
+class LogSigmoidCentred(Combine):
     """Σ w·log sigmoid(r − reference) ("Transforming and Combining Rewards").
 
     With weights 1, the log-probability of being good on every count. Deviation: the paper's reference is a
@@ -298,12 +201,12 @@ class LogSigmoidCentred(_Combine):
             raise ValueError(f"combine.references lacks {missing[0]!r}")
 
     def combined(
-        self, weights: Weights, parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER
+        self, weights: Weights, parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = NEVER
     ) -> Values:
         """Return the rewards."""
-        rows = _complete_rows(parts)
+        rows = complete_rows(parts)
         rewards: Values = [None] * len(rows)
-        for members in _rows_of(groups, [row is not None for row in rows]):
+        for members in rows_of(groups, [row is not None for row in rows]):
             known = [row for row in (rows[index] for index in members) if row is not None]
             if isinstance(self.references, dict):
                 centre = self.references
@@ -314,11 +217,11 @@ class LogSigmoidCentred(_Combine):
                 }
             for index, row in zip(members, known, strict=True):
                 terms = {name: log_sigmoid(value - centre[name]) for name, value in row.items()}
-                rewards[index] = _sum(terms, weights)
+                rewards[index] = weighted(terms, weights)
         return rewards
 
 
-class SoftAnd(_Combine):
+class SoftAnd(Combine):
     """exp(mean log((s + delta)/(1 + delta))) over floors, times the weighted mean of the rest (SearchLLM).
 
     Args:
@@ -338,13 +241,13 @@ class SoftAnd(_Combine):
 
     def _reward(self, row: Known, weights: Weights) -> float:
         for name, value in row.items():
-            _in_unit(name, value)
+            in_unit(name, value)
         logs = [math.log((row[name] + self.delta) / (1 + self.delta)) for name in self.floors]
         total = sum(weight for name, weight in weights.items() if name not in self.floors)
-        return math.exp(math.fsum(logs) / len(logs)) * _sum(row, weights, without=self.floors) / total
+        return math.exp(math.fsum(logs) / len(logs)) * weighted(row, weights, without=self.floors) / total
 
 
-class CritiqueBonus(_Combine):
+class CritiqueBonus(Combine):
     """RM-NLHF: `bad_format` if the format is bad, else outcome + Σ w·p of the others, where the outcome is above 0.
 
     Args:
@@ -370,7 +273,7 @@ class CritiqueBonus(_Combine):
             raise ValueError(f"combine.format and combine.outcome are both {self.outcome!r}")
 
     def combined(
-        self, weights: Weights, parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = _NEVER
+        self, weights: Weights, parts: Mapping[str, Values], groups: Sequence[str], failed: Failed = NEVER
     ) -> Values:
         """Return the rewards.
 
@@ -382,7 +285,7 @@ class CritiqueBonus(_Combine):
         base = [name for name in (self.outcome, self.format) if name is not None]
         extras = [name for name in weights if name not in base]
         if self.without_critique == "abstain":
-            whole = _complete_rows(parts)
+            whole = complete_rows(parts)
             return [None if row is None else self._bonus(weights, row, extras) for row in whole]
         known = {
             (group, name)
@@ -393,7 +296,7 @@ class CritiqueBonus(_Combine):
         rewards: Values = []
         for index, group in enumerate(groups):
             row = {name: value for name in parts if (value := parts[name][index]) is not None}
-            wanted = [name for name in extras if (group, name) in known or _is_lost(failed, name, index)]
+            wanted = [name for name in extras if (group, name) in known or is_lost(failed, name, index)]
             ready = all(name in row for name in base)
             rewards.append(self._bonus(weights, row, wanted) if ready else None)
         return rewards

@@ -11,7 +11,8 @@ from reasrm.config import parse_config
 from reasrm.errors import ConfigError
 from reasrm.rewards.base import RewardProblem, Values
 from reasrm.rewards.build import RewardFunction
-from reasrm.rewards.combine import build_combinator, log_sigmoid, sigmoid
+from reasrm.rewards.combine import build_combinator
+from reasrm.rewards.combining import log_sigmoid, sigmoid
 from reasrm.rewards.config import RewardSection
 from tests.refusals import refused
 from tests.rewards.rollouts import rollout
