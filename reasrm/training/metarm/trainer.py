@@ -119,7 +119,6 @@ class MetaRMTrainer(GuardedSteps, SafeCheckpoints, Trainer):  # type: ignore[mis
 
     loss_is_scaled_for_ga = True
     model: MetaRM
-    best: dict[str, Any] | None = None
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
         """Fetch the passes of one step, and count the rows that its loss is the mean over, in all processes."""
@@ -155,10 +154,6 @@ class MetaRMTrainer(GuardedSteps, SafeCheckpoints, Trainer):  # type: ignore[mis
         return metrics
 
     # Checkpoints
-
-    def kept_steps(self) -> tuple[int, ...]:
-        """Return the best step."""
-        return () if self.best is None else (self.best["step"],)
 
     def progress(self) -> dict[str, Any]:
         """Return what a checkpoint keeps, see `SafeCheckpoints.progress`."""

@@ -76,7 +76,6 @@ class JudgeGRPOTrainer(GuardedSteps, SafeCheckpoints, GRPOTrainer):
         self._stop_reason: str | None = None
         self.num_trained_tokens = 0
         self.start: float | None = None
-        self.best: dict[str, Any] | None = None
         super().__init__(
             reward_funcs=judge_reward,
             train_dataset=Dataset.from_dict({"prompt": rollouts.train_keys}),
@@ -274,10 +273,6 @@ class JudgeGRPOTrainer(GuardedSteps, SafeCheckpoints, GRPOTrainer):
         """Write down which checkpoint is the best so far."""
         if self.best is not None and self.run.writable:
             write_best(self.run.path, {**self.best, "start": self.start})
-
-    def kept_steps(self) -> tuple[int, ...]:
-        """Return the step of the best checkpoint, which is never removed."""
-        return () if self.best is None else (self.best["step"],)
 
     def progress(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of counts, alarms and the best so far."""

@@ -121,7 +121,12 @@ class SafeCheckpoints(_Trainer):  # type: ignore[misc]
             be its `checkpoints`.
         keep_checkpoints: How many checkpoints stay; at least 2.
         strict_checkpoints: Refuse a damaged checkpoint instead of going back to the one before it.
+
+    Attributes:
+        best: What a subclass knows of its best checkpoint, `step` among it, or None; that checkpoint stays.
     """
+
+    best: dict[str, Any] | None = None
 
     def __init__(
         self,
@@ -272,8 +277,8 @@ class SafeCheckpoints(_Trainer):  # type: ignore[misc]
         """Write more into a checkpoint before it is sealed; every process calls it. A subclass may."""
 
     def kept_steps(self) -> tuple[int, ...]:
-        """Return the steps whose checkpoints stay beside the newest. A subclass may name some."""
-        return ()
+        """Return the steps whose checkpoints stay beside the newest: the best one, where there is one."""
+        return () if self.best is None else (self.best["step"],)
 
     def progress(self) -> dict[str, Any]:
         """Return what this process adds up while it trains. A subclass may add keys, and read them in `resume`."""
